@@ -1,0 +1,1 @@
+"""Time to first byte from every region, measured and judged."""

@@ -1,0 +1,201 @@
+"""
+The plan: everything that decides what is measured, as one frozen value.
+
+A plan is read from TOML, overridden by flags, resolved (round-trip times and base times looked up)
+and then written to ``plan.json``; whatever runs later reads only that value.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+Millis = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
+Environment = dict[str, str]
+
+
+class Frozen(BaseModel):
+    """Base of every part of a plan: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Stage(Frozen):
+    """A slice of the load profile: rate goes from ``from_rate`` to ``to_rate`` (of each cell) in a line."""
+
+    duration_s: Annotated[float, Field(gt=0, le=86_400)]
+    from_rate: Annotated[float, Field(ge=0, le=100_000)]
+    to_rate: Annotated[float, Field(ge=0, le=100_000)]
+
+
+class Load(Frozen):
+    """
+    How hard and how long, per cell (region x deployment).
+
+    ``rate`` is arrivals per second in each cell.  ``stages`` replaces ``rate`` and ``duration_s`` where
+    given.  In the closed model ``users`` per cell send their next request when the last one is done.
+    """
+
+    rate: Annotated[float, Field(gt=0, le=100_000)] = 5.0
+    duration_s: Annotated[float, Field(gt=0, le=86_400)] = 30.0
+    warmup_s: Annotated[float, Field(ge=0, le=3_600)] = 4.0
+    arrivals: Literal["constant", "poisson"] = "constant"
+    model: Literal["open", "closed"] = "open"
+    users: Annotated[int, Field(ge=1, le=20_000)] = 64
+    block_s: Annotated[float, Field(gt=0, le=600)] = 2.0
+    stages: tuple[Stage, ...] = ()
+    new_connections: Share = 0.0
+    """Share of arrivals that open a connection of their own: the sample of cold TTFB."""
+    timeout_s: Annotated[float, Field(gt=0, le=600)] = 15.0
+
+
+class Network(Frozen):
+    """
+    The emulated wide-area network.
+
+    ``rtt_ms`` maps ``a-b`` (codes in alphabetical order) to a round-trip time; it is filled in by
+    resolution from the set that ``rtt`` names and may overrule single pairs in the file.
+    """
+
+    rtt: str = "published-era"
+    """``published-era``, ``neutral``, or the path of a CSV file with columns from, to, rtt_ms."""
+    rtt_ms: dict[str, Annotated[float, Field(ge=0, le=5_000)]] = {}
+    same_region_ms: Annotated[float, Field(ge=0, le=100)] = 0.5
+    """Round trip between two machines of one region."""
+    tolerance_ms: Annotated[float, Field(gt=0)] = 1.0
+    tolerance_share: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    sources: dict[str, str] = {}
+    """Filled in: where each pair's value comes from."""
+
+
+class Deployment(Frozen):
+    """
+    One arm: an app, deployed in some regions, measured from every region of the plan.
+
+    A variant names another deployment in ``of`` and inherits its fly.toml; what it sets is the difference.
+    """
+
+    name: Name
+    fly_toml: str = ""
+    of: str = ""
+    machines: Literal["primary", "all"] = "all"
+    measured_from: tuple[str, ...] = ()
+    """Client regions; empty means all regions of the plan."""
+    env: Environment = {}
+    connection_per_database_use: bool = False
+    """The app opens a database connection for every request instead of keeping a pool."""
+    edge_keeps_connections: bool = True
+    """The edge reuses its connections to the app's machines; false opens one per request."""
+    url: str = ""
+    """A running deployment to measure instead of deploying ``fly_toml``."""
+    title: str = ""
+
+
+class Database(Frozen):
+    """The PostgreSQL app that is deployed before the deployments; ``none`` in ``fly_toml`` leaves it out."""
+
+    fly_toml: str = "fly/recipes-db/fly.toml"
+    name: Name = "recipes-db"
+    database: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")] = "recipes"
+    regions: Literal["primary", "all"] = "all"
+
+
+class Generator(Frozen):
+    """The load generator's own app."""
+
+    fly_toml: str = "fly/loadtest/fly.toml"
+    workers_per_region: Annotated[int, Field(ge=1, le=32)] = 1
+    self_check_bias_ms: Millis = 0.5
+    """A worker whose client reads a known delay wrong by more than this (p99) stops the run."""
+
+
+class Validity(Frozen):
+    """Limits beyond which numbers are not trusted.  Each says in analysis why it stands where it does."""
+
+    loop_lag_p99_ms: Millis = 5.0
+    late_share: Share = 0.01
+    late_after_ms: Millis = 2.0
+    dropped_share: Share = 0.001
+    resent_share: Share = 0.001
+    cpu_share: Share = 0.90
+    steal_share: Share = 0.10
+    gc_pause_ms: Millis = 50.0
+    retransmit_share: Share = 0.01
+    clock_uncertainty_ms: Millis = 10.0
+    stamp_gap_p99_ms: Millis = 5.0
+    user_clock_allowed: bool = True
+
+
+class Gate(Frozen):
+    """How a verdict is reached; ``statistics`` in the documentation tells why."""
+
+    margin_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    margin_ms: Millis = 5.0
+    alpha: Annotated[float, Field(gt=0, le=0.2)] = 0.05
+    resamples: Annotated[int, Field(ge=200, le=100_000)] = 2_000
+    error_budget: Share = 0.001
+    max_looks: Annotated[int, Field(ge=1, le=10)] = 3
+    """Segments of ``load.duration_s`` that an undecided run may take; 1 never extends."""
+
+
+class Plan(Frozen):
+    """The whole plan.  ``scenario`` is the path of a Python file with Locust classes."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    name: Name = "latency-tables"
+    title: str = ""
+    regions: Annotated[tuple[str, ...], Field(min_length=1, max_length=34)]
+    primary_region: str
+    world: Literal["embedded", "fly"] = "embedded"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 20_260_801
+    scenario: str = "scenarios/recipes.py"
+    deployments: Annotated[tuple[Deployment, ...], Field(min_length=1, max_length=32)]
+    database: Database = Database()
+    generator: Generator = Generator()
+    load: Load = Load()
+    network: Network = Network()
+    base: str = "published"
+    """``published``, a number of milliseconds for every region, or the path of a CSV (region, base_ms)."""
+    base_ms: dict[str, Millis] = {}
+    """Filled in: time the app waits in each region without burning CPU."""
+    thresholds: tuple[str, ...] = ()
+    validity: Validity = Validity()
+    gate: Gate = Gate()
+    reproduce: bool = True
+    """Put the published tables beside ours in the report."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    def deployment(self, name: str) -> Deployment:
+        """Return the deployment of that name; KeyError when there is none."""
+        for deployment in self.deployments:
+            if deployment.name == name:
+                return deployment
+        raise KeyError(name)
+
+    def clients_of(self, deployment: Deployment) -> tuple[str, ...]:
+        """Return the client regions that measure this deployment, in plan order."""
+        return tuple(
+            code
+            for code in self.regions
+            if not deployment.measured_from or code in deployment.measured_from
+        )
+
+    def arms_in(self, region: str) -> tuple[str, ...]:
+        """Return the names of the deployments that are measured from a region, in plan order."""
+        return tuple(d.name for d in self.deployments if region in self.clients_of(d))
+
+    def rtt_between_ms(self, a: str, b: str) -> float:
+        """Return the round-trip time of a pair of regions in milliseconds; KeyError if unresolved."""
+        if a == b:
+            return self.network.same_region_ms
+        return self.network.rtt_ms["-".join(sorted((a, b)))]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON-ready values, keys as in the TOML file."""
+        return self.model_dump(mode="json", by_alias=True)

@@ -1,0 +1,40 @@
+"""The order that the CLI hands to the coordinator: a resolved plan plus the addresses of its targets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from loadtest.plan.model import Frozen, Plan
+
+
+class Target(Frozen):
+    """Where a worker of one region finds one deployment: a base URL without a path."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^/]+$")]
+    host: str = ""
+    """Host header to send instead of the URL's own; empty keeps it."""
+    ca_file: str = ""
+    """PEM file to verify TLS against; empty uses the system's trust."""
+
+
+class RunOrder(Frozen):
+    """
+    One segment of a run.
+
+    A run that extends its sampling is several orders with the same ``run_id`` and ``segment`` 0, 1, 2;
+    ``first_block`` makes their blocks count on, and warm-up happens in segment 0 alone.
+    """
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    run_id: str
+    plan: Plan
+    segment: Annotated[int, Field(ge=0)] = 0
+    first_block: Annotated[int, Field(ge=0)] = 0
+    targets: dict[str, dict[str, Target]]
+    """Client region -> deployment -> target."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the order as JSON-ready values."""
+        return self.model_dump(mode="json", by_alias=True)
