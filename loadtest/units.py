@@ -1,6 +1,8 @@
-"""Units: what numbers are converted by, and how they are printed. One place, so that no factor is typed twice."""
+"""Units: what numbers are converted by, and how they are printed, in one place."""
 
 from __future__ import annotations
+
+import math
 
 NS_PER_US = 1_000
 NS_PER_MS = 1_000_000
@@ -20,15 +22,11 @@ def format_ms(value_ms: float) -> str:
     Returns:
         Text with its unit, such as ``45.8 ms`` or ``1.34 s``.
     """
-    if value_ms != value_ms:  # NaN is the only value unlike itself
-        return "-"
-    if value_ms in (float("inf"), float("-inf")):
-        return "failed"
+    if not math.isfinite(value_ms):
+        return "-" if math.isnan(value_ms) else "failed"
     magnitude = abs(value_ms)
-    if magnitude >= 10_000:
-        return f"{value_ms / MS_PER_S:.1f} s"
-    if magnitude >= 1_000:
-        return f"{value_ms / MS_PER_S:.2f} s"
+    if magnitude >= MS_PER_S:
+        return f"{value_ms / MS_PER_S:.{1 if magnitude >= 10 * MS_PER_S else 2}f} s"
     if magnitude >= 100:
         return f"{value_ms:.0f} ms"
     if magnitude >= 10:

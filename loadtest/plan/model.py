@@ -26,7 +26,7 @@ class Frozen(BaseModel):
 
 
 class Stage(Frozen):
-    """A slice of the load profile: rate goes from ``from_rate`` to ``to_rate`` (of each cell) in a line."""
+    """A slice of the load profile: each cell's rate goes from one value to another in a line."""
 
     duration_s: Annotated[float, Field(gt=0, le=86_400)]
     from_rate: Annotated[float, Field(ge=0, le=100_000)]
@@ -37,8 +37,9 @@ class Load(Frozen):
     """
     How hard and how long, per cell (region x deployment).
 
-    ``rate`` is arrivals per second in each cell.  ``stages`` replaces ``rate`` and ``duration_s`` where
-    given.  In the closed model ``users`` per cell send their next request when the last one is done.
+    ``rate`` is arrivals per second in each cell.  ``stages`` replaces ``rate`` and ``duration_s``
+    where given.  In the closed model each of a cell's ``users`` sends its next request when its
+    last one is done.
     """
 
     rate: Annotated[float, Field(gt=0, le=100_000)] = 5.0
@@ -77,7 +78,8 @@ class Deployment(Frozen):
     """
     One arm: an app, deployed in some regions, measured from every region of the plan.
 
-    A variant names another deployment in ``of`` and inherits its fly.toml; what it sets is the difference.
+    A variant names another deployment in ``of`` and inherits its fly.toml; what it sets is the
+    difference.
     """
 
     name: Name
@@ -97,7 +99,7 @@ class Deployment(Frozen):
 
 
 class Database(Frozen):
-    """The PostgreSQL app that is deployed before the deployments; ``none`` in ``fly_toml`` leaves it out."""
+    """The PostgreSQL app, deployed before the deployments; an empty ``fly_toml`` leaves it out."""
 
     fly_toml: str = "fly/recipes-db/fly.toml"
     name: Name = "recipes-db"
@@ -115,7 +117,7 @@ class Generator(Frozen):
 
 
 class Validity(Frozen):
-    """Limits beyond which numbers are not trusted.  Each says in analysis why it stands where it does."""
+    """Limits beyond which numbers are not trusted; the analysis says why each stands there."""
 
     loop_lag_p99_ms: Millis = 5.0
     late_share: Share = 0.01
@@ -160,7 +162,7 @@ class Plan(Frozen):
     load: Load = Load()
     network: Network = Network()
     base: str = "published"
-    """``published``, a number of milliseconds for every region, or the path of a CSV (region, base_ms)."""
+    """``published``, milliseconds for every region, or the path of a CSV (region, base_ms)."""
     base_ms: dict[str, Millis] = {}
     """Filled in: time the app waits in each region without burning CPU."""
     thresholds: tuple[str, ...] = ()
@@ -191,7 +193,7 @@ class Plan(Frozen):
         return tuple(d.name for d in self.deployments if region in self.clients_of(d))
 
     def rtt_between_ms(self, a: str, b: str) -> float:
-        """Return the round-trip time of a pair of regions in milliseconds; KeyError if unresolved."""
+        """Return a pair's round-trip time in milliseconds; KeyError if unresolved."""
         if a == b:
             return self.network.same_region_ms
         return self.network.rtt_ms["-".join(sorted((a, b)))]

@@ -1,4 +1,4 @@
-"""The order that the CLI hands to the coordinator: a resolved plan plus the addresses of its targets."""
+"""What the CLI hands to the coordinator: a resolved plan plus the addresses of its targets."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class RunOrder(Frozen):
     """
     One segment of a run.
 
-    A run that extends its sampling is several orders with the same ``run_id`` and ``segment`` 0, 1, 2;
-    ``first_block`` makes their blocks count on, and warm-up happens in segment 0 alone.
+    A run that extends its sampling is several orders with the same ``run_id`` and ``segment`` 0, 1,
+    2; ``first_block`` makes their blocks count on, and warm-up happens in segment 0 alone.
     """
 
     schema_version: Literal[1] = Field(1, alias="schema")

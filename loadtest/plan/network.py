@@ -1,0 +1,153 @@
+"""Looks up what the emulated network and the emulated app need: round-trip times and base times."""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from loadtest.assets import data_file
+from loadtest.errors import PlanError
+
+PUBLISHED_ERA = "published-era"
+NEUTRAL = "neutral"
+PUBLISHED = "published"
+MAX_RTT_MS = 5_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTrips:
+    """Round-trip times in milliseconds and where each comes from, both by ``a-b``, a before b."""
+
+    rtt_ms: dict[str, float]
+    sources: dict[str, str]
+
+
+def pair_key(a: str, b: str) -> str:
+    """Return the key of a pair of regions, the same for both directions."""
+    return "-".join(sorted((a, b)))
+
+
+def round_trips(rtt: str, regions: Iterable[str], given: Mapping[str, float]) -> RoundTrips:
+    """
+    Return the round-trip time of every pair of the regions.
+
+    Args:
+        rtt: ``published-era``, ``neutral``, or the path of a CSV file (from, to, rtt_ms).
+        regions: Region codes.
+        given: Pairs set in the plan itself; they win.
+
+    Raises:
+        PlanError: The file cannot be read, a value is no round-trip time, or a pair is missing.
+    """
+    layers: list[tuple[str, dict[str, tuple[float, str]]]] = []
+    if rtt == PUBLISHED_ERA:
+        layers.append((rtt, _read(data_file("rtt-published-era.csv"))))
+    elif rtt != NEUTRAL:
+        layers.append((rtt, _read(Path(rtt))))
+    if rtt in (PUBLISHED_ERA, NEUTRAL):
+        layers.append((NEUTRAL, _read(data_file("rtt.csv"))))
+    rtt_ms: dict[str, float] = {}
+    sources: dict[str, str] = {}
+    faults = [f"network.rtt_ms: {key!r} is no pair of region codes such as 'cdg-ord'"
+              for key in given if key.count("-") != 1]  # fmt: skip
+    by_pair = {pair_key(*key.split("-")): value for key, value in given.items() if "-" in key}
+    for a, b in combinations(sorted(set(regions)), 2):
+        key = pair_key(a, b)
+        if key in by_pair:
+            rtt_ms[key], sources[key] = by_pair[key], "the plan"
+            continue
+        for _name, table in layers:
+            if key in table:
+                rtt_ms[key], sources[key] = table[key]
+                break
+        else:
+            faults.append(
+                f"network.rtt: {rtt!r} has no round-trip time for {key}; add the pair to the file, "
+                f"or set it in the plan: [network.rtt_ms] {key} = 100.0"
+            )
+    if faults:
+        raise PlanError(*faults)
+    return RoundTrips(rtt_ms, sources)
+
+
+def base_times_ms(base: str, regions: Iterable[str]) -> dict[str, float]:
+    """
+    Return the time that the app waits in each region, in milliseconds.
+
+    A region that the published tables do not have takes the median of those that they have.
+
+    Args:
+        base: ``published``, a number of milliseconds, or the path of a CSV (region, base_ms).
+        regions: Region codes.
+
+    Raises:
+        PlanError: Neither of the three, or a region is missing from the file.
+    """
+    codes = list(regions)
+    if base == PUBLISHED:
+        table = published_replica_ms()
+        middle = round(statistics.median(table.values()), 1)
+        return {code: table.get(code, middle) for code in codes}
+    try:
+        constant = float(base)
+    except ValueError:
+        return _base_file(Path(base), codes)
+    if not 0 <= constant <= MAX_RTT_MS:
+        raise PlanError(f"base: {base!r} is not between 0 and {MAX_RTT_MS:g} milliseconds")
+    return dict.fromkeys(codes, constant)
+
+
+def published_replica_ms() -> dict[str, float]:
+    """Return the published TTFB of the replica deployment by region, in milliseconds."""
+    with data_file("published-ttfb.csv").open(encoding="utf-8", newline="") as file:
+        return {
+            row["region"]: float(row["ttfb_ms"])
+            for row in csv.DictReader(file)
+            if row["deployment"] == "replica"
+        }
+
+
+def _base_file(path: Path, codes: list[str]) -> dict[str, float]:
+    if not path.is_file():
+        raise PlanError(
+            f"base: {str(path)!r} is neither 'published', a number of milliseconds such as '0', "
+            "nor a CSV file with the columns region,base_ms"
+        )
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = {row["region"]: float(row["base_ms"]) for row in csv.DictReader(file)}
+    except (KeyError, TypeError, ValueError) as error:
+        raise PlanError(f"base: {path}: want the columns region,base_ms; {error!r}") from error
+    if missing := [code for code in codes if code not in table]:
+        raise PlanError(f"base: {path} has no row for {', '.join(missing)}")
+    return {code: table[code] for code in codes}
+
+
+def _read(path: Path) -> dict[str, tuple[float, str]]:
+    """Read a CSV of round-trip times into pair -> (milliseconds, source)."""
+    if not path.is_file():
+        raise PlanError(
+            f"network.rtt: {str(path)!r} is neither 'published-era', 'neutral' nor a CSV file"
+        )
+    table: dict[str, tuple[float, str]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file), start=2):
+            try:
+                value = float(row["rtt_ms"])
+                key = pair_key(row["from"], row["to"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise PlanError(
+                    f"network.rtt: {path}, line {number}: want from,to,rtt_ms; {error!r}"
+                ) from error
+            if not (math.isfinite(value) and 0 <= value <= MAX_RTT_MS):
+                raise PlanError(
+                    f"network.rtt: {path}, line {number}: {value} is not between 0 and "
+                    f"{MAX_RTT_MS:g} milliseconds"
+                )
+            table[key] = (value, row.get("source") or row.get("set") or path.name)
+    return table

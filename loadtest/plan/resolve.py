@@ -1,0 +1,229 @@
+"""TOML and flags in, one checked and resolved Plan out; every fault is reported at once."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pydantic
+from pydantic import BaseModel
+
+from loadtest.assets import find_asset
+from loadtest.errors import PlanError
+from loadtest.plan.model import Deployment, Plan
+from loadtest.plan.network import base_times_ms, round_trips
+from loadtest.plan.thresholds import check_thresholds
+from loadtest.regions import region_table, suggest_regions
+
+DEFAULT_PLAN = "scenarios/latency-tables.toml"
+
+
+def load_plan(path: str | None = None, flags: Mapping[str, Any] | None = None) -> Plan:
+    """
+    Read, override, check and resolve a plan.
+
+    Args:
+        path: TOML file, looked for as ``assets.find_asset`` does; None takes the default plan.
+        flags: Values that win over the file, by dotted key (``load.rate``); None values are left
+            out.  ``regions`` and ``deployments`` may be lists of names; a list of deployment names
+            keeps those deployments (and drops thresholds that name the others).
+
+    Raises:
+        PlanError: Anything is wrong with it; ``faults`` has a sentence for each.
+    """
+    name = path or DEFAULT_PLAN
+    found = find_asset(name)
+    if found is None or not found.is_file():
+        raise PlanError(f"plan: there is no file {name!r}; give the path of a TOML plan")
+    raw = _read_toml(found)
+    dropped = _apply_flags(raw, {k: v for k, v in (flags or {}).items() if v is not None})
+    return resolve_plan(raw, dropped)
+
+
+def resolve_plan(raw: Mapping[str, Any], dropped: frozenset[str] = frozenset()) -> Plan:
+    """
+    Check raw values and fill in what is looked up: round-trip times, base times, variants.
+
+    Args:
+        raw: Values as in the TOML file.
+        dropped: Deployments and regions that flags took away: thresholds that name them go too.
+
+    Raises:
+        PlanError: Anything is wrong; all faults at once.
+    """
+    try:
+        plan = Plan.model_validate(raw)
+    except pydantic.ValidationError as error:
+        raise PlanError(*_faults(error)) from None
+    faults = [*_region_faults(plan), *_deployment_faults(plan)]
+    network = plan.network
+    base_ms = plan.base_ms
+    try:
+        looked_up = round_trips(network.rtt, plan.regions, network.rtt_ms)
+        network = network.model_copy(
+            update={"rtt_ms": looked_up.rtt_ms, "sources": looked_up.sources}
+        )
+    except PlanError as error:
+        # An unknown region has no round-trip times: its own fault says what is wrong.
+        faults += [] if faults else error.faults
+    try:
+        base_ms = base_times_ms(plan.base, plan.regions)
+    except PlanError as error:
+        faults += error.faults
+    deployments = tuple(_inherit(plan, d) for d in plan.deployments if plan.clients_of(d))
+    resolved = plan.model_copy(
+        update={"network": network, "base_ms": base_ms, "deployments": deployments}
+    )
+    try:
+        kept = check_thresholds(resolved, ignore_missing=dropped)
+        resolved = resolved.model_copy(update={"thresholds": kept})
+    except PlanError as error:
+        faults += error.faults
+    if faults:
+        raise PlanError(*faults)
+    return resolved
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlanError(f"plan: {path}: {error}") from error
+    except OSError as error:
+        raise PlanError(f"plan: {path} cannot be read: {error.strerror}") from error
+
+
+def _apply_flags(raw: dict[str, Any], flags: Mapping[str, Any]) -> frozenset[str]:
+    """Write the flags into the raw plan; return names of regions and deployments they took away."""
+    dropped: set[str] = set()
+    for dotted, value in flags.items():
+        if dotted == "deployments":
+            dropped |= _keep_deployments(raw, list(value))
+            continue
+        if dotted == "regions":
+            dropped |= {code for code in raw.get("regions", []) if code not in value}
+            if raw.get("primary_region") not in value and "primary_region" not in flags:
+                raw["primary_region"] = value[0]
+        *parents, last = dotted.split(".")
+        table = raw
+        for key in parents:
+            table = table.setdefault(key, {})
+        table[last] = list(value) if isinstance(value, tuple) else value
+    return frozenset(dropped)
+
+
+def _keep_deployments(raw: dict[str, Any], names: list[str]) -> set[str]:
+    entries = [d for d in raw.get("deployments", []) if isinstance(d, dict)]
+    known = [str(d.get("name")) for d in entries]
+    if unknown := [name for name in names if name not in known]:
+        raise PlanError(
+            *(
+                f"deployments: there is no {n!r} in the plan; it has {', '.join(known)}"
+                for n in unknown
+            )
+        )
+    raw["deployments"] = [d for d in entries if d.get("name") in names]
+    for entry in raw["deployments"]:
+        origin = next((d for d in entries if d.get("name") == entry.get("of")), None)
+        if origin is not None and entry["of"] not in names:
+            # The variant stands alone now: it takes over what it would have inherited.
+            entry.setdefault("fly_toml", origin.get("fly_toml", ""))
+            entry.setdefault("machines", origin.get("machines", "all"))
+            entry["of"] = ""
+    return set(known) - set(names)
+
+
+def _inherit(plan: Plan, deployment: Deployment) -> Deployment:
+    """Fill a variant's fly.toml, machines and environment from the deployment it varies."""
+    if not deployment.of:
+        return deployment
+    try:
+        origin = plan.deployment(deployment.of)
+    except KeyError:
+        return deployment
+    return deployment.model_copy(
+        update={
+            "fly_toml": deployment.fly_toml or origin.fly_toml,
+            "url": deployment.url or origin.url,
+            "machines": origin.machines,
+            "env": {**origin.env, **deployment.env},
+        }
+    )
+
+
+def _region_faults(plan: Plan) -> Iterator[str]:
+    table = region_table()
+    for code in dict.fromkeys(plan.regions):
+        if code not in table:
+            near = ", ".join(f"{c} ({table[c].city})" for c in suggest_regions(code))
+            yield f"regions: {code!r} is no known region; the nearest known are {near}"
+        elif plan.world == "fly" and table[code].retired:
+            yield (
+                f"regions: {code!r} ({table[code].city}) was {table[code].status} by Fly; "
+                f"use {table[code].replacement!r}, or the embedded world"
+            )
+    if repeated := {c for c in plan.regions if plan.regions.count(c) > 1}:
+        yield f"regions: named more than once: {', '.join(sorted(repeated))}"
+    if plan.primary_region not in plan.regions:
+        yield (
+            f"primary_region: {plan.primary_region!r} is not among the plan's regions "
+            f"{', '.join(plan.regions)}"
+        )
+
+
+def _deployment_faults(plan: Plan) -> Iterator[str]:
+    names = [d.name for d in plan.deployments]
+    for name in sorted({n for n in names if names.count(n) > 1}):
+        yield f"deployments: the name {name!r} is used more than once"
+    for deployment in plan.deployments:
+        key = f"deployments.{deployment.name}"
+        if deployment.of and deployment.of not in names:
+            yield f"{key}.of: no deployment {deployment.of!r}; there are {', '.join(names)}"
+        if not (deployment.of or deployment.fly_toml or deployment.url):
+            yield f"{key}: needs one of fly_toml, url or of"
+        if deployment.fly_toml and find_asset(deployment.fly_toml) is None:
+            yield f"{key}.fly_toml: there is no file {deployment.fly_toml!r}"
+    if find_asset(plan.scenario) is None:
+        yield f"scenario: there is no file {plan.scenario!r}; name a file with TTFBUser classes"
+
+
+def _faults(error: pydantic.ValidationError) -> Iterator[str]:
+    """Turn the checker's findings into sentences: key, value, what is allowed."""
+    for item in error.errors():
+        loc = tuple(part for part in item["loc"])
+        key = ".".join(str(part) for part in loc)
+        if item["type"] == "extra_forbidden":
+            allowed = _allowed_keys(loc[:-1])
+            near = difflib.get_close_matches(str(loc[-1]), allowed, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            yield f"{key}: unknown key{hint} Allowed here: {', '.join(allowed)}"
+        elif item["type"] == "missing":
+            yield f"{key}: missing; the plan must set it"
+        else:
+            yield f"{key}: {item['input']!r} is not allowed: {item['msg']}"
+
+
+def _allowed_keys(loc: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that the plan knows at a place."""
+    model: type[BaseModel] = Plan
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        inner = _model_in(model.model_fields[part].annotation)
+        if inner is None:
+            return []
+        model = inner
+    return sorted(field.alias or name for name, field in model.model_fields.items())
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in typing.get_args(annotation):
+        if (found := _model_in(argument)) is not None:
+            return found
+    return None
