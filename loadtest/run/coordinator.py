@@ -1,0 +1,156 @@
+"""Client of the coordinator's HTTP API: the only way a run is started, in every world."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from loadtest.errors import EngineError
+from loadtest.plan.order import RunOrder
+
+POLL_S = 0.25
+PATIENCE_S = 15.0
+"""How long the coordinator may be unreachable before the run is given up."""
+
+FINAL_STATES = frozenset({"done", "failed", "stopped"})
+
+
+class Coordinator:
+    """
+    Drives one coordinator.
+
+    Args:
+        url: Base URL of its API.
+        token: Bearer token that it was started with.
+        transport: For tests; None talks to the network.
+    """
+
+    def __init__(
+        self, url: str, token: str, *, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self.url = url
+        self._http = httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=httpx.Timeout(30.0, connect=5.0),
+            transport=transport,
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def wait_for_workers(self, count: int, deadline_s: float) -> None:
+        """
+        Wait until ``count`` workers have joined.
+
+        Raises:
+            EngineError: They have not after ``deadline_s`` seconds; says which regions have.
+        """
+        end = time.monotonic() + deadline_s
+        while True:
+            workers = self._json("GET", "/v1/status")["workers"]
+            if len(workers) >= count:
+                return
+            if time.monotonic() > end:
+                have = ", ".join(sorted(w["region"] for w in workers)) or "none"
+                raise EngineError(
+                    f"workers: {len(workers)} of {count} joined within {deadline_s:g} s "
+                    f"(regions: {have}); look at the logs of the missing machines"
+                )
+            time.sleep(POLL_S / 5)
+
+    def submit(self, order: RunOrder) -> None:
+        """
+        Start one segment.
+
+        Raises:
+            EngineError: The coordinator refuses; carries its sentence.
+        """
+        self._json("POST", "/v1/runs", json=order.to_json())
+
+    def status(self, run_id: str) -> dict[str, Any]:
+        """Return the state, progress and cells of a run."""
+        return self._json("GET", f"/v1/runs/{run_id}")
+
+    def stop(self, run_id: str) -> None:
+        """End the load now; what was measured is drained."""
+        self._json("POST", f"/v1/runs/{run_id}/stop")
+
+    def engine(self, run_id: str) -> dict[str, Any]:
+        """Return the content of engine.json."""
+        return self._json("GET", f"/v1/runs/{run_id}/engine")
+
+    def parts(self, run_id: str) -> list[dict[str, Any]]:
+        """Return the finished record parts so far: name and rows."""
+        parts: list[dict[str, Any]] = self._json("GET", f"/v1/runs/{run_id}/parts")["parts"]
+        return parts
+
+    def part(self, run_id: str, name: str) -> bytes:
+        """Return one part, a Parquet file."""
+        return self._request("GET", f"/v1/runs/{run_id}/parts/{name}").content
+
+    def follow(
+        self, run_id: str, segment: int, tick: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any]:
+        """
+        Poll until a segment has reached a final state; call ``tick`` with each status.
+
+        Raises:
+            EngineError: The coordinator is gone for longer than PATIENCE_S.
+        """
+        while True:
+            status = self.status(run_id)
+            tick(status)
+            if status["segment"] == segment and status["state"] in FINAL_STATES:
+                return status
+            time.sleep(POLL_S)
+
+    def _json(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self._request(method, path, **arguments).json()
+        return answer
+
+    def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """Send a request; repeat GETs while the coordinator cannot be reached, within patience."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                response = self._http.request(method, path, **arguments)
+                if response.status_code not in (502, 503) or method != "GET":
+                    break
+                reason = f"HTTP {response.status_code}"
+            except httpx.TransportError as error:
+                reason = str(error) or type(error).__name__
+                if method != "GET":
+                    raise EngineError(f"coordinator at {self.url}: {reason}") from error
+            if time.monotonic() > end:
+                raise EngineError(
+                    f"coordinator at {self.url} has not answered for {PATIENCE_S:g} s ({reason}); "
+                    "its machine may have died: look at its log"
+                )
+            time.sleep(POLL_S)
+        if response.is_success:
+            return response
+        raise EngineError(f"coordinator: {method} {path}: {_sentence(response)}")
+
+
+@contextmanager
+def connect(url: str, token: str) -> Iterator[Coordinator]:
+    """Give a client and close it afterwards."""
+    coordinator = Coordinator(url, token)
+    try:
+        yield coordinator
+    finally:
+        coordinator.close()
+
+
+def _sentence(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {response.status_code}: {response.text[:200]}"
