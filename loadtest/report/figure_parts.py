@@ -1,0 +1,102 @@
+"""Where the time of a request goes: one stacked bar per arm, one panel per region."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from loadtest.report.axes import linear_ticks, set_ticks
+from loadtest.report.style import INK, MUTED, PANEL_IN, ROLES, SURFACE, TEXT_PT
+from loadtest.report.svg import canvas, inline, plot_area
+from loadtest.units import format_ms
+
+PARTS: Final[Mapping[str, str]] = {
+    "floor": "network floor",
+    "replay": "replay hop",
+    "trips": "database round trips",
+    "database": "database work",
+    "app": "app",
+    "rest": "rest",
+}
+"""Key of a part -> what it is called, in the order of the stack."""
+
+_WIDE_ENOUGH: Final = 0.075
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One arm's parts in milliseconds, by the keys of ``PARTS``; ``total_ms`` is its median TTFB."""
+
+    arm: str
+    parts_ms: Mapping[str, float]
+    total_ms: float
+    n: int
+
+
+def draw_parts(region: str, title: str, bars: Sequence[Bar], limit_ms: float, rtt_ms: float) -> str:
+    """
+    Return the SVG of one region's stacked bars.
+
+    Args:
+        region: Code, used for ids.
+        title: Heading of the panel.
+        bars: One per arm, in plan order.
+        limit_ms: End of the time axis; the same for all regions.
+        rtt_ms: Round trip between client and primary region, drawn as a line; 0 draws none.
+    """
+    label_pt = 8 + 4.6 * max((len(bar.arm) for bar in bars), default=4)
+    with canvas(PANEL_IN[0], (60 + 24 * len(bars)) / 72) as figure:
+        axes = plot_area(figure, left=label_pt, bottom=32, right=40, top=24)
+        axes.set_xlim(0, limit_ms)
+        axes.set_ylim(len(bars) - 0.5, -0.5)
+        set_ticks(axes, "x", linear_ticks(0, limit_ms, most=6))
+        set_ticks(axes, "y", range(len(bars)), [bar.arm for bar in bars])
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+        axes.spines["left"].set_visible(False)
+        for row, bar in enumerate(bars):
+            left = 0.0
+            for part in PARTS:
+                width = max(0.0, bar.parts_ms.get(part, 0.0))
+                if width <= 0:
+                    continue
+                axes.barh(
+                    row,
+                    width,
+                    left=left,
+                    height=0.62,
+                    color=ROLES[f"part-{part}"],
+                    edgecolor=SURFACE,
+                    linewidth=0.8,
+                )
+                left += width
+            axes.annotate(
+                format_ms(bar.total_ms),
+                (left, row),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                color=INK,
+                fontsize=TEXT_PT - 0.5,
+            )
+        if rtt_ms > limit_ms * 0.005:
+            axes.axvline(rtt_ms, color=INK, linewidth=1, linestyle=(0, (2, 2)))
+        axes.set_xlabel("ms at the median")
+        axes.set_title(title, color=INK, weight="bold")
+        total = sum(bar.n for bar in bars)
+        axes.set_title(f"n = {total:,}", loc="right", color=MUTED, fontsize=TEXT_PT)
+        return inline(figure, f"parts-{region}", f"Where the time goes, {title}", _words(bars))
+
+
+def _words(bars: Sequence[Bar]) -> str:
+    parts = []
+    for bar in bars:
+        named = ", ".join(
+            f"{PARTS[part]} {format_ms(value)}"
+            for part, value in bar.parts_ms.items()
+            if part in PARTS and value > 0
+        )
+        parts.append(f"{bar.arm}: {format_ms(bar.total_ms)} of which {named}")
+    return "; ".join(parts) + "."

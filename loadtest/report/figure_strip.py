@@ -1,0 +1,107 @@
+"""TTFB over the course of the run in one region: p50 and p95 of every block and arm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loadtest.report.axes import latency_axis, linear_ticks, set_ticks
+from loadtest.report.style import EVENT, INK, MUTED, PANEL_IN, SHADE, TEXT_PT, ArmStyle
+from loadtest.report.svg import canvas, inline, plot_area
+from loadtest.units import format_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One arm over time; the three sequences have the same length, times in seconds of the run."""
+
+    arm: str
+    style: ArmStyle
+    t_s: Sequence[float]
+    p50_ms: Sequence[float]
+    p95_ms: Sequence[float]
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to this region's generator; ``label`` is a few words."""
+
+    t_s: float
+    label: str
+
+
+def draw_strip(
+    region: str,
+    title: str,
+    tracks: Sequence[Track],
+    events: Sequence[Event],
+    *,
+    warmup_s: float,
+    end_s: float,
+    limits_ms: tuple[float, float],
+) -> str:
+    """
+    Return the SVG of one region's time strip: p50 as a line, p95 as a fainter one above it.
+
+    Args:
+        region: Code, used for ids.
+        title: Heading of the panel.
+        tracks: One per arm, in plan order.
+        events: Marked by numbered vertical lines.
+        warmup_s: Shaded from 0 to here.
+        end_s: End of the time axis.
+        limits_ms: Of the latency axis; the same for all regions.
+    """
+    with canvas(PANEL_IN[0], PANEL_IN[1] * 0.9) as figure:
+        axes = plot_area(figure, left=34, bottom=34)
+        latency_axis(axes, "y", *limits_ms)
+        axes.set_xlim(0, end_s)
+        set_ticks(axes, "x", linear_ticks(0, end_s))
+        if warmup_s > 0:
+            axes.axvspan(0, warmup_s, color=SHADE)
+            axes.text(
+                warmup_s / 2,
+                0.97,
+                "warm-up",
+                transform=axes.get_xaxis_transform(),
+                rotation=90,
+                ha="center",
+                va="top",
+                color=MUTED,
+                fontsize=TEXT_PT - 1.5,
+            )
+        for track in tracks:
+            look = {"color": track.style.colour, "linestyle": track.style.dash}
+            axes.plot(track.t_s, track.p50_ms, linewidth=1.6, **look)
+            axes.plot(track.t_s, track.p95_ms, linewidth=0.9, alpha=0.55, **look)
+        for number, event in enumerate(events, start=1):
+            axes.axvline(event.t_s, color=EVENT, linewidth=1.1, linestyle=(0, (3, 2)))
+            axes.annotate(
+                str(number),
+                (event.t_s, 1),
+                xycoords=axes.get_xaxis_transform(),
+                xytext=(2, -8),
+                textcoords="offset points",
+                color=EVENT,
+                fontsize=TEXT_PT - 0.5,
+                weight="bold",
+            )
+        axes.set_xlabel("seconds since the start of the run")
+        axes.set_ylabel("TTFB (ms, log scale)")
+        axes.yaxis.set_label_coords(-0.085, 0.5)
+        axes.set_title(title, color=INK, weight="bold")
+        total = sum(track.n for track in tracks)
+        axes.set_title(f"n = {total:,}", loc="right", color=MUTED, fontsize=TEXT_PT)
+        return inline(figure, f"strip-{region}", f"TTFB over time, {title}", _words(tracks, events))
+
+
+def _words(tracks: Sequence[Track], events: Sequence[Event]) -> str:
+    parts = [
+        f"{track.arm}: block medians between {format_ms(min(track.p50_ms))} "
+        f"and {format_ms(max(track.p50_ms))}"
+        for track in tracks
+        if len(track.p50_ms)
+    ]
+    told = [f"at {event.t_s:.0f} s {event.label}" for event in events]
+    return "; ".join(parts + told) + "."

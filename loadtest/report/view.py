@@ -1,0 +1,204 @@
+"""
+What a report is made of, before it is HTML, markdown or a terminal: sections of blocks of text.
+
+Every string here is plain text; each output escapes it in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Align = Literal["left", "right"]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """
+    A table of strings; the first column names the row.
+
+    Args:
+        key: Unique in the report: id of the element, name of the CSV file.
+        title: Caption.
+        headers: Column titles, with their unit.
+        rows: As many strings each as there are headers.
+        align: One letter a column, ``l`` or ``r``.
+        note: A sentence below; may be empty.
+        marks: A decision word per row (``pass``, ``fail`` ...) or empty; may be empty as a whole.
+        csv_headers: Columns of the download, unformatted; empty downloads the strings.
+        csv_rows: Its rows.
+        wide: Leave out of the terminal.
+    """
+
+    key: str
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    align: str = ""
+    note: str = ""
+    marks: tuple[str, ...] = ()
+    csv_headers: tuple[str, ...] = ()
+    csv_rows: tuple[tuple[object, ...], ...] = ()
+
+    def alignment(self, column: int) -> Align:
+        """Return how a column is aligned; unnamed ones are left-aligned."""
+        return "right" if self.align[column : column + 1] == "r" else "left"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Callout:
+    """A paragraph that must not be missed; ``kind`` is a decision word or ``note``."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading inside a section."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Text to copy as it stands, such as a command; ``label`` says what it is."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """Terms and what they mean."""
+
+    items: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One entry of a legend: ``role`` of the style, ``dash`` as SVG wants it, or a filled patch."""
+
+    text: str
+    role: str
+    dash: str = "none"
+    patch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """
+    Panels with a shared legend.
+
+    Args:
+        caption: What to look for.
+        draw: Makes the SVG of each panel; called by HTML only, as drawing is slow.
+        legend: May be empty.
+        wide: One panel over the whole width.
+        notes: Numbered remarks below, such as events.
+    """
+
+    caption: str
+    draw: Callable[[], Sequence[str]]
+    legend: tuple[Key, ...] = ()
+    wide: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixCell:
+    """
+    One cell of the region x deployment matrix; the texts are formatted.
+
+    Args:
+        name: Deployment (a variant's own name).
+        p50: Median.
+        p50_interval: Its 95 % interval.
+        p95: 95th percentile, or why it is not shown.
+        p95_interval: Its interval; may be empty.
+        n: Sample size.
+        small: Remaining facts: network floor, serving region, errors.
+        decision: Decision word, or ``none``.
+        track: Left and width in percent of the bar from median to p95 on the shared log axis, and
+            the position of the floor's mark; empty when there is nothing to draw.
+    """
+
+    name: str
+    p50: str
+    p50_interval: str
+    p95: str
+    p95_interval: str
+    n: str
+    small: tuple[str, ...]
+    decision: str
+    track: tuple[float, ...] = ()
+    variants: tuple[MatrixCell, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixColumn:
+    """A deployment's head in the matrix."""
+
+    name: str
+    title: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The region x deployment matrix; a row's cells are None where nothing was measured."""
+
+    caption: str
+    columns: tuple[MatrixColumn, ...]
+    rows: tuple[tuple[str, str, tuple[MatrixCell | None, ...]], ...]
+    legend: tuple[str, ...]
+    note: str
+
+
+Block = Table | Text | Callout | Heading | Code | Definitions | Figures | Matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of the report; ``short`` is its name in the table of contents."""
+
+    key: str
+    title: str
+    short: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """
+    The whole report.
+
+    Args:
+        title: For the browser's tab.
+        headline: The result in a sentence.
+        verdict: Decision word of the whole run.
+        reasons: Sentences behind the verdict.
+        callouts: What must be read before any number: partial, invalid.
+        facts: Label and value pairs of the head.
+        sections: In reading order.
+        footer: One line.
+    """
+
+    title: str
+    headline: str
+    verdict: str
+    reasons: tuple[str, ...]
+    callouts: tuple[Callout, ...]
+    facts: tuple[tuple[str, str], ...]
+    sections: tuple[Section, ...]
+    footer: str = ""
+    subtitle: str = ""
+    dashes: tuple[str, ...] = field(default=())

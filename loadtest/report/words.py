@@ -1,0 +1,88 @@
+"""How numbers and decisions are put into words, the same in every output."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from loadtest.units import format_ms
+
+NOT_ENOUGH: Final = "too few samples"
+NOTHING: Final = "–"
+
+DECISIONS: Final[dict[str, tuple[str, str]]] = {
+    "pass": ("✓", "pass"),
+    "fail": ("✕", "fail"),
+    "inconclusive": ("?", "inconclusive"),
+    "invalid": ("⊘", "invalid"),
+    "none": ("·", "not judged"),
+}
+"""Decision word -> sign and what it is called; the sign keeps colour from carrying it alone."""
+
+
+def decision(word: str) -> str:
+    """Return a decision with its sign, such as ``✓ pass``."""
+    sign, name = DECISIONS.get(word, ("·", word))
+    return f"{sign} {name}"
+
+
+def ms(value: float | None) -> str:
+    """Return a time, or a dash for None and not-a-number."""
+    return NOTHING if value is None or math.isnan(value) else format_ms(value)
+
+
+def interval_ms(low: float | None, high: float | None) -> str:
+    """Return an interval of times in the unit of the larger end; empty when there is none."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return ""
+    if math.isinf(high):
+        return f"[{ms(low)}, failed]"
+    if high >= 1000:
+        return f"[{low / 1000:.2f}, {high / 1000:.2f} s]"
+    digits = 0 if low >= 100 else 1 if high >= 10 else 2
+    return f"[{low:.{digits}f}, {high:.{digits}f} ms]"
+
+
+def signed_ms(value: float | None) -> str:
+    """Return a difference of times with its sign."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    text = format_ms(abs(value))
+    return f"{'−' if value < 0 else '+'}{text}"
+
+
+def share(value: float | None, digits: int = 1) -> str:
+    """Return a 0-1 share as a percentage."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    if value == 0 or value == 1:
+        return f"{value * 100:.0f} %"
+    if 0 < value * 100 < 10.0**-digits / 2:
+        return f"< {10.0**-digits:g} %"
+    return f"{value * 100:.{digits}f} %"
+
+
+def signed_share(value: float | None, digits: int = 1) -> str:
+    """Return a relative difference with its sign, as a percentage."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    return f"{'−' if value < 0 else '+'}{abs(value) * 100:.{digits}f} %"
+
+
+def count(value: int) -> str:
+    """Return a whole number with thousands set apart by a thin space."""
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a plain number in few digits; a dash when there is none."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    return f"{value:.{digits}g}"
+
+
+def listing(names: list[str], joint: str = "and") -> str:
+    """Return names as a sentence has them: ``a, b and c``."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} {joint} {names[-1]}"
