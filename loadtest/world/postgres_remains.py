@@ -1,0 +1,60 @@
+"""
+Removes what a PostgreSQL server that was killed with SIGKILL leaves in the kernel.
+
+A server holds one small System V shared memory segment as an interlock.  It removes the segment
+in every orderly end, but nobody does after a kill -9.  Standard library only, so that a guardian
+process can use it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+_IPC_RMID = 0
+_SHARED_MEMORY_LINE = 6
+
+
+def clear_shared_memory(directory: Path) -> int:
+    """
+    Remove the shared memory of every dead server whose data directory lies under ``directory``.
+
+    A server that still lives is left alone.  The layout of postmaster.pid is that of
+    ``src/include/utils/pidfile.h`` in PostgreSQL: the first line is the process, the seventh the
+    key and the id of the segment.
+
+    Args:
+        directory: Data directories lie at any depth below it.
+
+    Returns:
+        How many segments were removed.
+    """
+    removed = 0
+    for pid_file in directory.rglob("postmaster.pid"):
+        try:
+            lines = pid_file.read_text().splitlines()
+            server, segment = int(lines[0]), int(lines[_SHARED_MEMORY_LINE].split()[1])
+        except (OSError, IndexError, ValueError):
+            continue  # gone meanwhile, or still being written
+        if not _alive(server) and _remove_segment(segment):
+            removed += 1
+    return removed
+
+
+def _alive(pid: int) -> bool:
+    """Tell whether a process with that id exists and is not a zombie."""
+    try:
+        os.kill(pid, 0)
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return not Path("/proc/self/stat").exists()  # no /proc: trust the signal
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def _remove_segment(segment: int) -> bool:
+    """Mark a System V segment for removal; True if it was ours to remove."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    return bool(libc.shmctl(segment, _IPC_RMID, None) == 0)
