@@ -43,29 +43,18 @@ from typing import Final
 
 import pyarrow as pa
 
+from loadtest.records.kinds import ERROR_DROPPED, ERROR_KINDS, STAGE_STEADY, STAGE_WARM_UP
+
+__all__ = [
+    "ERROR_DROPPED",
+    "ERROR_KINDS",
+    "RECORDS",
+    "SCHEMA_VERSION",
+    "STAGE_STEADY",
+    "STAGE_WARM_UP",
+]
+
 SCHEMA_VERSION: Final = 1
-
-STAGE_WARM_UP: Final = "warm-up"
-STAGE_STEADY: Final = "steady"
-
-ERROR_DROPPED: Final = "dropped"  # no user was free at the intended start
-ERROR_KINDS: Final = (
-    "",
-    ERROR_DROPPED,
-    "dns",
-    "connect-refused",
-    "connect-timeout",
-    "connect",
-    "tls",
-    "send",
-    "read-timeout",
-    "closed-early",
-    "protocol",
-    "too-large",
-    "status",  # 4xx or 5xx that the scenario did not accept
-    "check",  # the scenario's own check failed
-    "cancelled",  # the run was stopped while the request was in flight
-)
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 

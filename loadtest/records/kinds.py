@@ -1,0 +1,36 @@
+"""
+The words that records use for stages, errors and clocks.
+
+Apart from the schema so that a worker, which carries no Parquet library, can import them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+STAGE_WARM_UP: Final = "warm-up"
+STAGE_STEADY: Final = "steady"
+
+ERROR_DROPPED: Final = "dropped"  # no user was free at the intended start
+ERROR_CHECK: Final = "check"  # the scenario's own check failed
+ERROR_CANCELLED: Final = "cancelled"  # the run was stopped while the request was in flight
+ERROR_KINDS: Final = (
+    "",
+    ERROR_DROPPED,
+    "dns",
+    "connect-refused",
+    "connect-timeout",
+    "connect",
+    "tls",
+    "send",
+    "read-timeout",
+    "closed-early",
+    "protocol",
+    "too-large",
+    "status",  # 4xx or 5xx that the scenario did not accept
+    ERROR_CHECK,
+    ERROR_CANCELLED,
+)
+
+CLOCK_KERNEL: Final = "kernel"
+CLOCK_USER: Final = "user"
