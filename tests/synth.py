@@ -1,0 +1,352 @@
+"""
+Makes a complete run folder with known true values, as if a run had happened.
+
+The model is that of the published tables: TTFB = base + h round trips from edge to app + k round
+trips from app to database, times log-normal noise, times an optional slow drift that all arms of a
+region share.  Everything is drawn from one seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from synth_files import HEALTH, engine_json, worker_json, world_json, write_json
+
+from loadtest.plan.model import Deployment, Load, Network, Plan
+from loadtest.records.schema import ERROR_DROPPED, ERROR_KINDS, RECORDS
+
+RTT_MS = {
+    "cdg-ord": 104.0,
+    "cdg-syd": 241.0,
+    "cdg-scl": 209.7,
+    "ord-syd": 184.0,
+    "ord-scl": 165.9,
+    "scl-syd": 305.5,
+}
+BASE_MS = {"cdg": 75.1, "ord": 50.4, "syd": 45.8, "scl": 84.4}
+KERNEL_SEES_EARLIER_US = 40.0
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What is done to a run; the keys of cells are ``(region, deployment)``."""
+
+    sigma: float = 0.08
+    """Standard deviation of the logarithm of one request's noise."""
+    drift_sd: float = 0.0
+    drift_memory_s: float = 120.0
+    arm_factor: Mapping[str, float] = field(default_factory=dict)
+    arm_shift_ms: Mapping[str, float] = field(default_factory=dict)
+    cell_shift_ms: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    round_trips: Mapping[str, int] = field(default_factory=dict)
+    """Database round trips a request, by deployment; 2 where not named."""
+    error_share: Mapping[str, float] = field(default_factory=dict)
+    """Share of status 500 answers, by deployment."""
+    timeout_share: float = 0.0
+    dropped_share: float = 0.0
+    resent_share: float = 0.0
+    late_share: float = 0.0
+    replayed_share: float = 0.0
+    """Share of the replica deployment's answers that came by way of a replay."""
+    lost_worker: str = ""
+    """Region whose (last) worker is lost in the middle of the run."""
+    user_clock: bool = False
+    scenarios: tuple[str, ...] = ("browse",)
+    freeze: tuple[float, float] = (0.0, 0.0)
+    """Start and length, in seconds of the steady stage, of a freeze of every target."""
+    half_trend: float = 0.0
+    """Factor minus one that the second half of each region's steady stage is multiplied by."""
+    health: Mapping[str, float] = field(default_factory=dict)
+    """Overrides for every worker's health in engine.json."""
+    unreconciled: int = 0
+    """Rows that a worker received and the coordinator never merged."""
+    link_off_ms: float = 0.0
+    """Error of the first link's measured round-trip time."""
+
+
+def make_plan(**changes: Any) -> Plan:
+    """Return the plan of the three tables, with top-level keys replaced by ``changes``."""
+    values: dict[str, Any] = {
+        "regions": ("cdg", "ord", "syd", "scl"),
+        "primary_region": "cdg",
+        "deployments": (
+            Deployment(name="single", fly_toml="fly/recipes-single/fly.toml", machines="primary"),
+            Deployment(name="multi", fly_toml="fly/recipes-multi/fly.toml"),
+            Deployment(name="replica", fly_toml="fly/recipes-replica/fly.toml"),
+        ),
+        "load": Load(rate=10.0, duration_s=30.0, warmup_s=4.0, block_s=2.0),
+        "network": Network(rtt_ms=RTT_MS, sources=dict.fromkeys(RTT_MS, "synthetic")),
+        "base_ms": BASE_MS,
+        "thresholds": ("ttfb.p95 < 100ms where deployment = replica",),
+    }
+    return Plan(**{**values, **changes})
+
+
+def hops(plan: Plan, deployment: Deployment, effects: Effects) -> tuple[float, float]:
+    """Return the round trips (edge to app, app to database) that a remote region's request pays."""
+    kind = deployment.of or deployment.name
+    database = float(effects.round_trips.get(deployment.name, 2))
+    if deployment.connection_per_database_use:
+        database += 4
+    edge = 1.0 if deployment.edge_keeps_connections else 2.0
+    if kind == "single" or deployment.machines == "primary":
+        return edge, 0.0
+    return (0.0, database) if kind == "multi" else (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The parts of a cell's median TTFB, milliseconds; ``scale`` is the arm's factor."""
+
+    app: float
+    database: float
+    network: float
+    scale: float
+
+    @property
+    def ttfb_ms(self) -> float:
+        """The true median TTFB."""
+        return (self.app + self.database + self.network) * self.scale
+
+
+def truth(plan: Plan, region: str, deployment: Deployment, effects: Effects) -> Truth:
+    """Return the true median TTFB of a cell and its parts."""
+    rtt = plan.rtt_between_ms(region, plan.primary_region)
+    edge, database = hops(plan, deployment, effects)
+    local = effects.round_trips.get(deployment.name, 2) * plan.network.same_region_ms
+    shift = effects.arm_shift_ms.get(deployment.name, 0.0)
+    shift += effects.cell_shift_ms.get((region, deployment.name), 0.0)
+    return Truth(
+        app=plan.base_ms.get(region, 60.0) + shift,
+        database=database * rtt if database and region != plan.primary_region else local,
+        network=edge * rtt + plan.network.same_region_ms if edge else plan.network.same_region_ms,
+        scale=effects.arm_factor.get(deployment.name, 1.0),
+    )
+
+
+def write_run(
+    folder: Path, plan: Plan, *, seconds: float, seed: int, effects: Effects | None = None
+) -> Path:
+    """
+    Write plan.json, world.json, engine.json and records.parquet; return the folder.
+
+    Args:
+        folder: Made if missing; its name is the run's id.
+        seconds: Length of the steady stage; warm-up comes before it, as in the plan.
+        seed: Of the noise; the plan's own seed is left alone.
+        effects: What is done to the numbers; nothing when None.
+    """
+    effects = effects or Effects()
+    folder.mkdir(parents=True, exist_ok=True)
+    workers: list[dict[str, Any]] = []
+    with pq.ParquetWriter(folder / "records.parquet", RECORDS, compression="zstd") as writer:
+        for index, region in enumerate(plan.regions):
+            generator = np.random.Generator(np.random.PCG64([seed, index]))
+            columns = _rows_of(plan, region, seconds, generator, effects)
+            kept = _lose(columns, plan, region, effects, workers)
+            writer.write_table(_table(columns, kept))
+    write_json(folder / "plan.json", plan.to_json())
+    write_json(folder / "world.json", world_json(plan, effects.link_off_ms))
+    write_json(folder / "engine.json", engine_json(folder.name, plan, seconds, workers))
+    return folder
+
+
+Columns = dict[str, Any]
+
+
+def _rows_of(
+    plan: Plan, region: str, seconds: float, rng: np.random.Generator, effects: Effects
+) -> Columns:
+    """Draw every request of one region; string columns are (codes, names) pairs."""
+    arms = [plan.deployment(name) for name in plan.arms_in(region)]
+    load = plan.load
+    per_block = max(1, round(load.rate * load.block_s))
+    blocks = max(1, round((load.warmup_s + seconds) / load.block_s))
+    warm_blocks = round(load.warmup_s / load.block_s)
+    slots = per_block * len(arms)
+    n = blocks * slots
+    block = np.repeat(np.arange(blocks, dtype=np.int32), slots)
+    order = rng.permuted(np.tile(np.arange(slots), (blocks, 1)), axis=1).ravel()
+    arm = (order % len(arms)).astype(np.int32)
+    at_s = (np.arange(n) + 0.5) * (load.block_s / slots)
+    late = rng.random(n) < effects.late_share
+    queue = rng.gamma(2.0, 15.0, n) + np.where(late, 20_000.0, 0.0)
+    columns: Columns = {
+        "region": (np.zeros(n, np.int32), [region]),
+        "deployment": (arm, [d.name for d in arms]),
+        "scenario": ((order // len(arms) % len(effects.scenarios)), list(effects.scenarios)),
+        "name": (np.zeros(n, np.int32), ["GET /recipes"]),
+        "stage": ((block >= warm_blocks).astype(np.int32), ["warm-up", "steady"]),
+        "block": block,
+        "arrival": np.arange(n),
+        "intended_us": np.rint(at_s * 1e6),
+        "queue_us": queue,
+    }
+    noise = np.exp(rng.normal(0.0, effects.sigma, n)) * _weather(plan, at_s, rng, effects)
+    _fill_times(columns, plan, region, arms, noise, effects)
+    _fill_connections(columns, plan, region, rng)
+    _fill_answers(columns, plan, region, arms, rng, effects)
+    return columns
+
+
+def _weather(
+    plan: Plan, at_s: np.ndarray, rng: np.random.Generator, effects: Effects
+) -> np.ndarray:
+    """Return the factor that a region's requests share: AR(1) on a grid of one second."""
+    factor = np.ones_like(at_s)
+    if effects.half_trend:
+        late = at_s > (plan.load.warmup_s + at_s[-1]) / 2
+        factor = np.where(late, 1.0 + effects.half_trend, factor)
+    if effects.drift_sd:
+        steps = math.ceil(float(at_s[-1])) + 2
+        keep = math.exp(-1.0 / effects.drift_memory_s)
+        shocks = rng.normal(0.0, effects.drift_sd, steps)
+        level = np.empty(steps)
+        level[0] = shocks[0]
+        for step in range(1, steps):
+            level[step] = keep * level[step - 1] + math.sqrt(1 - keep * keep) * shocks[step]
+        factor = factor * np.exp(np.interp(at_s, np.arange(steps), level))
+    return factor
+
+
+def _fill_times(
+    columns: Columns,
+    plan: Plan,
+    region: str,
+    arms: list[Deployment],
+    noise: np.ndarray,
+    effects: Effects,
+) -> None:
+    """Add wait, app and database times from each arm's truth."""
+    arm = columns["deployment"][0]
+    truths = [truth(plan, region, deployment, effects) for deployment in arms]
+    total = np.array([t.ttfb_ms for t in truths])[arm] * noise * 1e3
+    columns["app_us"] = np.array([t.app * t.scale for t in truths])[arm] * noise * 1e3
+    columns["db_us"] = np.array([t.database * t.scale for t in truths])[arm] * noise * 1e3
+    start, length = effects.freeze
+    if length:
+        thaw_us = (plan.load.warmup_s + start + length) * 1e6
+        begin_us = thaw_us - length * 1e6
+        at = columns["intended_us"] + columns["queue_us"]
+        frozen = (at >= begin_us) & (at < thaw_us)
+        total = np.where(frozen, total + (thaw_us - at), total)
+    columns["wait_us"] = total
+    columns["wait_user_us"] = total + KERNEL_SEES_EARLIER_US
+
+
+def _fill_connections(columns: Columns, plan: Plan, region: str, rng: np.random.Generator) -> None:
+    """Add the phases before the first byte; a new connection meets the edge of its own region."""
+    n = columns["block"].size
+    fresh = rng.random(n) < plan.load.new_connections
+    for deployment in range(len(columns["deployment"][1])):
+        first = np.flatnonzero(columns["deployment"][0] == deployment)[:2]
+        fresh[first] = True
+    local_us = plan.network.same_region_ms * 1e3
+    columns["reused"] = ~fresh
+    columns["dns_us"] = np.where(fresh, rng.gamma(3.0, 30.0, n), 0.0)
+    columns["connect_us"] = np.where(fresh, local_us + rng.gamma(2.0, 20.0, n), 0.0)
+    columns["tls_us"] = np.zeros(n)
+    columns["send_us"] = rng.gamma(4.0, 5.0, n)
+    columns["receive_us"] = rng.gamma(2.0, 40.0, n)
+
+
+def _fill_answers(
+    columns: Columns,
+    plan: Plan,
+    region: str,
+    arms: list[Deployment],
+    rng: np.random.Generator,
+    effects: Effects,
+) -> None:
+    """Add status, error kind, who answered, and what the app reported."""
+    n = columns["block"].size
+    arm = columns["deployment"][0]
+    kinds = list(ERROR_KINDS)
+    shares = np.array([effects.error_share.get(d.name, 0.0) for d in arms])
+    status_500 = rng.random(n) < shares[arm]
+    timed_out = rng.random(n) < effects.timeout_share
+    dropped = rng.random(n) < effects.dropped_share
+    error = np.zeros(n, np.int32)
+    error[status_500] = kinds.index("status")
+    error[timed_out] = kinds.index("read-timeout")
+    error[dropped] = kinds.index(ERROR_DROPPED)
+    silent = timed_out | dropped
+    columns["error"] = (error, kinds)
+    columns["status"] = np.where(silent, 0, np.where(status_500, 500, 200))
+    columns["wait_us"][timed_out] = plan.load.timeout_s * 1e6
+    columns["start_us"] = np.where(dropped, -1, columns["intended_us"] + columns["queue_us"])
+    for name in ("queue", "dns", "connect", "tls", "send", "wait", "wait_user", "receive"):
+        columns[f"{name}_us"][dropped] = 0
+    columns["bytes"] = np.where(silent, 0, 4_096)
+    columns["attempts"] = np.where(rng.random(n) < effects.resent_share, 2, 1)
+    columns["clock"] = (np.zeros(n, np.int32), ["user" if effects.user_clock else "kernel"])
+    home = np.array([d.machines == "primary" for d in arms])[arm]
+    is_replica = np.array([(d.of or d.name) == "replica" for d in arms])[arm]
+    replayed = is_replica & (rng.random(n) < effects.replayed_share)
+    columns["replayed"] = replayed
+    served = np.where(home | replayed, 1, 0)
+    served[silent] = 2
+    columns["served_by"] = (served, [region, plan.primary_region, ""])
+    trips = np.array([effects.round_trips.get(d.name, 2) for d in arms])[arm]
+    columns["db_round_trips"] = np.where(error > 0, -1, trips)
+    columns["db_us"] = np.where(error > 0, -1.0, columns["db_us"])
+    columns["app_us"] = np.where(error > 0, -1.0, columns["app_us"])
+
+
+def _lose(
+    columns: Columns,
+    plan: Plan,
+    region: str,
+    effects: Effects,
+    workers: list[dict[str, Any]],
+) -> np.ndarray:
+    """Share the rows among the region's workers, lose what a lost worker loses, book both."""
+    n = columns["block"].size
+    count = plan.generator.workers_per_region
+    owner = (np.arange(n) % count).astype(np.int32)
+    names = [f"{region}-{index}" for index in range(count)]
+    columns["worker"] = (owner, names)
+    columns["row"] = np.arange(n) // count
+    kept = np.ones(n, bool)
+    if region == effects.lost_worker:
+        kept = ~((owner == count - 1) & (np.arange(n) > n // 2))
+    for index, name in enumerate(names):
+        scheduled = int((owner == index).sum())
+        merged = int((kept & (owner == index)).sum())
+        lost = merged < scheduled
+        missing = effects.unreconciled if not workers else 0
+        rows = {"scheduled": scheduled, "sent": merged, "received": merged}
+        workers.append(
+            worker_json(
+                name, region, lost, {**rows, "merged": merged - missing, "missing": missing}
+            )
+            | {"health": {**HEALTH, **effects.health, "segments_sent": merged * 2}}
+        )
+    return kept
+
+
+def _table(columns: Columns, kept: np.ndarray) -> pa.Table:
+    arrays = []
+    for column in RECORDS:
+        values = columns[column.name]
+        if isinstance(values, tuple):
+            codes, names = values
+            # A served-by list may name the primary twice; Parquet does not mind.
+            arrays.append(
+                pa.DictionaryArray.from_arrays(
+                    pa.array(codes[kept].astype(np.int32)), pa.array(names, pa.string())
+                )
+            )
+        elif column.type == pa.bool_():
+            arrays.append(pa.array(values[kept], pa.bool_()))
+        else:
+            whole = np.rint(values[kept]).astype(column.type.to_pandas_dtype())
+            arrays.append(pa.array(whole, column.type))
+    return pa.Table.from_arrays(arrays, schema=RECORDS)

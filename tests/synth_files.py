@@ -1,0 +1,117 @@
+"""The JSON files of a made-up run folder: world.json and engine.json as a run would leave them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from loadtest.plan.model import Plan
+
+EPOCH_WALL_NS = 1_785_000_000_000_000_000
+
+HEALTH: dict[str, float] = {
+    "loop_lag_p50_us": 30,
+    "loop_lag_p99_us": 210,
+    "loop_lag_max_us": 1_900,
+    "cpu_share_mean": 0.12,
+    "cpu_share_max": 0.31,
+    "steal_share_mean": 0.001,
+    "steal_share_max": 0.01,
+    "gc_pause_max_us": 800,
+    "gc_pause_total_us": 9_000,
+    "lateness_p50_us": 25,
+    "lateness_p99_us": 140,
+    "late": 0,
+    "dropped": 0,
+    "resends": 0,
+    "retransmits": 0,
+}
+
+
+def worker_json(name: str, region: str, lost: bool, rows: dict[str, int]) -> dict[str, Any]:
+    return {
+        "id": name,
+        "region": region,
+        "state": "lost" if lost else "finished",
+        "rows": rows,
+        "clock": {"offset_us": 12.0, "uncertainty_us": 180.0},
+        "self_check": {"n": 200, "bias_p50_us": 8.0, "bias_p99_us": 45.0, "clock": "kernel"},
+        "timeline": [
+            {
+                "t_s": second,
+                "loop_lag_p99_us": 150 + 10 * (second % 7),
+                "cpu_share": 0.1,
+                "steal_share": 0.0,
+                "gc_pause_us": 300,
+                "lateness_p99_us": 120,
+                "in_flight": 3,
+            }
+            for second in range(0, 30, 2)
+        ],
+    }
+
+
+def world_json(plan: Plan, link_off_ms: float) -> dict[str, Any]:
+    links = []
+    for index, pair in enumerate(sorted(plan.network.rtt_ms)):
+        a, b = pair.split("-")
+        configured = plan.network.rtt_ms[pair]
+        off = link_off_ms if index == 0 else 0.1
+        allowed = max(plan.network.tolerance_ms, plan.network.tolerance_share * configured)
+        links.append(
+            {
+                "from": a,
+                "to": b,
+                "configured_rtt_ms": configured,
+                "measured_rtt_p50_ms": round(configured + off, 3),
+                "measured_rtt_p95_ms": round(configured + off + 0.4, 3),
+                "n": 20,
+                "ok": abs(off) <= allowed,
+            }
+        )
+    return {
+        "schema": 1,
+        "kind": "embedded",
+        "regions": list(plan.regions),
+        "primary_region": plan.primary_region,
+        "link_layer": "relay",
+        "links": links,
+        "edges": {
+            region: {d.name: f"http://127.0.0.1:{20_000 + index}" for d in plan.deployments}
+            for index, region in enumerate(plan.regions)
+        },
+        "machines": [],
+        "postgres": {"version": "17.2", "bin": "/usr/lib/postgresql/17/bin", "source": "system"},
+        "versions": {"loadtest": "0.1.0", "python": "3.11.7"},
+        "machine": {
+            "cpus": 2,
+            "memory_mb": 8_192,
+            "kernel": "6.1.0",
+            "platform": "Linux-6.1.0-x86_64",
+        },
+    }
+
+
+def engine_json(
+    run_id: str, plan: Plan, seconds: float, workers: list[dict[str, Any]]
+) -> dict[str, Any]:
+    blocks = round((plan.load.warmup_s + seconds) / plan.load.block_s)
+    return {
+        "schema": 1,
+        "run_id": run_id,
+        "state": "done",
+        "reason": "",
+        "epoch_wall_ns": EPOCH_WALL_NS,
+        "schedule": {
+            "fingerprint": "0" * 64,
+            "arrivals": sum(worker["rows"]["scheduled"] for worker in workers),
+        },
+        "versions": {"loadtest": "0.1.0", "python": "3.11.7", "locust": "2.47.0"},
+        "workers": workers,
+        "segments": [{"segment": 0, "blocks": blocks}],
+    }
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
