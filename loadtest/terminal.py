@@ -1,0 +1,111 @@
+"""How a run looks on a terminal: steps, a progress line, tables, the verdict block."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+VERDICT_STYLE = {
+    "pass": "bold green",
+    "fail": "bold red",
+    "inconclusive": "bold yellow",
+    "invalid": "bold magenta",
+    "none": "bold",
+}
+
+
+class Terminal:
+    """
+    Says what goes on: to standard error while it goes on, to standard output what came of it.
+
+    Args:
+        quiet: Leave out the steps.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.out = Console(highlight=False, soft_wrap=True)
+        self.err = Console(stderr=True, highlight=False)
+        self._quiet = quiet
+        self._began = time.monotonic()
+        self._live = self.err.status("") if self.err.is_terminal and not quiet else None
+        self._shown = ""
+
+    def step(self, text: str) -> None:
+        """Show what begins; on a terminal it turns until the next step."""
+        if self._live is not None:
+            self._live.update(escape(text))
+            self._live.start()
+
+    def done(self, text: str) -> None:
+        """Say what ended well, with the time since the start."""
+        if not self._quiet:
+            self._stop_live()
+            elapsed = time.monotonic() - self._began
+            self.err.print(f"[dim]{elapsed:6.1f} s[/dim]  {escape(text)}")
+
+    def warn(self, text: str) -> None:
+        """Say something that stops nothing."""
+        self._stop_live()
+        self.err.print(f"[yellow]note[/yellow]    {escape(text)}")
+
+    def error(self, text: str) -> None:
+        """Say why the program ends."""
+        self._stop_live()
+        for line in text.splitlines():
+            self.err.print(f"[red]error[/red]   {escape(line)}", soft_wrap=True)
+
+    def load(self, status: dict[str, Any]) -> None:
+        """Show how far the load is: state, seconds, rows, and each deployment's median."""
+        if self._live is None:
+            if status["state"] != self._shown and not self._quiet:
+                self._shown = status["state"]
+                self.done(f"load: {self._shown}")
+            return
+        medians = "  ".join(
+            f"{c['deployment']}/{c['region']} {c['ttfb_p50_ms']:.0f}"
+            for c in status.get("cells", [])
+            if c.get("ttfb_p50_ms") is not None
+        )
+        self.step(
+            f"{status['state']}: {status['elapsed_s']:.0f} of {status['total_s']:.0f} s, "
+            f"{status['rows_merged']} requests   {medians[:160]}"
+        )
+
+    def finish(self) -> None:
+        """Stop anything that turns."""
+        self._stop_live()
+
+    def table(self, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Print a table; the first column is left, the others right."""
+        table = Table(title=Text(title), title_justify="left", header_style="bold", box=None)
+        for number, name in enumerate(header):
+            table.add_column(
+                Text(name), justify="left" if number == 0 else "right", no_wrap=number > 0
+            )
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        self.out.print()
+        self.out.print(table)
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """Print lines as they are."""
+        for line in lines:
+            self.out.print(Text(line))
+
+    def verdict(self, decision: str, lines: Iterable[str]) -> None:
+        """Print the verdict block, the last thing a run says."""
+        self.out.print()
+        self.out.print(Text(f"verdict: {decision.upper()}", style=VERDICT_STYLE[decision]))
+        self.lines(lines)
+        sys.stdout.flush()
+
+    def _stop_live(self) -> None:
+        if self._live is not None:
+            self._live.stop()
