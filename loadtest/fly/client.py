@@ -1,0 +1,266 @@
+"""
+A client of the Machines API: the calls that deploying, watching and destroying need.
+
+It knows Fly's documented behaviour only; the embedded world answers the same calls.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from loadtest.errors import WorldError
+from loadtest.fly.answers import App, Machine, PlatformRegion
+from loadtest.fly.machines import MachineConfig
+from loadtest.fly.transport import TRANSIENT, MachinesApiError, Transport
+
+_LONGEST_WAIT_S = 60  # the API's own limit for one call of wait
+_RECENT = ("destroyed", "destroying")
+
+
+class MachinesClient:
+    """
+    The Machines API of one world; use it as an asynchronous context manager.
+
+    Args:
+        transport: Connection to the API.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def __aenter__(self) -> MachinesClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._transport.close()
+
+    async def regions(self) -> tuple[PlatformRegion, ...]:
+        """Return the regions that the platform lists today."""
+        answer = await self._transport.send("GET", "/v1/platform/regions", action="regions")
+        listed = answer.get("regions") or answer.get("Regions") or ()
+        return tuple(PlatformRegion.from_json(region) for region in listed)
+
+    async def app(self, name: str) -> App | None:
+        """Return an app, None when there is none of that name."""
+        try:
+            answer = await self._transport.send("GET", f"/v1/apps/{name}", action="app")
+        except MachinesApiError as error:
+            if error.status == 404:
+                return None
+            raise
+        return App.from_json(answer)
+
+    async def ensure_app(self, name: str, *, org: str = "personal") -> bool:
+        """
+        Make an app unless it exists.
+
+        Returns:
+            Whether it was made by this call.
+
+        Raises:
+            MachinesApiError: The name belongs to somebody else, or is no name.
+        """
+        if await self.app(name) is not None:
+            return False
+        try:
+            await self._transport.send(
+                "POST",
+                "/v1/apps",
+                action="create-app",
+                json={"name": name, "app_name": name, "org_slug": org},
+            )
+        except MachinesApiError as error:
+            # An answer that got lost leaves the app behind; then the name is taken, by us.
+            if error.status in (422, *TRANSIENT, 0) and await self.app(name) is not None:
+                return True
+            raise
+        return True
+
+    async def delete_app(self, name: str) -> None:
+        """Delete an app with all its machines; a missing app is fine."""
+        await self._gone_is_fine(
+            "DELETE",
+            f"/v1/apps/{name}",
+            action="delete-app",
+            identifier=name,
+            params={"force": "true"},
+        )
+
+    async def set_secrets(self, app: str, values: Mapping[str, str]) -> None:
+        """Set secrets, which machines made or started from now on get as environment."""
+        await self._transport.send(
+            "POST",
+            f"/v1/apps/{app}/secrets",
+            action="secrets",
+            identifier=app,
+            json={"values": dict(values)},
+        )
+
+    async def secret_names(self, app: str) -> tuple[str, ...]:
+        """Return the names of an app's secrets."""
+        answer = await self._transport.send(
+            "GET", f"/v1/apps/{app}/secrets", action="list-secrets", identifier=app
+        )
+        return tuple(str(secret["name"]) for secret in answer.get("secrets") or ())
+
+    async def machines(
+        self, app: str, *, metadata: Mapping[str, str] | None = None
+    ) -> tuple[Machine, ...]:
+        """Return an app's machines that still exist, those with all of ``metadata`` only."""
+        answer = await self._transport.send(
+            "GET",
+            f"/v1/apps/{app}/machines",
+            action="list",
+            identifier=app,
+            params={f"metadata.{key}": value for key, value in (metadata or {}).items()},
+        )
+        found = (Machine.from_json(item) for item in answer)
+        return tuple(machine for machine in found if machine.state not in _RECENT)
+
+    async def machine(self, app: str, machine_id: str) -> Machine | None:
+        """Return one machine, None when it is gone."""
+        try:
+            answer = await self._transport.send(
+                "GET", f"/v1/apps/{app}/machines/{machine_id}", action="get", identifier=machine_id
+            )
+        except MachinesApiError as error:
+            if error.status == 404:
+                return None
+            raise
+        return Machine.from_json(answer)
+
+    async def create_machine(
+        self, app: str, *, name: str, region: str, config: MachineConfig, attempts: int = 4
+    ) -> Machine:
+        """
+        Create and start a machine, once, whatever happens on the way.
+
+        An answer of 408 or 5xx, or none at all, leaves it open whether the machine exists; then it
+        is looked up by its name before another try. A machine of that name which exists already is
+        returned as it is, so the names must be deterministic and tell the run.
+        """
+        body = {"name": name, "region": region, "config": config.to_json()}
+        path = f"/v1/apps/{app}/machines"
+        for attempt in range(1, attempts + 1):
+            try:
+                return Machine.from_json(
+                    await self._transport.send(
+                        "POST", path, action="create", identifier=app, json=body, attempts=1
+                    )
+                )
+            except MachinesApiError as error:
+                found = await self._by_name(app, name)
+                if found is not None:
+                    return found
+                ambiguous = error.status == 0 or error.status in TRANSIENT
+                if not ambiguous or attempt == attempts or error.code == "insufficient_capacity":
+                    raise
+                await self._transport.pause(attempt)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def wait(
+        self, app: str, machine: Machine, state: str = "started", *, deadline_s: float = 60.0
+    ) -> None:
+        """
+        Wait until a machine is in a state, for longer than the API's 60 s if need be.
+
+        Args:
+            app: The machine's app.
+            machine: The machine as last seen; its version is what is waited for.
+            state: ``started``, ``stopped``, ``suspended`` or ``destroyed``.
+            deadline_s: Seconds to wait in all.
+
+        Raises:
+            WorldError: It did not get there in time, or is gone.
+        """
+        until = time.monotonic() + deadline_s
+        params: dict[str, str | int] = {"state": state}
+        if state == "stopped":  # Fly wants to know which version is to stop
+            params["instance_id"] = machine.instance_id
+        while (left_s := until - time.monotonic()) > 0:
+            params["timeout"] = max(1, min(_LONGEST_WAIT_S, round(left_s)))
+            try:
+                await self._transport.send(
+                    "GET",
+                    f"/v1/apps/{app}/machines/{machine.id}/wait",
+                    action="wait",
+                    identifier=machine.id,
+                    params=params,
+                    timeout_s=_LONGEST_WAIT_S + 15,
+                    attempts=1,
+                )
+            except MachinesApiError as error:
+                if error.status == 404 and state == "destroyed":
+                    return
+                if error.status not in (*TRANSIENT, 0):
+                    raise
+                if error.status != 408:  # a wait that ran out has waited; others have not
+                    await self._transport.pause(1)
+            else:
+                return
+        raise WorldError(
+            f"machine {machine.name} of app {app} in {machine.region} was not {state} within "
+            f"{deadline_s:g} s; raise the deadline or look at the machine's log"
+        )
+
+    async def stop(self, app: str, machine_id: str) -> None:
+        """Ask a machine to stop with its own signal and time-out; it may stop later."""
+        await self._gone_is_fine(
+            "POST",
+            f"/v1/apps/{app}/machines/{machine_id}/stop",
+            action="stop",
+            identifier=machine_id,
+            json={},
+        )
+
+    async def destroy(self, app: str, machine_id: str) -> None:
+        """Destroy a machine, running or not; a machine that is gone is fine."""
+        await self._gone_is_fine(
+            "DELETE",
+            f"/v1/apps/{app}/machines/{machine_id}",
+            action="destroy",
+            identifier=machine_id,
+            params={"force": "true"},
+        )
+
+    async def _by_name(self, app: str, name: str) -> Machine | None:
+        found = [machine for machine in await self.machines(app) if machine.name == name]
+        return found[0] if found else None
+
+    async def _gone_is_fine(
+        self,
+        method: str,
+        path: str,
+        *,
+        action: str,
+        identifier: str,
+        json: Any = None,
+        params: Mapping[str, str] | None = None,
+    ) -> None:
+        try:
+            await self._transport.send(
+                method, path, action=action, identifier=identifier, json=json, params=params
+            )
+        except MachinesApiError as error:
+            if error.status != 404:
+                raise
+
+
+def connect(base_url: str, token: str, *, paced: bool | None = None) -> MachinesClient:
+    """
+    Return a client of the Machines API at a URL.
+
+    Args:
+        base_url: ``https://api.machines.dev``, or the URL that an embedded world tells.
+        token: Of Fly (``fly tokens create deploy``), or of the embedded world.
+        paced: Keep below Fly's rate limits; None means whenever the API is not on loopback.
+    """
+    return MachinesClient(Transport(base_url, token, paced=paced))

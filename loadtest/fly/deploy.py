@@ -1,0 +1,283 @@
+"""
+Deploys one app: fly.toml, regions and an image become running, healthy machines.
+
+Names and labels are deterministic, so deploying again after a failure half-way takes up what is
+there, and tearing down finds everything by the run id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from loadtest.errors import PlanError, WorldError
+from loadtest.fly.answers import Machine
+from loadtest.fly.client import MachinesClient
+from loadtest.fly.config import AppConfig
+from loadtest.fly.machines import RUN_ID_KEY, MachineConfig
+
+T = TypeVar("T")
+
+_POLL_S = 0.03
+_LONGEST_POLL_S = 1.0
+_CRASHES_TOLD = 3  # an app that ended this often is not going to get healthy by itself
+_OUTPUT_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """
+    What to deploy, and where.
+
+    Args:
+        config: The app's fly.toml.
+        regions: Where its machines run unless ``group_regions`` says otherwise.
+        primary_region: Becomes PRIMARY_REGION.
+        run_id: Label that clean-up finds machines by.
+        image: Image; empty means the one fly.toml names.
+        app: Name of the app; empty means the one fly.toml names.
+        org: Organization that a missing app is made in.
+        secrets: Set before any machine is made.
+        env: Laid over fly.toml's environment.
+        env_by_region: Laid over that, for machines of one region.
+        concurrency: ``requests`` or ``connections`` in place of what fly.toml says.
+        group_regions: Regions by process group.
+        counts: Machines per region by process group; 1 where a group is not named.
+        deadline_s: Seconds until every machine must be healthy.
+    """
+
+    config: AppConfig
+    regions: tuple[str, ...]
+    primary_region: str
+    run_id: str
+    image: str = ""
+    app: str = ""
+    org: str = "personal"
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    env_by_region: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    concurrency: str = ""
+    group_regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    deadline_s: float = 60.0
+
+    @property
+    def name(self) -> str:
+        """Return the name of the app."""
+        return self.app or self.config.name
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Return the labels that tell the run."""
+        return {RUN_ID_KEY: self.run_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One machine to be: its name, region and config."""
+
+    name: str
+    region: str
+    config: MachineConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """An app that runs: its name, its machines, and whether this deployment made the app."""
+
+    app: str
+    machines: tuple[Machine, ...]
+    app_created: bool
+
+
+def placements(order: Order) -> tuple[Placement, ...]:
+    """
+    Return the machines that an order asks for, primary region first.
+
+    Raises:
+        PlanError: No image is named, or a process group that fly.toml does not define.
+    """
+    config, image = order.config, order.image or order.config.image
+    if not image:
+        raise PlanError(f"app {order.name}: no image; name one in [build] image or when deploying")
+    named = {*order.group_regions, *order.counts}
+    if unknown := sorted(named - set(config.processes)):
+        raise PlanError(
+            f"app {order.name}: no process group {unknown[0]!r} in its fly.toml; "
+            f"there are: {', '.join(config.processes)}"
+        )
+    found = []
+    for group in config.processes:
+        for region in order.group_regions.get(group, order.regions):
+            machine = config.machine_config(
+                group,
+                image=image,
+                primary_region=order.primary_region,
+                env={**order.env, **order.env_by_region.get(region, {})},
+                metadata=order.metadata,
+            )
+            machine = _with_concurrency(machine, order.concurrency)
+            for number in range(1, order.counts.get(group, 1) + 1):
+                name = f"{order.name}-{group}-{region}-{number}-{order.run_id}"
+                found.append(Placement(name, region, machine))
+    found.sort(key=lambda place: place.region != order.primary_region)
+    return tuple(found)
+
+
+async def deploy(client: MachinesClient, order: Order, done: set[tuple[str, str]]) -> Deployment:
+    """
+    Bring an app up and return when every machine of it is healthy.
+
+    Args:
+        client: The Machines API.
+        order: What to deploy.
+        done: Release commands that have run, as (command, database URL): several apps on one
+            database migrate it once. This call adds its own.
+
+    Returns:
+        The app and its machines.
+
+    Raises:
+        WorldError: The API refused, the release command failed, or a machine did not get healthy;
+            with the last lines of its output where the world tells them.
+    """
+    places = placements(order)
+    created = await client.ensure_app(order.name, org=order.org)
+    if order.secrets:
+        await client.set_secrets(order.name, order.secrets)
+    until = time.monotonic() + order.deadline_s
+    await _release(client, order, done)
+    machines = await _all(
+        [_bring_up(client, order.name, place, until, order.deadline_s) for place in places]
+    )
+    return Deployment(order.name, tuple(machines), created)
+
+
+async def destroy_run(client: MachinesClient, app: str, run_id: str) -> int:
+    """
+    Destroy every machine of an app that a run made.
+
+    Returns:
+        How many there were.
+    """
+    if await client.app(app) is None:
+        return 0
+    machines = await client.machines(app, metadata={RUN_ID_KEY: run_id})
+    await _all([client.destroy(app, machine.id) for machine in machines])
+    await _all([client.wait(app, machine, "destroyed") for machine in machines])
+    return len(machines)
+
+
+def last_lines(machine: Machine) -> str:
+    """Return the end of a machine's output as far as checks and events tell it, or nothing."""
+    outputs = [check.output for check in machine.checks if not check.passing and check.output]
+    ended = machine.last_exit
+    text = (ended.output if ended is not None else "") or "\n".join(outputs)
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    return "\n".join(f"  | {line}" for line in lines[-_OUTPUT_LINES:])
+
+
+async def _release(client: MachinesClient, order: Order, done: set[tuple[str, str]]) -> None:
+    """Run the release command in a machine of its own, unless its database has seen it."""
+    command = order.config.release_command
+    database = order.secrets.get("DATABASE_URL") or order.env.get("DATABASE_URL", order.name)
+    if not command or (command, database) in done:
+        return
+    config = order.config.release_config(
+        image=order.image or order.config.image,
+        primary_region=order.primary_region,
+        env={**order.env, **order.env_by_region.get(order.primary_region, {})},
+        metadata=order.metadata,
+    )
+    machine = await client.create_machine(
+        order.name,
+        name=f"{order.name}-release-{order.run_id}",
+        region=order.primary_region,
+        config=config,
+    )
+    limit_s = order.config.release_timeout_s
+    try:
+        await client.wait(order.name, machine, "stopped", deadline_s=limit_s)
+        ended = await client.machine(order.name, machine.id)
+    finally:
+        await client.destroy(order.name, machine.id)
+    last = ended.last_exit if ended is not None else None
+    if ended is None or last is None or last.exit_code != 0:
+        told = "unknown" if last is None else last.exit_code
+        raise WorldError(
+            f"app {order.name}: the release command {command!r} ended with exit code {told}"
+            + _indented(ended)
+        )
+    done.add((command, database))
+
+
+async def _bring_up(
+    client: MachinesClient, app: str, place: Placement, until: float, deadline_s: float
+) -> Machine:
+    """Create one machine and return it healthy."""
+    machine = await client.create_machine(
+        app, name=place.name, region=place.region, config=place.config
+    )
+    poll_s = _POLL_S
+    while True:
+        seen = await client.machine(app, machine.id)
+        if seen is None:
+            raise WorldError(f"machine {place.name} of app {app} vanished while it was starting")
+        if seen.healthy:
+            return seen
+        _raise_if_crashed(app, seen)
+        if time.monotonic() >= until:
+            raise WorldError(_unhealthy(app, seen, deadline_s))
+        await asyncio.sleep(poll_s)
+        poll_s = min(_LONGEST_POLL_S, poll_s * 1.3)
+
+
+def _raise_if_crashed(app: str, machine: Machine) -> None:
+    exits = [event for event in machine.events if event.exit_code is not None]
+    over = machine.state in ("stopped", "failed", "destroyed") and bool(exits)
+    if over or len(exits) >= _CRASHES_TOLD:
+        ended = machine.last_exit
+        code = ended.exit_code if ended is not None else "unknown"
+        raise WorldError(
+            f"machine {machine.name} of app {app} in {machine.region} does not stay up: "
+            f"it ended with exit code {code}{_indented(machine)}"
+        )
+
+
+def _unhealthy(app: str, machine: Machine, deadline_s: float) -> str:
+    failing = [check.name for check in machine.checks if not check.passing]
+    reason = f"check {failing[0]} does not pass" if failing else f"its state is {machine.state}"
+    return (
+        f"machine {machine.name} of app {app} in {machine.region} did not become healthy within "
+        f"{deadline_s:g} s: {reason}{_indented(machine)}"
+    )
+
+
+def _indented(machine: Machine | None) -> str:
+    lines = last_lines(machine) if machine is not None else ""
+    return f"; its last output:\n{lines}" if lines else ""
+
+
+def _with_concurrency(config: MachineConfig, kind: str) -> MachineConfig:
+    if not kind:
+        return config
+    services = tuple(
+        replace(service, concurrency=replace(service.concurrency, type=kind))
+        for service in config.services
+    )
+    return replace(config, services=services)
+
+
+async def _all(jobs: Sequence[Awaitable[T]]) -> list[T]:
+    """Run jobs side by side; the first failure cancels the others and is raised as it is."""
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
