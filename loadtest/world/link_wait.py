@@ -1,0 +1,233 @@
+"""
+Waiting for sockets and for a moment, as exactly as the machine allows.
+
+epoll alone rounds up to a millisecond; a timerfd beside the sockets fires within tens of
+microseconds.  Elsewhere the platform's own selector has to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import selectors
+import socket
+import struct
+import sys
+import time
+from typing import Any, Protocol
+
+READ = 1
+WRITE = 4
+BROKEN = 8 | 16
+
+_CLOCK_MONOTONIC = 1
+_TFD_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
+_TFD_ABSOLUTE = 1
+_PR_SET_TIMERSLACK = 29
+_SO_TIMESTAMPNS = 35
+_TIMESPEC = struct.Struct("@ll")
+_NS_PER_S = 1_000_000_000
+_EVENTS = 64
+_RESAMPLE_NS = _NS_PER_S
+
+
+class Waiter(Protocol):
+    """Watches sockets and one deadline."""
+
+    def watch(self, fd: int, mask: int) -> None:
+        """Report ``fd`` when it can do what ``mask`` (READ, WRITE) says; 0 stops watching."""
+        ...
+
+    def wait(self, deadline_ns: int | None) -> list[tuple[int, int]]:
+        """
+        Return what happened, as pairs of descriptor and mask; empty once the deadline has come.
+
+        Args:
+            deadline_ns: CLOCK_MONOTONIC; None waits for a descriptor only.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the kernel's objects."""
+        ...
+
+
+class EpollWaiter:
+    """Linux: epoll with an absolute timerfd in the same set."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._masks: dict[int, int] = {}
+        self._timer, self._libc = _timerfd()
+        self._spec = (ctypes.c_long * 4)()
+        self._armed_ns = 0
+        self._epoll.register(self._timer, READ)
+
+    def watch(self, fd: int, mask: int) -> None:
+        """See :class:`Waiter`; epoll masks no hang-up, so what is not watched leaves the set."""
+        known = self._masks.get(fd, 0)
+        if mask == known:
+            return
+        if not mask:
+            self._epoll.unregister(fd)
+            del self._masks[fd]
+            return
+        if known:
+            self._epoll.modify(fd, mask)
+        else:
+            self._epoll.register(fd, mask)
+        self._masks[fd] = mask
+
+    def wait(self, deadline_ns: int | None) -> list[tuple[int, int]]:
+        """See :class:`Waiter`."""
+        if deadline_ns is not None and deadline_ns <= time.monotonic_ns():
+            return self._events(0)
+        self._arm(deadline_ns or 0)
+        return self._events(-1)
+
+    def close(self) -> None:
+        """See :class:`Waiter`."""
+        os.close(self._timer)
+        self._epoll.close()
+
+    def _events(self, timeout: int) -> list[tuple[int, int]]:
+        events = self._epoll.poll(timeout, _EVENTS)
+        for index, (fd, _) in enumerate(events):
+            if fd == self._timer:
+                del events[index]
+                self._armed_ns = -1  # fired: arming it again, or disarming it, makes it quiet
+                break
+        return events
+
+    def _arm(self, at_ns: int) -> None:
+        if at_ns == self._armed_ns:
+            return
+        self._spec[2], self._spec[3] = divmod(at_ns, _NS_PER_S)
+        if self._libc.timerfd_settime(self._timer, _TFD_ABSOLUTE, self._spec, None):
+            raise OSError(ctypes.get_errno(), "timerfd_settime")
+        self._armed_ns = at_ns
+
+
+class SelectorWaiter:
+    """Any other system: the selector's own time-out."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._masks: dict[int, int] = {}
+
+    def watch(self, fd: int, mask: int) -> None:
+        """See :class:`Waiter`."""
+        known = self._masks.get(fd, 0)
+        if mask == known:
+            return
+        wanted = (selectors.EVENT_READ if mask & READ else 0) | (
+            selectors.EVENT_WRITE if mask & WRITE else 0
+        )
+        if not mask:
+            self._selector.unregister(fd)
+            del self._masks[fd]
+            return
+        if known:
+            self._selector.modify(fd, wanted)
+        else:
+            self._selector.register(fd, wanted)
+        self._masks[fd] = mask
+
+    def wait(self, deadline_ns: int | None) -> list[tuple[int, int]]:
+        """See :class:`Waiter`."""
+        timeout = None
+        if deadline_ns is not None:
+            timeout = max(0, deadline_ns - time.monotonic_ns()) / _NS_PER_S
+        return [
+            (
+                key.fd,
+                (READ if events & selectors.EVENT_READ else 0)
+                | (WRITE if events & selectors.EVENT_WRITE else 0),
+            )
+            for key, events in self._selector.select(timeout)
+        ]
+
+    def close(self) -> None:
+        """See :class:`Waiter`."""
+        self._selector.close()
+
+
+def new_waiter() -> Waiter:
+    """Return the most exact waiter that this system has."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            return EpollWaiter()
+    return SelectorWaiter()
+
+
+def sharpen() -> None:
+    """Ask the kernel to wake this process promptly; every refusal is harmless."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
+    with contextlib.suppress(OSError):
+        os.nice(-10)
+
+
+class StampClock:
+    """
+    When bytes reached this machine, on the monotonic clock.
+
+    The kernel stamps with CLOCK_REALTIME; the offset to CLOCK_MONOTONIC is taken anew every
+    second, so a step of the wall clock does harm for no longer.  A stamp that lies in the future
+    or more than a second back is not believed.
+    """
+
+    def __init__(self) -> None:
+        self._offset_ns = 0
+        self._sampled_ns = -_RESAMPLE_NS
+        self.kernel = False
+        # A socket with stamps on keeps the kernel stamping: it switches stamping off for all
+        # when the last such socket closes, and on again only after the first packets.
+        self._keeper = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.enable(self._keeper)
+
+    def enable(self, sock: socket.socket) -> None:
+        """Have the kernel stamp what ``sock`` receives, where it can."""
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+
+    def resample(self, now_ns: int) -> None:
+        """Measure the offset between the clocks if the last one is a second old."""
+        if now_ns - self._sampled_ns < _RESAMPLE_NS:
+            return
+        self._sampled_ns = now_ns
+        best = 1 << 62
+        for _ in range(5):
+            before = time.monotonic_ns()
+            wall = time.time_ns()
+            after = time.monotonic_ns()
+            if after - before < best:
+                best = after - before
+                self._offset_ns = wall - (before + after) // 2
+
+    def arrival_ns(self, ancillary: list[tuple[int, int, Any]], now_ns: int) -> int:
+        """Return the kernel's stamp among ``ancillary``; ``now_ns`` where there is none."""
+        for _, kind, data in ancillary:
+            if kind == _SO_TIMESTAMPNS and len(data) >= _TIMESPEC.size:
+                seconds, rest = _TIMESPEC.unpack_from(data)
+                stamp = int(seconds) * _NS_PER_S + int(rest) - self._offset_ns
+                if now_ns - _NS_PER_S < stamp <= now_ns:
+                    self.kernel = True
+                    return stamp
+        return now_ns
+
+    def close(self) -> None:
+        """Let go of the socket that keeps stamping on."""
+        self._keeper.close()
+
+
+def _timerfd() -> tuple[int, ctypes.CDLL]:
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_FLAGS)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "timerfd_create")
+    return fd, libc
