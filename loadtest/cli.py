@@ -1,4 +1,4 @@
-"""The command line: reads flags, calls a room, prints, exits.  Rooms are imported by who needs them."""
+"""The command line: reads flags, calls a room, prints, exits; imports rooms where needed."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--rtt", metavar="SET", help="published-era, neutral, or a CSV file."),
             click.option("--base", "base_ms", metavar="MS", help="published, ms, or a CSV file."),
             click.option("--threshold", "thresholds", multiple=True, metavar="RULE",
-                         help="A rule such as 'ttfb.p95 < 100ms'; repeatable, replaces the plan's."),
+                         help="Rule such as 'ttfb.p95 < 100ms'; repeatable; replaces the plan's."),
             click.option("--looks", type=int, help="Segments an undecided run may take."),
         ]
     ):  # fmt: skip

@@ -35,11 +35,14 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "records": (BASE, {"pyarrow"}),
     "analysis": (BASE | {"plan", "records"}, {"pandas", "numpy", "pyarrow"}),
     "gate": (BASE | {"plan", "analysis"}, {"numpy", "pandas"}),
-    "report": (BASE | {"plan", "analysis", "gate"}, {"matplotlib", "jinja2", "markupsafe", "numpy"}),
+    "report": (
+        BASE | {"plan", "analysis", "gate"},
+        {"matplotlib", "jinja2", "markupsafe", "numpy"},
+    ),
     "refapp": (set(), {"starlette", "uvicorn", "uvloop", "psycopg", "psycopg_pool"}),
     "run": (
         BASE | {"plan", "fly", "world", "records", "analysis", "gate", "report"},
-        {"httpx"},
+        {"httpx", "zmq"},  # zmq: makes the keys of a run; sockets are the engine's
     ),
     "cli": (
         BASE | {"plan", "fly", "world", "records", "analysis", "gate", "report", "run"},
@@ -59,7 +62,9 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             module = node.module or ""
-            names |= {f"loadtest.{a.name}" for a in node.names} if module == "loadtest" else {module}
+            names |= (
+                {f"loadtest.{a.name}" for a in node.names} if module == "loadtest" else {module}
+            )
     return names
 
 

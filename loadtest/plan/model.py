@@ -95,6 +95,8 @@ class Deployment(Frozen):
     """The edge reuses its connections to the app's machines; false opens one per request."""
     url: str = ""
     """A running deployment to measure instead of deploying ``fly_toml``."""
+    folder: str = ""
+    """Folder that the app's command runs in, embedded; empty means that of its image."""
     title: str = ""
 
 

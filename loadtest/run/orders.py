@@ -1,0 +1,192 @@
+"""From a plan to what is deployed: apps, their regions, their secrets; only reads files."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import quote
+
+import zmq
+
+from loadtest.assets import find_asset
+from loadtest.errors import PlanError
+from loadtest.fly.config import AppConfig, read_app_config
+from loadtest.fly.deploy import Order
+from loadtest.plan.model import Deployment, Plan
+
+OUR_IMAGE = "loadtest"
+DATABASE_USER = "postgres"
+DATABASE_PORT = 5432
+REPLICA_PORT = 5433
+DEPLOY_DEADLINE_S = 60.0
+
+
+def curve_keys() -> dict[str, str]:
+    """Return fresh CURVE keys as the generator's machines expect them in their environment."""
+    server_public, server_secret = zmq.curve_keypair()
+    client_public, client_secret = zmq.curve_keypair()
+    return {
+        "LOADTEST_CURVE_SERVER_PUBLIC": server_public.decode(),
+        "LOADTEST_CURVE_SERVER_SECRET": server_secret.decode(),
+        "LOADTEST_CURVE_CLIENT_PUBLIC": client_public.decode(),
+        "LOADTEST_CURVE_CLIENT_SECRET": client_secret.decode(),
+    }
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secrets:
+    """Passwords and keys of one run, made anew for each; never shown, never stored."""
+
+    database: str = field(default_factory=lambda: secrets.token_urlsafe(18))
+    replication: str = field(default_factory=lambda: secrets.token_urlsafe(18))
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    curve: Mapping[str, str] = field(default_factory=curve_keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """
+    Everything that is deployed for a run.
+
+    Args:
+        database: The PostgreSQL app, or None.
+        apps: One order for each deployment that is not a URL, by the deployment's name.
+        generator: The load generator's app.
+        folders: Image name -> folder that the commands of its machines run in (embedded world).
+    """
+
+    database: Order | None
+    apps: Mapping[str, Order]
+    generator: Order
+    folders: Mapping[str, str]
+
+
+def orders_of(plan: Plan, run_id: str, keys: Secrets, *, image: str = "") -> Orders:
+    """
+    Turn a plan into deployment orders.
+
+    Args:
+        plan: Resolved plan.
+        run_id: Label of everything that is made.
+        keys: The run's secrets.
+        image: Image reference for our own apps; empty takes what each fly.toml names.
+
+    Raises:
+        PlanError: A fly.toml is missing or wrong.
+    """
+    folders: dict[str, str] = {OUR_IMAGE: str(Path.cwd())}
+    database = _database_order(plan, run_id, keys)
+    taken: dict[str, str] = {}
+    apps: dict[str, Order] = {}
+    for deployment in plan.deployments:
+        if deployment.url:
+            continue
+        order = _app_order(plan, deployment, run_id)
+        order = replace(
+            order,
+            image=_image_reference(deployment, order.config, image, folders),
+            secrets=_database_urls(plan, database, keys),
+        )
+        if order.name in taken:
+            raise PlanError(
+                f"deployments.{deployment.name}: its app {order.name!r} is also that of "
+                f"{taken[order.name]!r}; write it as a variant: of = {taken[order.name]!r}"
+            )
+        taken[order.name] = deployment.name
+        apps[deployment.name] = order
+    config = _read(plan.generator.fly_toml, "generator.fly_toml")
+    generator = Order(
+        config=config,
+        regions=plan.regions,
+        primary_region=plan.primary_region,
+        run_id=run_id,
+        image=image,
+        secrets={"LOADTEST_TOKEN": keys.token, **keys.curve},
+        group_regions={"coordinator": (plan.primary_region,), "worker": plan.regions},
+        counts={"worker": plan.generator.workers_per_region},
+        deadline_s=DEPLOY_DEADLINE_S,
+    )
+    return Orders(database, apps, generator, folders)
+
+
+def _database_order(plan: Plan, run_id: str, keys: Secrets) -> Order | None:
+    if not plan.database.fly_toml or not any(d.fly_toml for d in plan.deployments):
+        return None
+    config = _read(plan.database.fly_toml, "database.fly_toml")
+    everywhere = plan.database.regions == "all"
+    return Order(
+        config=config,
+        regions=plan.regions if everywhere else (plan.primary_region,),
+        primary_region=plan.primary_region,
+        run_id=run_id,
+        secrets={
+            "OPERATOR_PASSWORD": keys.database,
+            "SU_PASSWORD": keys.database,
+            "REPL_PASSWORD": keys.replication,
+        },
+        env={"DATABASE_NAME": plan.database.database},
+        deadline_s=DEPLOY_DEADLINE_S,
+    )
+
+
+def _app_order(plan: Plan, deployment: Deployment, run_id: str) -> Order:
+    """Return the order of one deployment but for its image and its secrets."""
+    config = _read(deployment.fly_toml, f"deployments.{deployment.name}.fly_toml")
+    config = replace(config, name=_app_name(plan, deployment, config))
+    env = dict(deployment.env)
+    if deployment.connection_per_database_use:
+        env["DATABASE_CONNECTIONS"] = "per-request"
+    if any(plan.base_ms.values()):
+        env["APP_BASE_MS"] = ",".join(f"{code}={ms:g}" for code, ms in plan.base_ms.items())
+    return Order(
+        config=config,
+        regions=plan.regions if deployment.machines == "all" else (plan.primary_region,),
+        primary_region=plan.primary_region,
+        run_id=run_id,
+        env=env,
+        concurrency="" if deployment.edge_keeps_connections else "connections",
+        deadline_s=DEPLOY_DEADLINE_S,
+    )
+
+
+def _database_urls(plan: Plan, database: Order | None, keys: Secrets) -> dict[str, str]:
+    """Return the addresses of primary and nearest replica; apps that want neither ignore them."""
+    if database is None:
+        return {}
+    login = f"postgres://{DATABASE_USER}:{quote(keys.database, safe='')}"
+    name = plan.database.database
+    nearest = f"top1.nearest.of.{database.name}.internal"
+    return {
+        "DATABASE_URL": f"{login}@{database.name}.internal:{DATABASE_PORT}/{name}",
+        "REPLICA_DATABASE_URL": f"{login}@{nearest}:{REPLICA_PORT}/{name}",
+    }
+
+
+def _app_name(plan: Plan, deployment: Deployment, config: AppConfig) -> str:
+    """Name a variant's app after its origin's: recipes-multi, variant multi-fresh, ..."""
+    twins = [d for d in plan.deployments if d.fly_toml == deployment.fly_toml]
+    if not deployment.of and twins[0].name == deployment.name:
+        return config.name
+    return f"{config.name}-{deployment.name.removeprefix(deployment.of + '-')}"
+
+
+def _image_reference(
+    deployment: Deployment, config: AppConfig, image: str, folders: dict[str, str]
+) -> str:
+    """Choose the image; an app that is not ours gets one that stands for its folder."""
+    ours = config.image.rpartition("/")[2].partition(":")[0] == OUR_IMAGE
+    if image:
+        return image
+    if ours and not deployment.folder:
+        return config.image
+    folders[config.name] = str(Path(deployment.folder or config.folder).resolve())
+    return f"{config.name}:local"
+
+
+def _read(relative: str, key: str) -> AppConfig:
+    path = find_asset(relative)
+    if path is None:
+        raise PlanError(f"{key}: there is no file {relative!r}")
+    return read_app_config(path)
