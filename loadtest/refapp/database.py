@@ -1,0 +1,194 @@
+"""The reference app's database sessions: every round trip is meant, counted and timed."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, LiteralString, TypeVar
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import class_row
+from psycopg_pool import AsyncConnectionPool
+
+Row = TypeVar("Row")
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+# Each of these would cost round trips that nobody asked for: a transaction around every statement
+# adds two, preparing a statement on its sixth use adds one.
+_SESSION: dict[str, Any] = {"autocommit": True, "prepare_threshold": None}
+_OUTLIVE_ANY_RUN_S = 86_400.0
+_ACQUIRE_TIMEOUT_S = 10.0
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What one request spent: when it began, how long and how often it waited for the database."""
+
+    start_ns: int = field(default_factory=time.monotonic_ns)
+    database_ns: int = 0
+    round_trips: int = 0
+
+
+class Session:
+    """One request's use of one connection."""
+
+    def __init__(self, connection: Connection, ledger: Ledger) -> None:
+        self._connection = connection
+        self._ledger = ledger
+
+    async def fetch(
+        self, row: type[Row], query: LiteralString, parameters: dict[str, Any] | None = None
+    ) -> list[Row]:
+        """
+        Run one statement in one round trip and return its rows.
+
+        Args:
+            row: Class of a row, made from the columns by name.
+            query: The statement.
+            parameters: Values of its named placeholders.
+        """
+        begun_ns = time.monotonic_ns()
+        try:
+            async with self._connection.cursor(row_factory=class_row(row)) as cursor:
+                await cursor.execute(query, parameters)
+                return await cursor.fetchall()
+        finally:
+            self._ledger.database_ns += time.monotonic_ns() - begun_ns
+            self._ledger.round_trips += 1
+
+
+class Database:
+    """
+    Sessions with one database, from a pool or each with a connection of its own.
+
+    Args:
+        url: The database's URL.
+        pooled: Keep a pool of open connections; otherwise open one for every session.
+        size: Connections in the pool.  It neither grows nor shrinks, and connections are not
+            replaced by age, so that no connection is opened while load is on.
+        name: Shown by the server in ``pg_stat_activity``.
+    """
+
+    def __init__(self, url: str, *, pooled: bool, size: int, name: str) -> None:
+        self._conninfo = connection_string(url, name)
+        self._size = size
+        self._pool: AsyncConnectionPool[Connection] | None = None
+        self._filling: asyncio.Task[None] | None = None
+        self._pooled = pooled
+        self.ready = False
+
+    def open(self) -> None:
+        """Begin to connect, all connections at once; `ready` tells when all of them are there."""
+        if self._pooled:
+            self._pool = AsyncConnectionPool(
+                self._conninfo,
+                kwargs=_SESSION,
+                min_size=self._size,
+                max_size=self._size,
+                max_lifetime=_OUTLIVE_ANY_RUN_S,
+                max_idle=_OUTLIVE_ANY_RUN_S,
+                timeout=_ACQUIRE_TIMEOUT_S,
+                num_workers=self._size,
+                open=False,
+            )
+        self._filling = asyncio.create_task(self._fill())
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._filling is not None:
+            self._filling.cancel()
+        if self._pool is not None:
+            await self._pool.close()
+
+    @asynccontextmanager
+    async def session(self, ledger: Ledger) -> AsyncIterator[Session]:
+        """
+        Lend a connection; the time until it is there counts as time spent on the database.
+
+        Raises:
+            psycopg.OperationalError: The database cannot be reached, or the pool stayed empty.
+        """
+        begun_ns = time.monotonic_ns()
+        if self._pool is None:
+            connection = await self._connect()
+            ledger.round_trips += connect_round_trips(connection)
+        else:
+            connection = await self._pool.getconn()
+        ledger.database_ns += time.monotonic_ns() - begun_ns
+        try:
+            yield Session(connection, ledger)
+        finally:
+            if self._pool is None:
+                await connection.close()
+            else:
+                await self._pool.putconn(connection)
+
+    async def _connect(self) -> Connection:
+        """Open a connection outside any pool."""
+        return await psycopg.AsyncConnection.connect(self._conninfo, **_SESSION)
+
+    async def _fill(self) -> None:
+        """Wait until the pool is full, or until one connection has succeeded."""
+        if self._pool is not None:
+            await self._pool.open(wait=False)
+        while not self.ready:
+            try:
+                if self._pool is not None:
+                    await self._pool.wait(timeout=_ACQUIRE_TIMEOUT_S)
+                else:
+                    await (await self._connect()).close()
+                self.ready = True
+            except psycopg.OperationalError as error:
+                _logger.warning("the database does not answer yet: %s", error)
+                await asyncio.sleep(0.2)
+
+
+def connection_string(url: str, name: str) -> str:
+    """
+    Return a URL as a libpq connection string.
+
+    On a private network libpq's defaults would ask the server for encryption first, one round trip
+    that is always refused there; so it is not asked for, unless the URL says otherwise.
+
+    Args:
+        url: ``postgres://...``
+        name: The application's name.
+
+    Raises:
+        psycopg.ProgrammingError: The URL cannot be parsed.
+    """
+    given = conninfo_to_dict(url)
+    defaults: dict[str, Any] = {"application_name": name, "connect_timeout": 10}
+    if _is_private(str(given.get("host") or "localhost")):
+        defaults |= {"sslmode": "disable", "gssencmode": "disable"}
+    return make_conninfo(url, **{k: v for k, v in defaults.items() if k not in given})
+
+
+def connect_round_trips(connection: Connection) -> int:
+    """
+    Return how many round trips opening a connection took.
+
+    TCP's handshake 1; asking for encryption 1 and, if granted, TLS 1.3 another 1; the start-up
+    message 1; SCRAM 2 more.  Without encryption and with a SCRAM password: 4.
+    """
+    pgconn = connection.pgconn
+    given = conninfo_to_dict(connection.info.dsn)
+    asked = given.get("sslmode", "prefer") != "disable"
+    return 2 + int(asked) + int(pgconn.ssl_in_use) + 2 * int(pgconn.used_password)
+
+
+def _is_private(host: str) -> bool:
+    """Tell whether a host is this machine or inside Fly's private network."""
+    if host == "localhost" or host.endswith((".internal", ".flycast")) or host.startswith("/"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

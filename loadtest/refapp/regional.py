@@ -1,0 +1,161 @@
+"""
+Regional middleware for ASGI apps: reads near the visitor, writes in the primary region.
+
+    app = Starlette(routes=..., middleware=[Middleware(RegionalMiddleware)])
+
+Put it inside whatever turns errors into pages if you can (Starlette's and FastAPI's ``middleware``
+argument does): it has to see the database's error.  Wrapped around a whole app it still works as
+long as the app raises its errors after answering, as Starlette does.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from loadtest.refapp.regional_policy import (
+    RegionalSettings,
+    Replay,
+    parse_replay_source,
+    replay_after,
+    replay_before,
+    threshold_cookie,
+)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_HOLD_BYTES = 65_536
+_logger = logging.getLogger(__name__)
+
+
+class RegionalMiddleware:
+    """
+    Replays writes in the primary region and stamps every answer with ``Fly-Region``.
+
+    Args:
+        app: The app to wrap.
+        settings: Where this process runs; None to read PRIMARY_REGION and FLY_REGION.  Where they
+            are missing (a laptop) the middleware does nothing, and says so once.
+        now: Returns seconds since the UNIX epoch.
+
+    Raises:
+        ValueError: The environment names a region that cannot be one.
+    """
+
+    def __init__(
+        self,
+        app: AsgiApp,
+        settings: RegionalSettings | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._app = app
+        self._settings = settings or RegionalSettings.from_environ(os.environ)
+        self._now = now
+        if self._settings is None:
+            _logger.warning("PRIMARY_REGION or FLY_REGION is not set: no request will be replayed")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection; only HTTP requests are looked at, WebSockets pass."""
+        if self._settings is None or scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        settings = self._settings
+        headers: list[tuple[bytes, bytes]] = list(scope["headers"])
+        failed = _first(headers, b"fly-replay-failed") is not None
+        cookies = [value.decode("latin-1") for name, value in headers if name == b"cookie"]
+        before = replay_before(
+            settings, scope["method"], cookies, self._now(), replay_failed=failed
+        )
+        if before is not None:
+            await _answer(send, settings, before)
+            return
+        source = parse_replay_source(_first(headers, b"fly-replay-src"))
+
+        def stamps() -> list[tuple[bytes, bytes]]:
+            cookie = threshold_cookie(settings, scope["method"], source, self._now())
+            return [(b"set-cookie", cookie.encode("latin-1"))] if cookie else []
+
+        exit_ = _Exit(send, settings, stamps)
+        try:
+            await self._app(scope, receive, exit_)
+        except Exception as error:
+            after = replay_after(settings, error, replay_failed=failed)
+            if after is None or exit_.sent:
+                await exit_.flush()
+                raise
+            await _answer(send, settings, after)
+        else:
+            await exit_.flush()
+
+
+class _Exit:
+    """
+    The way out of one request.
+
+    Outside the primary region a server error is held back until the app has ended: should it then
+    raise the read-only error, the answer is replaced by a replay.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        settings: RegionalSettings,
+        stamps: Callable[[], list[tuple[bytes, bytes]]],
+    ) -> None:
+        self._send = send
+        self._settings = settings
+        self._stamps = stamps
+        self._held: list[Message] = []
+        self._held_bytes = 0
+        self.sent = False
+
+    async def __call__(self, message: Message) -> None:
+        """Pass a message of the app on, or hold it."""
+        if message["type"] == "http.response.start":
+            headers = [*message.get("headers", ()), *self._stamps()]
+            message = {**message, "headers": with_region(headers, self._settings.current_region)}
+            holding = self._settings.secondary and message["status"] >= 500
+        else:
+            holding = bool(self._held)
+        if not holding:
+            self.sent = True
+            await self._send(message)
+            return
+        self._held.append(message)
+        self._held_bytes += len(message.get("body", b""))
+        if self._held_bytes > _HOLD_BYTES:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Send what was held."""
+        held, self._held = self._held, []
+        for message in held:
+            self.sent = True
+            await self._send(message)
+
+
+def with_region(headers: list[tuple[bytes, bytes]], region: str) -> list[tuple[bytes, bytes]]:
+    """Return response headers with ``Fly-Region`` in them, unless the app set one itself."""
+    if any(name.lower() == b"fly-region" for name, _ in headers):
+        return headers
+    return [*headers, (b"fly-region", region.encode("latin-1"))]
+
+
+async def _answer(send: Send, settings: RegionalSettings, replay: Replay) -> None:
+    """Answer with a replay."""
+    headers = [(b"fly-replay", replay.header.encode("latin-1")), (b"content-length", b"0")]
+    region = with_region(headers, settings.current_region)
+    await send({"type": "http.response.start", "status": 409, "headers": region})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _first(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
+    """Return the first header of that name (lower case, as ASGI has them)."""
+    return next((value.decode("latin-1") for key, value in headers if key == name), None)

@@ -1,0 +1,112 @@
+"""What the reference app reads from its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from loadtest.refapp.regional_policy import RegionalSettings, database_url
+
+Connections = Literal["pooled", "per-request"]
+
+_ON = frozenset({"1", "true", "yes", "on"})
+_OFF = frozenset({"", "0", "false", "no", "off"})
+
+
+class SettingsError(Exception):
+    """The environment has something wrong; the message names the variable and what it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """
+    The app's settings.
+
+    Args:
+        host: Address to listen on: HOST, by default this machine only.
+        port: Port to listen on: PORT.
+        region: Where this process runs: FLY_REGION, or ``local``.
+        primary_url: The database that takes writes: DATABASE_URL.
+        read_url: The database that pages use; the same one, or a replica nearby.
+        regional: The regional middleware's settings; None where REGIONAL_DATABASE is off.
+        base_ms: The app's own work on a page, in milliseconds: APP_BASE_MS.
+        connections: DATABASE_CONNECTIONS: a pool, or a connection for every request.
+        pool_size: Connections in the pool: DB_POOL.
+    """
+
+    host: str
+    port: int
+    region: str
+    primary_url: str
+    read_url: str
+    regional: RegionalSettings | None
+    base_ms: float
+    connections: Connections
+    pool_size: int
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """
+        Read the settings.
+
+        Raises:
+            SettingsError: A variable is missing or has a value that cannot be meant.
+        """
+        primary_url = environ.get("DATABASE_URL", "")
+        if not primary_url:
+            raise SettingsError(
+                "DATABASE_URL is not set: expected postgres://user:password@host:5432/recipes"
+            )
+        regional = _regional(environ)
+        return cls(
+            host=environ.get("HOST") or "127.0.0.1",
+            port=int(_number(environ, "PORT", 8080, 0, 65_535)),
+            region=environ.get("FLY_REGION") or "local",
+            primary_url=primary_url,
+            read_url=database_url(environ, regional) or primary_url,
+            regional=regional,
+            base_ms=_number(environ, "APP_BASE_MS", 0, 0, 60_000),
+            connections=_connections(environ),
+            pool_size=int(_number(environ, "DB_POOL", 16, 1, 1_000)),
+        )
+
+
+def _regional(environ: Mapping[str, str]) -> RegionalSettings | None:
+    """Return the middleware's settings if REGIONAL_DATABASE is on."""
+    value = environ.get("REGIONAL_DATABASE", "").lower()
+    if value not in _ON | _OFF:
+        raise SettingsError(f"REGIONAL_DATABASE is {value!r}: expected 1 or 0")
+    if value in _OFF:
+        return None
+    try:
+        settings = RegionalSettings.from_environ(environ)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    if settings is None:
+        raise SettingsError("REGIONAL_DATABASE is on, but PRIMARY_REGION or FLY_REGION is not set")
+    return settings
+
+
+def _connections(environ: Mapping[str, str]) -> Connections:
+    """Return how database connections are used."""
+    value = environ.get("DATABASE_CONNECTIONS") or "pooled"
+    if value == "pooled":
+        return "pooled"
+    if value == "per-request":
+        return "per-request"
+    raise SettingsError(f"DATABASE_CONNECTIONS is {value!r}: expected pooled or per-request")
+
+
+def _number(
+    environ: Mapping[str, str], name: str, default: float, low: float, high: float
+) -> float:
+    """Return a number within bounds."""
+    text = environ.get(name) or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise SettingsError(f"{name} is {text!r}: expected a number from {low:g} to {high:g}")
+    return value

@@ -1,0 +1,282 @@
+"""The reference app's routes."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+import psycopg
+from psycopg_pool import PoolTimeout
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from loadtest.refapp import pages, queries
+from loadtest.refapp.catalogue import slugify
+from loadtest.refapp.database import Database, Ledger
+from loadtest.refapp.regional import AsgiApp, RegionalMiddleware
+from loadtest.refapp.server_timing import ServerTiming
+from loadtest.refapp.settings import Settings
+from loadtest.refapp.timer import PreciseTimer
+
+_MAX_BODY = 65_536
+_MAX_SEARCH = 100
+_TEXT_LIMITS = {"title": 120, "summary": 500, "ingredients": 2_000}
+_MAX_MINUTES = 1_440
+_NS_PER_MS = 1_000_000
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(slots=True)
+class Kitchen:
+    """What the handlers share."""
+
+    settings: Settings
+    database: Database
+    timer: PreciseTimer | None = None
+
+
+def create_app(settings: Settings) -> AsgiApp:
+    """Return the app, as one of the deployments' settings make it."""
+    kitchen = Kitchen(
+        settings,
+        Database(
+            settings.read_url,
+            pooled=settings.connections == "pooled",
+            size=settings.pool_size,
+            name=f"recipes-{settings.region}",
+        ),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        kitchen.timer = PreciseTimer()
+        kitchen.database.open()
+        try:
+            yield
+        finally:
+            await kitchen.database.close()
+            kitchen.timer.close()
+
+    app = Starlette(
+        routes=[
+            Route("/", paced(start)),
+            Route("/recipes", paced(list_recipes), methods=["GET"]),
+            Route("/recipes", paced(add_recipe), methods=["POST"]),
+            Route("/recipes/{id:int}", paced(show_recipe)),
+            Route("/recipes/{id:int}/cooked", paced(cook_recipe)),
+            Route("/healthz", healthz),
+        ],
+        middleware=(
+            [Middleware(RegionalMiddleware, settings=settings.regional)]
+            if settings.regional
+            else []
+        ),
+        exception_handlers={
+            HTTPException: _explain,
+            psycopg.OperationalError: _database_away,
+            PoolTimeout: _database_away,
+        },
+        lifespan=lifespan,
+        max_body_size=_MAX_BODY,
+    )
+    app.state.kitchen = kitchen
+    return ServerTiming(app, settings.region)
+
+
+def paced(handler: Handler) -> Handler:
+    """
+    Let a page take as long as an app with more work to do: APP_BASE_MS beside the database's time.
+
+    The time is waited, not burnt, and this app's own work is inside of it.
+    """
+
+    @functools.wraps(handler)
+    async def slow_enough(request: Request) -> Response:
+        kitchen, ledger = _kitchen(request), _ledger(request)
+        try:
+            response = await handler(request)
+        except HTTPException as error:
+            response = await _explain(request, error)
+        if kitchen.timer is not None:
+            base_ns = round(kitchen.settings.base_ms * _NS_PER_MS)
+            await kitchen.timer.sleep_until(ledger.start_ns + base_ns + ledger.database_ns)
+        return response
+
+    return slow_enough
+
+
+async def start(request: Request) -> Response:
+    """List the cities: one round trip."""
+    kitchen = _kitchen(request)
+    async with kitchen.database.session(_ledger(request)) as session:
+        cities = await session.fetch(pages.City, queries.ALL_CITIES)
+    return HTMLResponse(pages.start_page(kitchen.settings.region, cities))
+
+
+async def list_recipes(request: Request) -> Response:
+    """
+    List a city's recipes: two round trips, the second needing the first one's answer.
+
+    Without a city, the visitor's is the one nearest to the edge that took the request.
+    """
+    kitchen = _kitchen(request)
+    search = _clean(request.query_params.get("q", ""))[:_MAX_SEARCH]
+    wanted = slugify(request.query_params.get("city", ""))
+    edge = request.headers.get("fly-region", kitchen.settings.region)
+    async with kitchen.database.session(_ledger(request)) as session:
+        found = await session.fetch(
+            pages.City, queries.ONE_CITY, {"slug": wanted, "region": _clean(edge)}
+        )
+        if not found and not wanted:
+            return RedirectResponse("/", 303)  # an edge without a city of its own
+        if not found:
+            raise HTTPException(404, f"No city is called {wanted!r} here.")
+        recipes = await session.fetch(
+            pages.Recipe,
+            queries.RECIPES_OF_A_CITY,
+            {"city_id": found[0].id, "pattern": queries.contains(search)},
+        )
+    return HTMLResponse(pages.city_page(kitchen.settings.region, found[0], search, recipes))
+
+
+async def show_recipe(request: Request) -> Response:
+    """Show one recipe: one round trip."""
+    kitchen = _kitchen(request)
+    async with kitchen.database.session(_ledger(request)) as session:
+        found = await session.fetch(
+            pages.RecipeInCity, queries.ONE_RECIPE, {"id": request.path_params["id"]}
+        )
+    if not found:
+        raise HTTPException(404, "There is no such recipe.")
+    return HTMLResponse(pages.recipe_page(kitchen.settings.region, found[0]))
+
+
+async def cook_recipe(request: Request) -> Response:
+    """
+    Count that a recipe was cooked: one round trip, and a write.
+
+    A link in a newsletter can only be a GET, so this is the write that no method gives away.
+    """
+    kitchen = _kitchen(request)
+    async with kitchen.database.session(_ledger(request)) as session:
+        found = await session.fetch(
+            queries.RecipeId, queries.COUNT_COOKED, {"id": request.path_params["id"]}
+        )
+    if not found:
+        raise HTTPException(404, "There is no such recipe.")
+    return RedirectResponse(f"/recipes/{found[0].id}", 303)
+
+
+async def add_recipe(request: Request) -> Response:
+    """Add a recipe, from a form or from JSON: one round trip."""
+    kitchen = _kitchen(request)
+    wants_json = _is_json(request)
+    fields, faults = _recipe_from(await _fields(request))
+    if faults:
+        return _refusal(request, faults)
+    async with kitchen.database.session(_ledger(request)) as session:
+        added = await session.fetch(queries.RecipeId, queries.ADD_RECIPE, fields)
+    if not added:
+        return _refusal(request, [f"city: no city is called {fields['city']!r} here"])
+    location = f"/recipes/{added[0].id}"
+    if wants_json:
+        return JSONResponse({"id": added[0].id}, 201, {"location": location})
+    return RedirectResponse(location, 303)
+
+
+async def healthz(request: Request) -> Response:
+    """Tell whether the app can serve pages: its database connections are open."""
+    if _kitchen(request).database.ready:
+        return JSONResponse({"status": "ok"})
+    return JSONResponse({"status": "waiting for the database"}, 503)
+
+
+def _recipe_from(given: dict[str, object]) -> tuple[dict[str, object], list[str]]:
+    """Return a recipe's columns from what was sent, and everything that is wrong with it."""
+    faults: list[str] = []
+    fields: dict[str, object] = {"city": slugify(str(given.get("city", "")))}
+    if not fields["city"]:
+        faults.append("city: is missing")
+    for name, limit in _TEXT_LIMITS.items():
+        text = _clean(str(given.get(name, ""))).strip()
+        if len(text) > limit:
+            faults.append(f"{name}: has {len(text)} characters, at most {limit} are allowed")
+        fields[name] = text
+    if not fields["title"]:
+        faults.append("title: is missing")
+    minutes = str(given.get("minutes", 30)).strip()
+    if minutes.isascii() and minutes.isdigit() and len(minutes) < 6:
+        fields["minutes"] = int(minutes)
+    if not 1 <= int(str(fields.get("minutes", 0))) <= _MAX_MINUTES:
+        faults.append(f"minutes: is {minutes[:20]!r}, expected a number from 1 to {_MAX_MINUTES}")
+    return fields, faults
+
+
+async def _fields(request: Request) -> dict[str, object]:
+    """Return the fields of a form or of a JSON object."""
+    body = await request.body()
+    try:
+        if not _is_json(request):
+            return dict(parse_qsl(body.decode(), max_num_fields=50))
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, f"The body cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise HTTPException(400, "The body must be a JSON object.")
+    return content
+
+
+def _is_json(request: Request) -> bool:
+    """Tell whether the request's body is JSON."""
+    return request.headers.get("content-type", "").split(";")[0].strip() == "application/json"
+
+
+def _refusal(request: Request, faults: list[str]) -> Response:
+    """Return what is wrong with a recipe, in the form it was sent in."""
+    if _is_json(request):
+        return JSONResponse({"errors": faults}, 422)
+    region = _kitchen(request).settings.region
+    return HTMLResponse(pages.message_page(region, "This recipe cannot be added", faults), 422)
+
+
+async def _explain(request: Request, error: Exception) -> Response:
+    """Return an HTTP error as a page."""
+    assert isinstance(error, HTTPException)
+    region = _kitchen(request).settings.region
+    page = pages.message_page(region, f"Error {error.status_code}", [error.detail])
+    return HTMLResponse(page, error.status_code, error.headers)
+
+
+async def _database_away(request: Request, _error: Exception) -> Response:
+    """Return that the database does not answer."""
+    region = _kitchen(request).settings.region
+    page = pages.message_page(region, "Closed for a moment", ["The database does not answer."])
+    return HTMLResponse(page, 503, {"retry-after": "1"})
+
+
+def _kitchen(request: Request) -> Kitchen:
+    """Return what the handlers share."""
+    kitchen = request.app.state.kitchen
+    assert isinstance(kitchen, Kitchen)
+    return kitchen
+
+
+def _ledger(request: Request) -> Ledger:
+    """Return what this request has spent so far."""
+    ledger = request.scope["ledger"]
+    assert isinstance(ledger, Ledger)
+    return ledger
+
+
+def _clean(text: str) -> str:
+    """Return text without the one character that PostgreSQL cannot store."""
+    return text.replace("\x00", "")
