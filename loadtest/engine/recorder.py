@@ -1,0 +1,278 @@
+"""
+Packs samples into rows, and rows into the columns that travel.
+
+Rows are packed into one preallocated buffer, about a microsecond each; a column is then a strided
+view of it.  Both together cost less than filling one array per column.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from loadtest.engine.sample import Sample
+from loadtest.engine.server_timing import NOTHING
+from loadtest.engine.tally import Tallies, tally_columns
+from loadtest.records.kinds import (
+    CLOCK_KERNEL,
+    CLOCK_USER,
+    ERROR_DROPPED,
+    ERROR_KINDS,
+    STAGE_STEADY,
+    STAGE_WARM_UP,
+)
+from loadtest.records.layout import COLUMNS, MAX_WORDS, OTHER, ROW, WIDTHS, offset_of
+
+CHUNK_ROWS = 2048
+"""Rows after which a chunk is encoded without waiting for the timer: about 0.3 ms of work."""
+
+STAGES = (STAGE_WARM_UP, STAGE_STEADY)
+CLOCKS = (CLOCK_KERNEL, CLOCK_USER)
+_ERROR_CODES = {kind: code for code, kind in enumerate(ERROR_KINDS)}
+_PACK = ROW.pack_into
+_STEP = ROW.size
+_LAST = CHUNK_ROWS - 1
+_PLACES = {name: (code, offset_of(name), WIDTHS[name]) for name, code in COLUMNS.items()}
+
+
+class Arrival(NamedTuple):
+    """One arrival of the schedule, as the rows of its requests need it."""
+
+    number: int
+    block: int
+    stage: int
+    deployment: int
+    scenario: int
+    intended_us: int
+    """Microseconds from the run's epoch."""
+
+
+NO_ARRIVAL = -1
+"""Number and block of requests that belong to no arrival, such as those of ``on_start``."""
+
+
+def _outside(start_us: int) -> Arrival:
+    return Arrival(NO_ARRIVAL, NO_ARRIVAL, 0, 0, 0, start_us)
+
+
+class Words:
+    """The distinct words of one column and their codes, at most ``limit`` of them."""
+
+    def __init__(self, limit: int, words: tuple[str, ...] = ()) -> None:
+        self.listed = list(words)
+        self._codes = {word: code for code, word in enumerate(words)}
+        self._limit = limit
+
+    def code(self, word: str) -> int:
+        """Return the code of a word; beyond the limit all new words share one."""
+        code = self._codes.get(word)
+        if code is None:
+            if len(self.listed) >= self._limit - 1:
+                word = OTHER
+            code = self._codes.setdefault(word, len(self.listed))
+            if code == len(self.listed):
+                self.listed.append(word)
+        return code
+
+
+class Recorder:
+    """
+    Turns samples into encoded chunks.
+
+    Args:
+        deployments: Names of the arms; an arrival's ``deployment`` indexes them.
+        scenarios: Names of the scenarios; an arrival's ``scenario`` indexes them.
+        ship: Takes each encoded chunk: first row, rows, columns, words.
+        tally: Takes what Locust's statistics need: (method, name) -> Tally, and error texts.
+    """
+
+    def __init__(
+        self,
+        deployments: tuple[str, ...],
+        scenarios: tuple[str, ...],
+        ship: Callable[[dict[str, Any]], None],
+        tally: Callable[[Tallies], None] | None = None,
+    ) -> None:
+        self.errors = 0
+        self.dropped = 0
+        self.messages: Counter[str] = Counter()
+        """Sentences about failed checks and tasks, with how often each was heard."""
+        self.epoch_ns = 0
+        """Monotonic nanoseconds of the run's epoch."""
+        self._flushed = 0
+        self._buffer = bytearray(_STEP * CHUNK_ROWS)
+        self._held = 0
+        self._ship = ship
+        self._tally = tally
+        self._names: list[tuple[str, str]] = []
+        self._name_codes: dict[tuple[str, str], int] = {}
+        self._served_by = Words(MAX_WORDS["served_by"], ("",))
+        self._regions: dict[bytes, int] = {}
+        self._fixed = {
+            "deployment": list(deployments),
+            "scenario": list(scenarios),
+            "stage": list(STAGES),
+            "error": list(ERROR_KINDS),
+            "clock": list(CLOCKS),
+        }
+
+    @property
+    def rows(self) -> int:
+        """Rows recorded in all, which is the number of the next one."""
+        return self._flushed + self._held
+
+    def record(self, sample: Sample) -> None:
+        """
+        Pack one sample; its ``context`` is the Arrival it belongs to, or None.
+
+        The one function that runs for every request: phases are computed in place, and what a warm
+        request does not have is not computed.
+        """
+        epoch_ns, start_ns, intended_ns = self.epoch_ns, sample.start_ns, sample.intended_ns
+        sent_ns, first_ns, user_ns = sample.sent_ns, sample.first_ns, sample.first_user_ns
+        arrival: Any = sample.context or _outside((start_ns - epoch_ns) // 1000)
+        error = 0
+        if sample.error:
+            error = _ERROR_CODES[sample.error]
+            self.errors += 1
+            if sample.detail:
+                self.note(sample.detail)
+        dns = connect = tls = 0
+        if not sample.reused:
+            dns, connect = sample.dns_ns // 1000, sample.connect_ns // 1000
+            tls = sample.tls_ns // 1000
+        timing = sample.server_timing if sample.timing_header else NOTHING
+        region = sample.region_header
+        key = sample.method, sample.name
+        name = self._name_codes.get(key)
+        row = (
+            arrival[0],
+            arrival[5],
+            (start_ns - epoch_ns) // 1000,
+            sample.bytes,
+            arrival[1],
+            (start_ns - intended_ns) // 1000 if 0 < intended_ns < start_ns else 0,
+            dns,
+            connect,
+            tls,
+            sample.send_ns // 1000,
+            (first_ns - sent_ns) // 1000 if 0 < sent_ns < first_ns else 0,
+            (user_ns - sent_ns) // 1000 if 0 < sent_ns < user_ns else 0,
+            (sample.last_ns - first_ns) // 1000 if 0 < first_ns < sample.last_ns else 0,
+            timing[1],
+            timing[0],
+            sample.status,
+            timing[2],
+            self._name_code(key) if name is None else name,
+            self._regions.get(region) or self._region_code(sample) if region else 0,
+            arrival[3],
+            arrival[4],
+            arrival[2],
+            error,
+            0 if sample.kernel else 1,
+            sample.attempts,
+            sample.reused,
+            timing[3],
+        )
+        held = self._held
+        try:
+            _PACK(self._buffer, held * _STEP, *row)
+        except struct.error:
+            _PACK(self._buffer, held * _STEP, *_clamped(row))
+        self._held = held + 1
+        if held == _LAST:
+            self.flush()
+
+    def drop(self, arrival: Arrival, name: str = "") -> None:
+        """Record an arrival for which no user was free."""
+        self.dropped += 1
+        self._blank(arrival, -1, _ERROR_CODES[ERROR_DROPPED], name)
+
+    def fail(self, arrival: Arrival, start_ns: int, kind: str, name: str) -> None:
+        """Record an arrival that failed without a request of its own: its task raised."""
+        self.errors += 1
+        self._blank(arrival, (start_ns - self.epoch_ns) // 1000, _ERROR_CODES[kind], name)
+
+    def note(self, sentence: str) -> None:
+        """Count a sentence about a failure; only the first hundred different ones are kept."""
+        if sentence in self.messages or len(self.messages) < 100:
+            self.messages[sentence] += 1
+
+    def _blank(self, arrival: Arrival, start_us: int, error: int, name: str) -> None:
+        late = max(0, start_us - arrival.intended_us) if start_us >= 0 else 0
+        head = (arrival.number, arrival.intended_us, start_us, 0, arrival.block, late)
+        phases = (0, 0, 0, 0, 0, 0, 0, -1, -1, 0, -1)
+        codes = (arrival.deployment, arrival.scenario, arrival.stage, error)
+        row = (*head, *phases, self._name_code(("", name)), 0, *codes, 1, 1, 0, 0)
+        ROW.pack_into(self._buffer, self._held * _STEP, *_clamped(row))
+        self._held += 1
+        if self._held == CHUNK_ROWS:
+            self.flush()
+
+    def _region_code(self, sample: Sample) -> int:
+        code = self._served_by.code(sample.served_by)
+        if len(self._regions) < MAX_WORDS["served_by"]:
+            self._regions[sample.region_header] = code
+        return code
+
+    def _name_code(self, key: tuple[str, str]) -> int:
+        code = self._name_codes.get(key)
+        if code is None:
+            if len(self._names) >= MAX_WORDS["name"]:
+                key = ("", OTHER)
+            code = self._name_codes.setdefault(key, len(self._names))
+            if code == len(self._names):
+                self._names.append(key)
+        return code
+
+    def flush(self) -> None:
+        """Encode what is held and hand it on; nothing happens when nothing is held."""
+        held = self._held
+        if held == 0:
+            return
+        columns = columns_of(self._buffer, held)
+        self._held = 0
+        first, self._flushed = self._flushed, self._flushed + held
+        names = [f"{method} {name}".strip() for method, name in self._names]
+        words = {"name": names, "served_by": list(self._served_by.listed)}
+        self._ship(
+            {
+                "first_row": first,
+                "rows": held,
+                "columns": columns,
+                "words": {**self._fixed, **words},
+            }
+        )
+        if self._tally is not None:
+            self._tally(tally_columns(columns, held, self._names))
+
+
+def columns_of(buffer: bytearray, rows: int) -> dict[str, bytes]:
+    """
+    Cut packed rows into columns; a column of equal values becomes that one value.
+
+    Args:
+        buffer: Rows packed by ``layout.ROW``.
+        rows: How many of them to take.
+    """
+    view = memoryview(buffer)[: rows * _STEP]
+    casts = {"q": view.cast("q"), "i": view.cast("i"), "h": view.cast("h"), "B": view.cast("B")}
+    columns = {}
+    for name, (code, offset, width) in _PLACES.items():
+        data = casts[code][offset // width :: _STEP // width].tobytes()
+        one = data[:width]
+        columns[name] = one if data == one * rows else data
+    return columns
+
+
+def _clamped(values: tuple[Any, ...]) -> list[int]:
+    """Bring every value into its column's range: an absurd one must not stop a run."""
+    clamped = []
+    for value, name in zip(values, COLUMNS, strict=True):
+        bits = 8 * WIDTHS[name]
+        signed = COLUMNS[name] != "B"
+        low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+        clamped.append(max(low, min(high, value)))
+    return clamped

@@ -1,0 +1,196 @@
+"""The folder of one run: where its files are, how they are written whole, how they are checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from loadtest.errors import RecordsError
+from loadtest.records.reader import open_records
+from loadtest.records.writer import write_table
+
+JSON_SCHEMAS: Final = {
+    "plan.json": 1,
+    "world.json": 1,
+    "engine.json": 1,
+    "summary.json": 1,
+    "verdict.json": 1,
+}
+"""Schema version of each JSON file that this version reads and writes."""
+
+LATEST: Final = "latest"
+
+_MERGE_ROWS = 1 << 20
+
+
+class RunFolder:
+    """
+    One run's folder.
+
+    Args:
+        path: The folder; ``create`` makes one, ``open`` checks one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path) -> RunFolder:
+        """
+        Make the folder and its parents, and prove that it can be written to.
+
+        Raises:
+            RecordsError: Not permitted, no space, or a file stands in the way.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            probe = path / f".probe-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise RecordsError(
+                f"{path}: cannot be written ({error.strerror}); choose another place with --out"
+            ) from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """
+        Take an existing folder.
+
+        Raises:
+            RecordsError: There is no such folder, or it holds no run.
+        """
+        if not path.is_dir():
+            raise RecordsError(f"{path}: no such run folder; `loadtest run` makes one")
+        if not (path / "plan.json").is_file():
+            raise RecordsError(f"{path}: holds no plan.json, so it is no run folder")
+        return cls(path.resolve())
+
+    @property
+    def records(self) -> Path:
+        """Path of the merged records."""
+        return self.path / "records.parquet"
+
+    @property
+    def parts(self) -> Path:
+        """Folder that holds parts while a run goes on; made on first use."""
+        folder = self.path / "parts"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file of the run, such as ``report.html``."""
+        return self.path / name
+
+    def save_json(self, name: str, value: dict[str, Any]) -> Path:
+        """
+        Write a JSON file whole or not at all.
+
+        Raises:
+            RecordsError: The schema version in ``value`` is not this version's, or writing failed.
+        """
+        self._check(name, value)
+        return self.save_text(name, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+    def save_text(self, name: str, text: str) -> Path:
+        """Write a text file whole or not at all."""
+        return self.save_bytes(name, text.encode())
+
+    def save_bytes(self, name: str, data: bytes) -> Path:
+        """
+        Write a file whole or not at all: a reader sees the old content or the new.
+
+        Raises:
+            RecordsError: It cannot be written; says why.
+        """
+        path = self.path / name
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise RecordsError(f"{path}: cannot be written: {error.strerror}") from error
+        return path
+
+    def load_json(self, name: str) -> dict[str, Any]:
+        """
+        Read a JSON file of the run and check its schema version.
+
+        Raises:
+            RecordsError: Missing, damaged, or of a version this one does not read.
+        """
+        path = self.path / name
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise RecordsError(f"{path}: no such file; did the run finish?") from error
+        except (OSError, ValueError) as error:
+            raise RecordsError(f"{path}: cannot be read: {error}") from error
+        if not isinstance(value, dict):
+            raise RecordsError(f"{path}: holds no JSON object")
+        self._check(name, value)
+        return value
+
+    def merge_parts(self, parts: Sequence[Path] | None = None) -> int:
+        """
+        Merge part files into ``records.parquet`` and remove the folder of parts.
+
+        Args:
+            parts: Files in the order of merging; None takes all of the folder of parts by name.
+
+        Returns:
+            Number of rows merged.
+
+        Raises:
+            RecordsError: A part is damaged or of another schema; the parts stay.
+        """
+        found = sorted(self.parts.glob("*.parquet")) if parts is None else list(parts)
+        rows = write_table(self.records, _tables(found))
+        shutil.rmtree(self.path / "parts", ignore_errors=True)
+        return rows
+
+    def point_latest(self) -> None:
+        """Make ``latest`` beside the folder point to it; on file systems without links, nothing."""
+        link = self.path.parent / LATEST
+        temporary = self.path.parent / f".{LATEST}-{os.getpid()}"
+        try:
+            if link.exists() and not link.is_symlink():
+                return
+            temporary.unlink(missing_ok=True)
+            temporary.symlink_to(self.path.name)
+            temporary.replace(link)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+
+    def _check(self, name: str, value: dict[str, Any]) -> None:
+        known = JSON_SCHEMAS.get(name)
+        if known is not None and value.get("schema") != known:
+            raise RecordsError(
+                f"{self.path / name}: schema {value.get('schema')!r}; this version reads {known}: "
+                "use the loadtest version that wrote the run"
+            )
+
+
+def _tables(parts: Sequence[Path]) -> Iterator[pa.Table]:
+    """Yield the parts' rows in tables of about a million, so that row groups are worthwhile."""
+    waiting: list[pa.Table] = []
+    rows = 0
+    for part in parts:
+        with open_records(part) as file:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group)
+                waiting.append(table)
+                rows += table.num_rows
+                if rows >= _MERGE_ROWS:
+                    yield pa.concat_tables(waiting)
+                    waiting, rows = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting)

@@ -1,0 +1,60 @@
+"""Reads stored records, and refuses what this version does not understand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from loadtest.errors import RecordsError
+from loadtest.records.schema import RECORDS, SCHEMA_VERSION
+
+
+def open_records(path: Path) -> pq.ParquetFile:
+    """
+    Open a file of records and check that this version reads its schema.
+
+    Raises:
+        RecordsError: Missing, damaged, of another schema version, or short of a column.
+    """
+    if not path.is_file():
+        raise RecordsError(f"{path}: no such file; is this the folder of a finished run?")
+    try:
+        file = pq.ParquetFile(path, memory_map=True)
+    except (pa.ArrowException, OSError) as error:
+        raise RecordsError(f"{path}: damaged or no Parquet file: {error}") from error
+    found = (file.schema_arrow.metadata or {}).get(b"loadtest_schema", b"none").decode()
+    if found != str(SCHEMA_VERSION):
+        file.close()
+        raise RecordsError(
+            f"{path}: record schema {found}; this version reads {SCHEMA_VERSION}: "
+            "use the loadtest version that wrote the run, or measure again"
+        )
+    missing = [name for name in RECORDS.names if name not in file.schema_arrow.names]
+    if missing:
+        file.close()
+        raise RecordsError(f"{path}: columns are missing: {', '.join(missing)}")
+    return file
+
+
+def read_records(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """
+    Read a file of records.
+
+    Args:
+        path: The file.
+        columns: Names to read; None reads all.
+
+    Raises:
+        RecordsError: As ``open_records``, or a name that is no column.
+    """
+    unknown = [name for name in columns or () if name not in RECORDS.names]
+    if unknown:
+        raise RecordsError(f"no such record columns: {', '.join(unknown)}")
+    with open_records(path) as file:
+        try:
+            return file.read(columns=None if columns is None else list(columns))
+        except (pa.ArrowException, OSError) as error:
+            raise RecordsError(f"{path}: damaged: {error}") from error

@@ -1,0 +1,180 @@
+"""
+Columns as a worker sends them -> Arrow -> Parquet parts.
+
+Encodings: whole numbers that move slowly are delta-packed, which together with zstd level 1 stores
+a plain row in about 10 bytes; words are dictionary-coded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from loadtest.errors import RecordsError
+from loadtest.records.layout import CODED, COLUMNS, FLAGS, WIDTHS
+from loadtest.records.schema import RECORDS
+
+MAX_BATCH_ROWS = 1_000_000
+ROW_GROUP_ROWS = 1 << 20
+
+_TYPES = {"q": pa.int64(), "i": pa.int32(), "h": pa.int16(), "B": pa.uint8()}
+_WORDS = [field.name for field in RECORDS if pa.types.is_dictionary(field.type)]
+_ENCODINGS = {
+    field.name: "DELTA_BINARY_PACKED" for field in RECORDS if pa.types.is_integer(field.type)
+}
+
+
+def decode_batch(
+    worker: str,
+    region: str,
+    first_row: int,
+    *,
+    rows: int,
+    columns: Mapping[str, bytes],
+    words: Mapping[str, Sequence[str]],
+) -> pa.RecordBatch:
+    """
+    Turn a worker's columns into rows of the record schema.
+
+    Args:
+        worker: Id of the worker.
+        region: Its region.
+        first_row: The worker's own number of the first row.
+        rows: Number of rows.
+        columns: See ``layout``; a column of one value stands for ``rows`` equal ones.
+        words: For each coded column the words its codes index.
+
+    Raises:
+        RecordsError: Something does not fit together; the message names the column.
+    """
+    if not 0 < rows <= MAX_BATCH_ROWS or first_row < 0:
+        raise RecordsError(f"batch of worker {worker}: rows {first_row}+{rows} is no valid range")
+    whole = {
+        "worker": _same(worker, rows),
+        "region": _same(region, rows),
+        "row": pa.arange(first_row, first_row + rows),
+    }
+    try:
+        for name in COLUMNS:
+            whole[name] = _column(name, columns[name], words.get(name, ()), rows)
+        return pa.RecordBatch.from_arrays([whole[field.name] for field in RECORDS], schema=RECORDS)
+    except KeyError as error:
+        raise RecordsError(f"batch of worker {worker}: column {error} is missing") from error
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise RecordsError(f"batch of worker {worker}: {error}") from error
+
+
+def _column(name: str, data: bytes, words: Sequence[str], rows: int) -> pa.Array:
+    width = WIDTHS[name]
+    if len(data) == width:
+        data = data * rows
+    if len(data) != width * rows:
+        raise ValueError(f"column {name}: {len(data)} bytes for {rows} rows of {width}")
+    array = pa.Array.from_buffers(_TYPES[COLUMNS[name]], rows, [None, pa.py_buffer(data)])
+    if name in CODED:
+        return pa.DictionaryArray.from_arrays(
+            array.cast(pa.int32()), pa.array(list(words), pa.string())
+        )
+    if name in FLAGS:
+        return array.cast(pa.bool_())
+    return array.cast(RECORDS.field(name).type)
+
+
+def _same(word: str, rows: int) -> pa.DictionaryArray:
+    zeros = pa.Array.from_buffers(pa.int32(), rows, [None, pa.py_buffer(bytes(4 * rows))])
+    return pa.DictionaryArray.from_arrays(zeros, pa.array([word], pa.string()))
+
+
+def open_parquet(path: Path | str, statistics: bool = True) -> pq.ParquetWriter:
+    """
+    Open a Parquet writer with the record schema and its encodings.
+
+    Args:
+        path: File to create.
+        statistics: Store minimum and maximum per column; not worth its bytes in short-lived parts.
+    """
+    return pq.ParquetWriter(
+        path,
+        RECORDS,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=_WORDS,
+        column_encoding=_ENCODINGS,
+        write_statistics=statistics,
+        data_page_size=1 << 20,
+    )
+
+
+def write_table(path: Path, tables: Iterable[pa.Table], statistics: bool = True) -> int:
+    """
+    Write tables into one Parquet file that appears whole or not at all.
+
+    Returns:
+        Number of rows written.
+
+    Raises:
+        RecordsError: The file cannot be written; says where and why.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    rows = 0
+    try:
+        with open_parquet(temporary, statistics) as writer:
+            for table in tables:
+                writer.write_table(table.unify_dictionaries(), row_group_size=ROW_GROUP_ROWS)
+                rows += table.num_rows
+        temporary.replace(path)
+    except OSError as error:
+        raise RecordsError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return rows
+
+
+class PartWriter:
+    """
+    Collects batches and writes them as numbered part files; a finished part never changes.
+
+    Args:
+        folder: Where parts are written; must exist.
+        prefix: Start of every part's name.
+    """
+
+    def __init__(self, folder: Path, prefix: str = "part") -> None:
+        self.parts: list[dict[str, Any]] = []
+        self.rows = 0
+        self._folder = folder
+        self._prefix = prefix
+        self._waiting: list[pa.RecordBatch] = []
+        self.waiting_rows = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Keep a batch for the next part."""
+        self._waiting.append(batch)
+        self.waiting_rows += batch.num_rows
+
+    def flush(self) -> None:
+        """
+        Write what waits as one part; nothing happens when nothing waits.
+
+        Raises:
+            RecordsError: The part cannot be written; the rows stay in memory for another try.
+        """
+        if not self._waiting:
+            return
+        taken, self._waiting, self.waiting_rows = self._waiting, [], 0
+        name = f"{self._prefix}-{len(self.parts):05d}.parquet"
+        try:
+            rows = write_table(
+                self._folder / name, [pa.Table.from_batches(taken, RECORDS)], statistics=False
+            )
+        except RecordsError:
+            self._waiting = taken + self._waiting
+            self.waiting_rows = sum(batch.num_rows for batch in self._waiting)
+            raise
+        self.rows += rows
+        self.parts.append({"name": name, "rows": rows, "final": True})
