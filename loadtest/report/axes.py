@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
 MOST_TICKS: Final = 7
 
+_STEPS: Final = (
+    (1,),
+    (1, 3),
+    (1, 2, 5),
+    (1, 1.5, 2, 3, 5, 7),
+    (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
+)
+
 
 def log_limits(values_ms: Iterable[float], *, room: float = 1.12) -> tuple[float, float]:
     """Return limits (ms) around every finite positive value; (1, 1000) when there is none."""
@@ -30,13 +38,7 @@ def log_ticks(low: float, high: float) -> list[float]:
     """Return round tick positions (1, 2, 5 per decade; finer on a short axis) inside the limits."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     best: list[float] = []
-    for steps in (
-        (1,),
-        (1, 3),
-        (1, 2, 5),
-        (1, 1.5, 2, 3, 5, 7),
-        (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
-    ):
+    for steps in _STEPS:
         ticks = [step * 10.0**decade for decade in decades for step in steps]
         ticks = [tick for tick in ticks if low <= tick <= high]
         if len(ticks) > MOST_TICKS:

@@ -21,12 +21,10 @@ PARTS: Final[Mapping[str, str]] = {
 }
 """Key of a part -> what it is called, in the order of the stack."""
 
-_WIDE_ENOUGH: Final = 0.075
-
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One arm's parts in milliseconds, by the keys of ``PARTS``; ``total_ms`` is its median TTFB."""
+    """One arm's parts in ms, by the keys of ``PARTS``; ``total_ms`` is its median TTFB."""
 
     arm: str
     parts_ms: Mapping[str, float]

@@ -100,7 +100,7 @@ class ArmStyle:
         return ROLES[self.role]
 
     def mark(self, size_pt: float) -> dict[str, Any]:
-        """Return what matplotlib's ``plot`` needs to draw this arm's marker; variants are hollow."""
+        """Return what ``Axes.plot`` needs for this arm's marker; a variant's is hollow."""
         return {
             "marker": self.marker,
             "markersize": size_pt,

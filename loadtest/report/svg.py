@@ -22,7 +22,7 @@ _PLACEHOLDER: Final = re.compile("|".join(ROLES.values()))
 _VARIABLES: Final = {colour: f"var(--fig-{role})" for role, colour in ROLES.items()}
 _REFERENCE: Final = re.compile(r'(?:url\(#|href="#)([^)"]+)')
 _ID: Final = re.compile(r' id="([^"]+)"')
-_FONT: Final = re.compile(r"font: ([^;\"]*?)'DejaVu Sans'[^;\"]*")
+_FONT: Final = re.compile(r"'DejaVu Sans'[^;\"]*")
 _DIGITS: Final = re.compile(r"-?\d+\.\d{3,}")
 
 
@@ -76,7 +76,7 @@ def inline(figure: Figure, name: str, title: str, description: str) -> str:
     body = re.sub(r"<defs>\s*</defs>\s*", "", body)
     body = _own_ids(body, name)
     body = _PLACEHOLDER.sub(lambda match: _VARIABLES[match[0]], body)
-    body = _FONT.sub(r"font: \1var(--fig-font)", body)
+    body = _FONT.sub("var(--fig-font)", body)
     body = _DIGITS.sub(lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), body)
     body = re.sub(r">\s+<", "><", body)
     view = re.search(r'viewBox="([^"]+)"', body)

@@ -7,7 +7,7 @@ Every string here is plain text; each output escapes it in its own way.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 Align = Literal["left", "right"]
@@ -28,7 +28,6 @@ class Table:
         marks: A decision word per row (``pass``, ``fail`` ...) or empty; may be empty as a whole.
         csv_headers: Columns of the download, unformatted; empty downloads the strings.
         csv_rows: Its rows.
-        wide: Leave out of the terminal.
     """
 
     key: str
@@ -128,7 +127,8 @@ class MatrixCell:
         small: Remaining facts: network floor, serving region, errors.
         decision: Decision word, or ``none``.
         track: Left and width in percent of the bar from median to p95 on the shared log axis, and
-            the position of the floor's mark; empty when there is nothing to draw.
+            the position of the floor's mark (negative: none); empty when there is nothing to draw.
+        variants: Cells of this deployment's variants in the same region.
     """
 
     name: str
@@ -159,7 +159,6 @@ class Matrix:
     caption: str
     columns: tuple[MatrixColumn, ...]
     rows: tuple[tuple[str, str, tuple[MatrixCell | None, ...]], ...]
-    legend: tuple[str, ...]
     note: str
 
 
@@ -190,6 +189,7 @@ class Report:
         facts: Label and value pairs of the head.
         sections: In reading order.
         footer: One line.
+        subtitle: Run and date, above the headline.
     """
 
     title: str
@@ -201,4 +201,3 @@ class Report:
     sections: tuple[Section, ...]
     footer: str = ""
     subtitle: str = ""
-    dashes: tuple[str, ...] = field(default=())

@@ -55,7 +55,7 @@ def share(value: float | None, digits: int = 1) -> str:
     """Return a 0-1 share as a percentage."""
     if value is None or math.isnan(value):
         return NOTHING
-    if value == 0 or value == 1:
+    if value in {0, 1}:
         return f"{value * 100:.0f} %"
     if 0 < value * 100 < 10.0**-digits / 2:
         return f"< {10.0**-digits:g} %"
