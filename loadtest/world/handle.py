@@ -1,0 +1,139 @@
+"""Starts a world from the CLI's process, and holds the line that the world lives on."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from loadtest.errors import WorldError
+from loadtest.world.remains import sweep_orphans
+from loadtest.world.spec import WorldSpec
+
+_START_S = 30.0
+_STOP_S = 6.0
+
+
+class WorldHandle:
+    """
+    A world that runs; it ends with `stop`, with the ``with`` block, or with this process.
+
+    Attributes:
+        api_url: Base URL of its Machines API.
+        token: What the API wants to see.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], api_url: str, token: str) -> None:
+        self._process = process
+        self.api_url = api_url
+        self.token = token
+
+    def __enter__(self) -> WorldHandle:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def guardian_pid(self) -> int:
+        """Return the process id of the guardian."""
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Tell whether the guardian still guards."""
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """
+        End the world and wait until nothing of it is left; calling it twice is harmless.
+
+        Raises:
+            WorldError: The guardian did not end in time.
+        """
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            raise WorldError(
+                f"the world's guardian (pid {self._process.pid}) did not end within {_STOP_S:g} s; "
+                "end it with kill"
+            ) from None
+        finally:
+            sweep_orphans()
+
+
+def start_world(
+    spec: WorldSpec | Mapping[str, Any], env: Mapping[str, str] | None = None
+) -> WorldHandle:
+    """
+    Start an embedded world and return when its Machines API answers.
+
+    Args:
+        spec: What the world is like.
+        env: Environment of the world's own processes; None means this process's. Machines get
+            none of it but the search path and the locale.
+
+    Raises:
+        WorldError: It could not be started, with the reason.
+        PlanError: The spec is wrong; every fault is told.
+    """
+    checked = spec if isinstance(spec, WorldSpec) else WorldSpec.from_json(spec)
+    sweep_orphans()
+    root = str(Path(__file__).resolve().parents[2])
+    own = dict(os.environ if env is None else env)
+    own["PYTHONPATH"] = os.pathsep.join(filter(None, (root, own.get("PYTHONPATH"))))
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "loadtest.world.guardian"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=own,
+            start_new_session=True,  # a Ctrl-C is the CLI's to handle
+        )
+    except OSError as error:
+        raise WorldError(f"cannot start {sys.executable}: {error.strerror}") from error
+    try:
+        answer = _first_answer(process, json.dumps(checked.to_json()).encode() + b"\n")
+    except BaseException:
+        WorldHandle(process, "", "").stop()
+        raise
+    return WorldHandle(process, answer["api"], answer["token"])
+
+
+def _first_answer(process: subprocess.Popen[bytes], spec: bytes) -> dict[str, Any]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    until = time.monotonic() + _START_S
+    line = b""
+    try:
+        process.stdin.write(spec)
+        process.stdin.flush()
+    except OSError as error:
+        raise WorldError(f"the world's guardian ended at once: {error.strerror}") from error
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while not line.endswith(b"\n"):
+            if not selector.select(max(0.0, until - time.monotonic())):
+                raise WorldError(f"the world was not up within {_START_S:g} s")
+            data = os.read(process.stdout.fileno(), 65_536)
+            if not data:
+                raise WorldError("the world's guardian ended before the world was up")
+            line += data
+    answer: dict[str, Any] = json.loads(line.splitlines()[0])
+    if "error" in answer:
+        raise WorldError(f"the world could not be started: {answer['error']}")
+    return answer

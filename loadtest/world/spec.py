@@ -1,0 +1,139 @@
+"""What an embedded world is like, as the CLI tells its supervisor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loadtest.errors import PlanError
+from loadtest.units import NS_PER_MS
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """
+    What stands in for an image: the folder its command runs in, and environment it brings along.
+    """
+
+    cwd: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WorldSpec:
+    """
+    One world.
+
+    Args:
+        regions: Codes of its regions.
+        primary_region: Where the PostgreSQL primary stands, and machines that name no region.
+        rtt_ms: Round-trip time by ``a-b``, codes in alphabetical order.
+        same_region_ms: Round trip between two machines of one region.
+        tolerance_ms: By how much a link's median may be off.
+        tolerance_share: The same as a share; the larger of both counts.
+        images: Local stand-in by image repository.
+        api_port: Port of the Machines API; 0 picks a free one.
+        postgres_bin: Folder with PostgreSQL's programs; None searches.
+        strict_regions: Refuse machines in regions that Fly retired, as Fly does.
+    """
+
+    regions: tuple[str, ...]
+    primary_region: str
+    rtt_ms: Mapping[str, float] = field(default_factory=dict)
+    same_region_ms: float = 0.5
+    tolerance_ms: float = 1.0
+    tolerance_share: float = 0.01
+    images: Mapping[str, ImageSpec] = field(default_factory=dict)
+    api_port: int = 0
+    postgres_bin: str | None = None
+    strict_regions: bool = False
+
+    def rtt_between_ms(self, a: str, b: str) -> float:
+        """Return the round-trip time of a pair of the world's regions, in milliseconds."""
+        return self.same_region_ms if a == b else self.rtt_ms["-".join(sorted((a, b)))]
+
+    def one_way_ns(self, a: str, b: str) -> int:
+        """Return half the round-trip time, in nanoseconds."""
+        return round(self.rtt_between_ms(a, b) * NS_PER_MS / 2)
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return every pair of two regions once, in order."""
+        return [(a, b) for i, a in enumerate(self.regions) for b in self.regions[i + 1 :]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the spec as JSON-ready values."""
+        return {
+            "schema": SCHEMA_VERSION,
+            "regions": list(self.regions),
+            "primary_region": self.primary_region,
+            "rtt_ms": dict(self.rtt_ms),
+            "same_region_ms": self.same_region_ms,
+            "tolerance_ms": self.tolerance_ms,
+            "tolerance_share": self.tolerance_share,
+            "images": {
+                name: {"cwd": str(image.cwd), "env": dict(image.env)}
+                for name, image in self.images.items()
+            },
+            "api_port": self.api_port,
+            "postgres_bin": self.postgres_bin,
+            "strict_regions": self.strict_regions,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> WorldSpec:
+        """
+        Read and check a spec.
+
+        Raises:
+            PlanError: With every fault found.
+        """
+        if data.get("schema", SCHEMA_VERSION) != SCHEMA_VERSION:
+            raise PlanError(
+                f"world spec: schema {data['schema']!r} is unknown, {SCHEMA_VERSION} is allowed"
+            )
+        try:
+            spec = cls(
+                regions=tuple(str(code) for code in data["regions"]),
+                primary_region=str(data["primary_region"]),
+                rtt_ms={str(k): float(v) for k, v in (data.get("rtt_ms") or {}).items()},
+                same_region_ms=float(data.get("same_region_ms", 0.5)),
+                tolerance_ms=float(data.get("tolerance_ms", 1.0)),
+                tolerance_share=float(data.get("tolerance_share", 0.01)),
+                images={
+                    str(name): ImageSpec(Path(image["cwd"]), dict(image.get("env") or {}))
+                    for name, image in (data.get("images") or {}).items()
+                },
+                api_port=int(data.get("api_port") or 0),
+                postgres_bin=data.get("postgres_bin"),
+                strict_regions=bool(data.get("strict_regions", False)),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PlanError(f"world spec: missing or of the wrong kind: {error}") from error
+        if faults := list(_faults(spec)):
+            raise PlanError(*faults)
+        return spec
+
+
+def _faults(spec: WorldSpec) -> list[str]:
+    faults = []
+    if not spec.regions:
+        faults.append("world spec: regions is empty; name at least one")
+    if spec.primary_region not in spec.regions:
+        faults.append(
+            f"world spec: primary_region {spec.primary_region!r} is not one of "
+            f"{', '.join(spec.regions)}"
+        )
+    for a, b in spec.pairs():
+        key = "-".join(sorted((a, b)))
+        rtt = spec.rtt_ms.get(key, math.nan)
+        if not 0 <= rtt <= 10_000:
+            faults.append(f"world spec: rtt_ms of {key} is missing or not within 0 to 10000 ms")
+    for name, image in spec.images.items():
+        if not image.cwd.is_dir():
+            faults.append(f"world spec: images.{name}.cwd {str(image.cwd)!r} is not a folder")
+    return faults
