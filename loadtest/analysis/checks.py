@@ -1,0 +1,118 @@
+"""What a validity check found, and all of them together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from loadtest.analysis.percentiles import number
+
+Scope = Literal["run", "region", "cell"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """
+    One fact that the numbers' worth hangs on.
+
+    ``observed`` is None where the platform cannot tell.  ``region``, ``deployment`` and
+    ``scenario`` are empty where the check covers all of them.  ``why`` says what was found and what
+    it means, ``advice`` what to do about it; both are sentences, ``advice`` empty when all is well.
+    """
+
+    name: str
+    scope: Scope
+    observed: float | None
+    limit: float | None
+    unit: str
+    ok: bool
+    why: str
+    advice: str = ""
+    region: str = ""
+    deployment: str = ""
+    scenario: str = ""
+    worker: str = ""
+
+    def covers(self, region: str, deployment: str, scenario: str) -> bool:
+        """Tell whether a cell lies within the check's scope."""
+        return (
+            self.region in ("", region)
+            and self.deployment in ("", deployment)
+            and self.scenario in ("", scenario)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return {
+            "name": self.name,
+            "scope": self.scope,
+            "region": self.region,
+            "deployment": self.deployment,
+            "scenario": self.scenario,
+            "worker": self.worker,
+            "observed": number(self.observed),
+            "limit": number(self.limit),
+            "unit": self.unit,
+            "ok": self.ok,
+            "why": self.why,
+            "advice": self.advice,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SplitTest:
+    """
+    A/A within the run: one arm's requests split at random, judged as if they were two arms.
+
+    ``raw_fires`` of ``trials`` splits had a 95 % interval that excludes no difference (5 % would be
+    nominal), ``gate_fires`` had one wholly beyond the gate's margin (a false alarm).
+    ``detectable`` maps ``region/deployment`` to the smallest slow-down, as a share of p50, that
+    this run would have found in 80 of 100 repetitions.
+    """
+
+    trials: int
+    raw_fires: int
+    gate_fires: int
+    ok: bool
+    detectable: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return {
+            "trials": self.trials,
+            "raw_fires": self.raw_fires,
+            "gate_fires": self.gate_fires,
+            "ok": self.ok,
+            "detectable_share": {key: number(value) for key, value in self.detectable.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """All checks of a run.  Only a run whose every check is ok is valid."""
+
+    checks: tuple[Check, ...]
+    aa: SplitTest
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether no check failed."""
+        return all(check.ok for check in self.checks)
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that failed, in order."""
+        return tuple(check for check in self.checks if not check.ok)
+
+    def against(self, region: str, deployment: str, scenario: str) -> tuple[str, ...]:
+        """Return the sentences that speak against a cell; empty when it can be trusted."""
+        failed = [c for c in self.failed if c.covers(region, deployment, scenario)]
+        return tuple(f"{check.why} {check.advice}".strip() for check in failed)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return {
+            "ok": self.ok,
+            "checks": [check.to_json() for check in self.checks],
+            "aa": self.aa.to_json(),
+        }

@@ -1,0 +1,145 @@
+"""Reads a run folder into memory: plan, world, engine and one lean DataFrame of its records."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pydantic
+from numpy.typing import NDArray
+
+from loadtest.errors import RecordsError
+from loadtest.plan.model import Plan
+from loadtest.records.schema import RECORDS, SCHEMA_VERSION
+
+COLUMNS = tuple(name for name in RECORDS.names if name not in ("start_us", "bytes", "status"))
+"""What is read; the rest of the records is for people who look for themselves."""
+
+_CATEGORY_LIMIT = 127
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """
+    A stored run.
+
+    ``frame`` has one row a request (columns of ``records/schema.py``; words are categories).
+    ``partial`` tells that the run did not come to its planned end.
+    """
+
+    plan: Plan
+    world: dict[str, Any]
+    engine: dict[str, Any]
+    frame: pd.DataFrame
+    folder: Path
+    partial: bool
+
+    @property
+    def run_id(self) -> str:
+        """The run's id; that of its folder where the engine left none."""
+        return str(self.engine.get("run_id") or self.folder.name)
+
+    @property
+    def segments(self) -> int:
+        """How many times the plan's duration was sampled."""
+        return max(1, len(self.engine.get("segments") or ()))
+
+
+def load_run(folder: Path) -> Run:
+    """
+    Read a run folder.
+
+    Args:
+        folder: Holds plan.json, world.json, records.parquet and, unless the run broke, engine.json.
+
+    Raises:
+        RecordsError: A file is missing, damaged, or of a schema that this version does not read.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise RecordsError(f"{folder}: there is no such run folder")
+    try:
+        plan = Plan.model_validate(_json(folder / "plan.json"))
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise RecordsError(
+            f"{folder / 'plan.json'}: {key}: {first['msg']}; it was written by another version of "
+            "loadtest, read it with that one"
+        ) from None
+    world = _json(folder / "world.json")
+    engine = _json(folder / "engine.json") if (folder / "engine.json").exists() else {}
+    for name, content in (("world.json", world), ("engine.json", engine)):
+        if content and content.get("schema") != SCHEMA_VERSION:
+            raise RecordsError(_other_schema(folder / name, content.get("schema")))
+    return Run(
+        plan=plan,
+        world=world,
+        engine=engine,
+        frame=read_records(folder / "records.parquet"),
+        folder=folder,
+        partial=engine.get("state") != "done",
+    )
+
+
+def read_records(path: Path) -> pd.DataFrame:
+    """
+    Read records column by column, so that no more than one column is held twice.
+
+    Words become categories of one or two bytes; times stay whole microseconds of four.
+
+    Raises:
+        RecordsError: The file is missing, damaged or of another schema.
+    """
+    if not path.is_file():
+        raise RecordsError(f"{path} is missing: the run measured nothing, or was moved in part")
+    try:
+        words = [field.name for field in RECORDS if pa.types.is_dictionary(field.type)]
+        with pq.ParquetFile(path, read_dictionary=words) as file:
+            metadata = file.schema_arrow.metadata or {}
+            version = metadata.get(b"loadtest_schema", b"none").decode()
+            if version != str(SCHEMA_VERSION):
+                raise RecordsError(_other_schema(path, version))
+            columns = {name: _column(file.read([name]).column(0)) for name in COLUMNS}
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise RecordsError(f"{path} cannot be read: {error}; measure again") from error
+    return pd.DataFrame(columns, copy=False)
+
+
+def _column(chunks: pa.ChunkedArray) -> Any:
+    if not pa.types.is_dictionary(chunks.type):
+        return chunks.to_numpy()
+    unified = chunks.unify_dictionaries()
+    names = unified.chunk(0).dictionary.to_pylist() if unified.num_chunks else []
+    # A dictionary in the file may hold a word twice or one that no row uses; categories may not.
+    unique = sorted(set(names))
+    small = np.int8 if len(unique) <= _CATEGORY_LIMIT else np.int32
+    recode = np.array([unique.index(name) for name in names], dtype=small)
+    parts = [recode[chunk.indices.to_numpy()] for chunk in unified.chunks]
+    codes: NDArray[np.integer[Any]] = np.concatenate(parts) if parts else np.empty(0, small)
+    return pd.Categorical.from_codes(codes, categories=pd.Index(unique, dtype=object))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecordsError(f"{path} is missing: this is not a complete run folder") from None
+    except (OSError, ValueError) as error:
+        raise RecordsError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise RecordsError(f"{path}: want a JSON object, found {type(content).__name__}")
+    return content
+
+
+def _other_schema(path: Path, found: object) -> str:
+    return (
+        f"{path}: schema {found}, this version reads {SCHEMA_VERSION}; use the version of loadtest "
+        "that wrote it, or measure again"
+    )

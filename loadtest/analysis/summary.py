@@ -1,0 +1,215 @@
+"""A run in numbers: the summary of every cell, and summary.json, the same bytes every time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from loadtest.analysis.cells import CellRows, CellSummary, cell_rows, count_words
+from loadtest.analysis.checks import Validity
+from loadtest.analysis.load import Run
+from loadtest.analysis.metrics import PHASES, Sample, sample_of
+from loadtest.analysis.percentiles import Distribution, describe, number
+from loadtest.analysis.validity import check_cells
+from loadtest.records.kinds import ERROR_DROPPED
+from loadtest.units import US_PER_MS, US_PER_S
+
+SCHEMA_VERSION: Final = 1
+FILE_NAME: Final = "summary.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """
+    What run a summary is of.
+
+    ``started_wall_ns`` is the run's epoch (UTC), ``measured_s`` the length of its steady stage in
+    all segments, ``rows`` every row of its records with warm-up, ``blocks`` its steady blocks.
+    """
+
+    run_id: str
+    plan: str
+    title: str
+    world: str
+    regions: tuple[str, ...]
+    primary_region: str
+    deployments: tuple[str, ...]
+    seed: int
+    started_wall_ns: int
+    measured_s: float
+    segments: int
+    blocks: int
+    rows: int
+    partial: bool
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return {
+            "id": self.run_id,
+            "plan": self.plan,
+            "title": self.title,
+            "world": self.world,
+            "regions": list(self.regions),
+            "primary_region": self.primary_region,
+            "deployments": list(self.deployments),
+            "seed": self.seed,
+            "started_wall_ns": self.started_wall_ns,
+            "measured_s": number(self.measured_s),
+            "segments": self.segments,
+            "blocks": self.blocks,
+            "rows": self.rows,
+            "partial": self.partial,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The summary of a run; ``verdict`` is ``none`` until a gate has judged it."""
+
+    run: RunFacts
+    cells: tuple[CellSummary, ...]
+    validity: Validity
+    verdict: str = "none"
+
+    def cell(self, region: str, deployment: str, scenario: str | None = None) -> CellSummary | None:
+        """Return a cell, the first scenario's where none is named; None if there is none."""
+        for cell in self.cells:
+            if (cell.region, cell.deployment) == (region, deployment) and scenario in (
+                None,
+                cell.scenario,
+            ):
+                return cell
+        return None
+
+    def judged(self, verdict: str) -> Summary:
+        """Return the same summary with the gate's decision in it."""
+        return replace(self, verdict=verdict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of summary.json."""
+        return {
+            "schema": SCHEMA_VERSION,
+            "run": self.run.to_json(),
+            "verdict": self.verdict,
+            "cells": [cell.to_json() for cell in self.cells],
+            "validity": self.validity.to_json(),
+        }
+
+
+def summarise(run: Run) -> Summary:
+    """Return the summary of a run's steady stage, validity checks and all."""
+    cells = cell_rows(run)
+    validity = check_cells(run, cells)
+    facts = _facts(run, cells)
+    return Summary(
+        run=facts,
+        cells=tuple(_summarise_cell(run, cell, facts, validity) for cell in cells),
+        validity=validity,
+    )
+
+
+def write_summary(run_folder: Path, summary: Summary) -> Path:
+    """Write summary.json into a run folder and return its path."""
+    path = Path(run_folder) / FILE_NAME
+    path.write_text(json.dumps(summary.to_json(), indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _facts(run: Run, cells: tuple[CellRows, ...]) -> RunFacts:
+    plan = run.plan
+    blocks = run.frame["block"].to_numpy()
+    intended = run.frame["intended_us"].to_numpy()
+    steady = np.zeros(int(blocks.max()) + 1 if blocks.size else 0, bool)
+    first_us, last_us = None, None
+    for cell in cells:
+        if cell.rows.size:
+            steady[blocks[cell.rows]] = True
+            times = intended[cell.rows]
+            low, high = int(times.min()), int(times.max())
+            first_us = low if first_us is None else min(first_us, low)
+            last_us = high if last_us is None else max(last_us, high)
+    span_s = 0.0 if first_us is None or last_us is None else (last_us - first_us) / US_PER_S
+    planned_s = _planned_s(run)
+    return RunFacts(
+        run_id=run.run_id,
+        plan=plan.name,
+        title=plan.title,
+        world=str(run.world.get("kind", plan.world)),
+        regions=plan.regions,
+        primary_region=plan.primary_region,
+        deployments=tuple(d.name for d in plan.deployments),
+        seed=plan.seed,
+        started_wall_ns=int(run.engine.get("epoch_wall_ns", 0)),
+        measured_s=span_s if run.partial else planned_s,
+        segments=run.segments,
+        blocks=int(steady.sum()),
+        rows=len(run.frame),
+        partial=run.partial,
+        reason=str(run.engine.get("reason", "")) if run.engine else "the engine left no account",
+    )
+
+
+def _planned_s(run: Run) -> float:
+    load = run.plan.load
+    once = sum(stage.duration_s for stage in load.stages) if load.stages else load.duration_s
+    return once * run.segments
+
+
+def _summarise_cell(run: Run, cell: CellRows, facts: RunFacts, validity: Validity) -> CellSummary:
+    kinds = count_words(run.frame, "error", cell.rows)
+    kinds.pop("", None)
+    dropped = kinds.pop(ERROR_DROPPED, 0)
+    n = int(cell.rows.size) - dropped
+    against = validity.against(*cell.key)
+    return CellSummary(
+        region=cell.region,
+        deployment=cell.deployment,
+        scenario=cell.scenario,
+        n=n,
+        errors=sum(kinds.values()),
+        error_kinds=kinds,
+        dropped=dropped,
+        rate_per_s=n / facts.measured_s if facts.measured_s else 0.0,
+        ttfb=_describe(sample_of(run.frame, cell.rows, "ttfb")),
+        ttfb_with_failures=_describe(sample_of(run.frame, cell.rows, "ttfb"), failures=True),
+        ttfb_cold=_describe(sample_of(run.frame, cell.rows, "ttfb_cold")),
+        response_from_schedule=_describe(
+            sample_of(run.frame, cell.rows, "response_from_schedule"), failures=True
+        ),
+        phases={name: _describe(sample_of(run.frame, cell.rows, name)) for name in PHASES},
+        db=_reported(run, cell, "db"),
+        app=_reported(run, cell, "app"),
+        db_round_trips=_mean(sample_of(run.frame, cell.rows, "db_round_trips")),
+        replayed=_mean(sample_of(run.frame, cell.rows, "replayed")) or 0.0,
+        served_by=_named(count_words(run.frame, "served_by", cell.rows)),
+        clocks=count_words(run.frame, "clock", cell.rows),
+        valid=not against,
+        why_invalid=against,
+    )
+
+
+def _describe(sample: Sample, *, failures: bool = False) -> Distribution:
+    values = sample.with_failures() if failures else sample.values
+    return describe(values, per_unit=US_PER_MS)
+
+
+def _reported(run: Run, cell: CellRows, metric: str) -> Distribution | None:
+    sample = sample_of(run.frame, cell.rows, metric)
+    return _describe(sample) if sample.values.size else None
+
+
+def _mean(sample: Sample) -> float | None:
+    if not sample.values.size:
+        return None
+    return float(sample.values.sum(dtype=np.int64)) / sample.values.size
+
+
+def _named(counts: dict[str, int]) -> dict[str, int]:
+    """Leave out answers that named no region."""
+    return {name: n for name, n in counts.items() if name}
