@@ -19,7 +19,7 @@ from loadtest.engine.histogram import Histogram
 from loadtest.units import NS_PER_S, NS_PER_US
 
 LAG_EVERY_NS = 20_000_000
-"""How often the loop is asked to be on time: 50 times a second costs half a thousandth of a core."""
+"""How often the loop is asked to be on time: 50 times a second cost half a thousandth of a core."""
 
 _STAT = Path("/proc/stat")
 _TIMELINE_LIMIT = 4 * 3_600
@@ -29,8 +29,15 @@ _TIMELINE_LIMIT = 4 * 3_600
 class Totals(Protocol):
     """Counts of TCP over every connection of the process."""
 
-    retransmits: int
-    segments_sent: int
+    @property
+    def retransmits(self) -> int:
+        """Segments sent again."""
+        ...
+
+    @property
+    def segments_sent(self) -> int:
+        """Segments sent."""
+        ...
 
 
 @dataclass(slots=True)

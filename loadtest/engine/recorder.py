@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from loadtest.engine.sample import Sample
 from loadtest.engine.server_timing import NOTHING
@@ -37,24 +37,19 @@ _LAST = CHUNK_ROWS - 1
 _PLACES = {name: (code, offset_of(name), WIDTHS[name]) for name, code in COLUMNS.items()}
 
 
-class Arrival(NamedTuple):
-    """One arrival of the schedule, as the rows of its requests need it."""
-
-    number: int
-    block: int
-    stage: int
-    deployment: int
-    scenario: int
-    intended_us: int
-    """Microseconds from the run's epoch."""
-
+Arrival = tuple[int, int, int, int, int, int]
+"""
+One arrival, as the rows of its requests need it: number in the schedule, block, code of the stage,
+of the deployment, of the scenario, intended start in microseconds from the run's epoch.  A plain
+tuple: one is made for every request.
+"""
 
 NO_ARRIVAL = -1
 """Number and block of requests that belong to no arrival, such as those of ``on_start``."""
 
 
 def _outside(start_us: int) -> Arrival:
-    return Arrival(NO_ARRIVAL, NO_ARRIVAL, 0, 0, 0, start_us)
+    return NO_ARRIVAL, NO_ARRIVAL, 0, 0, 0, start_us
 
 
 class Words:
@@ -106,8 +101,9 @@ class Recorder:
         self._held = 0
         self._ship = ship
         self._tally = tally
-        self._names: list[tuple[str, str]] = []
-        self._name_codes: dict[tuple[str, str], int] = {}
+        self._names = Words(MAX_WORDS["name"])
+        self._methods: list[str] = []
+        self._name_codes: dict[str, int] = {}
         self._served_by = Words(MAX_WORDS["served_by"], ("",))
         self._regions: dict[bytes, int] = {}
         self._fixed = {
@@ -117,6 +113,12 @@ class Recorder:
             "error": list(ERROR_KINDS),
             "clock": list(CLOCKS),
         }
+
+    def redirect(
+        self, ship: Callable[[dict[str, Any]], None], tally: Callable[[Tallies], None] | None
+    ) -> None:
+        """Hand later chunks to others: a new segment counts on with the same recorder."""
+        self._ship, self._tally = ship, tally
 
     @property
     def rows(self) -> int:
@@ -145,8 +147,7 @@ class Recorder:
             tls = sample.tls_ns // 1000
         timing = sample.server_timing if sample.timing_header else NOTHING
         region = sample.region_header
-        key = sample.method, sample.name
-        name = self._name_codes.get(key)
+        name = self._name_codes.get(sample.name)
         row = (
             arrival[0],
             arrival[5],
@@ -165,7 +166,7 @@ class Recorder:
             timing[0],
             sample.status,
             timing[2],
-            self._name_code(key) if name is None else name,
+            self._name_code(sample.name, sample.method) if name is None else name,
             self._regions.get(region) or self._region_code(sample) if region else 0,
             arrival[3],
             arrival[4],
@@ -201,11 +202,12 @@ class Recorder:
             self.messages[sentence] += 1
 
     def _blank(self, arrival: Arrival, start_us: int, error: int, name: str) -> None:
-        late = max(0, start_us - arrival.intended_us) if start_us >= 0 else 0
-        head = (arrival.number, arrival.intended_us, start_us, 0, arrival.block, late)
+        number, block, stage, deployment, scenario, intended_us = arrival
+        late = max(0, start_us - intended_us) if start_us >= 0 else 0
+        head = (number, intended_us, start_us, 0, block, late)
         phases = (0, 0, 0, 0, 0, 0, 0, -1, -1, 0, -1)
-        codes = (arrival.deployment, arrival.scenario, arrival.stage, error)
-        row = (*head, *phases, self._name_code(("", name)), 0, *codes, 1, 1, 0, 0)
+        codes = (deployment, scenario, stage, error)
+        row = (*head, *phases, self._name_code(name, ""), 0, *codes, 1, 1, 0, 0)
         ROW.pack_into(self._buffer, self._held * _STEP, *_clamped(row))
         self._held += 1
         if self._held == CHUNK_ROWS:
@@ -217,14 +219,11 @@ class Recorder:
             self._regions[sample.region_header] = code
         return code
 
-    def _name_code(self, key: tuple[str, str]) -> int:
-        code = self._name_codes.get(key)
-        if code is None:
-            if len(self._names) >= MAX_WORDS["name"]:
-                key = ("", OTHER)
-            code = self._name_codes.setdefault(key, len(self._names))
-            if code == len(self._names):
-                self._names.append(key)
+    def _name_code(self, name: str, method: str) -> int:
+        code = self._names.code(name)
+        if code == len(self._methods):
+            self._methods.append(method)
+            self._name_codes[name] = code
         return code
 
     def flush(self) -> None:
@@ -235,8 +234,7 @@ class Recorder:
         columns = columns_of(self._buffer, held)
         self._held = 0
         first, self._flushed = self._flushed, self._flushed + held
-        names = [f"{method} {name}".strip() for method, name in self._names]
-        words = {"name": names, "served_by": list(self._served_by.listed)}
+        words = {"name": list(self._names.listed), "served_by": list(self._served_by.listed)}
         self._ship(
             {
                 "first_row": first,
@@ -246,7 +244,7 @@ class Recorder:
             }
         )
         if self._tally is not None:
-            self._tally(tally_columns(columns, held, self._names))
+            self._tally(tally_columns(columns, held, self._names.listed, self._methods))
 
 
 def columns_of(buffer: bytearray, rows: int) -> dict[str, bytes]:

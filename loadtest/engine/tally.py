@@ -28,7 +28,9 @@ Tallies = dict[tuple[str, str], Tally]
 """(method, name of the request) -> its sums."""
 
 
-def tally_columns(columns: dict[str, bytes], rows: int, names: list[tuple[str, str]]) -> Tallies:
+def tally_columns(
+    columns: dict[str, bytes], rows: int, names: list[str], methods: list[str]
+) -> Tallies:
     """
     Sum a chunk up by request name, for Locust's statistics.
 
@@ -51,7 +53,7 @@ def tally_columns(columns: dict[str, bytes], rows: int, names: list[tuple[str, s
             mine = [response[index] for index in chosen]
             failed = sum(errors[index] != 0 for index in chosen)
             size = sum(sizes[index] for index in chosen)
-        tallies[names[code]] = Tally(
+        tallies[(methods[code], names[code].removeprefix(f"{methods[code]} "))] = Tally(
             rows=len(mine),
             errors=failed,
             bytes=size,

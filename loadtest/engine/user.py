@@ -1,0 +1,58 @@
+"""The class that scenarios derive from: a Locust user with a client that measures first bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from locust import User
+
+if TYPE_CHECKING:
+    from loadtest.engine.client import TTFBClient
+
+
+class TTFBUser(User):
+    """
+    A user whose tasks are played by the schedule.
+
+    Write a scenario as any Locust file: derive from this class, mark methods with ``@task``, send
+    requests with ``self.client``.  What differs from Locust: when a task runs is the schedule's
+    business (``wait_time`` counts in the closed model only); one run of one task is one arrival.
+
+    Attributes that a task may read:
+        client: Sends and measures requests of this user; keeps its cookies and its connection.
+        region: Code of the region that this user lives in.
+        deployment: Name of the deployment that this user measures.
+        arm: The same; the word that the comparison uses.
+
+    Attributes that a class may set:
+        scenario: Name in the tables; empty takes the name of the class.
+        weight: Share of the arrivals among the classes of one file.
+    """
+
+    abstract = True
+    scenario: str = ""
+
+    client: TTFBClient
+    region: str = ""
+    deployment: str = ""
+
+    @property
+    def arm(self) -> str:
+        """Name of the deployment under comparison."""
+        return self.deployment
+
+    def equip(self, client: TTFBClient, region: str, deployment: str) -> None:
+        """Give the user what it works with; called once, before ``on_start``."""
+        self.client = client
+        self.region = region
+        self.deployment = deployment
+
+    @classmethod
+    def scenario_name(cls) -> str:
+        """Return the name of this scenario in records and tables."""
+        return cls.scenario or cls.__name__
+
+    @classmethod
+    def playable_tasks(cls) -> list[Any]:
+        """Return the tasks, each as often as its weight says, or what stands in their place."""
+        return list(cls.tasks)
