@@ -174,6 +174,10 @@ def _answer(
     start_response: StartResponse, settings: RegionalSettings, replay: Replay
 ) -> list[bytes]:
     """Answer with a replay."""
-    headers = [("Fly-Replay", replay.header), ("Content-Length", "0")]
+    headers = [
+        ("Fly-Replay", replay.header),
+        ("Content-Type", "text/plain"),  # PEP 3333's validator insists, even without a body
+        ("Content-Length", "0"),
+    ]
     start_response("409 Conflict", _with_region(headers, settings))
     return []

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ Role = Literal["primary", "replica"]
 _POLL_S = 0.02
 _STATUS_LINE = 7
 _STOP_STEPS = ((signal.SIGINT, 3.0), (signal.SIGQUIT, 1.5), (signal.SIGKILL, 1.0))
-_template_locks: dict[Path, asyncio.Lock] = {}
+_sharing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,29 +239,28 @@ async def start_postgres(spec: PostgresSpec) -> RunningPostgres:
     """
     account = server_account()
     base = spec.base_dir.resolve()
-    lock = _template_locks.setdefault(spec.template_dir, asyncio.Lock())
-    async with lock:
-        binaries = await asyncio.to_thread(_make_shared, spec, account, base)
+    binaries = await asyncio.to_thread(_make_shared, spec, account, base)
     home = base / "postgres" / spec.machine_id
     await asyncio.to_thread(_prepare, spec, account, home)
     return RunningPostgres(spec, _launch(spec, binaries, account, home), binaries, home)
 
 
 def _make_shared(spec: PostgresSpec, account: Account, base: Path) -> PostgresBinaries:
-    """Make what all servers of a world share: reachable programs and the template."""
-    let_enter(base, account)
-    binaries = find_postgres(spec.bin_dir)
-    if account.closed_dir(binaries.bin_dir):
-        binaries = copy_binaries(binaries, base / "postgres-program")
-    make_template(
-        spec.template_dir,
-        binaries,
-        account,
-        database=spec.database,
-        superuser_password=spec.superuser_password,
-        replication_password=spec.replication_password,
-    )
-    return binaries
+    """Make what all servers of a world share, once: reachable programs and the template."""
+    with _sharing:
+        let_enter(base, account)
+        binaries = find_postgres(spec.bin_dir)
+        if account.closed_dir(binaries.bin_dir):
+            binaries = copy_binaries(binaries, base / "postgres-program")
+        make_template(
+            spec.template_dir,
+            binaries,
+            account,
+            database=spec.database,
+            superuser_password=spec.superuser_password,
+            replication_password=spec.replication_password,
+        )
+        return binaries
 
 
 def _prepare(spec: PostgresSpec, account: Account, home: Path) -> None:
