@@ -139,12 +139,13 @@ class RunFolder:
         self._check(name, value)
         return value
 
-    def merge_parts(self, parts: Sequence[Path] | None = None) -> int:
+    def merge_parts(self, parts: Sequence[Path] | None = None, *, keep: bool = False) -> int:
         """
         Merge part files into ``records.parquet`` and remove the folder of parts.
 
         Args:
             parts: Files in the order of merging; None takes all of the folder of parts by name.
+            keep: Leave the folder of parts: more are to come.
 
         Returns:
             Number of rows merged.
@@ -154,7 +155,8 @@ class RunFolder:
         """
         found = sorted(self.parts.glob("*.parquet")) if parts is None else list(parts)
         rows = write_table(self.records, _tables(found))
-        shutil.rmtree(self.path / "parts", ignore_errors=True)
+        if not keep:
+            shutil.rmtree(self.path / "parts", ignore_errors=True)
         return rows
 
     def point_latest(self) -> None:

@@ -103,8 +103,8 @@ class Conduct:
                 except (EngineError, WorldError) as error:
                     failure = error
             self._progress.step("taking the world down")
-        folder.merge_parts()
-        if failure is not None and not folder.file("engine.json").is_file():
+        rows = folder.merge_parts()
+        if failure is not None and rows == 0:
             raise failure
         self._progress.step("analysing")
         judged = judge_folder(folder.path, command=self._command, interrupted=self._stop_asked)
@@ -167,7 +167,10 @@ class Conduct:
             self._progress.done(f"measured: {status['rows_merged']} requests, all accounted for")
             blocks = sum(int(s["blocks"]) for s in engine["segments"])
             last = segment + 1 == self.plan.gate.max_looks
-            if self._stop_asked or last or not undecided(self.folder, look=segment + 1):
+            if self._stop_asked or last:
+                return
+            self.folder.merge_parts(keep=True)
+            if not undecided(self.folder, look=segment + 1):
                 return
             self._progress.warn("the gate is undecided: measuring on")
 

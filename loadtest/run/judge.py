@@ -1,0 +1,107 @@
+"""The right side of the cut: a stored run becomes summary, verdict, report.  Redone at will."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loadtest.errors import EXIT_INTERRUPTED, RecordsError
+from loadtest.records.folder import LATEST, RunFolder
+
+if TYPE_CHECKING:
+    from loadtest.analysis.load import Run
+    from loadtest.analysis.summary import Summary
+    from loadtest.gate.results import Verdict
+    from loadtest.report.tables import Table
+
+REPORTS = Path("reports")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the command line says of a run: tables, the verdict block, where the report is."""
+
+    folder: Path
+    decision: str
+    exit_code: int
+    report: Path
+    verdict_lines: list[str]
+    tables: list[Table] = field(default_factory=list)
+
+
+def find_folder(folder: Path | None) -> RunFolder:
+    """
+    Return the run folder that is meant; None means the latest.
+
+    Raises:
+        RecordsError: There is none.
+    """
+    if folder is None:
+        folder = REPORTS / LATEST
+        if not folder.is_dir():
+            raise RecordsError(f"{folder}: no run yet; `loadtest run` makes one")
+    return RunFolder.open(folder)
+
+
+def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = False) -> Judged:
+    """
+    Analyse a stored run and write summary, verdict, report and JUnit file into its folder.
+
+    Args:
+        folder: Run folder; None takes the latest.
+        command: The command line that made it; empty takes the stored one.
+        interrupted: The run was stopped by a person, which is what the exit code then says.
+
+    Raises:
+        RecordsError: The run cannot be read.
+    """
+    from loadtest.gate import junit
+    from loadtest.report import tables
+    from loadtest.report.write import write_report
+
+    found = find_folder(folder)
+    run, summary, verdict = _judge(found, look=None)
+    found.save_json("summary.json", summary.judged(verdict.decision).to_json())
+    found.save_json("verdict.json", verdict.to_json())
+    found.save_text("junit.xml", junit.render(verdict))
+    told = command or str(run.world.get("run", {}).get("command") or "loadtest run")
+    html, _ = write_report(found.path, run, summary, verdict, told)
+    return Judged(
+        folder=found.path,
+        decision=verdict.decision,
+        exit_code=EXIT_INTERRUPTED if interrupted else verdict.exit_code,
+        report=html,
+        verdict_lines=tables.verdict_block(verdict),
+        tables=tables.terminal_tables(run, summary, verdict),
+    )
+
+
+def undecided(folder: RunFolder, look: int) -> bool:
+    """Tell whether more sampling is allowed and could decide what the gate leaves open."""
+    _run, _summary, verdict = _judge(folder, look=look)
+    return verdict.wants_more
+
+
+def report_path(folder: Path | None) -> Path:
+    """
+    Return where the HTML report of a stored run is.
+
+    Raises:
+        RecordsError: There is no run, or it has no report yet.
+    """
+    path = find_folder(folder).file("report.html")
+    if not path.is_file():
+        raise RecordsError(f"{path}: not there; `loadtest analyze {path.parent}` writes it")
+    return path
+
+
+def _judge(folder: RunFolder, *, look: int | None) -> tuple[Run, Summary, Verdict]:
+    from loadtest.analysis.load import load_run
+    from loadtest.analysis.summary import summarise
+    from loadtest.gate.verdict import judge
+
+    run = load_run(folder.path)
+    summary = summarise(run)
+    looks = run.plan.gate.max_looks
+    return run, summary, judge(run, summary, look=look or max(1, run.segments), looks=looks)
