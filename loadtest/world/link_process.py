@@ -102,6 +102,8 @@ class ControlChannel:
             raise ValueError(f"no link {name!r}")
         if operation == "retarget":
             relay.links[name].target = _address(request["target"])
+            if request.get("one_way_ns") is not None:
+                relay.links[name].one_way_ns = int(request["one_way_ns"])
         elif operation == "close":
             relay.close(name)
         elif operation == "cut":

@@ -147,9 +147,15 @@ class LinkControl:
         )
         return int(port)
 
-    async def retarget(self, link_id: str, target: Address | None) -> None:
-        """Lead new connections of a link to ``target``; None refuses them after one round trip."""
-        await self._ask("retarget", link=link_id, target=target)
+    async def retarget(
+        self, link_id: str, target: Address | None, one_way_ns: int | None = None
+    ) -> None:
+        """
+        Lead new connections of a link to ``target``; None refuses them after one round trip.
+
+        ``one_way_ns`` is their delay when the new target stands elsewhere; None keeps it.
+        """
+        await self._ask("retarget", link=link_id, target=target, one_way_ns=one_way_ns)
 
     async def close(self, link_id: str) -> None:
         """Close a link; its connections are reset."""

@@ -1,0 +1,104 @@
+"""
+The world's own process: ``python -m loadtest.world FOLDER``, started by the guardian.
+
+It reads its spec from the first line of standard input, tells of itself on standard output, and
+takes everything down when standard input closes: the guardian's wish, or its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from loadtest.errors import LoadtestError
+from loadtest.world.guardian import read_line
+from loadtest.world.reaper import become_subreaper, end_all, remove_dir
+from loadtest.world.remains import write_owner
+
+_POLITE_S = 0.3
+_HARD_S = 1.0
+
+
+async def run(base: Path, spec: bytes, sink: int) -> None:
+    """
+    Run a world until it is told to end.
+
+    Args:
+        base: Its folder.
+        spec: Its spec as JSON.
+        sink: Descriptor of the line to the guardian.
+    """
+    from loadtest.world.api import listen, make_server
+    from loadtest.world.house import Registry
+    from loadtest.world.spec import WorldSpec
+    from loadtest.world.supervisor import World
+
+    registry = Registry(base, sink)
+    ending = asyncio.Event()
+    watch_for_the_end(ending)
+    try:
+        checked = WorldSpec.from_json(json.loads(spec))
+        server_socket = listen(checked.api_port)
+        world = await World.start(checked, base, registry)
+    except LoadtestError as error:
+        registry.answer({"error": str(error)})
+        return
+    server = make_server(world)
+    serving = asyncio.create_task(server.serve(sockets=[server_socket]))
+    host, port = server_socket.getsockname()
+    registry.answer({"api": f"http://{host}:{port}", "token": world.token})
+    broken = asyncio.create_task(world.broken())
+    told = asyncio.create_task(ending.wait())
+    await asyncio.wait([broken, told, serving], return_when=asyncio.FIRST_COMPLETED)
+    if broken.done() and not told.done():
+        logging.error("%s", broken.result())
+    server.should_exit = server.force_exit = True
+    await world.stop()
+    for task in (broken, told, serving):
+        task.cancel()
+    await asyncio.gather(broken, told, serving, return_exceptions=True)
+
+
+def watch_for_the_end(ending: asyncio.Event) -> None:
+    """Set ``ending`` when standard input closes or a signal asks for the end."""
+    loop = asyncio.get_running_loop()
+
+    def on_input() -> None:
+        if not os.read(0, 4_096):
+            loop.remove_reader(0)
+            ending.set()
+
+    loop.add_reader(0, on_input)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, ending.set)
+
+
+def main() -> int:
+    """Run the world in a folder; leave nothing of it behind."""
+    import uvloop
+
+    base, guardian = Path(sys.argv[1]), os.getppid()
+    # What libraries print must not be taken for a message to the guardian.
+    sink = os.dup(1)
+    os.dup2(2, 1)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    write_owner(base, os.getpid())
+    spec = read_line(0)
+    become_subreaper()
+    try:
+        if spec:
+            uvloop.run(run(base, spec, sink))
+    finally:
+        end_all({}, polite_s=_POLITE_S, hard_s=_HARD_S)
+        if os.getppid() != guardian:  # it was killed, so its work falls to us
+            remove_dir(base)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""The log of a machine: a file in the world's folder, and the end of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_TAIL_BYTES = 16_384
+
+
+def open_log(path: Path) -> int:
+    """Open a log for appending, readable by the owner only, and return its descriptor."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+
+
+def tail(path: Path, lines: int = 20, hide: tuple[str, ...] = ()) -> str:
+    """
+    Return the last lines of a log, without reading all of it.
+
+    Args:
+        path: The log; a missing one is empty.
+        lines: How many lines.
+        hide: Secrets, each replaced by ``***``.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    for secret in hide:
+        text = text.replace(secret, "***") if secret else text
+    return "\n".join(text.splitlines()[-lines:])
