@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -72,7 +71,9 @@ class PostgresSpec:
     bin_dir: Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a replica of nothing."""
+        """Refuse a replica of nothing, and a server that anybody may enter."""
+        if not self.superuser_password or not self.replication_password:
+            raise WorldError(f"PostgreSQL {self.machine_id}: a password is empty")
         if self.role == "replica" and self.primary_address is None:
             raise WorldError(f"PostgreSQL {self.machine_id}: a replica needs primary_address")
 
@@ -104,6 +105,7 @@ class RunningPostgres:
         self.binaries = binaries
         self.data_dir = home / "data"
         self.log_path = home / "log"
+        self._doing = "starting"
 
     @property
     def pid(self) -> int:
@@ -131,19 +133,16 @@ class RunningPostgres:
         Raises:
             WorldError: It ended, or is not ready in time; the message has its last lines.
         """
-        due = time.monotonic() + deadline_s
-        doing = "starting"
         try:
             async with asyncio.timeout(deadline_s):
                 while not self._accepts_connections():
-                    self._check_alive(doing)
+                    self._check_alive()
                     await asyncio.sleep(_POLL_S)
-                doing = "accepting the first connection"
-                await self._first_connection(due)
-                doing = "connecting to its primary"
+                self._doing = "opening its first session"
+                await self._first_session()
         except TimeoutError:
             raise WorldError(
-                f"PostgreSQL {self._name()} was still {doing} after {deadline_s:g} s:"
+                f"PostgreSQL {self._name()} was still {self._doing} after {deadline_s:g} s:"
                 f" its last lines were\n{self.last_lines()}"
             ) from None
 
@@ -178,12 +177,12 @@ class RunningPostgres:
         """Return the server's name for a sentence."""
         return f"{self.role} {self._spec.machine_id} in {self._spec.region}"
 
-    def _check_alive(self, doing: str) -> None:
+    def _check_alive(self) -> None:
         """Raise WorldError if the server has ended."""
         if (code := self.process.poll()) is not None:
             raise WorldError(
                 f"PostgreSQL {self._name()} (127.0.0.1:{self._spec.port}) ended with exit code"
-                f" {code} while {doing}: its last lines were\n{self.last_lines()}"
+                f" {code} while {self._doing}: its last lines were\n{self.last_lines()}"
             )
 
     def _accepts_connections(self) -> bool:
@@ -194,7 +193,7 @@ class RunningPostgres:
         except (OSError, IndexError, ValueError):
             return False
 
-    async def _first_connection(self, due: float) -> None:
+    async def _first_session(self) -> None:
         """Prove with a real session that password and database are right, and the WAL arrives."""
         import psycopg
 
@@ -207,9 +206,9 @@ class RunningPostgres:
                 dbname=self._spec.database,
                 sslmode="disable",
                 gssencmode="disable",
-                connect_timeout=max(1, round(due - time.monotonic())),
                 autocommit=True,
             ) as connection:
+                self._doing = "connecting to its primary"
                 while self.role == "replica":
                     cursor = await connection.execute(
                         "SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'"
@@ -218,7 +217,7 @@ class RunningPostgres:
                         break
                     await asyncio.sleep(_POLL_S)
         except psycopg.Error as error:
-            self._check_alive("accepting the first connection")
+            self._check_alive()
             raise WorldError(
                 f"PostgreSQL {self._name()} refuses a session: {str(error).strip()};"
                 f" its last lines were\n{self.last_lines()}"
