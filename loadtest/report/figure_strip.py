@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loadtest.report.axes import latency_axis, linear_ticks, set_ticks
+from loadtest.report.events import Event
 from loadtest.report.style import EVENT, INK, MUTED, PANEL_IN, SHADE, TEXT_PT, ArmStyle
 from loadtest.report.svg import canvas, inline, plot_area
 from loadtest.units import format_ms
@@ -21,14 +22,6 @@ class Track:
     p50_ms: Sequence[float]
     p95_ms: Sequence[float]
     n: int
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to this region's generator; ``label`` is a few words."""
-
-    t_s: float
-    label: str
 
 
 def draw_strip(

@@ -15,13 +15,13 @@ from loadtest.report.model import build_report
 from loadtest.report.words import DECISIONS, decision
 
 if TYPE_CHECKING:
-    from loadtest.analysis.run import Run
+    from loadtest.analysis.load import Run
     from loadtest.analysis.summary import Summary
-    from loadtest.gate.verdict import Verdict
+    from loadtest.gate.results import Verdict
     from loadtest.report.view import Block, Report, Table
 
 _TEMPLATES: Final = Path(__file__).resolve().parent / "templates"
-_CALLOUT_WORDS: Final = {"note": "Note", "invalid": "Invalid", "inconclusive": "Partial run"}
+_CALLOUT_WORDS: Final = {"note": "Note", "invalid": "Invalid", "partial": "Partial run"}
 
 
 def render(run: Run, summary: Summary, verdict: Verdict, *, command: str) -> str:

@@ -20,9 +20,9 @@ from loadtest.report.view import (
 from loadtest.report.words import decision
 
 if TYPE_CHECKING:
-    from loadtest.analysis.run import Run
+    from loadtest.analysis.load import Run
     from loadtest.analysis.summary import Summary
-    from loadtest.gate.verdict import Verdict
+    from loadtest.gate.results import Verdict
 
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~$])")
 
@@ -79,7 +79,7 @@ def _block(block: Block) -> list[str]:
         case Text(text):
             lines = [escape(text), ""]
         case Callout(kind, text):
-            word = "Note" if kind == "note" else decision(kind)
+            word = {"note": "Note", "partial": "Partial run"}.get(kind) or decision(kind)
             lines = [f"> **{word}** {escape(text)}", ""]
         case Heading(text):
             lines = [f"### {escape(text)}", ""]

@@ -54,7 +54,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Callout:
-    """A paragraph that must not be missed; ``kind`` is a decision word or ``note``."""
+    """A paragraph that must not be missed; ``kind`` is a decision word, ``partial`` or ``note``."""
 
     kind: str
     text: str

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from loadtest.errors import RecordsError
 
 if TYPE_CHECKING:
-    from loadtest.analysis.run import Run
+    from loadtest.analysis.load import Run
     from loadtest.analysis.summary import Summary
-    from loadtest.gate.verdict import Verdict
+    from loadtest.gate.results import Verdict
 
 HTML_NAME = "report.html"
 MARKDOWN_NAME = "report.md"

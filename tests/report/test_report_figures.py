@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtest.report.axes import MOST_TICKS, linear_ticks, log_limits, log_ticks
+from loadtest.report.events import Event
 from loadtest.report.figure_connections import Dumbbell, draw_connections
 from loadtest.report.figure_distribution import Curve, draw_distribution
 from loadtest.report.figure_parts import Bar, draw_parts
 from loadtest.report.figure_published import Pair, draw_published
 from loadtest.report.figure_shift import Shift, draw_shift
-from loadtest.report.figure_strip import Event, Track, draw_strip
+from loadtest.report.figure_strip import Track, draw_strip
 from loadtest.report.style import ROLES, arm_styles
 
 STYLES = arm_styles({"single": "", "multi": "", "multi-fresh": "multi"})

@@ -41,7 +41,9 @@ def page_of(text: str) -> Report:
         text, text, text, text, text, text, (text,), "pass", (10.0, 5.0, -1.0), (cell,)
     )
     matrix = Matrix(text, (MatrixColumn(text, text, "arm-1"),), ((text, text, (outer,)),), text)
-    table = Table("t", text, (text, text), ((text, text), (text, "✓ pass")), "lr", text, ("", "pass"))
+    table = Table(
+        "t", text, (text, text), ((text, text), (text, "✓ pass")), "lr", text, ("", "pass")
+    )
     figures = Figures(text, lambda: ["<svg></svg>"], (Key(text, "arm-1"),), notes=(text,))
     blocks = (
         matrix,
@@ -148,12 +150,14 @@ def test_a_decision_is_never_colour_alone() -> None:
 
     assert "✕ fail" in page
     assert "✓ pass" in page
-    assert re.search(r'badge.*?\?</span>inconclusive', page, re.S)
+    assert re.search(r"badge.*?\?</span>inconclusive", page, re.S)
 
 
 def test_every_table_downloads_as_csv() -> None:
     table = Table("t", "T", ("region", "n"), (("cdg", "1 200"),), "lr")
-    raw = Table("t", "T", ("region",), (("cdg",),), csv_headers=("a", "b"), csv_rows=(("x,y", 1.5),))
+    raw = Table(
+        "t", "T", ("region",), (("cdg",),), csv_headers=("a", "b"), csv_rows=(("x,y", 1.5),)
+    )
 
     assert rows_of(html.csv_uri(table)) == [["region", "n"], ["cdg", "1 200"]]
     assert rows_of(html.csv_uri(raw)) == [["a", "b"], ["x,y", "1.5"]]

@@ -1,0 +1,78 @@
+"""The plain tables and lines that the terminal prints; how they look is the printer's business."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from loadtest.report.context import Context
+from loadtest.report.section_gate import interval, quantity
+from loadtest.report.section_tables import deployment_tables
+from loadtest.report.view import Table
+from loadtest.report.words import DECISIONS, count, decision
+
+if TYPE_CHECKING:
+    from loadtest.analysis.load import Run
+    from loadtest.analysis.summary import Summary
+    from loadtest.gate.results import RuleResult, Verdict
+
+__all__ = ["Table", "terminal_tables", "verdict_block"]
+
+_TERMINAL: Final = (
+    *("region", "n", "p50", "95 % interval", "p95", "95 % interval", "errors", "served by"),
+)
+
+
+def terminal_tables(run: Run, summary: Summary, verdict: Verdict) -> list[Table]:
+    """
+    Return what `loadtest run` prints at its end: a narrow table per deployment.
+
+    Args:
+        run: The stored run.
+        summary: What the analysis made of it.
+        verdict: What the gate decided.
+    """
+    context = Context(run, summary, verdict, "")
+    return [_narrow(table) for table in deployment_tables(context)]
+
+
+def verdict_block(verdict: Verdict) -> list[str]:
+    """
+    Return the last lines of the terminal: each rule with what it saw, then the verdict.
+
+    The verdict comes last, as the eye rests at the end of a terminal's output.
+    """
+    lines: list[str] = []
+    for rule in verdict.rules:
+        lines.append(f"{DECISIONS[rule.decision][0]} {rule.rule}  [{rule.cell}]")
+        lines.append(f"    {_observed(rule)}: {decision(rule.decision)}")
+        if rule.flip and rule.decision != "pass":
+            lines.append(f"    {rule.flip}")
+    lines += [f"⊘ {sentence}" for sentence in verdict.invalid]
+    if lines:
+        lines.append("")
+    word = "no gate" if verdict.decision == "none" else verdict.decision
+    lines.append(f"{DECISIONS[verdict.decision][0]} {word.upper()}: {verdict.sentence}")
+    return lines
+
+
+def _observed(rule: RuleResult) -> str:
+    limit = quantity(rule.limit, rule.unit)
+    against = f"margin {limit}" if rule.base is not None else f"limit {limit}"
+    parts = (quantity(rule.observed, rule.unit), interval(rule), against, f"n = {count(rule.n)}")
+    return "  ".join(part for part in parts if part)
+
+
+def _narrow(table: Table) -> Table:
+    """Keep the columns that fit 100 characters."""
+    kept: list[int] = []
+    for name in _TERMINAL:
+        kept.append(next(i for i, h in enumerate(table.headers) if h == name and i not in kept))
+    return Table(
+        key=table.key,
+        title=table.title,
+        headers=tuple(table.headers[i] for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
+        align="".join("r" if table.alignment(i) == "right" else "l" for i in kept),
+        note=table.note,
+        marks=table.marks,
+    )
