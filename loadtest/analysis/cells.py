@@ -1,4 +1,4 @@
-"""Cells (region x deployment x scenario): which rows are theirs, and what a summary says of each."""
+"""Cells (region x deployment x scenario): which rows are theirs, what a summary says of each."""
 
 from __future__ import annotations
 

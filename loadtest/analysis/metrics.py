@@ -48,6 +48,11 @@ class Sample:
         return np.concatenate([self.values, np.full(self.failed.size, np.inf)])
 
 
+def is_time(metric: str) -> bool:
+    """Tell whether a metric's values are microseconds, not counts or shares."""
+    return metric not in ("errors", "replayed", "db_round_trips")
+
+
 def sample_of(frame: pd.DataFrame, rows: NDArray[np.int32], metric: str) -> Sample:
     """
     Return a metric's sample among some rows of a frame.
@@ -78,34 +83,32 @@ def sample_of(frame: pd.DataFrame, rows: NDArray[np.int32], metric: str) -> Samp
     if metric == "response_from_schedule":
         failed = ~good & ~_any_of(kind, kinds, (ERROR_CANCELLED,))
         return Sample(_sum(frame, rows[good], _RESPONSE), rows[good], rows[failed])
-    return _connection_sample(frame, rows, metric, good, kind, kinds)
+    if metric in PHASES:
+        fresh = metric in CONNECTION_PHASES
+        taken = rows[good & ~frame["reused"].to_numpy()[rows]] if fresh else rows[good]
+        return Sample(frame[f"{metric}_us"].to_numpy()[taken], taken, _none())
+    failed = ~good & ~_any_of(kind, kinds, (ERROR_DROPPED, ERROR_CANCELLED))
+    unmet = failed & _any_of(kind, kinds, _BEFORE_CONNECTION)
+    return _first_byte_sample(frame, rows, metric, good, failed, unmet)
 
 
-def _connection_sample(
+def _first_byte_sample(  # noqa: PLR0917 - the parts of one expression, cut for length alone
     frame: pd.DataFrame,
     rows: NDArray[np.int32],
     metric: str,
     good: NDArray[np.bool_],
-    kind: NDArray[Any],
-    kinds: list[str],
+    failed: NDArray[np.bool_],
+    unmet: NDArray[np.bool_],
 ) -> Sample:
     """Return the sample of a metric that asks whether the connection was warm."""
     reused = frame["reused"].to_numpy()[rows]
-    if metric in CONNECTION_PHASES:
-        taken = rows[good & ~reused]
-        return Sample(frame[f"{metric}_us"].to_numpy()[taken], taken, _none())
-    if metric in PHASES:
-        taken = rows[good]
-        return Sample(frame[f"{metric}_us"].to_numpy()[taken], taken, _none())
-    failed = ~good & ~_any_of(kind, kinds, (ERROR_DROPPED, ERROR_CANCELLED))
     if metric == "ttfb_cold":
         taken = rows[good & ~reused]
         return Sample(_sum(frame, taken, _COLD), taken, rows[failed & ~reused])
     if metric == "ttfb":
         once = frame["attempts"].to_numpy()[rows] == 1
         taken = rows[good & reused & once]
-        unmet = reused | _any_of(kind, kinds, _BEFORE_CONNECTION)
-        return Sample(frame["wait_us"].to_numpy()[taken], taken, rows[failed & unmet])
+        return Sample(frame["wait_us"].to_numpy()[taken], taken, rows[(failed & reused) | unmet])
     raise KeyError(metric)
 
 

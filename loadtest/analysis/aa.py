@@ -1,0 +1,126 @@
+"""
+A/A within the run: does the procedure cry wolf on this run's own noise?
+
+The TTFB samples of one arm are split in two at random, within every block, and the halves judged as
+if they were two arms; by construction they do not differ.  A procedure that is sound on this data
+claims a difference in 5 % of such splits (at 95 %) and one beyond the gate's margin hardly ever.
+Far more than that, and the intervals of this run are too narrow: blocks that are no repetitions of
+each other, values of a few steps, too few blocks.  The run is then invalid.
+
+The splits also measure what the run could have found: the smallest detectable effect.
+
+Calibration: splits are independent given the data, so fires are a binomial count.  The check fails
+when so many fires had a probability below 1 in 1 000 under twice the nominal rate (10 %, because an
+interval of few blocks is not exact) or under 1 % for false alarms of the gate.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+from zlib import crc32
+
+import numpy as np
+
+from loadtest.analysis.blocks import MIN_GROUPS, Blocked, block_sample, blocked, group_blocks
+from loadtest.analysis.bootstrap import Weights, draw_weights, resample, weigh
+from loadtest.analysis.cells import CellRows
+from loadtest.analysis.checks import SplitTest
+from loadtest.analysis.load import Run
+from loadtest.analysis.special import binomial_at_least, student_quantile
+
+SPLITS: Final = 8
+"""Random splits of each cell."""
+RESAMPLES: Final = 400
+MIN_SAMPLES: Final = 60
+MAX_SAMPLES: Final = 20_000
+"""A larger cell is thinned, evenly in time: A/A asks for soundness, not for power."""
+TOLERATED_RAW: Final = 0.10
+TOLERATED_GATE: Final = 0.01
+IMPROBABLE: Final = 0.001
+POWER_TAIL: Final = 0.20
+"""A detectable effect is one found in 80 of 100 runs."""
+
+
+def split_test(run: Run, cells: tuple[CellRows, ...]) -> SplitTest:
+    """Split every cell of a run that has enough samples, and count what fires."""
+    trials = raw = gate = 0
+    detectable: dict[str, float] = {}
+    for cell in cells:
+        sample = _sample(run, cell)
+        if sample is None:
+            continue
+        weights = draw_weights(
+            sample.groups, RESAMPLES, run.plan.seed, f"a/a {cell.region} {cell.deployment}"
+        )
+        # crc32, not hash(): Python salts the latter, and a verdict must not.
+        label = crc32("/".join(cell.key).encode())
+        generator = np.random.Generator(np.random.PCG64([run.plan.seed, label]))
+        errors = []
+        for _ in range(SPLITS):
+            fired_raw, fired_gate, error = _judge_split(run, sample, weights, generator)
+            raw += fired_raw
+            gate += fired_gate
+            errors.append(error)
+        trials += SPLITS
+        key = f"{cell.region}/{cell.deployment}"
+        detectable[key] = max(detectable.get(key, 0.0), _detectable(run, sample, errors))
+    return SplitTest(trials, raw, gate, _is_sound(trials, raw, gate), detectable)
+
+
+def _sample(run: Run, cell: CellRows) -> Blocked | None:
+    block = run.frame["block"].to_numpy()
+    step = max(1, cell.rows.size // MAX_SAMPLES)
+    rows = np.sort(cell.rows)[::step]
+    if not rows.size:
+        return None
+    thinned = CellRows(*cell.key, rows=rows)
+    grouping = group_blocks(block[rows])
+    sample = block_sample(run.frame, [thinned], "ttfb", {cell.region: grouping}, failures=False)
+    return sample if sample.n >= MIN_SAMPLES and sample.groups >= MIN_GROUPS else None
+
+
+def _judge_split(
+    run: Run, sample: Blocked, weights: Weights, generator: np.random.Generator
+) -> tuple[bool, bool, float]:
+    """Return whether a split fires raw, whether at the gate, and its standard error."""
+    settings = run.plan.gate
+    # Halves of equal size within every block: shuffle, order by block, deal in turn.
+    shuffled = generator.permutation(sample.n)
+    by_group = shuffled[np.argsort(sample.group[shuffled], kind="stable")]
+    first, second = (
+        blocked(sample.values[half], sample.group[half], sample.groups)
+        for half in (np.sort(by_group[0::2]), np.sort(by_group[1::2]))
+    )
+    base = resample(second, weights, 50.0)
+    moved = resample(first, weights, 50.0) - base
+    point = first.point(50.0) - second.point(50.0)
+    evidence = weigh(moved, point, sample.groups, 1 - settings.alpha)
+    margin = np.maximum(settings.margin_share * base, settings.margin_ms)
+    slack = max(settings.margin_share * second.point(50.0), settings.margin_ms)
+    beyond = weigh(moved - margin, point - slack, sample.groups, 1 - settings.alpha)
+    gate = beyond.p_above_is_chance < settings.alpha / 2 / settings.max_looks
+    return (
+        min(evidence.p_above_is_chance, evidence.p_below_is_chance) < settings.alpha / 2,
+        gate,
+        evidence.error,
+    )
+
+
+def _detectable(run: Run, sample: Blocked, errors: list[float]) -> float:
+    """Return the slow-down of p50, as a share, that two whole arms would show."""
+    settings = run.plan.gate
+    p50 = sample.point(50.0)
+    freedom = sample.groups - 1
+    # Two whole arms have half the variance of two halves of one.
+    error = math.sqrt(sum(e * e for e in errors) / len(errors) / 2)
+    reach = student_quantile(settings.alpha / 2 / settings.max_looks, freedom)
+    reach += student_quantile(POWER_TAIL, freedom)
+    return (max(settings.margin_share * p50, settings.margin_ms) + reach * error) / p50
+
+
+def _is_sound(trials: int, raw: int, gate: int) -> bool:
+    return (
+        binomial_at_least(raw, trials, TOLERATED_RAW) >= IMPROBABLE
+        and binomial_at_least(gate, trials, TOLERATED_GATE) >= IMPROBABLE
+    )

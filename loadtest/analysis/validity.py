@@ -1,0 +1,129 @@
+"""
+Validity: may these numbers be believed at all?  Asked before any verdict.
+
+Each check compares one fact with a limit of the plan's ``[validity]`` and says in a sentence what
+was found, what it means and what to do.  What only one region's workers suffered is held against
+that region's cells; what concerns the links or the whole engine, against the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from loadtest.analysis.aa import split_test
+from loadtest.analysis.cells import CellRows, by_region, cell_rows
+from loadtest.analysis.checks import Check, SplitTest, Validity
+from loadtest.analysis.load import Run
+from loadtest.analysis.record_checks import cell_checks, record_checks, schedule_checks
+from loadtest.analysis.worker_checks import worker_checks
+
+
+def check(run: Run) -> Validity:
+    """Return every validity check of a run."""
+    return check_cells(run, cell_rows(run))
+
+
+def check_cells(run: Run, cells: tuple[CellRows, ...]) -> Validity:
+    """Return every validity check of a run whose cells are at hand already."""
+    aa = split_test(run, cells)
+    checks = [
+        *_completeness(run),
+        *_links(run),
+        *worker_checks(run),
+        *schedule_checks(run),
+    ]
+    for region, rows in by_region(cells):
+        checks += record_checks(run, region, rows)
+    checks += cell_checks(cells)
+    checks.append(_split_check(aa))
+    return Validity(tuple(checks), aa)
+
+
+def _completeness(run: Run) -> Iterator[Check]:
+    if not run.engine:
+        yield Check(
+            name="complete",
+            scope="run",
+            observed=0,
+            limit=1,
+            unit="",
+            ok=False,
+            why="The engine left no account of the run (engine.json is missing).",
+            advice="The run broke off; what was measured until then is shown. Measure again.",
+        )
+        return
+    state = str(run.engine.get("state", ""))
+    reason = str(run.engine.get("reason", ""))
+    ok = state == "done"
+    yield Check(
+        name="complete",
+        scope="run",
+        observed=float(ok),
+        limit=1,
+        unit="",
+        ok=ok,
+        why="The run came to its planned end."
+        if ok
+        else f"The run did not come to its planned end: {state}{f' ({reason})' if reason else ''}.",
+        advice="" if ok else "Numbers of a part of a run are shown, not judged. Measure again.",
+    )
+
+
+def _links(run: Run) -> Iterator[Check]:
+    """The world's own measurement of its links; a world without links (Fly's own) has none."""
+    links: list[dict[str, Any]] = list(run.world.get("links") or ())
+    if not links:
+        return
+    network = run.plan.network
+    worst = max(links, key=lambda link: _off_ms(link) / _allowed_ms(run, link))
+    bad = [link for link in links if not link.get("ok", _off_ms(link) <= _allowed_ms(run, link))]
+    pair = f"{worst['from']}-{worst['to']}"
+    yield Check(
+        name="links",
+        scope="run",
+        observed=_off_ms(worst),
+        limit=_allowed_ms(run, worst),
+        unit="ms",
+        ok=not bad,
+        why=(
+            f"{len(links)} links measured; the worst, {pair}, is off by {_off_ms(worst):.2f} ms of "
+            f"{worst['configured_rtt_ms']:g} ms (allowed: {network.tolerance_ms:g} ms or "
+            f"{network.tolerance_share:.1%})."
+        ),
+        advice=""
+        if not bad
+        else "The emulated network was not the planned one. Give the machine less other work.",
+    )
+
+
+def _off_ms(link: dict[str, Any]) -> float:
+    return abs(float(link["measured_rtt_p50_ms"]) - float(link["configured_rtt_ms"]))
+
+
+def _allowed_ms(run: Run, link: dict[str, Any]) -> float:
+    network = run.plan.network
+    return max(network.tolerance_ms, network.tolerance_share * float(link["configured_rtt_ms"]))
+
+
+def _split_check(aa: SplitTest) -> Check:
+    if not aa.trials:
+        why = "Too few samples for an A/A test within the run."
+    else:
+        why = (
+            f"A/A: of {aa.trials} random splits of single arms {aa.raw_fires} differed at 95 % "
+            f"({aa.raw_fires / aa.trials:.0%}, nominal is 5 %) and {aa.gate_fires} would have "
+            "failed the gate."
+        )
+    return Check(
+        name="a/a",
+        scope="run",
+        observed=aa.raw_fires / aa.trials if aa.trials else None,
+        limit=0.10,
+        unit="share",
+        ok=aa.ok,
+        why=why,
+        advice=""
+        if aa.ok
+        else "The intervals of this run are too narrow for its noise. Measure longer.",
+    )
