@@ -38,6 +38,13 @@ _READ: Final = 1  # libev's EV_READ and EV_WRITE
 _WRITE: Final = 2
 _READ_BYTES: Final = 64 * 1024
 _CLOCK_SLACK_NS: Final = 20 * NS_PER_US  # what two stamps of one moment may differ by
+_SEND_NS: Final = 50 * NS_PER_US
+"""
+What send() takes at most when nothing interrupts it.  The moment of handing over lies between the
+call and the return; where they are further apart the process was paused, and the earlier moment
+counts: a paused generator may make a wait look longer, never shorter.
+"""
+
 _monotonic_ns = time.monotonic_ns
 
 
@@ -83,6 +90,7 @@ class Connection:
         """Bytes of the latest response, head and body."""
         self.framer = ResponseFramer()
         self.deadline_ns = 0
+        self._send_began = 0
         self._limits = limits
         self._instruments = instruments
         self._hub = instruments.hub
@@ -329,6 +337,7 @@ class Connection:
         if self._tls is not None:
             self._tls.write(request)
             request = self._outgoing_bytes()
+        self._send_began = began = _monotonic_ns()
         try:
             sent = self._socket.send(request)
         except BlockingIOError:
@@ -336,14 +345,22 @@ class Connection:
         except OSError as error:
             sample.send_ns = _monotonic_ns() - _ready_ns(sample)
             raise Failure("send", f"cannot send: {_why(error)}", unanswered=True) from None
+        now = _monotonic_ns()
         if sent != len(request):
-            self._send_rest(memoryview(request)[sent:], sample, send_ns)
-        sample.sent_ns = now = _monotonic_ns()
+            now = self._send_rest(memoryview(request)[sent:], sample, send_ns)
+        elif now - began > _SEND_NS:
+            now = began + _SEND_NS
+        sample.sent_ns = now
         # the phases are made to add up: sending begins where the phase before it ended
         sample.send_ns = now - _ready_ns(sample)
 
-    def _send_rest(self, view: memoryview, sample: Sample, send_ns: int) -> None:
-        """Send what the socket's buffer did not take at once; an early response ends it."""
+    def _send_rest(self, view: memoryview, sample: Sample, send_ns: int) -> int:
+        """
+        Send what the socket's buffer did not take at once; an early response ends it.
+
+        Returns:
+            When the kernel had the last byte.
+        """
         deadline_ns = _monotonic_ns() + send_ns
         while view and not self._over:
             try:
@@ -359,6 +376,7 @@ class Connection:
                 raise Failure("send", f"cannot send: {_why(error)}") from None
         if view:
             self.framer.keep_alive = False  # the server will never see the end of this request
+        return _monotonic_ns()
 
     def _await_response(self, sample: Sample, read_ns: int) -> None:
         self.deadline_ns = sample.sent_ns + read_ns
@@ -482,6 +500,9 @@ class Connection:
             sample.first_user_ns = now
             sample.kernel = arrival != 0
             sample.first_ns = arrival or now
+            if sample.first_ns < sample.sent_ns:  # it came before send() returned
+                sample.send_ns -= sample.sent_ns - self._send_began
+                sample.sent_ns = self._send_began
         sample.last_ns = arrival if arrival and sample.kernel else now
         if received <= self._limits.keep_bytes:
             self.pieces.append(data)
