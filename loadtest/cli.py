@@ -112,7 +112,7 @@ def cli() -> None:
 @click.option("--image", metavar="REF", help="On Fly: image of the apps, as pushed.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.")
 @click.pass_obj
-def run(terminal: Terminal, plan: str | None, **options: Any) -> int:
+def run(terminal: Terminal, /, plan: str | None, **options: Any) -> int:
     """Measure a PLAN (default: the latency tables), write the report, exit with the verdict."""
     from loadtest.plan.resolve import load_plan
     from loadtest.run.conduct import Conduct
@@ -140,7 +140,7 @@ def run(terminal: Terminal, plan: str | None, **options: Any) -> int:
 @cli.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.pass_obj
-def analyze(terminal: Terminal, folder: Path | None) -> int:
+def analyze(terminal: Terminal, /, folder: Path | None) -> int:
     """Redo summary, verdict and report of a stored run (default: the latest)."""
     from loadtest.run.judge import judge_folder
 
@@ -151,7 +151,7 @@ def analyze(terminal: Terminal, folder: Path | None) -> int:
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--open/--no-open", "show", default=True, help="Open it in the browser.")
 @click.pass_obj
-def report(terminal: Terminal, folder: Path | None, *, show: bool) -> int:
+def report(terminal: Terminal, /, folder: Path | None, *, show: bool) -> int:
     """Print where the report of a stored run is (default: the latest), and open it."""
     from loadtest.run.judge import report_path
 
@@ -171,7 +171,7 @@ def world() -> None:
 @click.argument("plan", required=False)
 @plan_options
 @click.pass_obj
-def world_up(terminal: Terminal, plan: str | None, **options: Any) -> int:
+def world_up(terminal: Terminal, /, plan: str | None, **options: Any) -> int:
     """Bring a world up, print every address, stay until Ctrl-C."""
     from loadtest.plan.resolve import load_plan
     from loadtest.run.visit import stay
@@ -184,7 +184,7 @@ def world_up(terminal: Terminal, plan: str | None, **options: Any) -> int:
 def _say(terminal: Terminal, judged: Judged) -> int:
     """Print tables and verdict of a judged run; return its exit code."""
     for table in judged.tables:
-        terminal.table(table.title, table.header, table.rows)
+        terminal.table(table.title, table.headers, table.rows)
     terminal.verdict(judged.decision, judged.verdict_lines)
     terminal.lines(["", f"report: {judged.report}"])
     return judged.exit_code

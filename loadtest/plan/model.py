@@ -150,7 +150,7 @@ class Gate(Frozen):
 class Plan(Frozen):
     """The whole plan.  ``scenario`` is the path of a Python file with Locust classes."""
 
-    schema_version: Literal[1] = Field(1, alias="schema")
+    schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
     name: Name = "latency-tables"
     title: str = ""
     regions: Annotated[tuple[str, ...], Field(min_length=1, max_length=34)]

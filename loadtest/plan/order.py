@@ -27,7 +27,7 @@ class RunOrder(Frozen):
     2; ``first_block`` makes their blocks count on, and warm-up happens in segment 0 alone.
     """
 
-    schema_version: Literal[1] = Field(1, alias="schema")
+    schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
     run_id: str
     plan: Plan
     segment: Annotated[int, Field(ge=0)] = 0

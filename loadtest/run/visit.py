@@ -1,0 +1,66 @@
+"""`loadtest world up`: a world to look around in, with everything a plan deploys, until Ctrl-C."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from loadtest.plan.model import Plan
+from loadtest.run.deployment import deploy_all
+from loadtest.run.orders import DATABASE_USER, Orders, Secrets, orders_of
+from loadtest.run.place import WORLD_TOKEN_VARIABLE, Place, open_place
+from loadtest.run.progress import Progress
+
+
+def stay(plan: Plan, progress: Progress, say: Callable[[Iterable[str]], None]) -> None:
+    """
+    Bring a world up, say every address of it, and stay until interrupted.
+
+    Args:
+        plan: Resolved plan; its deployments are running when this begins to wait.
+        progress: Told what goes on.
+        say: Given the lines with all addresses.
+
+    Raises:
+        WorldError: It could not be brought up.
+        KeyboardInterrupt: The person ended it; everything is gone by then.
+    """
+    orders = orders_of(plan, "visit", keys := Secrets())
+    with open_place(plan, orders, "") as place:
+        deploy_all(place, orders, progress)
+        world = place.describe(plan)
+        say(_addresses(plan, orders, keys, place, world))
+        threading.Event().wait()
+
+
+def _addresses(
+    plan: Plan, orders: Orders, keys: Secrets, place: Place, world: dict[str, Any]
+) -> list[str]:
+    width = max(len(order.name) for order in orders.apps.values()) if orders.apps else 0
+    lines = ["", "Deployments, as clients of each region reach them:"]
+    for region in plan.regions:
+        for order in orders.apps.values():
+            url = world["edges"].get(region, {}).get(order.name)
+            if url:
+                lines.append(f"  {region}  {order.name:{width}}  {url}")
+    lines += ["", "For example:  curl -i -d city=Sydney -d title=Soup <URL>/recipes"]
+    if orders.database is not None:
+        lines += ["", "Databases (the password is this world's own and ends with it):"]
+        for machine in world["machines"]:
+            if machine["app"] == orders.database.name and machine.get("address"):
+                address = urlsplit(f"//{machine['address']}").netloc
+                lines.append(
+                    f"  {machine['region']}  postgres://{DATABASE_USER}:{keys.database}"
+                    f"@{address}/{plan.database.database}"
+                )
+    lines += [
+        "",
+        f"Machines API:  {place.api_url}/v1",
+        "Measure it from another terminal:",
+        f"  {WORLD_TOKEN_VARIABLE}={place.token} loadtest run --world {place.api_url}",
+        "",
+        "Ctrl-C ends it.",
+    ]
+    return lines
