@@ -16,11 +16,14 @@ COPY --from=packages /opt/venv /opt/venv
 WORKDIR /app
 COPY loadtest ./loadtest
 COPY scenarios ./scenarios
-# HOST: inside a container everything listens to the outside; on a person's machine, nothing does.
+# Inside a container everything listens to the outside; on a person's machine nothing does.  Fly's
+# proxy reaches the app by IPv4 (HOST); workers reach the coordinator over the private network, which
+# is IPv6 (LOADTEST_BIND).
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    HOST=0.0.0.0
+    HOST=0.0.0.0 \
+    LOADTEST_BIND=::
 # Compiled once here: a machine starts faster, and the app's user may write nothing.
 RUN python -m compileall -q loadtest scenarios
 USER loadtest
