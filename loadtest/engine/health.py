@@ -107,7 +107,7 @@ def read_steal(text: str) -> tuple[int, int]:
 
 class HealthMonitor:
     """
-    Collects one worker's health over one segment.
+    Collects one worker's health over one run.
 
     Args:
         late_after_us: From this lateness on an arrival counts as late.
@@ -127,10 +127,16 @@ class HealthMonitor:
         self._last_cpu_ns = 0
         self._last_steal = (0, 0)
 
-    def start(self, now_ns: int) -> None:
-        """Begin; ``now_ns`` is the monotonic moment that the timeline counts from."""
+    def start(self, epoch_ns: int, now_ns: int) -> None:
+        """
+        Begin a segment.
+
+        Args:
+            epoch_ns: Monotonic moment that the timeline counts from.
+            now_ns: Monotonic time.
+        """
         self._pauses.start()
-        self._started_ns = self._last_ns = now_ns
+        self._started_ns, self._last_ns = epoch_ns, now_ns
         self._last_cpu_ns = time.process_time_ns()
         self._last_steal = self._read_stat()
 
@@ -193,7 +199,7 @@ class HealthMonitor:
         self._recent_late.clear()
 
     def summary(self, tcp: Totals, resends: int, dropped: int) -> dict[str, Any]:
-        """Return the segment in numbers, as engine.json holds them."""
+        """Return the run so far in numbers, as engine.json holds them."""
         return {
             "loop_lag_p50_us": self._lag.percentile(50),
             "loop_lag_p99_us": self._lag.percentile(99),

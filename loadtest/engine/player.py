@@ -269,7 +269,8 @@ class Player:
         assert seat.arrival is not None
         self._recorder.note(f"{type(seat.user).__name__}: {type(error).__name__}: {error}")
         logger.debug("task of %s failed", type(seat.user).__name__, exc_info=error)
-        self._recorder.fail(seat.arrival, _monotonic_ns(), ERROR_CHECK, "task")
+        if self._recorder.failed is not seat.arrival:  # else a request has a row that says so
+            self._recorder.fail(seat.arrival, _monotonic_ns(), ERROR_CHECK, "task")
 
     def _end(self, user: TTFBUser) -> None:
         try:

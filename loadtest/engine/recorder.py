@@ -94,6 +94,8 @@ class Recorder:
         self.dropped = 0
         self.messages: Counter[str] = Counter()
         """Sentences about failed checks and tasks, with how often each was heard."""
+        self.failed: Arrival | None = None
+        """The arrival of the latest row that failed."""
         self.epoch_ns = 0
         """Monotonic nanoseconds of the run's epoch."""
         self._flushed = 0
@@ -139,6 +141,7 @@ class Recorder:
         if sample.error:
             error = _ERROR_CODES[sample.error]
             self.errors += 1
+            self.failed = arrival
             if sample.detail:
                 self.note(sample.detail)
         dns = connect = tls = 0

@@ -2,9 +2,9 @@
 A server with known delays: what a worker's client is checked against before load.
 
 ``python -I -S selfcheck_server.py`` listens on loopback, prints its port, answers each request
-after the delay that its path names in microseconds, and says in ``X-Sent-Ns`` when (CLOCK_MONOTONIC)
-it handed the first byte over.  It ends when its standard input does.  Standard library only, no site
-packages: it starts in a few hundredths of a second and needs 8 MB.
+after the delay that its path names in microseconds, and says in ``X-Sent-Ns`` when
+(CLOCK_MONOTONIC) it handed the first byte over.  It ends when its standard input does.  Standard
+library only, no site packages: it starts in a few hundredths of a second and needs 8 MB.
 """
 
 from __future__ import annotations

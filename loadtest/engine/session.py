@@ -18,7 +18,7 @@ from loadtest.engine.client import TTFBClient
 from loadtest.engine.clocksync import ClockSync, Timeline
 from loadtest.engine.closed import ClosedPlayer
 from loadtest.engine.health import LAG_EVERY_NS, HealthMonitor
-from loadtest.engine.instruments import Instruments
+from loadtest.engine.instruments import Instruments, TcpTotals
 from loadtest.engine.limits import Limits
 from loadtest.engine.origin import Resolver
 from loadtest.engine.player import Player
@@ -54,6 +54,9 @@ class RunState:
     run_id: str
     recorder: Recorder
     shipper: Shipper
+    health: HealthMonitor
+    tcp: TcpTotals
+    """What TCP had counted before the run."""
     self_check: dict[str, Any] = field(default_factory=dict)
 
 
@@ -101,7 +104,6 @@ class Session:
         self._schedule = RegionSchedule(order.plan, region, order.segment, order.first_block)
         self._player: Player | None = None
         self._run: RunState | None = None
-        self._health = HealthMonitor(int(order.plan.validity.late_after_ms * US_PER_MS))
 
     @property
     def key(self) -> dict[str, Any]:
@@ -124,8 +126,11 @@ class Session:
             self.order.run_id,
             Recorder(self._arms, names, self._ship, self._tally),
             Shipper(self._send_batch),
+            HealthMonitor(int(self.order.plan.validity.late_after_ms * US_PER_MS)),
+            Instruments.here().tcp_totals(),
         )
         state.recorder.redirect(self._ship, self._tally)
+        state.shipper.redirect(self._send_batch)
         if not state.self_check:
             state.self_check = self_check()
         player = self._player = self._make_player(classes, state.recorder)
@@ -194,8 +199,9 @@ class Session:
         recorder.epoch_ns = self._timeline.to_monotonic_ns(self.epoch_ns - offset_ns)
         gc.collect()
         gc.freeze()  # what is here now stays for the run: later collections need not look at it
-        self._health.start(start_ns)
-        lag = _LagProbe(self._health)
+        health = self._run.health
+        health.start(recorder.epoch_ns, time.monotonic_ns())
+        lag = _LagProbe(health)
         player.start(start_ns, (self.start_ns - self.epoch_ns) // NS_PER_US)
         self.state = "running"
         housekeeping = gevent.spawn(self._keep_house, player)
@@ -208,7 +214,7 @@ class Session:
             housekeeping.kill()
             lag.close()
             self._beat(player)
-            self._health.stop()
+            health.stop()
             gc.unfreeze()
 
     def _keep_house(self, player: Player) -> None:
@@ -218,7 +224,7 @@ class Session:
         while True:
             gevent.sleep(FLUSH_S)
             self._run.recorder.flush()
-            self._health.on_lateness(player.take_lateness())
+            self._run.health.on_lateness(player.take_lateness())
             self._run.shipper.resend(time.monotonic_ns())
             if time.monotonic() >= due:
                 due += 1.0
@@ -226,8 +232,8 @@ class Session:
 
     def _beat(self, player: Player) -> None:
         assert self._run is not None
-        self._health.on_lateness(player.take_lateness())
-        entry = self._health.second(time.monotonic_ns(), player.in_flight)
+        self._run.health.on_lateness(player.take_lateness())
+        entry = self._run.health.second(time.monotonic_ns(), player.in_flight)
         if entry is not None:
             self._send(HEALTH, {**self.key, "entry": entry, **self._counts()})
 
@@ -238,8 +244,8 @@ class Session:
             "sent": recorder.rows,
             "lost": shipper.lost_rows,
             "clock": self._clocks.report(),
-            "health": self._health.summary(
-                Instruments.here().tcp_totals(), shipper.resends, recorder.dropped
+            "health": self._run.health.summary(
+                _since(self._run.tcp), shipper.resends, recorder.dropped
             ),
             "messages": dict(recorder.messages.most_common(20)),
         }
@@ -273,6 +279,15 @@ class Session:
 
     def _tally(self, tallies: Tallies) -> None:
         add_to_locust(self._environment.stats, tallies, locust_stats.bucket_response_time)
+
+
+def _since(before: TcpTotals) -> TcpTotals:
+    now = Instruments.here().tcp_totals()
+    return TcpTotals(
+        now.retransmits - before.retransmits,
+        now.segments_sent - before.segments_sent,
+        now.connections - before.connections,
+    )
 
 
 class _LagProbe:

@@ -60,6 +60,10 @@ class Shipper:
         self._under_way: dict[int, _Parcel] = {}
         self._waiting: dict[int, _Parcel] = {}
 
+    def redirect(self, send: Callable[[dict[str, Any]], None]) -> None:
+        """Send later batches by another way: a new segment counts on with the same shipper."""
+        self._send = send
+
     @property
     def drained(self) -> bool:
         """Whether every batch that was not given up is acknowledged."""

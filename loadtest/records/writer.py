@@ -8,9 +8,11 @@ a plain row in about 10 bytes; words are dictionary-coded.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -90,12 +92,12 @@ def _same(word: str, rows: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(zeros, pa.array([word], pa.string()))
 
 
-def open_parquet(path: Path | str, statistics: bool = True) -> pq.ParquetWriter:
+def open_parquet(path: Path | pa.NativeFile, statistics: bool = True) -> pq.ParquetWriter:
     """
     Open a Parquet writer with the record schema and its encodings.
 
     Args:
-        path: File to create.
+        path: File to create, or an Arrow stream.
         statistics: Store minimum and maximum per column; not worth its bytes in short-lived parts.
     """
     return pq.ParquetWriter(
@@ -137,44 +139,76 @@ def write_table(path: Path, tables: Iterable[pa.Table], statistics: bool = True)
 
 class PartWriter:
     """
-    Collects batches and writes them as numbered part files; a finished part never changes.
+    Collects batches and writes them as numbered parts; a finished part never changes.
+
+    Parts are anonymous temporary files: whatever ends the process, nothing is left behind.
 
     Args:
-        folder: Where parts are written; must exist.
-        prefix: Start of every part's name.
+        call: Runs a function that takes long; the default runs it in place, another may use a
+            thread (the work is in Arrow, which lets other threads go on).
     """
 
-    def __init__(self, folder: Path, prefix: str = "part") -> None:
-        self.parts: list[dict[str, Any]] = []
+    def __init__(self, call: Callable[[Callable[[], bytes]], bytes] = lambda work: work()) -> None:
+        self.parts: list[Part] = []
         self.rows = 0
-        self._folder = folder
-        self._prefix = prefix
-        self._waiting: list[pa.RecordBatch] = []
         self.waiting_rows = 0
+        self._call = call
+        self._waiting: list[pa.RecordBatch] = []
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Keep a batch for the next part."""
         self._waiting.append(batch)
         self.waiting_rows += batch.num_rows
 
-    def flush(self) -> None:
+    def flush(self) -> pa.Table | None:
         """
-        Write what waits as one part; nothing happens when nothing waits.
+        Write what waits as one part.  Not to be called again before it has returned.
+
+        Returns:
+            The rows written; None when nothing waited.
 
         Raises:
-            RecordsError: The part cannot be written; the rows stay in memory for another try.
+            RecordsError: The part cannot be stored, such as on a full disk.
         """
         if not self._waiting:
-            return
+            return None
         taken, self._waiting, self.waiting_rows = self._waiting, [], 0
-        name = f"{self._prefix}-{len(self.parts):05d}.parquet"
+        table = pa.Table.from_batches(taken, RECORDS).unify_dictionaries()
+        data = self._call(lambda: _encoded(table))
         try:
-            rows = write_table(
-                self._folder / name, [pa.Table.from_batches(taken, RECORDS)], statistics=False
-            )
-        except RecordsError:
-            self._waiting = taken + self._waiting
-            self.waiting_rows = sum(batch.num_rows for batch in self._waiting)
-            raise
-        self.rows += rows
-        self.parts.append({"name": name, "rows": rows, "final": True})
+            file = tempfile.TemporaryFile(prefix="loadtest-part-")  # noqa: SIM115 - kept open
+            file.write(data)
+            file.flush()
+        except OSError as error:
+            raise RecordsError(f"a part of {len(data)} bytes cannot be stored: {error}") from error
+        self.parts.append(Part(f"part-{len(self.parts):05d}.parquet", table.num_rows, file))
+        self.rows += table.num_rows
+        return table
+
+    def close(self) -> None:
+        """Let go of every part."""
+        for part in self.parts:
+            part.file.close()
+        self.parts.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A finished part: its name, its number of rows, and the file that holds it."""
+
+    name: str
+    rows: int
+    file: IO[bytes]
+
+    def read(self) -> bytes:
+        """Return the part's content, a Parquet file."""
+        self.file.seek(0)
+        return self.file.read()
+
+
+def _encoded(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with open_parquet(sink, statistics=False) as writer:
+        writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+    encoded: bytes = sink.getvalue().to_pybytes()
+    return encoded
