@@ -57,7 +57,7 @@ class ClientConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._deaf = False  # nothing the client sends is read any more
         self._in_head = False
-        self._head_size = 0
+        self._head_size = self._head_fed = 0
         self._target = b""
         self._headers: Headers = []
         self._body: RequestBody | None = None
@@ -83,6 +83,7 @@ class ClientConnection(asyncio.Protocol):
         """Parse part of a request."""
         if self._deaf:
             return
+        in_head = self._in_head
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -94,21 +95,13 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(cause.status, str(cause))
         except httptools.HttpParserError as error:
             self._refuse(400, f"this is not HTTP/1.1: {error}")
-        if self._in_head:
-            self._head_size += len(data)
-            if self._head_size > 2 * self._context.settings.head_bytes:
-                self._refuse(431, "the head of the request is too large")
-
-    def eof_received(self) -> bool:
-        """Go on answering a client that only said it will ask nothing more."""
-        self._deaf = True
-        if self._active is None or self._secure or (self._body and not self._body.complete):
-            return False
-        self._holds.add("eof")  # nothing resumes reading any more
-        return True
+        if in_head and self._in_head:  # the parser tells of a header only once it is complete
+            self._head_fed += len(data)
+            if self._head_fed > self._context.settings.head_bytes:
+                self._refuse(431, "a header of the request is too large")
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """Give up what was under way."""
+        """Give up what was under way; a client that ends its half of the connection has left."""
         self._deaf = True
         self._queue.clear()
         if self._task is not None:
@@ -167,7 +160,7 @@ class ClientConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._in_head = True
-        self._head_size = 0
+        self._head_size = self._head_fed = 0
         self._target, self._headers = b"", []
         if self._active is None:
             self.deadline_s = self._loop.time() + self._context.settings.head_timeout_s
@@ -252,7 +245,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._deaf = True
         sending = unread or self._in_head or (self._body is not None and not self._body.complete)
-        if not sending or self._secure or "eof" in self._holds:
+        if not sending or self._secure:
             self._transport.close()
             return
         # To close on a client that is still sending would reset the answer it has not read yet.
