@@ -24,6 +24,7 @@ Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 _SESSION: dict[str, Any] = {"autocommit": True, "prepare_threshold": None}
 _OUTLIVE_ANY_RUN_S = 86_400.0
 _ACQUIRE_TIMEOUT_S = 10.0
+_NEAR_NS = 5_000_000  # no two regions are closer; what answers sooner stands beside the app
 _logger = logging.getLogger(__name__)
 
 
@@ -39,9 +40,10 @@ class Ledger:
 class Session:
     """One request's use of one connection."""
 
-    def __init__(self, connection: Connection, ledger: Ledger) -> None:
+    def __init__(self, connection: Connection, ledger: Ledger, database: Database) -> None:
         self._connection = connection
         self._ledger = ledger
+        self._database = database
 
     async def fetch(
         self, row: type[Row], query: LiteralString, parameters: dict[str, Any] | None = None
@@ -60,8 +62,10 @@ class Session:
                 await cursor.execute(query, parameters)
                 return await cursor.fetchall()
         finally:
-            self._ledger.database_ns += time.monotonic_ns() - begun_ns
+            took_ns = time.monotonic_ns() - begun_ns
+            self._ledger.database_ns += took_ns
             self._ledger.round_trips += 1
+            self._database.note(took_ns)
 
 
 class Database:
@@ -82,7 +86,22 @@ class Database:
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._filling: asyncio.Task[None] | None = None
         self._pooled = pooled
+        self._quickest_ns: int | None = None
         self.ready = False
+
+    def note(self, took_ns: int) -> None:
+        """Take note of how long one statement took: the quickest tells how far the database is."""
+        if self._quickest_ns is None or took_ns < self._quickest_ns:
+            self._quickest_ns = took_ns
+
+    def distance_ns(self, round_trips: int) -> int:
+        """
+        Return the time that so many round trips spend on the way to another region.
+
+        A database beside the app costs nothing: what its work takes is part of a page's base time.
+        """
+        quickest_ns = self._quickest_ns or 0
+        return round_trips * quickest_ns if quickest_ns >= _NEAR_NS else 0
 
     def open(self) -> None:
         """Begin to connect, all connections at once; `ready` tells when all of them are there."""
@@ -123,7 +142,7 @@ class Database:
             connection = await self._pool.getconn()
         ledger.database_ns += time.monotonic_ns() - begun_ns
         try:
-            yield Session(connection, ledger)
+            yield Session(connection, ledger, self)
         finally:
             if self._pool is None:
                 await connection.close()

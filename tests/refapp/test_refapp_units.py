@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from loadtest.refapp import pages
 from loadtest.refapp.catalogue import CITIES, seed_recipes, slugify
-from loadtest.refapp.database import Ledger, connect_round_trips, connection_string
+from loadtest.refapp.database import Database, Ledger, connect_round_trips, connection_string
 from loadtest.refapp.queries import contains
 from loadtest.refapp.server_timing import server_timing
 from loadtest.refapp.settings import Settings, SettingsError
@@ -25,9 +25,25 @@ URL = "postgres://u:p@recipes-db.internal:5432/recipes"
 def test_settings_have_defaults() -> None:
     settings = Settings.from_environ({"DATABASE_URL": URL})
     assert (settings.host, settings.port, settings.region) == ("127.0.0.1", 8080, "local")
-    assert (settings.connections, settings.pool_size, settings.base_ms) == ("pooled", 16, 0)
+    assert (settings.connections, settings.pool_size) == ("pooled", 16)
+    assert settings.base_ms_for("syd") == 0
     assert settings.regional is None
     assert settings.read_url == settings.primary_url == URL
+
+
+def test_base_time_is_that_of_the_client_s_region() -> None:
+    environ = {"DATABASE_URL": URL, "APP_BASE_MS": "cdg=75.1, syd=45.8,3"}
+    settings = Settings.from_environ(environ)
+    assert [settings.base_ms_for(edge) for edge in ("cdg", "syd", "ord")] == [75.1, 45.8, 3]
+
+
+def test_only_a_database_in_another_region_is_away() -> None:
+    database = Database(URL, pooled=True, size=1, name="x")
+    assert database.distance_ns(2) == 0
+    database.note(241_000_000)
+    assert database.distance_ns(2) == 482_000_000
+    database.note(900_000)
+    assert database.distance_ns(2) == 0
 
 
 def test_settings_of_a_replica_deployment() -> None:
