@@ -188,6 +188,8 @@ def main() -> int:
         level=os.environ.get("LOADTEST_LOG", "WARNING"),
         format="%(asctime)s %(name)s %(levelname)s %(message)s",
     )
+    # Arrow imports pandas, where it is installed, for the first Python value it converts: 45 MB
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     try:
         token = required("LOADTEST_TOKEN")
         http_port = port_number("PORT", required("PORT"))

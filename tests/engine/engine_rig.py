@@ -68,7 +68,7 @@ class Rig:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if name.startswith("target") else log,
                 stderr=log,
-                preexec_fn=die_with_parent,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - the child only calls prctl
             )
         self.processes.append(process)
         return process

@@ -1,4 +1,4 @@
-"""A small HTTP server to load: answers after a delay given on its command line.  Prints its port."""
+"""A small HTTP server to load: prints its port, answers after the delay it was started with."""
 
 from __future__ import annotations
 
