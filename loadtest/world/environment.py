@@ -31,7 +31,7 @@ def base_environment(base: Path, outer: Mapping[str, str]) -> dict[str, str]:
     Return what every machine starts from.
 
     Args:
-        base: The world's folder; becomes TMPDIR.
+        base: The world's folder; TMPDIR is in it.
         outer: The world's own environment.
     """
     env = {key: outer[key] for key in _INHERITED if key in outer}
@@ -40,7 +40,7 @@ def base_environment(base: Path, outer: Mapping[str, str]) -> dict[str, str]:
     if not (interpreter / "python").exists():  # some systems name it python3 only
         path.insert(0, str(_python_alias(base)))
     env["PATH"] = os.pathsep.join(dict.fromkeys(path))
-    env["TMPDIR"] = str(base)
+    env["TMPDIR"] = str(base / "tmp")
     package_root = str(Path(__file__).resolve().parents[2])
     if package_root not in site.getsitepackages():  # a checkout, which only this path leads to
         env["PYTHONPATH"] = package_root

@@ -101,7 +101,7 @@ class Guardian:
     def _answer(self, message: dict[str, Any]) -> None:
         self._answered = True
         try:
-            os.write(1, json.dumps(message).encode() + b"\n")
+            os.write(1, json.dumps(message | {"folder": str(self._base)}).encode() + b"\n")
         except OSError:
             self._stopping = True
 

@@ -14,11 +14,12 @@ from types import TracebackType
 from typing import Any
 
 from loadtest.errors import WorldError
-from loadtest.world.remains import sweep_orphans
+from loadtest.world.remains import orphaned, sweep, sweep_orphans
 from loadtest.world.spec import WorldSpec
 
 _START_S = 30.0
 _STOP_S = 6.0
+_POLL_S = 0.02
 
 
 class WorldHandle:
@@ -30,10 +31,14 @@ class WorldHandle:
         token: What the API wants to see.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], api_url: str, token: str) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], answer: Mapping[str, Any] | None = None
+    ) -> None:
+        told = answer or {}
         self._process = process
-        self.api_url = api_url
-        self.token = token
+        self._folder = Path(told["folder"]) if "folder" in told else None
+        self.api_url: str = told.get("api", "")
+        self.token: str = told.get("token", "")
 
     def __enter__(self) -> WorldHandle:
         return self
@@ -72,8 +77,16 @@ class WorldHandle:
                 f"the world's guardian (pid {self._process.pid}) did not end within {_STOP_S:g} s; "
                 "end it with kill"
             ) from None
-        finally:
-            sweep_orphans()
+        if self._folder is not None:
+            self._await_removal(self._folder)
+
+    def _await_removal(self, folder: Path) -> None:
+        """Wait for a world whose guardian was killed; clean up after it if it was killed too."""
+        until = time.monotonic() + _STOP_S
+        while folder.exists() and time.monotonic() < until:
+            if orphaned(folder):
+                sweep(folder)
+            time.sleep(_POLL_S)
 
 
 def start_world(
@@ -109,9 +122,9 @@ def start_world(
     try:
         answer = _first_answer(process, json.dumps(checked.to_json()).encode() + b"\n")
     except BaseException:
-        WorldHandle(process, "", "").stop()
+        WorldHandle(process).stop()
         raise
-    return WorldHandle(process, answer["api"], answer["token"])
+    return WorldHandle(process, answer)
 
 
 def _first_answer(process: subprocess.Popen[bytes], spec: bytes) -> dict[str, Any]:

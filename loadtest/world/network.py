@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from loadtest.errors import WorldError
 from loadtest.world.edge_types import AppSettings, Backend, ConcurrencyType
-from loadtest.world.links import Address, LinkControl, LinkCounters
+from loadtest.world.links import Address, LinkControl, LinkCounters, LinkKind
 from loadtest.world.names import Name, find_names, parse_name, rewrite, select
 from loadtest.world.spec import WorldSpec
 from loadtest.world.store import MachineRecord, Store
@@ -98,10 +98,14 @@ class Network:
 
     async def open_to_primary(self, machine: MachineRecord) -> Address:
         """Return the near end of the link from a PostgreSQL replica to its primary."""
-        name = f"{machine.app}.internal:{PRIMARY_PORT}"
-        rewritten = await self.rewrite_env(machine, {"primary": name})
-        host, _, port = rewritten["primary"].partition(":")
-        return host, int(port)
+        own = self._of_machine.setdefault(machine.id, [])
+        host = f"{machine.app}.internal"
+        for link in own:
+            if (link.host, link.port) == (host, PRIMARY_PORT):
+                return _HOST, link.near_port
+        # Bulk: the write-ahead log of the set-up would take many round trips of slow start.
+        own.append(await self._open(machine, host, PRIMARY_PORT, kind="bulk"))
+        return _HOST, own[-1].near_port
 
     async def open_to_edges(self, machine: MachineRecord) -> None:
         """Open the links from every edge to a machine that serves HTTP."""
@@ -192,7 +196,9 @@ class Network:
         self._candidates.clear()
         self._dirty.set()
 
-    async def _open(self, machine: MachineRecord, host: str, port: int) -> MachineLink:
+    async def _open(
+        self, machine: MachineRecord, host: str, port: int, *, kind: LinkKind = "stream"
+    ) -> MachineLink:
         name = parse_name(host)
         assert name is not None, "find_names returns names only"
         aim = self._aim(name, port, machine.region)
@@ -200,7 +206,7 @@ class Network:
         link = MachineLink(
             link_id, machine.id, host, port, name, aim.target, aim.one_way_ns, aim.region
         )
-        link.near_port = await self._links.open(link_id, aim.target, aim.one_way_ns)
+        link.near_port = await self._links.open(link_id, aim.target, aim.one_way_ns, kind=kind)
         if frozenset((machine.region, aim.region)) in self._cut:
             await self._links.cut(link_id)
         return link

@@ -13,8 +13,10 @@ import ctypes
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -51,7 +53,9 @@ def die_with_parent() -> Callable[[], None] | None:
 
 
 def start_time(pid: int) -> int:
-    """Return when a process started, in the system's own units; 0 if it is gone or unknown."""
+    """Return a number that tells when a process started; 0 if it is gone or a zombie."""
+    if not _LINUX:
+        return _start_time_of_ps(pid)
     fields = _stat(pid)
     return int(fields[19]) if fields and fields[0] != "Z" else 0
 
@@ -160,6 +164,15 @@ def _signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
         return
+
+
+def _start_time_of_ps(pid: int) -> int:
+    """Return what ps tells of a process where there is no /proc."""
+    asked = subprocess.run(
+        ["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, check=False
+    )
+    state, _, started = asked.stdout.strip().partition(b" ")
+    return 0 if not started or state.startswith(b"Z") else zlib.crc32(started.strip()) or 1
 
 
 def _stat(pid: int) -> list[str]:

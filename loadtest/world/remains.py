@@ -61,14 +61,35 @@ def sweep_orphans(folder: Path | None = None) -> int:
 def sweep(base: Path) -> bool:
     """End what is noted in the folder of a dead world and remove it; True when it is gone."""
     until = time.monotonic() + _SETTLE_S
-    while alive := [pid for pid, started in _read(base / _PROCESSES) if _same(pid, started)]:
-        for pid in alive:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)
+    while True:
+        leaders = [pid for pid, started in _read(base / _PROCESSES) if _same(pid, started)]
+        marked = _marked(base)
+        for kill, pids in ((os.killpg, leaders), (os.kill, marked)):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    kill(pid, signal.SIGKILL)
+        if not leaders and not marked:
+            return remove_dir(base)
         if time.monotonic() >= until:
             return False
         time.sleep(_POLL_S)
-    return remove_dir(base)
+
+
+def _marked(base: Path) -> list[int]:
+    """
+    Return the processes whose environment names the folder (Linux; elsewhere none).
+
+    Every machine's TMPDIR does, and what a machine starts inherits it, even in a session of its
+    own. The folder's name is random, so nobody else's environment holds it.
+    """
+    found, mark = [], os.fsencode(base)
+    for entry in os.listdir("/proc") if Path("/proc/self/environ").exists() else ():
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            if mark in Path("/proc", entry, "environ").read_bytes() and start_time(int(entry)):
+                found.append(int(entry))
+    return found
 
 
 def _append(path: Path, pid: int) -> None:

@@ -60,7 +60,8 @@ class World:
             base: Its folder.
             registry: Where process groups are noted.
         """
-        (base / "logs").mkdir(mode=0o700, exist_ok=True)
+        for folder in ("logs", "tmp"):
+            (base / folder).mkdir(mode=0o700, exist_ok=True)
         store = Store()
         gateways = Gateways(spec.regions)
         links = await LinkControl.start()
