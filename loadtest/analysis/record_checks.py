@@ -33,7 +33,7 @@ def record_checks(run: Run, region: str, rows: NDArray[np.int32]) -> Iterator[Ch
         float(dropped.mean()),
         limit=limits.dropped_share,
         what="of the arrivals found no free user and were dropped",
-        advice="Raise load.users, or lower load.rate: the target answers too slowly for so few users.",
+        advice="Raise load.users or lower load.rate: the target is too slow for so few users.",
     )
     sent = rows[~dropped]
     if not sent.size:
@@ -44,7 +44,7 @@ def record_checks(run: Run, region: str, rows: NDArray[np.int32]) -> Iterator[Ch
         region,
         float(late.mean()),
         limit=limits.late_share,
-        what=f"of the requests left more than {limits.late_after_ms:g} ms after their intended start",
+        what=f"of the requests left over {limits.late_after_ms:g} ms after their intended start",
         advice="The generator could not keep to its schedule: lower load.rate or add workers.",
     )
     resent = frame["attempts"].to_numpy()[sent] > 1

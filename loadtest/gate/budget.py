@@ -1,9 +1,9 @@
 """
 Errors: shares judged by the exact binomial distribution.
 
-A run of a few hundred requests cannot show that fewer than one in a thousand fail, and one transient
-error must not fail a release.  So the plan's error budget is exceeded only on evidence: when that
-many errors were improbable with a target that keeps its budget.  A threshold such as
+A run of a few hundred requests cannot show that fewer than one in a thousand fail, and one
+transient error must not fail a release.  So the plan's error budget is exceeded only on evidence:
+when that many errors were improbable with a target that keeps its budget.  A threshold such as
 ``errors < 1%`` is judged like every other: it passes when the upper limit is below 1 %.
 """
 

@@ -5,16 +5,16 @@ A rule fails in a cell when the interval of what was measured lies wholly beyond
 when it lies wholly within, and is undecided otherwise.  Three things keep the rates:
 
 - **Looks.**  A run may be extended a fixed number of times.  Each look spends an equal part of
-  alpha, ``alpha / looks``; by the union bound the whole spends no more than alpha, however the looks
-  depend on each other.
-- **Cells.**  "Fail" is said when any cell fails, so its level is shared over the family of all rules
-  and cells by Holm's step-down procedure.  "Pass" is said only when all cells pass, which needs no
-  correction (an intersection-union test).
+  alpha, ``alpha / looks``; by the union bound the whole spends no more than alpha, however the
+  looks depend on each other.
+- **Cells.**  "Fail" is said when any cell fails, so its level is shared over the family of all
+  rules and cells by Holm's step-down procedure.  "Pass" is said only when all cells pass, which
+  needs no correction (an intersection-union test).
 - **Sides.**  Each side gets half of the look's alpha, as in a two-sided interval.
 
-Sources: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979; Berger, "Multiparameter
-Hypothesis Testing and Acceptance Sampling", 1982; Lan and DeMets, "Discrete Sequential Boundaries for
-Clinical Trials", 1983 (spending alpha).
+Sources: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979; Berger,
+"Multiparameter Hypothesis Testing and Acceptance Sampling", 1982; Lan and DeMets, "Discrete
+Sequential Boundaries for Clinical Trials", 1983 (spending alpha).
 """
 
 from __future__ import annotations

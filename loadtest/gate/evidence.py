@@ -1,0 +1,122 @@
+"""One question's evidence, and the few rules that every kind of question shares."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+from loadtest.analysis.blocks import MIN_GROUPS, Blocked
+from loadtest.analysis.bootstrap import Evidence
+from loadtest.analysis.percentiles import needed
+from loadtest.analysis.special import student_quantile
+from loadtest.plan.thresholds import Measure, Threshold
+
+POWER_TAIL: Final = 0.20
+"""A detectable effect is one that 80 of 100 runs would find."""
+_EQUAL: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """
+    What a question's samples say.
+
+    ``excess`` is positive when the rule is broken as observed and ``error`` its standard error;
+    both in the unit of the samples.  ``reach`` is what turns an excess into the unit of
+    ``observed`` (1, or one over the other arm's value).  ``lacking`` says in words why nothing can
+    be decided; empty when it can.
+    """
+
+    observed: float
+    low: float
+    high: float
+    limit: float
+    base: float | None
+    n: int
+    blocks: int
+    excess: float
+    error: float
+    reach: float
+    p_fail: float
+    p_pass: float
+    lacking: str = ""
+    lacking_factor: float = 0.0
+    """How many times the present sample would do, where it is too small."""
+
+
+def detectable(found: Measurement, rule: Threshold, side: float) -> float | None:
+    """
+    Return the smallest true value that would have been called fail in 80 of 100 such runs.
+
+    Args:
+        found: The evidence.
+        rule: What was asked.
+        side: Error on the failing side, Holm's correction at its strictest included.
+    """
+    if not math.isfinite(found.error) or found.blocks < MIN_GROUPS:
+        return None
+    freedom = found.blocks - 1
+    reach = student_quantile(side, freedom)
+    reach += student_quantile(POWER_TAIL, freedom)
+    return found.limit + sign_of(rule) * reach * found.error * found.reach
+
+
+def sign_of(rule: Threshold) -> float:
+    """Return 1 where more is worse, -1 where less is."""
+    return -1.0 if rule.comparator in (">", ">=") else 1.0
+
+
+def nothing(sample: Blocked, limit: float) -> Measurement:
+    """Return the measurement of a sample that is empty."""
+    nan = math.nan
+    return Measurement(
+        observed=nan,
+        low=nan,
+        high=nan,
+        limit=limit,
+        base=None,
+        n=sample.n,
+        blocks=sample.groups,
+        excess=nan,
+        error=math.inf,
+        reach=1.0,
+        p_fail=1.0,
+        p_pass=1.0,
+        lacking="there is no sample",
+    )
+
+
+def carries(asked: Measure, sample: Blocked) -> tuple[str, float]:
+    """Return why a sample cannot carry a measure (empty if it can), and how many times it would."""
+    if is_constant(sample):
+        return "", 0.0
+    if asked.percentile is not None:
+        want = needed(asked.percentile, gate=True)
+        if sample.n < want:
+            return f"{sample.n} samples do not carry p{asked.percentile:g}: {want} do", want / max(
+                1, sample.n
+            )
+    if sample.groups < MIN_GROUPS:
+        return (
+            f"{sample.groups} blocks are too few to tell noise: {MIN_GROUPS} are needed",
+            MIN_GROUPS / max(1, sample.groups),
+        )
+    return "", 0.0
+
+
+def is_constant(sample: Blocked) -> bool:
+    """Tell whether a sample has values and they are all the same."""
+    return bool(sample.n) and sample.values[0] == sample.values[-1]
+
+
+def strict(rule: Threshold, evidence: Evidence, point: float) -> Evidence:
+    """Decide at once what does not vary, such as a count of round trips: by the comparator."""
+    if evidence.error > _EQUAL:
+        return evidence
+    broken = point >= -_EQUAL if rule.comparator in ("<", ">") else point > _EQUAL
+    return replace(
+        evidence,
+        p_above_is_chance=0.0 if broken else 1.0,
+        p_below_is_chance=1.0 if broken else 0.0,
+    )

@@ -1,0 +1,100 @@
+"""Two arms of one run: a ratio against a factor, a difference against a margin, paired by block."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from loadtest.analysis.blocks import Blocked
+from loadtest.analysis.bootstrap import Draws, Weights, resample, weigh
+from loadtest.gate.decide import Levels
+from loadtest.gate.evidence import Measurement, sign_of, strict
+from loadtest.plan.model import Gate
+from loadtest.plan.thresholds import Measure, Threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm's value and its value in every resample; both arms' resamples draw alike."""
+
+    point: float
+    draws: Draws
+
+    @staticmethod
+    def of(sample: Blocked, weights: Weights, measure: Measure) -> Arm:
+        """Return the arm of a sample."""
+        return Arm(sample.point(measure.percentile), resample(sample, weights, measure.percentile))
+
+
+def relative(
+    rule: Threshold,
+    arm: Arm,
+    other: Arm,
+    blocks: int,
+    levels: Levels,
+) -> Measurement:
+    """Return the evidence on ``arm <= factor * other``."""
+    sign, factor = sign_of(rule), rule.limit
+    with np.errstate(invalid="ignore", divide="ignore"):
+        excess = sign * (arm.draws - factor * other.draws)
+        ratios = np.divide(arm.draws, other.draws)
+    point = sign * (arm.point - factor * other.point)
+    ratio = arm.point / other.point if other.point else math.nan
+    evidence = strict(rule, weigh(excess, point, blocks, levels.coverage), point)
+    interval = weigh(ratios, ratio, blocks, levels.coverage)
+    return Measurement(
+        observed=ratio,
+        low=interval.low,
+        high=interval.high,
+        limit=factor,
+        base=other.point,
+        n=0,
+        blocks=blocks,
+        excess=point,
+        error=evidence.error,
+        reach=1 / other.point if other.point else math.nan,
+        p_fail=evidence.p_above_is_chance,
+        p_pass=evidence.p_below_is_chance,
+    )
+
+
+def baseline(
+    rule: Threshold,
+    arm: Arm,
+    base: Arm,
+    blocks: int,
+    *,
+    gate: Gate,
+    levels: Levels,
+) -> Measurement:
+    """Return the evidence on ``arm within margin of base``: no worse by more than that."""
+    margin = rule.margin
+    share = gate.margin_share if margin.from_plan else margin.share
+    absolute = margin.absolute
+    if margin.from_plan and rule.measure.unit == "ms":
+        absolute = gate.margin_ms
+    with np.errstate(invalid="ignore"):
+        moved = arm.draws - base.draws
+        excess = moved - np.maximum(share * base.draws, absolute)
+    allowed = max(share * base.point, absolute)
+    point = arm.point - base.point
+    evidence = strict(
+        rule, weigh(excess, point - allowed, blocks, levels.coverage), point - allowed
+    )
+    interval = weigh(moved, point, blocks, levels.coverage)
+    return Measurement(
+        observed=point,
+        low=interval.low,
+        high=interval.high,
+        limit=allowed,
+        base=base.point,
+        n=0,
+        blocks=blocks,
+        excess=point - allowed,
+        error=evidence.error,
+        reach=1.0,
+        p_fail=evidence.p_above_is_chance,
+        p_pass=evidence.p_below_is_chance,
+    )

@@ -1,0 +1,122 @@
+"""Rules x cells: which samples each rule is asked of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from loadtest.analysis.blocks import Blocked, Grouping, block_sample, group_blocks
+from loadtest.analysis.bootstrap import Weights, draw_weights, join_weights
+from loadtest.analysis.cells import CellRows
+from loadtest.analysis.load import Run
+from loadtest.plan.thresholds import Measure, Threshold, arms_of
+
+FAILURES_COUNT = ("ttfb", "ttfb_cold", "response_from_schedule")
+"""Metrics of which a failed request is an infinitely slow sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """
+    One rule asked of one cell or of several pooled.
+
+    ``cells`` are those that are judged, ``others`` those they are compared with.  ``region``,
+    ``deployment`` and ``scenario`` are empty where cells differ in them.
+    """
+
+    rule: Threshold
+    region: str
+    deployment: str
+    scenario: str
+    cells: tuple[CellRows, ...]
+    others: tuple[CellRows, ...]
+
+    @property
+    def cell(self) -> str:
+        """A name for people: ``scl / replica / browse``."""
+        parts = (self.region or "all regions", self.deployment or "all deployments", self.scenario)
+        return " / ".join(part for part in parts if part)
+
+
+def questions_of(run: Run, cells: tuple[CellRows, ...], rule: Threshold) -> list[Question]:
+    """Return a rule's questions in the order of the plan's cells; empty when it selects none."""
+    if rule.kind == "absolute":
+        arm = other = None
+    elif rule.kind == "relative":
+        arm, other = rule.arm, rule.other
+    else:
+        arm, other = arms_of(rule, run.plan)
+    groups: dict[tuple[str, str, str], list[CellRows]] = {}
+    for cell in cells:
+        if arm in (None, cell.deployment) and rule.selects(*cell.key):
+            groups.setdefault(rule.group(*cell.key), []).append(cell)
+    return [_question(rule, tuple(judged), cells, other) for judged in groups.values()]
+
+
+def _question(
+    rule: Threshold, judged: tuple[CellRows, ...], cells: tuple[CellRows, ...], other: str | None
+) -> Question:
+    places = {(cell.region, cell.scenario) for cell in judged}
+    others = tuple(
+        cell
+        for cell in cells
+        if cell.deployment == other and (cell.region, cell.scenario) in places
+    )
+    region, deployment, scenario = (
+        names[0] if len(names := sorted({cell.key[i] for cell in judged})) == 1 else ""
+        for i in range(3)
+    )
+    return Question(rule, region, deployment, scenario, judged, others)
+
+
+class Samples:
+    """
+    Samples and resampling weights of a run, made once and shared by all questions.
+
+    The blocks of a region are grouped once for all its arms and its weights drawn once: that is
+    what pairs the arms.
+
+    Args:
+        run: The run.
+        cells: Its cells.
+        resamples: How many resamples to draw.
+    """
+
+    def __init__(self, run: Run, cells: tuple[CellRows, ...], resamples: int) -> None:
+        self.run = run
+        self.resamples = resamples
+        block = run.frame["block"].to_numpy()
+        self.groupings: dict[str, Grouping] = {}
+        for region in dict.fromkeys(cell.region for cell in cells):
+            rows = np.concatenate([cell.rows for cell in cells if cell.region == region])
+            self.groupings[region] = group_blocks(block[rows])
+        self._weights: dict[str, Weights] = {}
+        self._samples: dict[object, Blocked] = {}
+
+    def sample(self, cells: tuple[CellRows, ...], measure: Measure) -> Blocked:
+        """Return a measure's sample of some cells, cut into groups of blocks."""
+        # A mean over infinity says nothing; failures have their percentiles and their budget.
+        failures = measure.metric in FAILURES_COUNT and measure.percentile is not None
+        key = (tuple(cell.key for cell in cells), measure.metric, failures)
+        if key not in self._samples:
+            groupings = {region: self.groupings[region] for region in _regions(cells)}
+            self._samples[key] = block_sample(
+                self.run.frame, cells, measure.metric, groupings, failures=failures
+            )
+        return self._samples[key]
+
+    def weights(self, cells: tuple[CellRows, ...]) -> Weights:
+        """Return the weights of the regions of some cells, side by side."""
+        parts = []
+        for region in _regions(cells):
+            if region not in self._weights:
+                self._weights[region] = draw_weights(
+                    self.groupings[region].groups, self.resamples, self.run.plan.seed, region
+                )
+            parts.append(self._weights[region])
+        return parts[0] if len(parts) == 1 else join_weights(parts)
+
+
+def _regions(cells: tuple[CellRows, ...]) -> list[str]:
+    return list(dict.fromkeys(cell.region for cell in cells))

@@ -1,0 +1,212 @@
+"""Rules on cells: all questions measured, decided together, each with its reasons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from loadtest.analysis.cells import CellRows
+from loadtest.analysis.checks import Validity
+from loadtest.analysis.load import Run
+from loadtest.analysis.special import student_quantile
+from loadtest.gate.decide import Levels, decide, holm
+from loadtest.gate.evidence import Measurement, detectable
+from loadtest.gate.measure import measure
+from loadtest.gate.questions import Question, Samples, questions_of
+from loadtest.gate.results import Decision, RuleResult
+from loadtest.gate.sentences import flip, show, unit_of, why
+from loadtest.plan.thresholds import BASE_ARM, Condition, Measure, Threshold
+
+BUDGET_KIND: Final = "budget"
+_LONGEST_S: Final = 86_400.0
+
+
+class Judge:
+    """
+    Judges rules on the cells of one run.
+
+    Args:
+        run: The run.
+        cells: Its cells.
+        validity: What speaks against some of them.
+        measured_s: Seconds of steady sampling so far.
+        levels: The look's error rates.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        cells: tuple[CellRows, ...],
+        validity: Validity,
+        *,
+        measured_s: float,
+        levels: Levels,
+    ) -> None:
+        self.run = run
+        self.cells = cells
+        self.validity = validity
+        self.measured_s = measured_s
+        self.levels = levels
+        self.samples = Samples(run, cells, run.plan.gate.resamples)
+
+    def thresholds(self, rules: Sequence[Threshold]) -> list[RuleResult]:
+        """Return a result for each rule and cell; Holm's family is all of them."""
+        asked = [(rule, questions_of(self.run, self.cells, rule)) for rule in rules]
+        questions = [question for _, some in asked for question in some]
+        found = self._measured(questions)
+        rejected = self._rejected(found)
+        strictest = self.levels.side / max(1, len(questions))
+        results = []
+        for question, evidence, fails in zip(questions, found, rejected, strict=True):
+            decision = decide(evidence.p_fail, evidence.p_pass, fails=fails, levels=self.levels)
+            if evidence.lacking:
+                decision = "inconclusive"
+            results.append(
+                self._result(question, evidence, self._valid(question, decision), strictest)
+            )
+        return [*results, *(_unasked(rule) for rule, some in asked if not some)]
+
+    def budget(self) -> list[RuleResult]:
+        """
+        Return a result of the error budget for each cell, a family of its own.
+
+        It fails on evidence of more errors than the budget, and passes otherwise.  The errors of a
+        baseline arm are not held against the candidate.
+        """
+        share = self.run.plan.gate.error_budget
+        rule = Threshold(
+            text=f"errors within the budget of {show(share, 'share')}",
+            kind="absolute",
+            measure=Measure("errors", None),
+            limit=share,
+            conditions=(Condition("deployment", (BASE_ARM,), negated=True),),
+        )
+        questions = [q for q in questions_of(self.run, self.cells, rule) if q.cells[0].rows.size]
+        found = self._measured(questions)
+        return [
+            self._budget_result(question, evidence, fails)
+            for question, evidence, fails in zip(
+                questions, found, self._rejected(found), strict=True
+            )
+        ]
+
+    def _measured(self, questions: list[Question]) -> list[Measurement]:
+        return [measure(q, self.samples, self.run.plan.gate, self.levels) for q in questions]
+
+    def _rejected(self, found: list[Measurement]) -> list[bool]:
+        # What cannot be decided stays in the family, as a hypothesis that is not rejected.
+        return holm([1.0 if e.lacking else e.p_fail for e in found], self.levels.side)
+
+    def _valid(self, question: Question, decision: Decision) -> Decision:
+        used = (*question.cells, *question.others)
+        return "invalid" if any(self.validity.against(*cell.key) for cell in used) else decision
+
+    def _result(
+        self, question: Question, found: Measurement, decision: Decision, strictest: float
+    ) -> RuleResult:
+        seconds = self._seconds(found) if decision == "inconclusive" else None
+        reason = why(question, found, decision, self.levels.coverage)
+        if decision == "invalid":
+            reason = self._why_invalid(question)
+        return RuleResult(
+            rule=question.rule.text,
+            cell=question.cell,
+            region=question.region,
+            deployment=question.deployment,
+            scenario=question.scenario,
+            kind=question.rule.kind,
+            metric=str(question.rule.measure),
+            unit=unit_of(question.rule),
+            observed=_known(found.observed),
+            low=_known(found.low),
+            high=_known(found.high),
+            limit=found.limit,
+            base=_known(found.base),
+            n=found.n,
+            decision=decision,
+            why=reason,
+            flip=flip(question, found, decision, seconds),
+            detectable=detectable(found, question.rule, strictest),
+            seconds_to_decide=seconds,
+            p_fail=found.p_fail,
+            p_pass=found.p_pass,
+            blocks=found.blocks,
+        )
+
+    def _budget_result(self, question: Question, found: Measurement, fails: bool) -> RuleResult:
+        decision = self._valid(question, "fail" if fails else "pass")
+        result = self._result(question, found, decision, self.levels.side)
+        count = round(found.observed * found.n)
+        allowed = show(found.limit, "share")
+        high = show(found.high, "share")
+        meaning = (
+            "more than chance explains"
+            if fails
+            else f"no evidence against it (though up to {high} cannot be excluded)"
+        )
+        reason = (
+            f"{question.cell}: {count} of {found.n} requests failed; with a budget of {allowed} "
+            f"that is {meaning}."
+        )
+        turn = (
+            "Errors within the budget would make it hold."
+            if fails
+            else "More errors than the budget explains would fail it."
+        )
+        why_ = result.why if decision == "invalid" else reason
+        return replace(result, kind=BUDGET_KIND, why=why_, flip=turn)
+
+    def _why_invalid(self, question: Question) -> str:
+        cells = (*question.cells, *question.others)
+        against = [sentence for cell in cells for sentence in self.validity.against(*cell.key)]
+        more = len(set(against)) - 1
+        rest = f" (and {more} more)" if more else ""
+        return f"{question.cell}: not judged. {against[0]}{rest}"
+
+    def _seconds(self, found: Measurement) -> float | None:
+        """Estimate the further sampling: standard errors shrink with the root of the time."""
+        if found.lacking:
+            more = self.measured_s * (found.lacking_factor - 1)
+            return more if 0 < more <= _LONGEST_S else None
+        if not math.isfinite(found.error) or not found.excess or found.blocks < 2:
+            return None
+        wanted = student_quantile(self.levels.side, found.blocks - 1)
+        factor = (wanted * found.error / abs(found.excess)) ** 2
+        # The exact tests may want more than the standard error says: at least half as much again.
+        more = self.measured_s * max(factor - 1, 0.5)
+        return more if more <= _LONGEST_S else None
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
+
+
+def _unasked(rule: Threshold) -> RuleResult:
+    """A rule that no cell of the records answers cannot be passed."""
+    reason = "no cell of the run is selected by this rule"
+    return RuleResult(
+        rule=rule.text,
+        cell="no cell",
+        region="",
+        deployment="",
+        scenario="",
+        kind=rule.kind,
+        metric=str(rule.measure),
+        unit=unit_of(rule),
+        observed=None,
+        low=None,
+        high=None,
+        limit=rule.limit,
+        base=None,
+        n=0,
+        decision="inconclusive",
+        why=f"Not decided: {reason}; see the names of its scenarios, regions and deployments.",
+        flip="A run that measures what the rule is about.",
+        detectable=None,
+        seconds_to_decide=None,
+        p_fail=None,
+        p_pass=None,
+        blocks=0,
+    )

@@ -1,0 +1,105 @@
+"""The verdict on a run: validity first, then every rule, then one word and one exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+from loadtest.analysis.cells import cell_rows
+from loadtest.analysis.load import Run
+from loadtest.analysis.summary import Summary
+from loadtest.gate.decide import levels_of
+from loadtest.gate.results import Decision, RuleResult, Verdict
+from loadtest.gate.rules import Judge
+from loadtest.plan.thresholds import parse_thresholds
+
+FILE_NAME: Final = "verdict.json"
+_PRECEDENCE: Final[tuple[Decision, ...]] = ("invalid", "fail", "inconclusive", "pass")
+
+
+def judge(
+    run: Run, summary: Summary, *, look: int | None = None, looks: int | None = None
+) -> Verdict:
+    """
+    Judge a run by the thresholds of its plan and its error budget.
+
+    Invalid goes before fail, fail before inconclusive, inconclusive before pass; a valid run
+    without thresholds is ``none``.
+
+    Args:
+        run: The run, as loaded.
+        summary: Its summary.
+        look: Which look this is, 1 for the first; None takes it from the run's segments, so that a
+            stored run is judged as it was then.
+        looks: How many looks alpha is shared among; None takes the plan's ``gate.max_looks``.
+
+    Raises:
+        PlanError: A threshold is not of the grammar.
+    """
+    gate = run.plan.gate
+    looks = gate.max_looks if looks is None else looks
+    look = min(run.segments, looks) if look is None else look
+    rules = parse_thresholds(run.plan)
+    results: list[RuleResult] = []
+    family = 0
+    if rules:
+        judging = Judge(
+            run,
+            cell_rows(run),
+            summary.validity,
+            measured_s=summary.run.measured_s,
+            levels=levels_of(gate.alpha, looks),
+        )
+        results = judging.thresholds(rules)
+        family = len(results)
+        results += judging.budget()
+    invalid = tuple(f"{check.why} {check.advice}".strip() for check in summary.validity.failed)
+    decision = _overall(results, invalid)
+    return Verdict(
+        run_id=run.run_id,
+        decision=decision,
+        sentence=_sentence(decision, results, invalid, last=look >= looks),
+        rules=tuple(results),
+        invalid=invalid,
+        family=family,
+        alpha=gate.alpha,
+        look=look,
+        looks=looks,
+        seed=run.plan.seed,
+        resamples=gate.resamples,
+    )
+
+
+def write_verdict(run_folder: Path, verdict: Verdict) -> Path:
+    """Write verdict.json into a run folder and return its path."""
+    path = Path(run_folder) / FILE_NAME
+    path.write_text(json.dumps(verdict.to_json(), indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _overall(results: list[RuleResult], invalid: tuple[str, ...]) -> Decision:
+    if invalid:
+        return "invalid"
+    found = {result.decision for result in results}
+    return next((decision for decision in _PRECEDENCE if decision in found), "none")
+
+
+def _sentence(
+    decision: Decision, results: list[RuleResult], invalid: tuple[str, ...], *, last: bool
+) -> str:
+    if decision == "none":
+        return "Measured, not judged: the plan has no thresholds."
+    if decision == "invalid":
+        more = f" And {len(invalid) - 1} more." if len(invalid) > 1 else ""
+        return f"Invalid: {invalid[0]}{more}"
+    total = len(results)
+    named = [result for result in results if result.decision == decision]
+    if decision == "pass":
+        return f"Pass: all {total} rules hold, each in its cell."
+    first = named[0].why
+    more = f" And {len(named) - 1} more." if len(named) > 1 else ""
+    if decision == "fail":
+        return f"Fail: {len(named)} of {total} rules are broken. {first}{more}"
+    end = " No look is left." if last else ""
+    return f"Inconclusive: {len(named)} of {total} rules could not be decided. {first}{more}{end}"
