@@ -82,6 +82,11 @@ def latency_axis(axes: Axes, which: Literal["x", "y"], low: float, high: float) 
     axes.set_axisbelow(True)
 
 
+def label_room(labels: Iterable[str]) -> float:
+    """Return the points that the longest of some labels takes beside an axis, roughly."""
+    return 10 + 4.7 * max((len(label) for label in labels), default=4)
+
+
 def plain(value: float) -> str:
     """Return a tick's number without a needless decimal; thousands are set apart."""
     return f"{value:,.0f}".replace(",", "\u202f") if abs(value) >= 10 else f"{value:.3g}"

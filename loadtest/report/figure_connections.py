@@ -24,10 +24,21 @@ class Dumbbell:
 
 
 def draw_connections(
-    region: str, title: str, cells: Sequence[Dumbbell], limits_ms: tuple[float, float]
+    region: str,
+    title: str,
+    cells: Sequence[Dumbbell],
+    limits_ms: tuple[float, float],
+    label_pt: float,
 ) -> str:
-    """Return the SVG of one region: filled marks are reused connections, open ones are new."""
-    label_pt = 8 + 4.6 * max((len(cell.arm) for cell in cells), default=4)
+    """Return the SVG of one region: filled marks are reused connections, open ones are new.
+
+    Args:
+        region: Code, used for ids.
+        title: Heading of the panel.
+        cells: One per arm, in plan order.
+        limits_ms: Of the latency axis; the same for all regions.
+        label_pt: Room for the arms' names, from ``axes.label_room``; the same for all regions.
+    """
     with canvas(PANEL_IN[0], (62 + 20 * len(cells)) / 72) as figure:
         axes = plot_area(figure, left=label_pt, bottom=32, top=24)
         latency_axis(axes, "x", *limits_ms)

@@ -32,7 +32,15 @@ class Bar:
     n: int
 
 
-def draw_parts(region: str, title: str, bars: Sequence[Bar], limit_ms: float, rtt_ms: float) -> str:
+def draw_parts(
+    region: str,
+    title: str,
+    bars: Sequence[Bar],
+    *,
+    limit_ms: float,
+    rtt_ms: float,
+    label_pt: float,
+) -> str:
     """
     Return the SVG of one region's stacked bars.
 
@@ -42,8 +50,8 @@ def draw_parts(region: str, title: str, bars: Sequence[Bar], limit_ms: float, rt
         bars: One per arm, in plan order.
         limit_ms: End of the time axis; the same for all regions.
         rtt_ms: Round trip between client and primary region, drawn as a line; 0 draws none.
+        label_pt: Room for the arms' names, from ``axes.label_room``; the same for all regions.
     """
-    label_pt = 8 + 4.6 * max((len(bar.arm) for bar in bars), default=4)
     with canvas(PANEL_IN[0], (60 + 24 * len(bars)) / 72) as figure:
         axes = plot_area(figure, left=label_pt, bottom=32, right=40, top=24)
         axes.set_xlim(0, limit_ms)

@@ -47,7 +47,7 @@ def draw_strip(
         limits_ms: Of the latency axis; the same for all regions.
     """
     with canvas(PANEL_IN[0], PANEL_IN[1] * 0.9) as figure:
-        axes = plot_area(figure, left=34, bottom=34)
+        axes = plot_area(figure, left=46, bottom=34)
         latency_axis(axes, "y", *limits_ms)
         axes.set_xlim(0, end_s)
         set_ticks(axes, "x", linear_ticks(0, end_s))
@@ -82,7 +82,7 @@ def draw_strip(
             )
         axes.set_xlabel("seconds since the start of the run")
         axes.set_ylabel("TTFB (ms, log scale)")
-        axes.yaxis.set_label_coords(-0.085, 0.5)
+        axes.yaxis.set_label_coords(-0.125, 0.5)
         axes.set_title(title, color=INK, weight="bold")
         total = sum(track.n for track in tracks)
         axes.set_title(f"n = {total:,}", loc="right", color=MUTED, fontsize=TEXT_PT)

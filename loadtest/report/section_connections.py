@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loadtest.report.axes import log_limits
-from loadtest.report.section_matrix import served_words
+from loadtest.report.axes import label_room, log_limits
 from loadtest.report.view import Block, Figures, Section, Table, Text
-from loadtest.report.words import NOTHING, count, interval_ms, ms, share
+from loadtest.report.words import NOTHING, count, interval_ms, ms, share, signed_ms
 
 if TYPE_CHECKING:
     from loadtest.analysis.cells import CellSummary
@@ -27,12 +26,12 @@ def section_connections(context: Context) -> Section | None:
         return None
     shown = [region for region in context.regions if any(c.region == region for c in cells)]
     blocks: tuple[Block, ...] = (
-        Figures(_COLD, lambda: _draw(context, cells, shown), context.legend()),
+        Figures(_COLD, lambda: _draw(context, cells, shown)),
         Table(
             key="cold",
             title="New and reused connections",
             headers=(
-                *("region", "deployment", "TTFB p50 reused", "cold TTFB p50", "95 % interval"),
+                *("deployment", "region", "TTFB p50 reused", "cold TTFB p50", "95 % interval"),
                 *("difference", "n new", "connect p50", "TLS p50"),
             ),
             rows=tuple(_row(context, cell) for cell in cells),
@@ -63,6 +62,7 @@ def _draw(context: Context, cells: list[CellSummary], regions: list[str]) -> lis
             context.place(region),
             [pairs[cell.key] for cell in cells if cell.region == region],
             limits,
+            label_room(pair.arm for pair in pairs.values()),
         )
         for region in regions
     ]
@@ -73,12 +73,12 @@ def _row(context: Context, cell: CellSummary) -> tuple[str, ...]:
     assert cold is not None
     tls = cell.phases["tls"].value(50)
     return (
-        cell.region,
         context.arm_label(cell),
+        cell.region,
         ms(warm.value) if warm else NOTHING,
         ms(cold.value),
         interval_ms(cold.low, cold.high),
-        ms(cold.value - warm.value) if warm else NOTHING,
+        signed_ms(cold.value - warm.value) if warm else NOTHING,
         count(cell.ttfb_cold.n),
         ms(cell.phases["connect"].value(50)),
         ms(tls) if tls else "no TLS",
@@ -111,9 +111,8 @@ def _served(context: Context, cells: list[CellSummary], replayed: list[CellSumma
             (
                 context.arm_label(cell),
                 cell.region,
-                *(share(cell.served_by.get(r, 0) / total) for r in serving),
-                share(cell.replayed),
-                served_words(cell),
+                *(_share(cell.served_by.get(r, 0), total) for r in serving),
+                share(cell.replayed) if cell.replayed else NOTHING,
             )
         )
     note = (
@@ -124,8 +123,12 @@ def _served(context: Context, cells: list[CellSummary], replayed: list[CellSumma
     return Table(
         key="served-by",
         title="Client region × answering region",
-        headers=("deployment", "client", *(f"by {r}" for r in serving), "replayed", "mostly"),
+        headers=("deployment", "client", *(f"by {r}" for r in serving), "replayed"),
         rows=tuple(rows),
-        align="ll" + "r" * (len(serving) + 1) + "l",
+        align="ll" + "r" * (len(serving) + 1),
         note=note,
     )
+
+
+def _share(n: int, total: int) -> str:
+    return share(n / total) if n else NOTHING

@@ -14,15 +14,12 @@ if TYPE_CHECKING:
 _HEADERS: Final = (
     "rule",
     "cell",
+    "decision",
     "observed",
     "95 % interval",
     "limit",
     "n",
-    "blocks",
-    "decision",
-    "why",
-    "what would flip it",
-    "detectable",
+    "why, and what would flip it",
 )
 _CSV: Final = (
     *("rule", "region", "deployment", "scenario", "kind", "metric", "unit", "observed", "low"),
@@ -51,8 +48,8 @@ def gate_table(verdict: Verdict) -> Table:
         title=f"Gate: {decision(verdict.decision)}",
         headers=_HEADERS,
         rows=tuple(_row(rule) for rule in verdict.rules),
-        align="llrrrrrllll",
-        note="",
+        align="wllrrrrw",
+        note="The CSV file has blocks, p-values and the smallest detectable value of each rule.",
         marks=tuple(rule.decision for rule in verdict.rules),
         csv_headers=_CSV,
         csv_rows=tuple(
@@ -90,16 +87,18 @@ def _row(rule: RuleResult) -> tuple[str, ...]:
     return (
         rule.rule,
         rule.cell,
+        decision(rule.decision),
         quantity(rule.observed, rule.unit),
         interval(rule),
         limit,
         count(rule.n),
-        count(rule.blocks),
-        decision(rule.decision),
-        rule.why,
-        rule.flip,
-        quantity(rule.detectable, rule.unit),
+        _sentences(rule),
     )
+
+
+def _sentences(rule: RuleResult) -> str:
+    texts = (text.strip().rstrip(".") for text in (rule.why, rule.flip))
+    return " ".join(f"{text[:1].upper()}{text[1:]}." for text in texts if text)
 
 
 def _how(verdict: Verdict) -> str:
@@ -108,6 +107,5 @@ def _how(verdict: Verdict) -> str:
         f"interval lies inside, and is inconclusive otherwise. Intervals come from "
         f"{count(verdict.resamples)} resamples of blocks (seed {verdict.seed}), corrected by "
         f"Holm over {verdict.family} decisions at an error rate of {share(verdict.alpha)}, "
-        f"look {verdict.look} of at most {verdict.looks}. “Detectable” is the smallest true value "
-        f"that 80 of 100 such runs would have failed."
+        f"look {verdict.look} of at most {verdict.looks}."
     )

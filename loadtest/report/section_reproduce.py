@@ -67,7 +67,7 @@ def _inputs(plan: Plan, world: Mapping[str, Any], engine: Mapping[str, Any]) -> 
         ("machine", _machine(machine)),
         ("versions", ", ".join(f"{name} {value}" for name, value in sorted(versions.items()))),
     ]
-    return Table("inputs", "What the run was made of", ("input", "value"), tuple(rows))
+    return Table("inputs", "What the run was made of", ("input", "value"), tuple(rows), "lw")
 
 
 def schedule_words(plan: Plan) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from loadtest.analysis.percentiles import needed
 from loadtest.report.section_matrix import served_words
 from loadtest.report.view import Section, Table, Text
 from loadtest.report.words import NOT_ENOUGH, count, decision, interval_ms, ms, number, share
@@ -23,7 +24,7 @@ _HEADERS: Final = (
     "p99",
     "errors",
     "served by",
-    "db round trips",
+    "db trips",
     "gate",
 )
 _CSV: Final = (
@@ -61,13 +62,19 @@ def _table(context: Context, name: str) -> Table:
     ]
     deployment = context.plan.deployment(name)
     decisions = tuple(context.decision(cell) for cell in cells)
+    # A column of "too few" teaches nothing: p99 is there when one of the cells carries it.
+    far = any(cell.ttfb_with_failures.get(99) for cell in cells)
+    left_out = None if far else _HEADERS.index("p99")
     return Table(
         key=f"ttfb-{name}",
         title=f"{name}: {deployment.title}" if deployment.title else name,
-        headers=_HEADERS,
-        rows=tuple(_row(context, cell, word) for cell, word in zip(cells, decisions, strict=True)),
-        align="lrrrrrrrlrl",
-        note=_note(cells),
+        headers=_without(_HEADERS, left_out),
+        rows=tuple(
+            _without(_row(context, cell, word), left_out)
+            for cell, word in zip(cells, decisions, strict=True)
+        ),
+        align="".join(_without(tuple("lrrrrrrrlrl"), left_out)),
+        note=_note(cells, far=far),
         marks=decisions,
         csv_headers=_CSV,
         csv_rows=tuple(_raw(cell, word) for cell, word in zip(cells, decisions, strict=True)),
@@ -88,6 +95,10 @@ def _row(context: Context, cell: CellSummary, word: str) -> tuple[str, ...]:
         number(cell.db_round_trips),
         decision(word),
     )
+
+
+def _without(values: tuple[str, ...], index: int | None) -> tuple[str, ...]:
+    return tuple(value for at, value in enumerate(values) if at != index)
 
 
 def _with_interval(quantile: Quantile | None) -> tuple[str, str]:
@@ -118,9 +129,9 @@ def _or_empty(value: float | None) -> float | str:
     return "" if value is None else value
 
 
-def _note(cells: list[CellSummary]) -> str:
+def _note(cells: list[CellSummary], *, far: bool) -> str:
     """Return what else to know: errors by kind, arrivals never sent, why cells are not trusted."""
-    notes = []
+    notes = [] if far else [f"p99 takes {count(needed(99))} samples a cell and is left out."]
     for cell in cells:
         if cell.error_kinds:
             kinds = ", ".join(f"{count(n)} {kind}" for kind, n in cell.error_kinds.items())

@@ -29,7 +29,7 @@ def section_validity(context: Context) -> Section:
         *failed,
         checks_table(validity),
         Text(_split_words(validity.aa)),
-        *([_detectable(validity.aa)] if validity.aa.detectable else []),
+        *([_detectable(context)] if validity.aa.detectable else []),
         *([_bookkeeping(workers), _health(workers)] if workers else []),
         *([_links(links)] if links else []),
     ]
@@ -46,20 +46,20 @@ def checks_table(validity: Validity) -> Table:
     return Table(
         key="checks",
         title="Checks of the measurement itself",
-        headers=("check", "worst observed", "limit", "where", "places", "state", "in words"),
+        headers=("check", "state", "worst observed", "limit", "where", "places", "in words"),
         rows=tuple(
             (
                 check.name,
+                decision(word),
                 _measure(check.observed, check.unit),
                 _measure(check.limit, check.unit),
                 _where(check),
                 f"{sum(c.ok for c in groups[check.name])} of {len(groups[check.name])} ok",
-                decision(word),
                 check.why,
             )
             for check, word in zip(worst, words, strict=True)
         ),
-        align="lrrlrll",
+        align="llrrllw",
         note="The CSV file has every check at every place.",
         marks=words,
         csv_headers=_CSV,
@@ -102,13 +102,19 @@ def _split_words(aa: SplitTest) -> str:
     )
 
 
-def _detectable(aa: SplitTest) -> Table:
+def _detectable(context: Context) -> Table:
+    """Return the minimal detectable effects, region by arm."""
+    found = context.summary.validity.aa.detectable
+    arms = [arm for arm in context.arms if any(key.endswith(f"/{arm}") for key in found)]
     return Table(
         key="detectable",
         title="Smallest slow-down of p50 that this run would have found (80 of 100 times)",
-        headers=("cell", "slow-down"),
-        rows=tuple((cell, share(value)) for cell, value in aa.detectable.items()),
-        align="lr",
+        headers=("region", *arms),
+        rows=tuple(
+            (region, *(share(found.get(f"{region}/{arm}")) for arm in arms))
+            for region in context.regions
+        ),
+        align="l" + "r" * len(arms),
     )
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-Align = Literal["left", "right"]
+Align = Literal["left", "right", "wide"]
+
+_ALIGN: Final[dict[str, Align]] = {"l": "left", "r": "right", "w": "wide"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Table:
         title: Caption.
         headers: Column titles, with their unit.
         rows: As many strings each as there are headers.
-        align: One letter a column, ``l`` or ``r``.
+        align: One letter a column: ``l``, ``r``, or ``w`` for a column of sentences.
         note: A sentence below; may be empty.
         marks: A decision word per row (``pass``, ``fail`` ...) or empty; may be empty as a whole.
         csv_headers: Columns of the download, unformatted; empty downloads the strings.
@@ -42,7 +44,7 @@ class Table:
 
     def alignment(self, column: int) -> Align:
         """Return how a column is aligned; unnamed ones are left-aligned."""
-        return "right" if self.align[column : column + 1] == "r" else "left"
+        return _ALIGN.get(self.align[column : column + 1], "left")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Final
 
 from loadtest.units import format_ms
 
-NOT_ENOUGH: Final = "too few samples"
+NOT_ENOUGH: Final = "too few"
 NOTHING: Final = "–"
 
 DECISIONS: Final[dict[str, tuple[str, str]]] = {

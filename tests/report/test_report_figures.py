@@ -42,7 +42,7 @@ def shift() -> str:
 
 def parts() -> str:
     bar = Bar("multi", {"floor": 0.5, "trips": 208.0, "app": 50.0}, 258.5, 300)
-    return draw_parts("ord", "ord Chicago", [bar], 300.0, 104.0)
+    return draw_parts("ord", "ord Chicago", [bar], limit_ms=300.0, rtt_ms=104.0, label_pt=40.0)
 
 
 def strip() -> str:
@@ -59,7 +59,7 @@ def published() -> str:
 
 def connections() -> str:
     cell = Dumbbell("multi", STYLES["multi"], 250.0, 255.0, 300, 30)
-    return draw_connections("ord", "ord Chicago", [cell], LIMITS)
+    return draw_connections("ord", "ord Chicago", [cell], LIMITS, 40.0)
 
 
 DRAWINGS = [distribution, shift, parts, strip, published, connections]

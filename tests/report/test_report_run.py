@@ -1,0 +1,250 @@
+"""The whole report of a made-up run: what it says, that it never varies, that it is safe."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from synth import Effects, make_plan, write_run
+
+from loadtest.analysis.load import Run, load_run
+from loadtest.analysis.summary import Summary, summarise
+from loadtest.gate.results import Decision, RuleResult, Verdict
+from loadtest.plan.model import Deployment, Load
+from loadtest.report import html, markdown
+from loadtest.report.model import build_report
+from loadtest.report.tables import terminal_tables, verdict_block
+from loadtest.report.write import write_report
+
+COMMAND = "loadtest run --regions cdg,ord,syd,scl"
+EVIL = "<script>alert('x')</script>"
+Stored = tuple[Run, Summary, Verdict]
+
+
+def rule(region: str, decision: Decision) -> RuleResult:
+    return RuleResult(
+        rule="ttfb.p95 < 100ms where deployment = replica",
+        cell=f"{region} / replica",
+        region=region,
+        deployment="replica",
+        scenario="browse",
+        kind="absolute",
+        metric="ttfb.p95",
+        unit="ms",
+        observed=90.0,
+        low=88.0,
+        high=95.0,
+        limit=100.0,
+        base=None,
+        n=300,
+        decision=decision,
+        why="the interval lies inside the limit",
+        flip="10.0 ms more would",
+        detectable=104.0,
+        seconds_to_decide=None,
+        p_fail=0.99,
+        p_pass=0.001,
+        blocks=15,
+    )
+
+
+def verdict_of(decision: Decision, *, invalid: tuple[str, ...] = ()) -> Verdict:
+    rules = tuple(rule(r, "pass") for r in ("cdg", "ord", "scl"))
+    return Verdict(
+        run_id="made-up",
+        decision=decision,
+        sentence=f"the run is called {decision}",
+        rules=(*rules, rule("syd", decision if decision != "none" else "pass")),
+        invalid=invalid,
+        family=4,
+        alpha=0.05,
+        look=1,
+        looks=3,
+        seed=7,
+        resamples=2_000,
+    )
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    fresh = Deployment(
+        name="multi-fresh",
+        of="multi",
+        measured_from=("scl",),
+        connection_per_database_use=True,
+        title="Four regions, a new database connection for each request",
+    )
+    plan = make_plan(
+        deployments=(*make_plan().deployments, fresh),
+        title="Three deployments, four regions",
+        load=Load(rate=10, duration_s=30, warmup_s=4, block_s=2, new_connections=0.05),
+    )
+    folder = tmp_path_factory.mktemp("runs") / "made-up"
+    effects = Effects(error_share={"multi": 0.004}, replayed_share=0.02)
+    run = load_run(write_run(folder, plan, seconds=30, seed=5, effects=effects))
+    return run, summarise(run), verdict_of("inconclusive")
+
+
+@pytest.fixture(scope="module")
+def page(stored: Stored) -> str:
+    return html.render(*stored, command=COMMAND)
+
+
+def test_the_headline_is_the_result_in_a_sentence(stored: Stored) -> None:
+    expected = (
+        r"Replica answers in 4\d–8\d ms from all four regions; "
+        r"multi takes 2\d\d–5\d\d ms from the remote ones"
+    )
+
+    assert re.fullmatch(expected, build_report(*stored).headline)
+
+
+def test_every_section_of_the_contents_is_in_the_page(page: str) -> None:
+    keys = re.findall(r'<li><a href="#([\w-]+)"', page)
+
+    assert {"matrix", "tables", "distributions", "time", "gate", "validity", "reproduce"} <= set(
+        keys
+    )
+    for key in keys:
+        assert page.count(f'id="{key}"') == 1
+
+
+def test_no_two_elements_share_an_id(page: str) -> None:
+    ids = re.findall(r'\sid="([^"]+)"', page)
+
+    assert len(ids) == len(set(ids))
+
+
+def test_the_page_stays_small(page: str) -> None:
+    assert len(page.encode()) < 1_500_000
+
+
+def test_the_same_run_gives_the_same_bytes(stored: Stored, page: str) -> None:
+    assert html.render(*stored, command=COMMAND) == page
+
+
+@pytest.mark.parametrize("decision", ["pass", "fail", "inconclusive", "invalid", "none"])
+def test_the_badge_shows_each_verdict(stored: Stored, decision: Decision) -> None:
+    run, summary, _ = stored
+    report = build_report(run, summary, verdict_of(decision))
+
+    assert report.verdict == decision
+    assert f"**{markdown.decision(decision)}**" in markdown.render_view(report)
+
+
+def test_a_run_without_rules_says_that_nothing_was_judged(stored: Stored) -> None:
+    run, summary, verdict = stored
+    bare = dataclasses.replace(verdict, rules=(), decision="none", sentence="no thresholds")
+
+    assert "nothing was judged" in markdown.render(run, summary, bare)
+
+
+def test_markdown_keeps_its_form(stored: Stored, golden: Callable[[str, str], None]) -> None:
+    golden("report.md", markdown.render(*stored, command=COMMAND))
+
+
+def test_the_terminal_gets_a_table_per_deployment(stored: Stored) -> None:
+    tables = terminal_tables(*stored)
+
+    assert [table.key for table in tables[:4]] == [
+        "ttfb-single",
+        "ttfb-multi",
+        "ttfb-replica",
+        "ttfb-multi-fresh",
+    ]
+    for table in tables:
+        assert all(len(row) == len(table.headers) == len(table.align) for row in table.rows)
+
+
+def test_the_verdict_block_ends_with_the_verdict(stored: Stored) -> None:
+    lines = verdict_block(stored[2])
+
+    assert lines[-1] == "? INCONCLUSIVE: the run is called inconclusive"
+    assert lines[0] == "✓ ttfb.p95 < 100ms where deployment = replica  [cdg / replica]"
+    assert lines[1] == "    90.0 ms  [88.0, 95.0 ms]  limit 100 ms  n = 300: ✓ pass"
+
+
+def test_texts_from_outside_never_become_markup(stored: Stored) -> None:
+    """Titles, error kinds, worker names, versions, reasons, header values: none is trusted."""
+    run, summary, verdict = stored
+    workers = [
+        {**worker, "id": EVIL, "state": EVIL, "timeline": [{"t_s": 1.0, "gc_pause_us": 9e6}]}
+        for worker in run.engine["workers"]
+    ]
+    deployments = tuple(d.model_copy(update={"title": EVIL}) for d in run.plan.deployments)
+    evil_run = dataclasses.replace(
+        run,
+        plan=run.plan.model_copy(update={"title": EVIL, "deployments": deployments}),
+        engine={**run.engine, "workers": workers, "versions": {EVIL: EVIL}, "run_id": EVIL},
+        world={**run.world, "kind": EVIL, "link_layer": EVIL, "machine": {"platform": EVIL}},
+    )
+    checks = tuple(dataclasses.replace(c, why=EVIL, ok=False) for c in summary.validity.checks)
+    evil_summary = dataclasses.replace(
+        summary,
+        run=dataclasses.replace(summary.run, partial=True, reason=EVIL, title=EVIL, run_id=EVIL),
+        cells=tuple(
+            dataclasses.replace(
+                cell,
+                error_kinds={EVIL: 1},
+                served_by={EVIL: 5},
+                why_invalid=(EVIL,),
+                valid=False,
+                clocks={EVIL: 1},
+            )
+            for cell in summary.cells
+        ),
+        validity=dataclasses.replace(summary.validity, checks=checks),
+    )
+    evil_rule = dataclasses.replace(rule("syd", "fail"), why=EVIL, flip=EVIL, cell=EVIL)
+    evil_verdict = dataclasses.replace(verdict, rules=(evil_rule,), sentence=EVIL, invalid=(EVIL,))
+
+    page = html.render(evil_run, evil_summary, evil_verdict, command=f"loadtest run {EVIL}")
+
+    assert "<script>alert" not in page
+    assert page.count("<script>") == 1
+
+
+def test_a_partial_run_is_marked(stored: Stored) -> None:
+    run, summary, verdict = stored
+    facts = dataclasses.replace(summary.run, partial=True, reason="stopped by Ctrl-C")
+    cut = dataclasses.replace(summary, run=facts)
+
+    assert "Partial run" in html.render(run, cut, verdict, command="")
+    assert "> **Partial run** The run measured 30 s: stopped by Ctrl-C" in markdown.render(
+        run, cut, verdict
+    )
+
+
+def test_a_lost_worker_shows_in_cell_and_strip(tmp_path: Path) -> None:
+    folder = write_run(
+        tmp_path / "lost", make_plan(), seconds=30, seed=2, effects=Effects(lost_worker="syd")
+    )
+    run = load_run(folder)
+    text = markdown.render(run, summarise(run), verdict_of("invalid"))
+    page = html.render(run, summarise(run), verdict_of("invalid"), command="")
+
+    assert re.search(r"\| syd \|.*⊘ invalid", text)
+    assert "worker syd-0 was lost" in page
+
+
+def test_a_run_that_measured_nothing_still_has_a_report(tmp_path: Path) -> None:
+    """Every request failed: no median, no curve, but a page that says so."""
+    effects = Effects(timeout_share=1.0)
+    run = load_run(write_run(tmp_path / "dead", make_plan(), seconds=10, seed=1, effects=effects))
+    summary, verdict = summarise(run), verdict_of("fail")
+
+    assert "or not at all" in build_report(run, summary, verdict).headline or build_report(
+        run, summary, verdict
+    ).headline.startswith(("No request", "Single", "Multi", "Replica"))
+    assert "failed" in html.render(run, summary, verdict, command="")
+
+
+def test_the_report_lands_in_the_run_folder(stored: Stored, tmp_path: Path) -> None:
+    pages = write_report(tmp_path, *stored, COMMAND)
+
+    assert [path.name for path in pages] == ["report.html", "report.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.md"]
+    assert pages[0].read_text(encoding="utf-8").startswith("<!doctype html>")
