@@ -47,7 +47,6 @@ class Host(Protocol):
     """What a connection needs of the relay it belongs to."""
 
     clock: StampClock
-    lead_ns: int
 
     def watch(self, fd: int, mask: int, handler: Callable[[int], None] | None = None) -> None:
         """Call ``handler`` on what ``mask`` says of ``fd``; mask 0 stops, the handler stays."""
@@ -59,6 +58,10 @@ class Host(Protocol):
 
     def schedule(self, flow: RelayFlow) -> None:
         """Deliver ``flow`` when its next piece is due."""
+        ...
+
+    def lead_of(self, flow: RelayFlow) -> int:
+        """Return by how much deliveries of ``flow`` are brought forward."""
         ...
 
     def delivered(self, late_ns: int) -> None:
@@ -163,7 +166,7 @@ class Connection:
             flow.parked = True
             return
         due_ns = flow.due_ns()
-        horizon_ns = time.monotonic_ns() + self._host.lead_ns
+        horizon_ns = time.monotonic_ns() + self._host.lead_of(flow)
         while (piece := flow.take(horizon_ns)) is not None:
             if isinstance(piece, bytes):
                 if not self._write(flow, piece):

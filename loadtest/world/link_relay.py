@@ -17,7 +17,7 @@ from loadtest.world.link_wait import READ, StampClock, new_waiter
 LEAD_START_NS = 45_000
 """What a delivery is late by on an idle machine, before the relay knows better."""
 
-LEAD_CEILING_NS = 150_000
+LEAD_CEILING_NS = 250_000
 """Most that a delivery is brought forward, however late this machine is."""
 
 _LEAD_STEPS_NS = (2_000, 200)
@@ -32,7 +32,7 @@ class Relay:
 
     The relay corrects itself: it watches by how much its deliveries miss their due time and brings
     the timer forward by the running median of it (``lead_ns``), within bounds, so that waking up
-    late does not make every way longer than it was configured.
+    late does not make every way longer than configured.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class Relay:
         """Serve until :meth:`stop`."""
         heap = self._heap
         while self._running:
-            events = self._waiter.wait(heap[0][0] - self.lead_ns if heap else None)
+            events = self._waiter.wait(heap[0][0] if heap else None)
             if heap:
                 self._release()
             if not events:
@@ -135,7 +135,12 @@ class Relay:
         due_ns = flow.due_ns()
         if due_ns is not None:
             flow.scheduled = True
-            heapq.heappush(self._heap, (due_ns, next(self._ticket), flow))
+            entry = (due_ns - self.lead_of(flow), next(self._ticket), flow)
+            heapq.heappush(self._heap, entry)
+
+    def lead_of(self, flow: RelayFlow) -> int:
+        """Return by how much deliveries of ``flow`` are brought forward: never much of its way."""
+        return min(self.lead_ns, flow.delay_ns >> 2)
 
     def delivered(self, late_ns: int) -> None:
         """Learn by how much a delivery missed its due time, and correct the lead by a step."""
@@ -146,7 +151,7 @@ class Relay:
 
     def _release(self) -> None:
         heap = self._heap
-        while heap and heap[0][0] - self.lead_ns <= time.monotonic_ns():
+        while heap and heap[0][0] <= time.monotonic_ns():
             flow = heapq.heappop(heap)[2]
             flow.scheduled = False
             if not flow.ended:
