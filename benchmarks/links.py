@@ -1,0 +1,108 @@
+"""
+How exact a link is: ours beside a plain asyncio relay, the same pings, one run after the other.
+
+    python -m benchmarks.links [--one-way-ms 12.5] [--connections 20] [--seconds 4]
+
+Every connection pings through a relay to an echo; the error is the round trip less twice the
+one-way time, taken from the client's write to the kernel's stamp on the answer and less what the
+echo itself took.  CPU is the relay process's own, per message and direction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from loadtest.world.link_probe import Probe
+from loadtest.world.links import LinkControl
+
+PLAIN_RELAY = """
+import asyncio, sys, threading, os
+delay, target = float(sys.argv[1]), int(sys.argv[2])
+async def pump(reader, writer):
+    loop = asyncio.get_running_loop()
+    while data := await reader.read(65536):
+        loop.call_later(delay, writer.write, data)
+async def relay(reader, writer):
+    far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
+    await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+async def main():
+    server = await asyncio.start_server(relay, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+asyncio.run(main())
+"""
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def row(name: str, errors_us: list[float], cpu_us: float) -> str:
+    errors_us.sort()
+    p50, p99 = (errors_us[int(len(errors_us) * share)] for share in (0.5, 0.99))
+    times = "".join(f"{value:>10.0f}" for value in (p50, p99, errors_us[-1], cpu_us))
+    return f"{name:<22}{len(errors_us):>7}{times}"
+
+
+def ping(
+    probe: Probe, pid: int, port: int, options: argparse.Namespace
+) -> tuple[list[float], float]:
+    configured_ns = 2 * options.one_way_ms * 1e6
+    pings = max(1, int(options.seconds * 1e9 / configured_ns))
+    before = cpu_s(pid)
+    results = probe.measure([port] * options.connections, pings, options.seconds * 10)
+    errors = [(trip - configured_ns) / 1e3 for trips in results for trip in trips]
+    return errors, (cpu_s(pid) - before) * 1e6 / (2 * len(errors))
+
+
+async def ours(options: argparse.Namespace) -> str:
+    control = await LinkControl.start()
+    try:
+        probe = Probe()
+        one_way_ns = int(options.one_way_ms * 1e6)
+        port = await control.open("bench", ("127.0.0.1", probe.echo_port), one_way_ns)
+        line = row("links (timerfd)", *ping(probe, control.pid, port, options))
+        status = await control.status()
+        return f"{line}   lead {status.lead_ns / 1e3:.0f} us, {status.clock} stamps"
+    finally:
+        await control.stop()
+
+
+def plain(options: argparse.Namespace) -> str:
+    probe = Probe()
+    with subprocess.Popen(
+        [sys.executable, "-c", PLAIN_RELAY, str(options.one_way_ms / 1e3), str(probe.echo_port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as relay:
+        assert relay.stdin is not None
+        assert relay.stdout is not None
+        try:
+            port = int(relay.stdout.readline())
+            return row("asyncio call_later", *ping(probe, relay.pid, port, options))
+        finally:
+            relay.stdin.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--one-way-ms", type=float, default=12.5)
+    parser.add_argument("--connections", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    options = parser.parse_args()
+    print(f"{options.connections} connections, one way {options.one_way_ms:g} ms; us")
+    print(f"{'relay':<22}{'n':>7}{'p50':>10}{'p99':>10}{'max':>10}{'cpu/msg':>10}")
+    print(asyncio.run(ours(options)))
+    print(plain(options))
+
+
+if __name__ == "__main__":
+    main()
