@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 from loadtest.errors import WorldError
 from loadtest.fly.answers import App, Machine, PlatformRegion
-from loadtest.fly.machines import MachineConfig
+from loadtest.fly.machines import MachineConfig, Mount
 from loadtest.fly.transport import TRANSIENT, MachinesApiError, Transport
 
 _LONGEST_WAIT_S = 60  # the API's own limit for one call of wait
@@ -157,7 +158,7 @@ class MachinesClient:
                     )
                 )
             except MachinesApiError as error:
-                found = await self._by_name(app, name)
+                found = await self.machine_named(app, name)
                 if found is not None:
                     return found
                 ambiguous = error.status == 0 or error.status in TRANSIENT
@@ -165,6 +166,32 @@ class MachinesClient:
                     raise
                 await self._transport.pause(attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def machine_named(self, app: str, name: str) -> Machine | None:
+        """Return the machine of that name, None when there is none."""
+        found = [machine for machine in await self.machines(app) if machine.name == name]
+        return found[0] if found else None
+
+    async def create_volume(self, app: str, mount: Mount, region: str) -> Mount:
+        """Make the volume that a mount names and return the mount with the volume's id."""
+        answer = await self._transport.send(
+            "POST",
+            f"/v1/apps/{app}/volumes",
+            action="create-volume",
+            identifier=app,
+            json={"name": mount.volume, "region": region, "size_gb": mount.size_gb},
+            attempts=1,
+        )
+        return replace(mount, volume=str(answer["id"]))
+
+    async def delete_volume(self, app: str, volume_id: str) -> None:
+        """Delete a volume; a missing one is fine."""
+        await self._gone_is_fine(
+            "DELETE",
+            f"/v1/apps/{app}/volumes/{volume_id}",
+            action="delete-volume",
+            identifier=app,
+        )
 
     async def wait(
         self, app: str, machine: Machine, state: str = "started", *, deadline_s: float = 60.0
@@ -230,10 +257,6 @@ class MachinesClient:
             identifier=machine_id,
             params={"force": "true"},
         )
-
-    async def _by_name(self, app: str, name: str) -> Machine | None:
-        found = [machine for machine in await self.machines(app) if machine.name == name]
-        return found[0] if found else None
 
     async def _gone_is_fine(
         self,

@@ -247,10 +247,11 @@ class _Reader:
     def _env(self) -> dict[str, str]:
         env = self.data.get("env") or {}
         reserved = sorted(key for key in env if key.startswith("FLY_"))
-        self.faults += [
-            f"env.{key}: names beginning with FLY_ belong to the platform; choose another name"
-            for key in reserved
-        ]
+        if reserved:
+            raise ValueError(
+                f"{', '.join(reserved)}: names beginning with FLY_ belong to the platform; "
+                "choose other names"
+            )
         return {str(key): str(value) for key, value in env.items()}
 
     def _processes(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -134,10 +135,7 @@ def read_restarts(sections: Sequence[Table]) -> list[Scoped[tuple[str, int]]]:
 
 def read_mounts(sections: Sequence[Table]) -> list[Scoped[Mount]]:
     """Read every ``[[mounts]]``."""
-    return [
-        Scoped(Mount(str(section["source"]), str(section["destination"])), _groups(section))
-        for section in sections
-    ]
+    return [Scoped(_mount(section), _groups(section)) for section in sections]
 
 
 def unknown_keys(data: Table) -> Iterator[str]:
@@ -157,6 +155,13 @@ def unknown_keys(data: Table) -> Iterator[str]:
                     yield from (f"{section}.{checks}.{k}" for k in check if k not in _CHECK_KEYS)
     for name, check in (data.get("checks") or {}).items():
         yield from (f"checks.{name}.{key}" for key in check if key not in _CHECK_KEYS)
+
+
+def _mount(section: Table) -> Mount:
+    size_mb = parse_memory_mb(section.get("initial_size", "1gb"))
+    return Mount(
+        str(section["source"]), str(section["destination"]), max(1, math.ceil(size_mb / 1_024))
+    )
 
 
 def _service(section: Table) -> Service:

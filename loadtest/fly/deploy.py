@@ -21,8 +21,8 @@ from loadtest.fly.machines import RUN_ID_KEY, MachineConfig
 
 T = TypeVar("T")
 
-_POLL_S = 0.03
-_LONGEST_POLL_S = 1.0
+_POLL_S = 0.1
+_LONGEST_POLL_S = 0.5
 _CRASHES_TOLD = 3  # an app that ended this often is not going to get healthy by itself
 _OUTPUT_LINES = 12
 
@@ -145,20 +145,39 @@ async def deploy(client: MachinesClient, order: Order, done: set[tuple[str, str]
             with the last lines of its output where the world tells them.
     """
     places = placements(order)
-    created = await client.ensure_app(order.name, org=order.org)
-    if order.secrets:
-        await client.set_secrets(order.name, order.secrets)
+    created = await release(client, order, done)
     until = time.monotonic() + order.deadline_s
-    await _release(client, order, done)
     machines = await _all(
         [_bring_up(client, order.name, place, until, order.deadline_s) for place in places]
     )
     return Deployment(order.name, tuple(machines), created)
 
 
+async def release(client: MachinesClient, order: Order, done: set[tuple[str, str]]) -> bool:
+    """
+    Make an app, set its secrets and run its release command, unless its database has seen it.
+
+    Args:
+        client: The Machines API.
+        order: What will be deployed.
+        done: Release commands that have run or need not; this call adds its own.
+
+    Returns:
+        Whether the app was made by this call.
+
+    Raises:
+        WorldError: The API refused, or the command failed; with its last output.
+    """
+    created = await client.ensure_app(order.name, org=order.org)
+    if order.secrets:
+        await client.set_secrets(order.name, order.secrets)
+    await _release(client, order, done)
+    return created
+
+
 async def destroy_run(client: MachinesClient, app: str, run_id: str) -> int:
     """
-    Destroy every machine of an app that a run made.
+    Destroy every machine of an app that a run made, and the volumes made for them.
 
     Returns:
         How many there were.
@@ -168,6 +187,8 @@ async def destroy_run(client: MachinesClient, app: str, run_id: str) -> int:
     machines = await client.machines(app, metadata={RUN_ID_KEY: run_id})
     await _all([client.destroy(app, machine.id) for machine in machines])
     await _all([client.wait(app, machine, "destroyed") for machine in machines])
+    volumes = [mount.volume for machine in machines for mount in machine.config.mounts]
+    await _all([client.delete_volume(app, volume) for volume in volumes])
     return len(machines)
 
 
@@ -180,11 +201,16 @@ def last_lines(machine: Machine) -> str:
     return "\n".join(f"  | {line}" for line in lines[-_OUTPUT_LINES:])
 
 
+def release_key(order: Order) -> tuple[str, str]:
+    """Return what a release command is known by: the command, and the database it prepares."""
+    database = order.secrets.get("DATABASE_URL") or order.env.get("DATABASE_URL", order.name)
+    return order.config.release_command, database
+
+
 async def _release(client: MachinesClient, order: Order, done: set[tuple[str, str]]) -> None:
     """Run the release command in a machine of its own, unless its database has seen it."""
     command = order.config.release_command
-    database = order.secrets.get("DATABASE_URL") or order.env.get("DATABASE_URL", order.name)
-    if not command or (command, database) in done:
+    if not command or release_key(order) in done:
         return
     config = order.config.release_config(
         image=order.image or order.config.image,
@@ -211,16 +237,14 @@ async def _release(client: MachinesClient, order: Order, done: set[tuple[str, st
             f"app {order.name}: the release command {command!r} ended with exit code {told}"
             + _indented(ended)
         )
-    done.add((command, database))
+    done.add(release_key(order))
 
 
 async def _bring_up(
     client: MachinesClient, app: str, place: Placement, until: float, deadline_s: float
 ) -> Machine:
     """Create one machine and return it healthy."""
-    machine = await client.create_machine(
-        app, name=place.name, region=place.region, config=place.config
-    )
+    machine = await _create(client, app, place)
     poll_s = _POLL_S
     while True:
         seen = await client.machine(app, machine.id)
@@ -233,6 +257,23 @@ async def _bring_up(
             raise WorldError(_unhealthy(app, seen, deadline_s))
         await asyncio.sleep(poll_s)
         poll_s = min(_LONGEST_POLL_S, poll_s * 1.3)
+
+
+async def _create(client: MachinesClient, app: str, place: Placement) -> Machine:
+    """Create one machine, with volumes of its own if its config mounts any."""
+    config = place.config
+    if config.mounts:
+        existing = await client.machine_named(app, place.name)
+        if existing is not None:
+            return existing
+        mounts = [await client.create_volume(app, m, place.region) for m in config.mounts]
+        config = replace(config, mounts=tuple(mounts))
+    try:
+        return await client.create_machine(app, name=place.name, region=place.region, config=config)
+    except WorldError:
+        for mount in config.mounts:
+            await client.delete_volume(app, mount.volume)
+        raise
 
 
 def _raise_if_crashed(app: str, machine: Machine) -> None:

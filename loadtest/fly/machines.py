@@ -186,10 +186,11 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A volume and the folder it appears in."""
+    """A volume (its name until there is one, then its id), the folder it appears in, its size."""
 
     volume: str
     path: str
+    size_gb: int = 1
 
     def to_json(self) -> Json:
         """Return the API's form."""

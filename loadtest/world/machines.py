@@ -78,6 +78,8 @@ class MachineRuntime:
                     wanted, config.stop_timeout_s if timeout_s is None else timeout_s
                 )
             await asyncio.wait([self._life])
+            if self.machine.state == "stopping":  # it was between two tries, so nothing ended
+                self.machine.set_state("stopped")
 
     async def destroy(self) -> None:
         """Stop it at once and give back all it holds."""

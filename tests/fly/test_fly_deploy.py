@@ -1,0 +1,91 @@
+"""What a deployment asks for, before anything is sent; deploying itself is tested in a world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtest.errors import PlanError
+from loadtest.fly.answers import Machine
+from loadtest.fly.config import parse_app_config
+from loadtest.fly.deploy import Order, last_lines, placements
+
+TOML = """
+app = "load"
+[processes]
+coordinator = "a"
+worker = "b"
+[http_service]
+internal_port = 80
+processes = ["coordinator"]
+"""
+
+
+def order(**more: Any) -> Order:
+    config = parse_app_config(TOML, Path("fly.toml"))
+    base: dict[str, Any] = {"regions": ("ord", "cdg"), "primary_region": "cdg", "run_id": "r1"}
+    return Order(config, **{**base, "image": "i", **more})
+
+
+def test_machines_are_named_by_app_group_region_number_and_run() -> None:
+    places = placements(order(group_regions={"coordinator": ("cdg",)}, counts={"worker": 2}))
+    assert [(place.region, place.name) for place in places] == [
+        ("cdg", "load-coordinator-cdg-1-r1"),
+        ("cdg", "load-worker-cdg-1-r1"),
+        ("cdg", "load-worker-cdg-2-r1"),
+        ("ord", "load-worker-ord-1-r1"),
+        ("ord", "load-worker-ord-2-r1"),
+    ]
+    assert all(place.config.metadata["loadtest_run_id"] == "r1" for place in places)
+    assert placements(order()) == placements(order())
+
+
+def test_environment_is_laid_over_region_last() -> None:
+    places = placements(order(env={"A": "1", "B": "1"}, env_by_region={"ord": {"B": "2"}}))
+    found = {(place.region, place.config.group): place.config.env for place in places}
+    assert found["cdg", "worker"]["B"] == "1"
+    assert found["ord", "worker"]["B"] == "2"
+    assert found["ord", "worker"]["PRIMARY_REGION"] == "cdg"
+
+
+def test_the_concurrency_type_can_be_overruled() -> None:
+    (first, *_) = placements(order(concurrency="requests"))
+    assert first.config.services[0].concurrency.type == "requests"
+    (first, *_) = placements(order())
+    assert first.config.services[0].concurrency.type == "connections"
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"image": ""}, "app load: no image"),
+        ({"counts": {"web": 1}}, "no process group 'web'.*coordinator, worker"),
+    ],
+)
+def test_what_cannot_be_deployed_is_refused(more: dict[str, Any], told: str) -> None:
+    with pytest.raises(PlanError, match=told):
+        placements(order(**more))
+
+
+def test_the_last_lines_are_those_of_the_exit_else_of_the_failing_check() -> None:
+    exit_event = {"type": "exit", "request": {"exit_event": {"exit_code": 1, "output": "a\n\nb"}}}
+    checks = [{"name": "c", "status": "critical", "output": "no answer"}]
+    machine = Machine.from_json({"id": "1", "checks": checks, "events": [exit_event]})
+    assert last_lines(machine) == "  | a\n  | b"
+    assert last_lines(Machine.from_json({"id": "1", "checks": checks})) == "  | no answer"
+    assert last_lines(Machine.from_json({"id": "1"})) == ""
+
+
+def test_a_machine_is_healthy_once_every_check_of_its_config_passes() -> None:
+    config = placements(order())[0].config.to_json()
+    passing = {"name": "c", "status": "passing"}
+    for state, checks, healthy in (
+        ("started", [passing], True),
+        ("started", [], False),
+        ("started", [passing, {"name": "d", "status": "critical"}], False),
+        ("starting", [passing], False),
+    ):
+        data = {"id": "1", "state": state, "config": config, "checks": checks}
+        assert Machine.from_json(data).healthy is healthy
