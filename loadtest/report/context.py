@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from loadtest.gate.rules import BUDGET_KIND
 from loadtest.regions import region_table
 from loadtest.report.style import ArmStyle, arm_styles
 from loadtest.report.view import Key
@@ -91,10 +92,19 @@ class Context:
         )
 
     def decision(self, cell: CellSummary) -> str:
-        """Return the worst decision of the rules that look at a cell; ``none`` without a rule."""
+        """
+        Return the worst decision of the rules that look at a cell; ``none`` without a rule.
+
+        The error budget covers every cell of every run: kept, it is no reason to call a cell
+        passed that no rule of the plan asks about.
+        """
         if not cell.valid:
             return "invalid"
-        found = {rule.decision for rule in self.verdict.rules if looks_at(rule, cell)}
+        found = {
+            rule.decision
+            for rule in self.verdict.rules
+            if looks_at(rule, cell) and (rule.kind, rule.decision) != (BUDGET_KIND, "pass")
+        }
         return next((word for word in WORST_FIRST if word in found), "none")
 
     def legend(self, arms: list[str] | None = None) -> tuple[Key, ...]:

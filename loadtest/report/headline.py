@@ -27,6 +27,8 @@ def headline(context: Context) -> str:
     medians = _medians(context)
     if not medians:
         return "No request was answered, so there is no time to first byte to tell of"
+    if not any(math.isfinite(value) for found in medians.values() for value in found.values()):
+        return "In no cell were half of the requests answered"
     best = min(medians, key=lambda arm: max(medians[arm].values()))
     found = medians[best]
     first = (

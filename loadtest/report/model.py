@@ -61,9 +61,9 @@ def build_report(run: Run, summary: Summary, verdict: Verdict, *, command: str =
 def _reasons(verdict: Verdict) -> tuple[str, ...]:
     """Return the verdict's sentence, then what went against a pass, in the order of the rules."""
     against = [
-        f"{rule.rule} ({rule.cell}): {rule.why}"
+        rule.why
         for rule in verdict.rules
-        if rule.decision in {"fail", "inconclusive"}
+        if rule.decision in {"fail", "inconclusive"} and rule.why not in verdict.sentence
     ]
     return tuple(part for part in (verdict.sentence, *against[:6]) if part)
 

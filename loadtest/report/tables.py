@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from loadtest.gate.rules import BUDGET_KIND
 from loadtest.report.context import Context
 from loadtest.report.section_gate import interval, quantity
 from loadtest.report.section_tables import deployment_tables
@@ -42,16 +43,22 @@ def verdict_block(verdict: Verdict) -> list[str]:
     The verdict comes last, as the eye rests at the end of a terminal's output.
     """
     lines: list[str] = []
+    kept = [r for r in verdict.rules if (r.kind, r.decision) == (BUDGET_KIND, "pass")]
     for rule in verdict.rules:
+        if rule in kept:
+            continue
         lines.append(f"{DECISIONS[rule.decision][0]} {rule.rule}  [{rule.cell}]")
         lines.append(f"    {_observed(rule)}: {decision(rule.decision)}")
         if rule.flip and rule.decision != "pass":
             lines.append(f"    {rule.flip}")
+    if kept:
+        worst = max(kept, key=lambda rule: rule.observed or 0.0)
+        lines.append(f"✓ {worst.rule}  [each of {len(kept)} cells]")
+        lines.append(f"    at most {_observed(worst)}: {decision('pass')}")
     lines += [f"⊘ {sentence}" for sentence in verdict.invalid]
     if lines:
         lines.append("")
-    word = "no gate" if verdict.decision == "none" else verdict.decision
-    lines.append(f"{DECISIONS[verdict.decision][0]} {word.upper()}: {verdict.sentence}")
+    lines.append(f"{DECISIONS[verdict.decision][0]} {verdict.sentence}")
     return lines
 
 
