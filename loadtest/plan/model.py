@@ -107,6 +107,8 @@ class Database(Frozen):
     name: Name = "recipes-db"
     database: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")] = "recipes"
     regions: Literal["primary", "all"] = "all"
+    first: bool = True
+    """Apps start when the database is ready; false starts them beside it: they wait themselves."""
 
 
 class Generator(Frozen):
@@ -141,6 +143,7 @@ class Gate(Frozen):
     margin_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
     margin_ms: Millis = 5.0
     alpha: Annotated[float, Field(gt=0, le=0.2)] = 0.05
+    """Error rate of each side, over all looks: to fail what holds, to pass what is broken."""
     resamples: Annotated[int, Field(ge=200, le=100_000)] = 2_000
     error_budget: Share = 0.001
     max_looks: Annotated[int, Field(ge=1, le=10)] = 3

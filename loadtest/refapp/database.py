@@ -14,7 +14,7 @@ from typing import Any, LiteralString, TypeVar
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import class_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 Row = TypeVar("Row")
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -24,6 +24,7 @@ Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 _SESSION: dict[str, Any] = {"autocommit": True, "prepare_threshold": None}
 _OUTLIVE_ANY_RUN_S = 86_400.0
 _ACQUIRE_TIMEOUT_S = 10.0
+_RETRY_S = 0.2
 _NEAR_NS = 5_000_000  # no two regions are closer; what answers sooner stands beside the app
 _logger = logging.getLogger(__name__)
 
@@ -154,19 +155,17 @@ class Database:
         return await psycopg.AsyncConnection.connect(self._conninfo, **_SESSION)
 
     async def _fill(self) -> None:
-        """Wait until the pool is full, or until one connection has succeeded."""
-        if self._pool is not None:
-            await self._pool.open(wait=False)
+        """Wait until one connection has succeeded and the pool, if there is one, is full."""
         while not self.ready:
             try:
+                # A pool that cannot connect waits ever longer; this asks until the database is up.
+                await (await self._connect()).close()
                 if self._pool is not None:
-                    await self._pool.wait(timeout=_ACQUIRE_TIMEOUT_S)
-                else:
-                    await (await self._connect()).close()
+                    await self._pool.open(wait=True, timeout=_ACQUIRE_TIMEOUT_S)
                 self.ready = True
-            except psycopg.OperationalError as error:
+            except (psycopg.OperationalError, PoolTimeout) as error:
                 _logger.warning("the database does not answer yet: %s", error)
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(_RETRY_S)
 
 
 def connection_string(url: str, name: str) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 
 from loadtest.fly.client import connect
-from loadtest.fly.deploy import Order, deploy, destroy_run
+from loadtest.fly.deploy import Order, deploy, destroy_run, release, release_key
 from loadtest.run.orders import Orders
 from loadtest.run.place import Place
 from loadtest.run.progress import Progress
@@ -14,7 +13,10 @@ from loadtest.run.progress import Progress
 
 def deploy_all(place: Place, orders: Orders, progress: Progress) -> None:
     """
-    Deploy the load generator beside the database, then the apps; return when all are healthy.
+    Deploy database, apps and load generator; return when all are healthy.
+
+    Release commands run once the database is up; apps wait for that too, unless the plan says that
+    they can do their waiting themselves.
 
     Raises:
         WorldError: Something did not come up; carries its last output.
@@ -29,36 +31,36 @@ def destroy_all(place: Place, orders: Orders) -> None:
 
 async def _deploy_all(place: Place, orders: Orders, progress: Progress) -> None:
     async with connect(place.api_url, place.token) as client:
-        done: set[tuple[str, str]] = set()
+        released: set[tuple[str, str]] = set()
+        # Release commands have a place of their own here, so no deployment runs them again.
+        elsewhere = {release_key(order) for order in orders.apps.values()}
+        ready = asyncio.Event()  # the database is up and the release commands have run
 
         async def one(order: Order) -> None:
-            await deploy(client, order, done)
+            await deploy(client, order, elsewhere)
             progress.done(f"{order.name}: healthy in {', '.join(order.regions)}")
 
-        async def database_then_apps() -> None:
+        async def database() -> None:
             if orders.database is not None:
-                progress.step("starting the database")
                 await one(orders.database)
-            progress.step(f"starting {', '.join(o.name for o in orders.apps.values())}")
-            apps = _release_first(orders.apps.values())
-            # The first app's release command prepares the database that all of them use.
-            for order in apps[:1]:
-                await one(order)
-            async with asyncio.TaskGroup() as group:
-                for order in apps[1:]:
-                    group.create_task(one(order))
+            for order in orders.apps.values():
+                await release(client, order, released)
+            ready.set()
 
+        async def app(order: Order) -> None:
+            if orders.database_first:
+                await ready.wait()
+            await one(order)
+
+        progress.step("starting the database, the apps and the load generator")
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(database())
+                for order in orders.apps.values():
+                    group.create_task(app(order))
                 group.create_task(one(orders.generator))
-                group.create_task(database_then_apps())
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
-
-
-def _release_first(orders: Iterable[Order]) -> list[Order]:
-    """Return the orders with one that has a release command, and fewest machines, in front."""
-    return sorted(orders, key=lambda o: (not o.config.release_command, len(o.regions)))
 
 
 async def _destroy_all(place: Place, orders: Orders) -> None:

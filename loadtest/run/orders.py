@@ -55,12 +55,14 @@ class Orders:
         apps: One order for each deployment that is not a URL, by the deployment's name.
         generator: The load generator's app.
         folders: Image name -> folder that the commands of its machines run in (embedded world).
+        database_first: Apps are started when the database is ready, not beside it.
     """
 
     database: Order | None
     apps: Mapping[str, Order]
     generator: Order
     folders: Mapping[str, str]
+    database_first: bool = True
 
 
 def orders_of(plan: Plan, run_id: str, keys: Secrets, *, image: str = "") -> Orders:
@@ -108,7 +110,7 @@ def orders_of(plan: Plan, run_id: str, keys: Secrets, *, image: str = "") -> Ord
         counts={"worker": plan.generator.workers_per_region},
         deadline_s=DEPLOY_DEADLINE_S,
     )
-    return Orders(database, apps, generator, folders)
+    return Orders(database, apps, generator, folders, plan.database.first)
 
 
 def _database_order(plan: Plan, run_id: str, keys: Secrets) -> Order | None:
@@ -142,13 +144,19 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str) -> Order:
         env["APP_BASE_MS"] = ",".join(f"{code}={ms:g}" for code, ms in plan.base_ms.items())
     return Order(
         config=config,
-        regions=plan.regions if deployment.machines == "all" else (plan.primary_region,),
+        regions=_machine_regions(plan, deployment),
         primary_region=plan.primary_region,
         run_id=run_id,
         env=env,
         concurrency="" if deployment.edge_keeps_connections else "connections",
         deadline_s=DEPLOY_DEADLINE_S,
     )
+
+
+def _machine_regions(plan: Plan, deployment: Deployment) -> tuple[str, ...]:
+    """Return the primary region, and where clients are unless one region serves them all."""
+    clients = plan.clients_of(deployment) if deployment.machines == "all" else ()
+    return tuple(c for c in plan.regions if c == plan.primary_region or c in clients)
 
 
 def _database_urls(plan: Plan, database: Order | None, keys: Secrets) -> dict[str, str]:
