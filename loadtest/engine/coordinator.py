@@ -27,7 +27,7 @@ from loadtest.engine.clocksync import Timeline
 from loadtest.engine.conductor import Conductor
 from loadtest.engine.coordinator_api import ApiError, CoordinatorApi
 from loadtest.engine.dispatch import PinnedDispatcher
-from loadtest.engine.protocol import curve_keys, port_number, required
+from loadtest.engine.protocol import curve_keys, port_number, required, seconds
 from loadtest.engine.roster import Roster
 from loadtest.engine.secure_rpc import secure_locust, shield
 from loadtest.errors import EXIT_ENGINE, LoadtestError
@@ -52,13 +52,14 @@ class Coordinator:
 
     Args:
         runner: Locust's master runner, shielded.
+        lost_after_s: Silence after which a worker counts as lost.
     """
 
-    def __init__(self, runner: Any) -> None:
+    def __init__(self, runner: Any, lost_after_s: float = protocol.LOST_AFTER_S) -> None:
         self.run: Conductor | None = None
         self._runner = runner
         self._timeline = Timeline(SystemClock())
-        self._roster = Roster(time.monotonic_ns)
+        self._roster = Roster(time.monotonic_ns, lost_after_s)
         self._spawning = False
         self._listen(protocol.HELLO, self._roster.hello)
         self._listen(protocol.CLOCK, self._on_clock)
@@ -188,13 +189,12 @@ def main() -> int:
         level=os.environ.get("LOADTEST_LOG", "WARNING"),
         format="%(asctime)s %(name)s %(levelname)s %(message)s",
     )
-    # Arrow imports pandas, where it is installed, for the first Python value it converts: 45 MB
-    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     try:
         token = required("LOADTEST_TOKEN")
         http_port = port_number("PORT", required("PORT"))
         locust_port = port_number("LOCUST_PORT", required("LOCUST_PORT"))
         bind = os.environ.get("LOADTEST_BIND", "127.0.0.1")
+        lost_after_s = seconds("LOADTEST_LOST_AFTER_S", protocol.LOST_AFTER_S)
         secure_locust(curve_keys("SERVER"))
         runner = _start_master("*" if bind == "::" else bind, locust_port)
     except LoadtestError as error:
@@ -202,9 +202,8 @@ def main() -> int:
         return EXIT_ENGINE
     gevent.signal_handler(signal.SIGTERM, os._exit, 128 + signal.SIGTERM)
     gevent.signal_handler(signal.SIGINT, os._exit, 128 + signal.SIGINT)
-    server = WSGIServer(
-        (bind, http_port), CoordinatorApi(Coordinator(runner), token), log=None, error_log=logger
-    )
+    app = CoordinatorApi(Coordinator(runner, lost_after_s), token)
+    server = WSGIServer((bind, http_port), app, log=None, error_log=logger)
     try:
         server.serve_forever()
     except OSError as error:

@@ -46,10 +46,16 @@ REPEAT_S: Final = 1.0
 """How often an unanswered message is said again; above the longest round trip on Earth."""
 
 LOST_AFTER_S: Final = 12.0
-"""A worker that has said nothing for so long is lost; a link that was cut for 5 s is not."""
+"""
+A worker that has said nothing for so long is lost; a link that was cut for 5 s is not.
+LOADTEST_LOST_AFTER_S in the coordinator's environment overrules it.
+"""
 
 ORPHANED_AFTER_S: Final = 30.0
-"""A worker that has heard nothing from its coordinator for so long gives up."""
+"""
+A worker that has heard nothing from its coordinator for so long gives up.
+LOADTEST_ORPHANED_AFTER_S in the worker's environment overrules it.
+"""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -92,6 +98,25 @@ def required(name: str, environment: Mapping[str, str] | None = None) -> str:
     value = (os.environ if environment is None else environment).get(name, "")
     if not value:
         raise EngineError(f"{name} is not set; `loadtest run` sets it for every machine it starts")
+    return value
+
+
+def seconds(name: str, default_s: float, environment: Mapping[str, str] | None = None) -> float:
+    """
+    Return an environment variable that holds seconds, or the default.
+
+    Raises:
+        EngineError: No number from 1 to 3600.
+    """
+    text = (os.environ if environment is None else environment).get(name, "")
+    if not text:
+        return default_s
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1 <= value <= 3_600:
+        raise EngineError(f"{name}: {text!r}; allowed are 1 to 3600 seconds")
     return value
 
 

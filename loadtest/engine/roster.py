@@ -30,13 +30,15 @@ class Roster:
 
     Args:
         monotonic_ns: Clock.
+        lost_after_s: Silence after which a worker counts as lost.
     """
 
-    def __init__(self, monotonic_ns: Callable[[], int]) -> None:
+    def __init__(self, monotonic_ns: Callable[[], int], lost_after_s: float = LOST_AFTER_S) -> None:
         self.entries: dict[str, WorkerEntry] = {}
         self.refused: dict[str, str] = {}
         """Name of a worker that cannot take part -> why."""
         self._monotonic_ns = monotonic_ns
+        self._lost_after_ns = int(lost_after_s * NS_PER_S)
 
     def hello(self, client_id: str, data: dict[str, Any]) -> None:
         """Take in a worker's introduction; one of another protocol is refused."""
@@ -67,7 +69,7 @@ class Roster:
     def silent(self, client_id: str) -> bool:
         """Tell whether a worker has been silent for so long that it counts as lost."""
         entry = self.entries.get(client_id)
-        return entry is None or self._monotonic_ns() - entry.heard_ns > LOST_AFTER_S * NS_PER_S
+        return entry is None or self._monotonic_ns() - entry.heard_ns > self._lost_after_ns
 
     def present(self, region: str | None = None) -> list[WorkerEntry]:
         """Return the workers that are not silent, of one region or of all, by name."""

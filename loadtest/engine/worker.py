@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from loadtest.clock import SystemClock
 from loadtest.engine import protocol
 from loadtest.engine.clocksync import ClockSync, Timeline
-from loadtest.engine.protocol import curve_keys, required, split_address
+from loadtest.engine.protocol import curve_keys, required, seconds, split_address
 from loadtest.engine.secure_rpc import secure_locust
 from loadtest.engine.session import RunState, Session
 from loadtest.errors import EXIT_ENGINE, LoadtestError
@@ -185,6 +185,7 @@ def main() -> int:
     try:
         host, port = split_address("COORDINATOR", required("COORDINATOR"))
         region = required("FLY_REGION")
+        orphaned_after_s = seconds("LOADTEST_ORPHANED_AFTER_S", protocol.ORPHANED_AFTER_S)
         secure_locust(curve_keys("CLIENT"))
     except LoadtestError as error:
         logger.error("%s", error)
@@ -193,7 +194,7 @@ def main() -> int:
     gevent.signal_handler(signal.SIGTERM, os._exit, 128 + signal.SIGTERM)
     gevent.signal_handler(signal.SIGINT, os._exit, 128 + signal.SIGINT)
     runners.WORKER_REPORT_INTERVAL = 1.0
-    runners.MASTER_HEARTBEAT_TIMEOUT = int(protocol.ORPHANED_AFTER_S)
+    runners.MASTER_HEARTBEAT_TIMEOUT = int(orphaned_after_s)
     environment = Environment(user_classes=[Driver])
     try:
         runner = environment.create_worker_runner(host.strip("[]"), port)

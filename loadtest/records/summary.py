@@ -8,8 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from loadtest.records.kinds import STAGE_STEADY
+from loadtest.records.writer import text_array
 
-_GRAIN_US = 50  # waits are counted in steps of a twentieth of a millisecond
+_STEADY = text_array([STAGE_STEADY])[0]
+_NO_ERROR = text_array([""])[0]
+_FIRST_ATTEMPT = pa.Array.from_buffers(pa.int8(), 1, [None, pa.py_buffer(b"\x01")])[0]
+# scalars are taken from arrays: made of Python values they would import pandas (see text_array)
 
 
 def live_cells(table: pa.Table) -> Iterator[tuple[str, str, int, int, dict[int, int]]]:
@@ -18,17 +22,17 @@ def live_cells(table: pa.Table) -> Iterator[tuple[str, str, int, int, dict[int, 
 
     ``waits`` counts the TTFB of the rows that are TTFB samples: microseconds -> how often.
     """
-    steady = table.filter(pc.equal(table["stage"], STAGE_STEADY))
-    for region in pc.unique(steady["region"]).to_pylist():
+    steady = table.filter(pc.equal(table["stage"], _STEADY))
+    for region in pc.unique(steady["region"]):
         of_region = steady.filter(pc.equal(steady["region"], region))
-        for deployment in pc.unique(of_region["deployment"]).to_pylist():
+        for deployment in pc.unique(of_region["deployment"]):
             cell = of_region.filter(pc.equal(of_region["deployment"], deployment))
-            fine = pc.equal(cell["error"], "")
-            sample = pc.and_(pc.and_(fine, cell["reused"]), pc.equal(cell["attempts"], 1))
-            waits = pc.divide(pc.filter(cell["wait_us"], sample), _GRAIN_US)
+            fine = pc.equal(cell["error"], _NO_ERROR)
+            sample = pc.and_(fine, cell["reused"])
+            sample = pc.and_(sample, pc.equal(cell["attempts"], _FIRST_ATTEMPT))
             counts = {
-                entry["values"] * _GRAIN_US: entry["counts"]
-                for entry in pc.value_counts(waits).to_pylist()
+                entry["values"]: entry["counts"]
+                for entry in pc.value_counts(pc.filter(cell["wait_us"], sample)).to_pylist()
             }
             errors = cell.num_rows - (pc.sum(fine).as_py() or 0)
-            yield region, deployment, cell.num_rows, errors, counts
+            yield region.as_py(), deployment.as_py(), cell.num_rows, errors, counts

@@ -1,0 +1,182 @@
+"""The coordinator's parts: roster, collector, API; no socket, no worker."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from engine_rig import order
+from engine_rows import batch
+
+from loadtest.clock import FakeClock
+from loadtest.engine.collector import Collector
+from loadtest.engine.coordinator_api import MAX_BODY_BYTES, ApiError, CoordinatorApi
+from loadtest.engine.protocol import CurveKeys, curve_keys, port_number, seconds, split_address
+from loadtest.engine.roster import Roster
+from loadtest.errors import EngineError
+from loadtest.units import NS_PER_S
+
+HELLO = {"protocol": 1, "name": "m1-abcd", "region": "syd", "state": "idle", "versions": {}}
+
+
+def test_the_roster_knows_who_is_present_and_who_fell_silent() -> None:
+    clock = FakeClock()
+    roster = Roster(clock.monotonic_ns)
+    roster.hello("id-1", HELLO)
+    assert [entry.name for entry in roster.present("syd")] == ["m1-abcd"]
+    assert roster.present("cdg") == []
+    clock.advance(13 * NS_PER_S)
+    assert roster.silent("id-1")
+    roster.heard("id-1")
+    assert not roster.silent("id-1")
+    clock.advance(200 * NS_PER_S)
+    assert roster.present() == []
+    assert roster.entries == {}
+
+
+@pytest.mark.parametrize("bad", [{}, {"name": 1}, {"name": "x", "region": None}, {"name": ""}])
+def test_a_senseless_introduction_changes_nothing(bad: dict[str, Any]) -> None:
+    roster = Roster(FakeClock().monotonic_ns)
+    roster.hello("id-1", bad)
+    assert roster.entries == {}
+
+
+def test_a_worker_of_another_protocol_is_refused_with_the_reason() -> None:
+    roster = Roster(FakeClock().monotonic_ns)
+    roster.hello("id-1", {**HELLO, "protocol": 99})
+    assert roster.entries == {}
+    assert "same version" in roster.refused["m1-abcd"]
+
+
+def test_batches_are_taken_once_and_counted() -> None:
+    collector = Collector()
+    assert collector.take("w", "syd", batch(0))
+    assert collector.take("w", "syd", batch(2))
+    assert collector.take("w", "syd", batch(0))
+    assert collector.take("w", "syd", batch(1))
+    collector.flush()
+    state = collector.received["w"]
+    assert (state.rows, state.merged, state.duplicates, state.below) == (30, 30, 1, 3)
+    assert collector.rows_merged == 30
+    (cell,) = collector.cells()
+    assert (cell["n"], cell["errors"], cell["ttfb_p50_ms"]) == (30, 0, 50.0)
+    collector.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seq": -1},
+        {"seq": "0"},
+        {"rows": 0},
+        {"rows": 10**9},
+        {"first_row": -5},
+        {"columns": {}},
+        {"columns": None},
+        {"words": {}},
+        {"rows": "ten"},
+    ],
+    ids=str,
+)
+def test_a_senseless_batch_is_refused_and_not_acknowledged(change: dict[str, Any]) -> None:
+    collector = Collector()
+    assert not collector.take("w", "syd", {**batch(0), **change})
+    assert collector.refused == 1
+    assert collector.take("w", "syd", batch(0))
+
+
+class FakeDesk:
+    run = None
+
+    def __init__(self) -> None:
+        self.accepted: list[Any] = []
+
+    def workers(self) -> list[dict[str, str]]:
+        return [{"id": "m1", "region": "syd", "state": "idle"}]
+
+    def accept(self, order: Any) -> Any:
+        if self.accepted:
+            raise ApiError(409, "run r1 is in state steady")
+        self.accepted.append(order)
+        return order
+
+
+def call(method: str, path: str, body: bytes = b"", token: str = "secret") -> tuple[int, Any]:
+    return call_app(CoordinatorApi(FakeDesk(), "secret"), method, path, body, token)
+
+
+def call_app(
+    app: CoordinatorApi, method: str, path: str, body: bytes = b"", token: str = "secret"
+) -> tuple[int, Any]:
+    said: list[str] = []
+    environ = {
+        "REQUEST_METHOD": method,
+        "PATH_INFO": path,
+        "HTTP_AUTHORIZATION": f"Bearer {token}",
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": io.BytesIO(body),
+    }
+    content = b"".join(app(environ, lambda status, _headers: said.append(status)))
+    return int(said[0].split()[0]), json.loads(content)
+
+
+def test_the_token_guards_everything_but_health() -> None:
+    assert call("GET", "/healthz", token="wrong") == (200, {"status": "ok"})
+    for path in ("/v1/status", "/v1/runs/r1", "/nowhere"):
+        status, content = call("GET", path, token="wrong")
+        assert status == 401
+        assert "Bearer" in content["error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "words"),
+    [
+        ("GET", "/nowhere", b"", 404, "no such resource"),
+        ("PUT", "/v1/status", b"", 405, "allowed: GET"),
+        ("GET", "/v1/runs/r9", b"", 404, "no run r9"),
+        ("POST", "/v1/runs/r9/stop", b"", 404, "no run r9"),
+        ("POST", "/v1/runs", b"{", 400, "no JSON"),
+        ("POST", "/v1/runs", b"{}", 422, "run_id: Field required"),
+        ("POST", "/v1/runs", b" " * (MAX_BODY_BYTES + 1), 413, "bytes"),
+    ],
+)
+def test_a_wrong_request_gets_a_sentence(
+    method: str, path: str, body: bytes, status: int, words: str
+) -> None:
+    answered, content = call(method, path, body)
+    assert answered == status
+    assert words in content["error"]
+
+
+def test_an_order_is_accepted_once() -> None:
+    app = CoordinatorApi(FakeDesk(), "secret")
+    body = json.dumps(order(("cdg",), "http://127.0.0.1:1")).encode()
+    assert call_app(app, "POST", "/v1/runs", body) == (201, {"run_id": "r1", "segment": 0})
+    status, content = call_app(app, "POST", "/v1/runs", body)
+    assert (status, content["error"]) == (409, "run r1 is in state steady")
+
+
+def test_settings_are_read_from_the_environment_with_clear_faults() -> None:
+    keys = {
+        "LOADTEST_CURVE_SERVER_PUBLIC": "a" * 40,
+        "LOADTEST_CURVE_CLIENT_PUBLIC": "b" * 40,
+        "LOADTEST_CURVE_CLIENT_SECRET": "c" * 40,
+    }
+    assert curve_keys("CLIENT", keys) == CurveKeys("a" * 40, "b" * 40, "c" * 40)
+    assert "ccc" not in repr(curve_keys("CLIENT", keys))
+    with pytest.raises(EngineError, match="LOADTEST_CURVE_SERVER_SECRET is not set"):
+        curve_keys("SERVER", keys)
+    with pytest.raises(EngineError, match="not a Z85 key"):
+        curve_keys("CLIENT", {**keys, "LOADTEST_CURVE_CLIENT_SECRET": "short"})
+    assert split_address("COORDINATOR", "[fd00::2]:5557") == ("[fd00::2]", 5557)
+    assert seconds("X", 12.0, {"X": "3.5"}) == 3.5
+    for wrong in ("nonsense", "host:", ":5557", "host:99999"):
+        with pytest.raises(EngineError, match="COORDINATOR"):
+            split_address("COORDINATOR", wrong)
+    for wrong in ("0", "x", "-1"):
+        with pytest.raises(EngineError, match="seconds"):
+            seconds("X", 12.0, {"X": wrong})
+    with pytest.raises(EngineError, match="allowed is 1 to 65535"):
+        port_number("PORT", "0")

@@ -1,0 +1,86 @@
+"""Health in numbers: histogram, steal, pauses, and the summary of a run."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadtest.engine.health import HealthMonitor, PauseWatch, read_steal
+from loadtest.engine.histogram import Histogram
+from loadtest.units import NS_PER_S
+
+TCP = SimpleNamespace(retransmits=3, segments_sent=500)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 10**7), min_size=1, max_size=300), st.sampled_from([50, 95, 99]))
+def test_a_percentile_is_the_nearest_rank_within_one_percent(values: list[int], p: int) -> None:
+    histogram = Histogram()
+    histogram.add_all(values)
+    truth = sorted(values)[math.ceil(len(values) * p / 100) - 1]
+    assert truth <= histogram.percentile(p) <= truth * 1.01 + 1
+    assert histogram.highest == max(values)
+    assert histogram.sum == sum(values)
+
+
+def test_an_empty_histogram_answers_zero() -> None:
+    assert Histogram().percentile(99) == 0
+
+
+def test_steal_is_read_from_the_first_line_of_proc_stat() -> None:
+    text = "cpu  100 0 50 800 10 0 5 35 20 0\ncpu0 1 2 3 4\n"
+    assert read_steal(text) == (35, 1_000)
+    assert read_steal("cpu 1 2 3 4\n") == (0, 10)
+    assert read_steal("") == (0, 0)
+
+
+@pytest.fixture
+def monitor() -> Iterator[HealthMonitor]:
+    made = HealthMonitor(late_after_us=2_000)
+    made.start(epoch_ns=0, now_ns=NS_PER_S)
+    yield made
+    made.stop()
+
+
+def test_a_second_of_health_and_its_sum(monitor: HealthMonitor) -> None:
+    for lag_us in (10, 20, 30):
+        monitor.on_lag(lag_us * 1_000)
+    monitor.on_lateness([50] * 98 + [2_000, 5_000])
+    entry = monitor.second(2 * NS_PER_S, in_flight=4)
+    assert entry is not None
+    assert (entry["t_s"], entry["loop_lag_p99_us"], entry["in_flight"]) == (2.0, 30, 4)
+    assert 1_990 <= entry["lateness_p99_us"] <= 2_020
+    assert monitor.second(2 * NS_PER_S, in_flight=0) is None
+
+    summary = monitor.summary(TCP, resends=2, dropped=1)
+    assert (summary["late"], summary["dropped"], summary["resends"]) == (1, 1, 2)
+    assert (summary["retransmits"], summary["segments_sent"]) == (3, 500)
+    assert (summary["loop_lag_p50_us"], summary["loop_lag_max_us"]) == (20, 30)
+    assert summary["lateness_p50_us"] == 50
+
+
+def test_a_second_without_arrivals_is_all_zero(monitor: HealthMonitor) -> None:
+    entry = monitor.second(2 * NS_PER_S, in_flight=0)
+    assert entry is not None
+    assert (entry["lateness_p99_us"], entry["loop_lag_p99_us"]) == (0, 0)
+
+
+def test_pauses_of_the_collector_are_timed() -> None:
+    watch = PauseWatch()
+    watch.start()
+    try:
+        gc.collect()
+    finally:
+        watch.stop()
+    assert 0 < watch.longest_ns <= watch.total_ns
+    assert watch.take_recent_ns() == watch.longest_ns
+    assert watch.take_recent_ns() == 0
+    before = watch.total_ns
+    gc.collect()
+    assert watch.total_ns == before

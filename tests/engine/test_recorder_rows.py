@@ -1,0 +1,178 @@
+"""Samples become rows: every column in its unit, failures and drops included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from engine_rows import EPOCH_NS, arrival, recorder, sample
+
+from loadtest.engine.recorder import CHUNK_ROWS, Words
+from loadtest.engine.sample import Sample
+from loadtest.engine.tally import tally_columns
+from loadtest.records.kinds import ERROR_KINDS
+from loadtest.records.layout import OTHER
+from loadtest.records.writer import decode_batch
+
+
+def decoded(chunk: dict[str, Any]) -> list[dict[str, Any]]:
+    batch = decode_batch(
+        "w1",
+        "syd",
+        chunk["first_row"],
+        rows=chunk["rows"],
+        columns=chunk["columns"],
+        words=chunk["words"],
+    )
+    rows: list[dict[str, Any]] = batch.to_pylist()
+    return rows
+
+
+def test_a_warm_request_becomes_a_row_in_microseconds() -> None:
+    made, chunks = recorder()
+    made.record(sample(7))
+    made.flush()
+    (row,) = decoded(chunks[0])
+
+    assert row == {
+        "worker": "w1",
+        "row": 0,
+        "region": "syd",
+        "deployment": "single",
+        "scenario": "recipes",
+        "name": "GET /recipes",
+        "stage": "steady",
+        "block": 0,
+        "arrival": 7,
+        "intended_us": 7_000,
+        "start_us": 7_100,
+        "queue_us": 100,
+        "dns_us": 0,
+        "connect_us": 0,
+        "tls_us": 0,
+        "send_us": 20,
+        "wait_us": 50_000,
+        "wait_user_us": 50_030,
+        "receive_us": 35,
+        "status": 200,
+        "error": "",
+        "bytes": 1_200,
+        "reused": True,
+        "attempts": 1,
+        "clock": "kernel",
+        "served_by": "cdg",
+        "replayed": True,
+        "db_round_trips": 2,
+        "db_us": 2_500,
+        "app_us": 1_500,
+    }
+
+
+def test_a_new_connection_shows_its_phases() -> None:
+    made, chunks = recorder()
+    phases = {"dns_ns": 1_000_000, "connect_ns": 25_000_000, "tls_ns": 50_000_000}
+    made.record(sample(reused=False, kernel=False, **phases))
+    made.flush()
+    (row,) = decoded(chunks[0])
+    assert (row["dns_us"], row["connect_us"], row["tls_us"]) == (1_000, 25_000, 50_000)
+    assert (row["reused"], row["clock"]) == (False, "user")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ERROR_KINDS if kind])
+def test_every_kind_of_error_is_a_row_and_its_sentence_is_counted(kind: str) -> None:
+    made, chunks = recorder()
+    made.record(sample(error=kind, detail="it broke", status=0, first_ns=0, last_ns=0))
+    made.flush()
+    (row,) = decoded(chunks[0])
+    assert (row["error"], row["wait_us"], row["receive_us"]) == (kind, 0, 0)
+    assert made.errors == 1
+    assert made.messages["it broke"] == 1
+
+
+def test_a_dropped_arrival_and_a_failed_task_are_rows() -> None:
+    made, chunks = recorder()
+    made.drop(arrival(3, deployment=1))
+    made.fail(arrival(4), EPOCH_NS + 5_000_000, "check", "task")
+    made.flush()
+    dropped, failed = decoded(chunks[0])
+    assert (dropped["error"], dropped["start_us"], dropped["intended_us"]) == ("dropped", -1, 3_000)
+    assert (dropped["deployment"], dropped["arrival"]) == ("replica", 3)
+    assert (failed["error"], failed["start_us"], failed["queue_us"]) == ("check", 5_000, 1_000)
+    assert (made.dropped, made.errors) == (1, 1)
+
+
+def test_a_request_outside_any_arrival_is_labelled_so() -> None:
+    """Requests of on_start belong to no block and never to the steady stage."""
+    made, chunks = recorder()
+    made.record(Sample("GET /login", "GET", EPOCH_NS - 2_000_000))
+    made.flush()
+    (row,) = decoded(chunks[0])
+    assert (row["stage"], row["block"], row["arrival"]) == ("warm-up", -1, -1)
+    assert row["start_us"] == row["intended_us"] == -2_000
+
+
+def test_an_absurd_value_is_brought_into_range_and_stops_nothing() -> None:
+    made, chunks = recorder()
+    made.record(sample(status=99_999, attempts=300, dns_ns=10**19, reused=False))
+    made.flush()
+    columns = chunks[0]["columns"]
+    assert int.from_bytes(columns["dns_us"], "little") == 2**31 - 1
+    assert int.from_bytes(columns["status"], "little") == 2**15 - 1
+    assert columns["attempts"] == b"\xff"
+
+
+def test_rows_are_numbered_without_a_gap_over_chunks() -> None:
+    made, chunks = recorder()
+    total = 2 * CHUNK_ROWS + 5
+    for number in range(total):
+        made.record(sample(number))
+    made.flush()
+    made.flush()
+    assert [chunk["rows"] for chunk in chunks] == [CHUNK_ROWS, CHUNK_ROWS, 5]
+    rows = [row for chunk in chunks for row in decoded(chunk)]
+    assert [row["row"] for row in rows] == list(range(total)) == [row["arrival"] for row in rows]
+    assert made.rows == total
+
+
+def test_a_column_of_one_value_travels_as_that_value() -> None:
+    made, chunks = recorder()
+    for number in range(50):
+        made.record(sample(number))
+    made.flush()
+    columns = chunks[0]["columns"]
+    assert len(columns["status"]) == 2
+    assert len(columns["arrival"]) == 50 * 8
+
+
+def test_words_beyond_the_limit_share_one_code() -> None:
+    words = Words(4, ("",))
+    codes = [words.code(word) for word in ("a", "b", "c", "d", "a")]
+    assert codes == [1, 2, 3, 3, 1]
+    assert words.listed == ["", "a", "b", OTHER]
+
+
+def test_an_untrusted_region_header_cannot_fill_memory() -> None:
+    made, chunks = recorder()
+    for number in range(600):
+        made.record(sample(number, region_header=b"r%d" % number))
+    made.flush()
+    words = chunks[0]["words"]["served_by"]
+    assert len(words) <= 250
+    assert words[-1] == OTHER
+
+
+def test_the_tally_for_locust_counts_every_row() -> None:
+    """Totals, failures, extremes and the histogram match the rows, per name."""
+    made, chunks = recorder()
+    for number in range(10):
+        made.record(sample(number, wait_ms=10.0 * (number + 1)))
+    for number in range(5):
+        made.record(sample(number, name="POST /cook", method="POST", error="status"))
+    made.flush()
+    chunk = chunks[0]
+    tallies = tally_columns(chunk["columns"], 15, chunk["words"]["name"], ["GET", "POST"])
+    get, post = tallies[("GET", "/recipes")], tallies[("POST", "/cook")]
+    assert (get.rows, get.errors, get.bytes) == (10, 0, 12_000)
+    assert (get.quickest_us, get.slowest_us) == (10_055, 100_055)
+    assert sum(get.by_ms.values()) == 10
+    assert (post.rows, post.errors) == (5, 5)
