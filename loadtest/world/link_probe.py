@@ -11,7 +11,9 @@ It writes ``{"echo_port": n}`` first, so that the links can be pointed at it; re
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import heapq
 import json
 import socket
 import sys
@@ -25,6 +27,7 @@ _NS_PER_S = 1_000_000_000
 _NUMBER_BYTES = 4
 _ANCILLARY_BYTES = 64
 _STAGGER_NS = 1_000_000
+_SPACING_NS = 25_000_000
 
 
 @dataclass(slots=True)
@@ -50,6 +53,7 @@ class Probe:
         self._echoes: dict[int, socket.socket] = {}
         self._pingers: dict[int, Pinger] = {}
         self._held_ns: dict[bytes, int] = {}
+        self._starts: list[tuple[int, int]] = []
         self.echo_port = int(self._listener.getsockname()[1])
 
     def measure(self, ports: list[int], pings: int, timeout_s: float) -> list[list[int]]:
@@ -75,12 +79,14 @@ class Probe:
             self._pingers[sock.fileno()] = pinger
             self._waiter.watch(sock.fileno(), READ)
             order.append(pinger)
-        waiting = list(order)
+            self._await_start(pinger)
         end_ns = now_ns + int(timeout_s * _NS_PER_S)
         while self._pingers and (now_ns := time.monotonic_ns()) < end_ns:
-            while waiting and waiting[0].start_ns <= now_ns:
-                self._ping(waiting.pop(0))
-            deadline = min(end_ns, waiting[0].start_ns) if waiting else end_ns
+            while self._starts and self._starts[0][0] <= now_ns:
+                started = self._pingers.get(heapq.heappop(self._starts)[1])
+                if started is not None:  # its link may have broken meanwhile
+                    self._ping(started)
+            deadline = min(end_ns, self._starts[0][0]) if self._starts else end_ns
             events = self._waiter.wait(deadline)
             self._clock.resample(time.monotonic_ns())
             for fd, _ in events:
@@ -93,9 +99,13 @@ class Probe:
         self._clock.enable(sock)
         return sock
 
+    def _await_start(self, pinger: Pinger) -> None:
+        heapq.heappush(self._starts, (pinger.start_ns, pinger.sock.fileno()))
+
     def _ping(self, pinger: Pinger) -> None:
         pinger.sent_ns = time.monotonic_ns()
-        pinger.sock.send(pinger.number)
+        with contextlib.suppress(OSError):  # a broken link shows as the end of its stream
+            pinger.sock.send(pinger.number)
 
     def _on_readable(self, fd: int, pings: int) -> None:
         if fd == self._listener.fileno():
@@ -129,7 +139,9 @@ class Probe:
             pinger.round_trips_ns.append(round_trip_ns)
         pinger.warm = True  # the first answer carries the handshake
         if len(pinger.round_trips_ns) < pings:
-            self._ping(pinger)
+            # On a short way, a moment's trouble on this machine must not meet all pings at once.
+            pinger.start_ns = max(time.monotonic_ns(), pinger.sent_ns + _SPACING_NS)
+            self._await_start(pinger)
         else:
             self._waiter.watch(fd, 0)
             del self._pingers[fd]

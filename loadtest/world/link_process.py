@@ -34,10 +34,12 @@ class ControlChannel:
         relay: What is commanded.
         source: Descriptor of the commands; its end stops the relay.
         sink: Descriptor of the answers.
+        priority: What the kernel granted, see :func:`sharpen`.
     """
 
-    def __init__(self, relay: Relay, source: int, sink: int) -> None:
+    def __init__(self, relay: Relay, source: int, sink: int, priority: str) -> None:
         self._relay = relay
+        self._priority = priority
         self._source = source
         self._sink = sink
         self._partial = b""
@@ -91,6 +93,7 @@ class ControlChannel:
         if operation == "status":
             return {
                 "clock": "kernel" if relay.clock.kernel else "user",
+                "priority": self._priority,
                 "lead_ns": relay.lead_ns,
                 "deliveries": relay.deliveries,
                 "links": len(relay.links),
@@ -148,9 +151,9 @@ def main() -> None:
     # Who stops this process closes its standard input; a Ctrl-C meant for others must not.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _raise_descriptor_limit()
-    sharpen()
+    priority = sharpen()
     relay = Relay()
-    ControlChannel(relay, sys.stdin.fileno(), sys.stdout.fileno())
+    ControlChannel(relay, sys.stdin.fileno(), sys.stdout.fileno(), priority)
     # Nothing here makes rings, so the collector would only ever pause the loop.
     gc.collect()
     gc.freeze()

@@ -30,6 +30,7 @@ _SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@ll")
 _NS_PER_S = 1_000_000_000
 _EVENTS = 64
+_NICER = -10
 _RESAMPLE_NS = _NS_PER_S
 
 
@@ -162,13 +163,27 @@ def new_waiter() -> Waiter:
     return SelectorWaiter()
 
 
-def sharpen() -> None:
-    """Ask the kernel to wake this process promptly; every refusal is harmless."""
+def sharpen() -> str:
+    """
+    Ask the kernel to wake this process promptly; every refusal is harmless.
+
+    Three busy neighbours on two cores delay an ordinary process by 3-9 ms at the 99th percentile, a
+    real-time one by 0.2 ms; this one needs little of a core, and the kernel caps what it may take.
+
+    Returns:
+        ``realtime``, ``favoured`` or ``ordinary``: what the kernel granted.
+    """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
+        with contextlib.suppress(OSError):
+            policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
+            os.sched_setscheduler(0, policy, os.sched_param(1))
+            return "realtime"
     with contextlib.suppress(OSError):
-        os.nice(-10)
+        os.nice(_NICER)
+        return "favoured"
+    return "ordinary"
 
 
 class StampClock:

@@ -53,12 +53,14 @@ class LinkStatus:
 
     Args:
         clock: ``kernel`` when arrivals are stamped by the kernel, ``user`` otherwise.
+        priority: ``realtime``, ``favoured`` or ``ordinary``: how promptly the kernel wakes it.
         lead_ns: By how much deliveries are brought forward, because waking up takes that long.
         deliveries: Deliveries made on time's call so far.
         links: Links open.
     """
 
     clock: str
+    priority: str
     lead_ns: int
     deliveries: int
     links: int
@@ -202,7 +204,7 @@ class LinkControl:
                     ports.append(await self.open(name, echo, one_way_ns))
                     opened.append(name)
                 slowest_s = max((2 * one_way for _, _, one_way in pairs), default=0) / NS_PER_S
-                timeout_s = 2.0 + 1.5 * slowest_s * (pings + 2)
+                timeout_s = 2.0 + 1.5 * max(slowest_s, 0.03) * (pings + 2)
                 job = {"ports": ports, "pings": pings, "timeout_s": timeout_s}
                 assert probe.stdin is not None
                 probe.stdin.write(json.dumps(job).encode() + b"\n")

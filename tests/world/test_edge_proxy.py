@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import trustme
 import uvloop
 
+from loadtest.errors import WorldError
 from loadtest.world.edge import Edge
 from loadtest.world.edge_types import AppSettings, Backend, EdgeSettings
 
@@ -796,5 +799,39 @@ def test_a_slow_client_holds_the_machine_back(play: Play) -> None:
         assert written < size // 2
         client.writer.transport.abort()
         server.close()
+
+    play(scene)
+
+
+def test_tls_ends_at_the_edge(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        machine = await stage.machine("m1", "syd")
+        await stage.open(machine)
+        authority = trustme.CA()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(context)
+        await stage.edge.unlisten("app")
+        port = await stage.edge.listen("app", ssl_context=context)
+        trusting = ssl.create_default_context()
+        authority.configure_trust(trusting)
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=trusting, server_hostname="localhost"
+        )
+        reply = await Client(reader, writer).get()
+        assert reply.body == b"ok"
+        assert machine.seen[0].header("X-Forwarded-Proto") == "https"
+        writer.close()
+        await writer.wait_closed()
+
+    play(scene)
+
+
+def test_a_port_in_use_and_an_app_twice_are_errors_in_words(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        await stage.open(await stage.machine("m1", "syd"))
+        with pytest.raises(WorldError, match="already"):
+            await stage.edge.listen("app")
+        with pytest.raises(WorldError, match=f"cannot listen on 127.0.0.1:{stage.port}"):
+            await stage.edge.listen("other", port=stage.port)
 
     play(scene)
