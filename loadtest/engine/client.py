@@ -15,14 +15,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from loadtest.engine.connection import Connection, Failure
+from loadtest.engine.connection import Connection
 from loadtest.engine.cookies import CookieJar
+from loadtest.engine.dial import Dialer
 from loadtest.engine.instruments import Instruments
 from loadtest.engine.limits import Limits
 from loadtest.engine.origin import Origin, Resolver, TargetLike, origin_of
 from loadtest.engine.request import build_head, encode_body, with_cookies, with_query
 from loadtest.engine.response import CaughtResponse, Response
 from loadtest.engine.sample import Sample
+from loadtest.engine.verbs import Verbs
+from loadtest.engine.wait import Failure
 from loadtest.records.kinds import ERROR_CANCELLED
 from loadtest.units import NS_PER_S
 
@@ -46,7 +49,7 @@ class Place:
         self.idle: list[Connection] = []
 
 
-class TTFBClient:
+class TTFBClient(Verbs):
     """
     The client of one user.
 
@@ -134,35 +137,7 @@ class TTFBClient:
             while place.idle:
                 place.idle.pop().close()
 
-    # What a scenario calls.
-
-    def get(self, path: str, **options: Any) -> Response:
-        """Send a GET; options as for ``request``."""
-        return self.request("GET", path, **options)
-
-    def head(self, path: str, **options: Any) -> Response:
-        """Send a HEAD; options as for ``request``."""
-        return self.request("HEAD", path, **options)
-
-    def options(self, path: str, **options: Any) -> Response:
-        """Send an OPTIONS; options as for ``request``."""
-        return self.request("OPTIONS", path, **options)
-
-    def delete(self, path: str, **options: Any) -> Response:
-        """Send a DELETE; options as for ``request``."""
-        return self.request("DELETE", path, **options)
-
-    def post(self, path: str, data: Any = None, json: Any = None, **options: Any) -> Response:
-        """Send a POST; options as for ``request``."""
-        return self.request("POST", path, data=data, json=json, **options)
-
-    def put(self, path: str, data: Any = None, json: Any = None, **options: Any) -> Response:
-        """Send a PUT; options as for ``request``."""
-        return self.request("PUT", path, data=data, json=json, **options)
-
-    def patch(self, path: str, data: Any = None, json: Any = None, **options: Any) -> Response:
-        """Send a PATCH; options as for ``request``."""
-        return self.request("PATCH", path, data=data, json=json, **options)
+    # What a scenario calls, besides the verbs.
 
     def request(
         self,
@@ -314,13 +289,9 @@ class TTFBClient:
         return connection
 
     def _open(self, place: Place, sample: Sample, timeout: float | None) -> Connection:
-        connection = Connection(place.origin, self._limits, self._instruments)
-        try:
-            connection.open(sample, self._resolver, timeout)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        line = Dialer(place.origin, self._limits, self._instruments)
+        line.dial(sample, self._resolver, timeout)
+        return Connection(line, sample.address, self._limits, self._instruments)
 
     def _exchange(
         self, connection: Connection, request: bytes, sample: Sample, timeout: float | None

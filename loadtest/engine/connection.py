@@ -10,32 +10,21 @@ that carried the first application byte is at hand.
 
 from __future__ import annotations
 
-import errno
-import os
-import socket
 import ssl
 import time
 from typing import Any, Final
 
 from gevent import getcurrent
-from gevent.monkey import get_original
 
+from loadtest.engine.dial import Dialer, Tls
 from loadtest.engine.instruments import Instruments
 from loadtest.engine.limits import Limits
-from loadtest.engine.origin import Address, Origin, Resolver
 from loadtest.engine.parser import FramingError, ResponseFramer
 from loadtest.engine.sample import Sample
-from loadtest.engine.stamps import (
-    ANCILLARY_BYTES,
-    TcpInfo,
-    enable_receive_stamps,
-    receive_stamp_ns,
-    tcp_info,
-)
+from loadtest.engine.stamps import ANCILLARY_BYTES, TcpInfo, receive_stamp_ns, tcp_info
+from loadtest.engine.wait import READ, WRITE, Expired, Failure, Waiter, why
 from loadtest.units import NS_PER_S, NS_PER_US
 
-_READ: Final = 1  # libev's EV_READ and EV_WRITE
-_WRITE: Final = 2
 _READ_BYTES: Final = 64 * 1024
 _CLOCK_SLACK_NS: Final = 20 * NS_PER_US  # what two stamps of one moment may differ by
 _SEND_NS: Final = 50 * NS_PER_US
@@ -48,249 +37,40 @@ counts: a paused generator may make a wait look longer, never shorter.
 _monotonic_ns = time.monotonic_ns
 
 
-class Failure(Exception):  # noqa: N818 - it is an outcome, and is recorded as one
+class Connection(Waiter):
     """
-    A request that did not get its answer.
+    An open connection.
 
     Args:
-        kind: One of ``records.kinds.ERROR_KINDS``.
-        detail: A sentence for a person.
-        unanswered: No byte of a response came: a server may have closed before it saw the request.
-    """
-
-    def __init__(self, kind: str, detail: str, *, unanswered: bool = False) -> None:
-        super().__init__(detail)
-        self.kind = kind
-        self.detail = detail
-        self.unanswered = unanswered
-
-
-class _Expired(BaseException):
-    """Thrown into a greenlet whose deadline passed; never leaves this module."""
-
-
-class Connection:
-    """
-    A connection to one origin.
-
-    Args:
-        origin: Where to.
-        limits: Time-outs and sizes.
+        line: A dialled line, whose socket the connection takes over.
+        address: Where it leads to.
+        limits: Sizes.
         instruments: The hub's shared parts.
     """
 
-    def __init__(self, origin: Origin, limits: Limits, instruments: Instruments) -> None:
-        self.origin = origin
-        self.address = ""
-        self.usable = False
+    def __init__(
+        self, line: Dialer, address: str, limits: Limits, instruments: Instruments
+    ) -> None:
+        super().__init__(instruments)
+        self.address = address
+        self.usable = True
         """Whether another request may be sent on it."""
         self.pieces: list[bytes] = []
         """Raw bytes of the latest response, up to ``limits.keep_bytes``."""
         self.received = 0
         """Bytes of the latest response, head and body."""
         self.framer = ResponseFramer()
-        self.deadline_ns = 0
-        self._send_began = 0
         self._limits = limits
-        self._instruments = instruments
-        self._hub = instruments.hub
         self._offset = instruments.offset
-        self._greenlet: Any = None
+        self._send_began = 0
         self._sample: Sample | None = None
         self._over = True
-        self._failure: Exception | None = None
-        self._socket: Any = None
-        self._watcher: Any = None
-        self._tls: ssl.SSLObject | None = None
-        self._incoming = self._outgoing = None  # type: ssl.MemoryBIO | None
-
-    # Opening.
-
-    def open(self, sample: Sample, resolver: Resolver, cap_s: float | None) -> None:
-        """
-        Resolve, connect, shake hands; the phases' times go into the sample.
-
-        Args:
-            sample: Gets dns_ns, connect_ns, tls_ns, address, connect_rtt_us.
-            resolver: Addresses of names.
-            cap_s: Lowers every phase's time-out that is longer; None for none.
-
-        Raises:
-            Failure: A phase failed; its time until then is in the sample.
-        """
-        limits = self._limits
-        start = _monotonic_ns()
-        try:
-            addresses = self._resolve(resolver, _lower(limits.dns_s, cap_s))
-        finally:
-            resolved = _monotonic_ns()
-            sample.dns_ns = resolved - start
-        try:
-            self._connect(
-                addresses, resolved + int(_lower(limits.connect_s, cap_s) * NS_PER_S), sample
-            )
-        finally:
-            connected = _monotonic_ns()
-            sample.connect_ns = connected - resolved
-        if self.origin.context is not None:
-            try:
-                self._shake_hands(connected + int(_lower(limits.tls_s, cap_s) * NS_PER_S))
-            finally:
-                sample.tls_ns = _monotonic_ns() - connected
-        on_readable = self._on_readable if self._tls is None else self._on_readable_tls
-        self._watcher = self._hub.loop.io(self._socket.fileno(), _READ)
-        self._watcher.start(on_readable)
-        self.usable = True
-
-    def _resolve(self, resolver: Resolver, timeout_s: float) -> list[Address]:
-        host, port = self.origin.name, self.origin.port
-        self._guard(_monotonic_ns() + int(timeout_s * NS_PER_S))
-        try:
-            return resolver.addresses(host, port)
-        except _Expired:
-            raise Failure("dns", f"no answer for {host!r} within {timeout_s:g} s") from None
-        except OSError as error:
-            raise Failure("dns", f"cannot resolve {host!r}: {_why(error)}") from None
-        finally:
-            self._unguard()
-
-    def _connect(self, addresses: list[Address], deadline_ns: int, sample: Sample) -> None:
-        failure = Failure("connect", f"{self.origin.name!r} has no address")
-        for index, address in enumerate(addresses):
-            now = _monotonic_ns()
-            share_ns = (deadline_ns - now) // (len(addresses) - index)
-            sample.address = address.host
-            try:
-                self._connect_to(address, now + share_ns)
-            except Failure as error:
-                failure = error
-                self._drop()
-                continue
-            if (info := tcp_info(self._socket)) is not None:
-                sample.connect_rtt_us = info.rtt_us
-            self.address = address.host
-            return
-        raise failure
-
-    def _connect_to(self, address: Address, deadline_ns: int) -> None:
-        where = f"{address.host} port {self.origin.port}"
-        # the platform's own socket: waiting is done here, whatever Locust has patched
-        original: type[socket.socket] = get_original("socket", "socket")
-        try:
-            sock = original(address.family, socket.SOCK_STREAM)
-        except OSError as error:
-            raise Failure("connect", f"no socket for {where}: {_why(error)}") from None
-        self._socket = sock
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._instruments.keeper.active:
-            enable_receive_stamps(sock)
-        self._instruments.opened(self)
-        code = sock.connect_ex(address.sockaddr)
-        if code == errno.EINPROGRESS:
-            try:
-                self._wait(_WRITE, deadline_ns)
-            except _Expired:
-                raise Failure("connect-timeout", f"no answer from {where} in time") from None
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code == errno.ECONNREFUSED:
-            raise Failure("connect-refused", f"{where} refused the connection")
-        if code == errno.ETIMEDOUT:
-            raise Failure("connect-timeout", f"no answer from {where}")
-        if code:
-            raise Failure("connect", f"cannot connect to {where}: {os.strerror(code)}")
-
-    def _shake_hands(self, deadline_ns: int) -> None:
-        context = self.origin.context
-        assert context is not None
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(
-            self._incoming, self._outgoing, server_hostname=self.origin.server_name
-        )
-        try:
-            while not self._handshake_step(deadline_ns):
-                pass
-        except _Expired:
-            raise Failure("tls", "the TLS handshake was not finished in time") from None
-        except ssl.SSLCertVerificationError as error:
-            raise Failure("tls", f"certificate refused: {error.verify_message}") from None
-        except OSError as error:  # ssl.SSLError is one
-            raise Failure("tls", f"TLS handshake failed: {_why(error)}") from None
-        except ValueError as error:  # a name that no certificate can carry
-            raise Failure("tls", f"TLS handshake failed: {error}") from None
-
-    def _handshake_step(self, deadline_ns: int) -> bool:
-        assert self._tls is not None
-        assert self._incoming is not None
-        try:
-            self._tls.do_handshake()
-            done = True
-        except ssl.SSLWantReadError:
-            done = False
-        except ssl.SSLError:
-            self._flush()
-            raise
-        self._send_all(self._outgoing_bytes(), deadline_ns)
-        if done:
-            return True
-        while True:
-            try:
-                data = self._socket.recv(_READ_BYTES)
-                break
-            except BlockingIOError:
-                self._wait(_READ, deadline_ns)
-        if not data:
-            raise ConnectionResetError(errno.ECONNRESET, "the server closed during the handshake")
-        self._incoming.write(data)
-        return False
-
-    def _flush(self) -> None:
-        """Send what TLS itself has to say, an alert or a key update, if the socket takes it."""
-        try:
-            self._socket.send(self._outgoing_bytes())
-        except OSError:
-            self.usable = False
-
-    def _outgoing_bytes(self) -> bytes:
-        assert self._outgoing is not None
-        return self._outgoing.read()
-
-    # Waiting.
-
-    def _guard(self, deadline_ns: int) -> None:
-        self.deadline_ns = deadline_ns
-        self._greenlet = getcurrent()
-        self._instruments.watchdog.add(self)
-
-    def _unguard(self) -> None:
-        self._instruments.watchdog.discard(self)
-        self._greenlet = None
-
-    def expire(self) -> None:
-        """Watchdog: end the wait of whoever waits on this connection."""
-        if self._greenlet is not None:
-            self._greenlet.throw(_Expired)
-
-    def _wait(self, events: int, deadline_ns: int) -> None:
-        """Wait until the socket is ready; for everything but responses."""
-        watcher = self._hub.loop.io(self._socket.fileno(), events)
-        self._guard(deadline_ns)
-        watcher.start(self._greenlet.switch)
-        try:
-            self._hub.switch()
-        finally:
-            self._unguard()
-            watcher.stop()
-            watcher.close()
-
-    def _send_all(self, data: bytes, deadline_ns: int) -> None:
-        """Send while no response is expected."""
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[self._socket.send(view) :]
-            except BlockingIOError:
-                self._wait(_WRITE, deadline_ns)
+        self._failure: Failure | None = None
+        self._socket: Any = line.socket
+        self._tls = line.tls
+        instruments.opened(self)
+        self._watcher: Any = self._hub.loop.io(self._socket.fileno(), READ)
+        self._watcher.start(self._on_readable)
 
     # One request and its response.
 
@@ -335,8 +115,8 @@ class Connection:
 
     def _send_request(self, request: bytes, sample: Sample, send_ns: int) -> None:
         if self._tls is not None:
-            self._tls.write(request)
-            request = self._outgoing_bytes()
+            self._tls.session.write(request)
+            request = self._tls.outgoing.read()
         self._send_began = began = _monotonic_ns()
         try:
             sent = self._socket.send(request)
@@ -344,7 +124,7 @@ class Connection:
             sent = 0
         except OSError as error:
             sample.send_ns = _monotonic_ns() - _ready_ns(sample)
-            raise Failure("send", f"cannot send: {_why(error)}", unanswered=True) from None
+            raise Failure("send", f"cannot send: {why(error)}", unanswered=True) from None
         now = _monotonic_ns()
         if sent != len(request):
             now = self._send_rest(memoryview(request)[sent:], sample, send_ns)
@@ -367,13 +147,13 @@ class Connection:
                 view = view[self._socket.send(view) :]
             except BlockingIOError:
                 try:
-                    self._wait(_WRITE, deadline_ns)
-                except _Expired:
+                    self.wait(self._socket.fileno(), WRITE, deadline_ns)
+                except Expired:
                     sample.send_ns = _monotonic_ns() - _ready_ns(sample)
                     raise Failure("send", f"{len(view)} bytes were not taken in time") from None
             except OSError as error:
                 sample.send_ns = _monotonic_ns() - _ready_ns(sample)
-                raise Failure("send", f"cannot send: {_why(error)}") from None
+                raise Failure("send", f"cannot send: {why(error)}") from None
         if view:
             self.framer.keep_alive = False  # the server will never see the end of this request
         return _monotonic_ns()
@@ -386,7 +166,7 @@ class Connection:
         try:
             while not self._over:
                 self._hub.switch()
-        except _Expired:
+        except Expired:
             now = _monotonic_ns()
             if not sample.first_ns:
                 sample.first_ns = sample.first_user_ns = now
@@ -407,59 +187,48 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._on_closed(_why(error), orderly=False)
-            return
-        if not data or self._over:
-            self._on_closed("closed by the server", orderly=not data)
+            self._on_closed(why(error), orderly=False)
         else:
             now = _monotonic_ns()
-            arrival = self._arrival_ns(ancillary, now)
-            if not self._over:
-                self._take(data, now, arrival)
-        if self._over:
-            self._resume()
-
-    def _on_readable_tls(self) -> None:
-        try:
-            data, ancillary, _, _ = self._socket.recvmsg(_READ_BYTES, ANCILLARY_BYTES)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._on_closed(_why(error), orderly=False)
-        else:
-            if data:
-                now = _monotonic_ns()
-                arrival = 0 if self._over else self._arrival_ns(ancillary, now)
-                self._decrypt(data, now, arrival)
+            tls = self._tls
+            if not data:
+                # under TLS an end without close_notify may be anybody's: it ends no body
+                # (RFC 8446, 6.1)
+                self._on_closed("closed by the server", orderly=tls is None)
+            elif tls is not None:
+                self._decrypt(tls, data, now, 0 if self._over else self._arrival_ns(ancillary, now))
+            elif self._over:
+                self._on_closed("data that nobody asked for", orderly=False)
             else:
-                # an end without close_notify may be anybody's: it ends no body (RFC 8446, 6.1)
-                self._on_closed("closed by the server without a TLS close", orderly=False)
+                arrival = self._arrival_ns(ancillary, now)
+                if not self._over:
+                    self._take(data, now, arrival)
         if self._over:
             self._resume()
 
-    def _decrypt(self, data: bytes, now: int, arrival: int) -> None:
-        tls, incoming, outgoing = self._tls, self._incoming, self._outgoing
-        assert tls is not None
-        assert incoming is not None
-        assert outgoing is not None
+    def _decrypt(self, tls: Tls, data: bytes, now: int, arrival: int) -> None:
+        session, incoming = tls.session, tls.incoming
         incoming.write(data)
         try:
-            while plain := tls.read(_READ_BYTES):
+            while plain := session.read(_READ_BYTES):
                 if self._over:
                     self.framer.surplus = True
                     self.usable = False
                 else:
                     self._take(plain, now, arrival)
-                if not incoming.pending and not tls.pending():
+                if not incoming.pending and not session.pending():
                     break
             else:
                 self._on_closed("closed by the server", orderly=True)
         except ssl.SSLWantReadError:
             pass  # no application data in it, or half a record
         except ssl.SSLError as error:
-            self._settle(Failure("tls", f"broken TLS record: {_why(error)}"))
-        if outgoing.pending:
-            self._flush()  # the answer to a key update
+            self._settle(Failure("tls", f"broken TLS record: {why(error)}"))
+        if tls.outgoing.pending and self._socket is not None:  # the answer to a key update
+            try:
+                self._socket.send(tls.outgoing.read())
+            except OSError:
+                self.usable = False
 
     def _arrival_ns(self, ancillary: Any, now: int) -> int:
         """Return when the kernel received it, monotonic; 0 where there is no stamp to believe."""
@@ -509,10 +278,9 @@ class Connection:
         if done or failure is not None:
             self._settle(failure)
         elif received > self._limits.head_bytes:
-            self._check_size(received)
+            self._check_size(received, self._limits)
 
-    def _check_size(self, received: int) -> None:
-        limits = self._limits
+    def _check_size(self, received: int, limits: Limits) -> None:
         if not self.framer.head_done:
             self._settle(Failure("too-large", f"head of more than {limits.head_bytes} bytes"))
         elif received > limits.head_bytes + limits.body_bytes:
@@ -535,7 +303,7 @@ class Connection:
             got = "before any response byte" if unanswered else f"after {self.received} bytes"
             self._settle(Failure("closed-early", f"{got}: {why}", unanswered=unanswered))
 
-    def _settle(self, failure: Exception | None) -> None:
+    def _settle(self, failure: Failure | None) -> None:
         """The request's outcome is known; its greenlet is resumed when the callback is through."""
         if self._over:
             self.usable = False
@@ -556,29 +324,18 @@ class Connection:
 
     def close(self) -> None:
         """Close; harmless when closed."""
-        self._drop()
-        self.framer.dispose()
-
-    def _drop(self) -> None:
         self.usable = False
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher.close()
-            self._watcher = None
-        if self._socket is not None:
-            self._instruments.closing(self)
-            self._socket.close()
-            self._socket = None
-
-
-def _lower(limit_s: float, cap_s: float | None) -> float:
-    return limit_s if cap_s is None or cap_s > limit_s else cap_s
+        if self._socket is None:
+            return
+        self._watcher.stop()
+        self._watcher.close()
+        self._watcher = None
+        self._instruments.closing(self)
+        self._socket.close()
+        self._socket = None
+        self.framer.dispose()
 
 
 def _ready_ns(sample: Sample) -> int:
     """Return when the connection was there to be sent on."""
     return sample.start_ns + sample.dns_ns + sample.connect_ns + sample.tls_ns
-
-
-def _why(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__

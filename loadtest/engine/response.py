@@ -18,6 +18,9 @@ from loadtest.records.kinds import ERROR_CHECK
 from loadtest.units import NS_PER_MS
 
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
+_RECORDED: Final = (
+    "the request is recorded already; send it with catch_response=True and judge it in a with block"
+)
 _MAX_DECODED: Final = 64 * 1024 * 1024  # a bomb of zeros must not take the worker down
 
 
@@ -179,6 +182,38 @@ class Response:
             "receive": sample.receive_ns / NS_PER_MS,
         }
 
+    def success(self) -> None:
+        """
+        Count the request as a success, in a ``catch_response`` block.
+
+        Raises:
+            LoadtestError: It was sent without ``catch_response=True`` and is recorded already.
+        """
+        raise LoadtestError(_RECORDED)
+
+    def failure(self, why: object) -> None:
+        """
+        Count the request as failed, in a ``catch_response`` block.
+
+        Args:
+            why: A text or an exception; it stands in the error's detail.
+
+        Raises:
+            LoadtestError: It was sent without ``catch_response=True`` and is recorded already.
+        """
+        raise LoadtestError(f"{_RECORDED} (failure: {why})")
+
+    def __enter__(self) -> Response:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return None
+
     def raise_for_status(self) -> None:
         """
         Turn a failed request into an exception.
@@ -220,12 +255,7 @@ class CaughtResponse(Response):
         self._verdict = ""
 
     def failure(self, why: object) -> None:
-        """
-        Count the request as failed.
-
-        Args:
-            why: A text or an exception; it stands in the error's detail.
-        """
+        """Count it as failed; ``why`` is a text or an exception."""
         self._verdict = str(why) or "failed"
 
     def __enter__(self) -> CaughtResponse:

@@ -123,7 +123,7 @@ def answering(*answers: bytes, then_close: bool = False) -> Handler:
 
 @contextlib.contextmanager
 def client_of(url: str, **options: Any) -> Iterator[tuple[TTFBClient, list[Sample]]]:
-    """A client of a URL and the list of samples it records; options are those of Limits, or ca_file."""
+    """A client of a URL and the samples it records; options are those of Limits, or ca_file."""
     ca_file, headers = options.pop("ca_file", ""), options.pop("headers", None)
     samples: list[Sample] = []
     target = SimpleNamespace(url=url, host=options.pop("host", ""), ca_file=ca_file)

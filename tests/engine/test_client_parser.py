@@ -37,7 +37,8 @@ def framed(*pieces: bytes, bodiless: bool = False) -> ResponseFramer:
             id="chunked body",
         ),
         pytest.param(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nok\r\n0\r\nA: b\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"2;x=y\r\nok\r\n0\r\nA: b\r\n\r\n",
             200,
             True,
             id="chunk extension and trailer",
@@ -115,7 +116,7 @@ def test_bytes_behind_the_end_spoil_the_connection_not_the_answer(surplus: bytes
 
 
 def test_the_answer_to_head_ends_with_its_head() -> None:
-    """Even where it names a length or is chunked, and the next answer is framed from its own start."""
+    """Even where it names a length or is chunked; the next answer starts where it starts."""
     framer = ResponseFramer()
     for head in (
         b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
@@ -186,7 +187,8 @@ def test_headers_that_rows_need_are_noted() -> None:
 def test_take_apart_gives_headers_and_body_of_the_final_answer() -> None:
     """From pieces cut anywhere, with surplus left out."""
     raw = (
-        b"HTTP/1.1 100 Continue\r\nX: no\r\n\r\nHTTP/1.1 200 OK\r\nA: 1\r\nTransfer-Encoding: chunked"
+        b"HTTP/1.1 100 Continue\r\nX: no\r\n\r\nHTTP/1.1 200 OK\r\nA: 1\r\n"
+        b"Transfer-Encoding: chunked"
         b"\r\n\r\n2\r\nok\r\n3\r\n!!!\r\n0\r\n\r\nHTTP/1.1 200 OK\r\nB: 2\r\n\r\n"
     )
     for cut in range(len(raw)):

@@ -81,7 +81,7 @@ def gevent_free_sleep(seconds: float) -> None:
 
 
 def test_a_busy_process_does_not_bend_the_first_byte() -> None:
-    """Another greenlet hogs the loop when the answer comes: the kernel's stamp stays, ours is late."""
+    """Another greenlet hogs the loop: the kernel's stamp stays, that of user space is late."""
     hog_ns = 60_000_000
 
     def handler(connection: socket.socket, _: int) -> None:
@@ -129,7 +129,8 @@ def test_bodies_of_every_kind_on_one_connection() -> None:
         (b"GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"),
         (
             b"GET",
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n",
         ),
         (b"HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
         (b"GET", b"HTTP/1.1 100 Continue\r\n\r\n" + OK),
@@ -174,7 +175,9 @@ def test_requests_go_out_as_asked() -> None:
         c.options("/x")
         host = f"127.0.0.1:{server.port}".encode()
     get, form, as_json, text, none, delete, options = seen
-    assert get.startswith(b"GET /a%20b/%C3%A9?x=1&q=s%C3%BC%C3%9F&n=1&n=2 HTTP/1.1\r\nHost: " + host)
+    assert get.startswith(
+        b"GET /a%20b/%C3%A9?x=1&q=s%C3%BC%C3%9F&n=1&n=2 HTTP/1.1\r\nHost: " + host
+    )
     assert b"\r\nUser-Agent: me\r\n" in get
     assert b"\r\nX-All: yes\r\n" in get
     assert b"Content-Length" not in get
@@ -249,7 +252,7 @@ def test_a_response_tells_what_it_is() -> None:
     """Headers in any case, repeated ones, charset, times, JSON."""
     answer = (
         b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=latin-1\r\nX-A: 1\r\nx-a: 2\r\n"
-        b"Fly-Region: SYD\r\nServer-Timing: app;dur=1.5, db;dur=2.25;desc=\"2\"\r\n"
+        b'Fly-Region: SYD\r\nServer-Timing: app;dur=1.5, db;dur=2.25;desc="2"\r\n'
         b"Content-Length: 1\r\n\r\n\xe9"
     )
     with ScriptServer(answering(answer)) as server, client_of(server.url) as (client, samples):
@@ -259,7 +262,7 @@ def test_a_response_tells_what_it_is() -> None:
         assert response.headers["X-A"] == "1, 2"
         assert "x-b" not in response.headers
         assert response.headers.get("nope") is None
-        assert list(response.headers)[0] == "Content-Type"
+        assert next(iter(response.headers)) == "Content-Type"
         assert response.url == f"{server.url}/x"
         assert set(response.phases_ms) >= {"queue", "wait", "receive"}
         assert 0 < response.ttfb_ms <= response.elapsed_ms
@@ -297,7 +300,7 @@ def test_redirects_are_answers() -> None:
 
 
 def test_the_scenario_may_judge_an_answer() -> None:
-    """catch_response: failure, success, status, an exception, and a block that was never entered."""
+    """catch_response: failure, success, status, an exception, a block never entered."""
     missing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
     handler = answering(OK, missing, missing, OK, OK, missing, OK)
     with ScriptServer(handler) as server, client_of(server.url) as (client, samples):

@@ -1,0 +1,86 @@
+"""How a greenlet waits for a socket, and is told when it has waited too long."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gevent import getcurrent
+
+from loadtest.engine.instruments import Instruments
+
+READ: Final = 1  # libev's EV_READ and EV_WRITE
+WRITE: Final = 2
+
+
+class Failure(Exception):  # noqa: N818 - it is an outcome, and is recorded as one
+    """
+    A request that did not get its answer.
+
+    Args:
+        kind: One of ``records.kinds.ERROR_KINDS``.
+        detail: A sentence for a person.
+        unanswered: No byte of a response came: a server may have closed before it saw the request.
+    """
+
+    def __init__(self, kind: str, detail: str, *, unanswered: bool = False) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.unanswered = unanswered
+
+
+class Expired(BaseException):
+    """Thrown into a greenlet whose deadline passed; never leaves the modules that guard."""
+
+
+class Waiter:
+    """
+    Something that one greenlet at a time waits on, under the watchdog.
+
+    Args:
+        instruments: The hub's shared parts.
+    """
+
+    def __init__(self, instruments: Instruments) -> None:
+        self.deadline_ns = 0
+        self._instruments = instruments
+        self._hub = instruments.hub
+        self._greenlet: Any = None
+
+    def guard(self, deadline_ns: int) -> None:
+        """Have ``Expired`` thrown into the current greenlet at the deadline, until ``unguard``."""
+        self.deadline_ns = deadline_ns
+        self._greenlet = getcurrent()
+        self._instruments.watchdog.add(self)
+
+    def unguard(self) -> None:
+        """Forget the deadline."""
+        self._instruments.watchdog.discard(self)
+        self._greenlet = None
+
+    def expire(self) -> None:
+        """Watchdog: end the wait of whoever waits."""
+        if self._greenlet is not None:
+            self._greenlet.throw(Expired)
+
+    def wait(self, descriptor: int, events: int, deadline_ns: int) -> None:
+        """
+        Wait until a descriptor is ready, or something resumes the greenlet.
+
+        Raises:
+            Expired: The deadline came first.
+        """
+        watcher = self._hub.loop.io(descriptor, events)
+        self.guard(deadline_ns)
+        watcher.start(self._greenlet.switch)
+        try:
+            self._hub.switch()
+        finally:
+            self.unguard()
+            watcher.stop()
+            watcher.close()
+
+
+def why(error: OSError) -> str:
+    """Return an operating system's error in words."""
+    return error.strerror or str(error) or type(error).__name__

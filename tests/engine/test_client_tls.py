@@ -1,0 +1,279 @@
+"""TLS: verified, measured like plain, read through memory BIOs."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import gevent
+import pytest
+import trustme
+from client_servers import OK, ScriptServer, answering, client_of, read_request
+
+from loadtest.engine.origin import origin_of
+from loadtest.errors import EngineError
+
+pytestmark = pytest.mark.contract
+
+
+class Authority:
+    def __init__(self, folder: Path) -> None:
+        self._ca = trustme.CA()
+        self.ca_file = str(folder / "ca.pem")
+        self._ca.cert_pem.write_to_path(self.ca_file)
+
+    def context(self, *names: str, alpn: list[str] | None = None) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._ca.issue_cert(*names).configure_cert(context)
+        context.set_alpn_protocols(alpn or ["http/1.1"])
+        return context
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@contextlib.contextmanager
+def serving(context: ssl.SSLContext, handler=None) -> Iterator[ScriptServer]:
+    with ScriptServer(handler or answering(OK), tls=context) as server:
+        yield server
+
+
+def test_a_tls_request_has_a_tls_phase_once(authority: Authority) -> None:
+    """New connections shake hands, warm ones do not; both keep the kernel's stamp."""
+    context = authority.context("127.0.0.1")
+    with serving(context) as server, client_of(server.url, ca_file=authority.ca_file) as (c, s):
+        for _ in range(3):
+            assert c.get("/").text == "ok"
+        assert server.accepted == 1
+    assert [sample.error for sample in s] == ["", "", ""]
+    assert s[0].tls_ns > 0
+    assert (s[1].tls_ns, s[1].reused, s[2].reused) == (0, True, True)
+    assert s[1].bytes == len(OK)
+    assert s[1].wait_ns > 0
+    assert len({sample.clock for sample in s}) == 1
+
+
+def test_an_old_protocol_version_works_too(authority: Authority) -> None:
+    """TLS 1.2 has other flights and no session tickets behind the handshake."""
+    context = authority.context("127.0.0.1")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with serving(context) as server, client_of(server.url, ca_file=authority.ca_file) as (c, s):
+        assert c.get("/").text == "ok"
+        assert c.get("/").text == "ok"
+    assert [sample.error for sample in s] == ["", ""]
+
+
+def test_the_first_application_byte_is_what_counts(authority: Authority) -> None:
+    """Head and body in records of their own; a busy loop does not bend the first."""
+    hog_ns = 60_000_000
+
+    def handler(connection: socket.socket, _: int) -> None:
+        for _ in range(2):
+            read_request(connection)
+            for piece in (OK[:1], OK[1:-2], OK[-2:]):
+                connection.sendall(piece)
+
+    def hog() -> None:
+        end = time.monotonic_ns() + hog_ns
+        while time.monotonic_ns() < end:
+            time.sleep(0.001)
+
+    context = authority.context("127.0.0.1")
+    with (
+        serving(context, handler) as server,
+        client_of(server.url, ca_file=authority.ca_file) as (client, samples),
+    ):
+        client.get("/")
+        gevent.spawn(hog)
+        assert client.get("/").text == "ok"
+    late = samples[1]
+    if not late.kernel:
+        pytest.skip("no kernel stamps on this platform")
+    assert late.wait_user_ns >= hog_ns
+    assert late.wait_ns < hog_ns / 2
+
+
+@pytest.mark.parametrize(
+    ("names", "trusted", "why"),
+    [
+        (("wrong.example",), True, "mismatch|not valid"),
+        (("127.0.0.1",), False, "issuer|self-signed|unable to get"),
+    ],
+)
+def test_a_certificate_that_does_not_verify_is_a_failed_request(
+    authority: Authority, names: tuple[str, ...], trusted: bool, why: str
+) -> None:
+    """A wrong name, an unknown authority: nothing is sent."""
+    ca_file = authority.ca_file if trusted else ""
+    asked = threading.Event()
+
+    def handler(connection: socket.socket, _: int) -> None:
+        read_request(connection)
+        asked.set()
+
+    with (
+        serving(authority.context(*names), handler) as server,
+        client_of(server.url, ca_file=ca_file) as (client, samples),
+    ):
+        client.get("/")
+    assert samples[0].error == "tls"
+    assert any(word in samples[0].detail for word in why.split("|")), samples[0].detail
+    assert samples[0].tls_ns > 0
+    assert not asked.is_set()
+
+
+def test_the_host_header_is_the_name_that_is_verified(authority: Authority) -> None:
+    """A target reached by address answers for the name its Host header gives, by SNI too."""
+    context = authority.context("shop.example")
+    names: list[str | None] = []
+    context.sni_callback = lambda _socket, name, _context: names.append(name)
+    with (
+        serving(context) as server,
+        client_of(server.url, ca_file=authority.ca_file, host="shop.example") as (client, samples),
+    ):
+        assert client.get("/").ok
+    assert names == ["shop.example"]
+    assert samples[0].error == ""
+
+
+def test_http_1_1_is_asked_for(authority: Authority) -> None:
+    """By ALPN, so that a server that speaks h2 too does not choose it."""
+    chosen: list[str | None] = []
+
+    def handler(connection: ssl.SSLSocket, _: int) -> None:  # type: ignore[override]
+        chosen.append(connection.selected_alpn_protocol())
+        read_request(connection)
+        connection.sendall(OK)
+
+    context = authority.context("127.0.0.1", alpn=["h2", "http/1.1"])
+    with (
+        serving(context, handler) as server,
+        client_of(server.url, ca_file=authority.ca_file) as (client, _),
+    ):
+        client.get("/")
+    assert chosen == ["http/1.1"]
+
+
+def test_a_large_answer_and_a_large_request(authority: Authority) -> None:
+    """Many records each way."""
+
+    def handler(connection: socket.socket, _: int) -> None:
+        body = read_request(connection).partition(b"\r\n\r\n")[2]
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    with (
+        serving(authority.context("127.0.0.1"), handler) as server,
+        client_of(server.url, ca_file=authority.ca_file, keep_bytes=10**7) as (client, samples),
+    ):
+        assert client.post("/", data=b"x" * 3_000_000).content == b"x" * 3_000_000
+    assert samples[0].error == ""
+
+
+@pytest.mark.parametrize(("orderly", "error"), [(True, ""), (False, "closed-early")])
+def test_only_an_orderly_close_ends_a_body(authority: Authority, orderly: bool, error: str) -> None:
+    """Without close_notify a body without a length may have been cut by anybody."""
+
+    def handler(connection: ssl.SSLSocket, _: int) -> None:  # type: ignore[override]
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\nall of it")
+        if orderly:
+            with contextlib.suppress(OSError):
+                connection.unwrap()
+
+    with (
+        serving(authority.context("127.0.0.1"), handler) as server,
+        client_of(server.url, ca_file=authority.ca_file) as (client, samples),
+    ):
+        response = client.get("/")
+    assert samples[0].error == error
+    assert response.headers is not None
+
+
+def test_garbage_in_the_record_layer_is_a_tls_error(authority: Authority) -> None:
+    """After a good handshake; the next request is answered on a connection of its own."""
+
+    def handler(connection: ssl.SSLSocket, index: int) -> None:  # type: ignore[override]
+        read_request(connection)
+        if index == 0:
+            with socket.socket(fileno=connection.detach()) as raw:
+                raw.sendall(b"\x17\x03\x03\x00\x10" + b"x" * 16)
+                raw.recv(1)
+        else:
+            connection.sendall(OK)
+
+    with (
+        serving(authority.context("127.0.0.1"), handler) as server,
+        client_of(server.url, ca_file=authority.ca_file) as (client, samples),
+    ):
+        client.get("/")
+        assert client.get("/").text == "ok"
+    assert samples[0].error == "tls"
+
+
+def test_surplus_records_spoil_the_connection(authority: Authority) -> None:
+    """As surplus bytes do without TLS."""
+    with (
+        serving(authority.context("127.0.0.1"), answering(OK + OK, OK)) as server,
+        client_of(server.url, ca_file=authority.ca_file) as (client, samples),
+    ):
+        assert client.get("/").text == "ok"
+        assert client.get("/").text == "ok"
+        assert server.accepted == 2
+    assert [sample.error for sample in samples] == ["", ""]
+
+
+def test_a_ca_file_that_is_none_is_named(tmp_path: Path) -> None:
+    """Before the first request."""
+    bad = tmp_path / "bad.pem"
+    bad.write_text("no certificate")
+    for path in (str(bad), str(tmp_path / "missing.pem")):
+        with pytest.raises(EngineError, match="CA file"):
+            origin_of("https://example.test", "", path)
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "http://", "http://x:99999", "x", "https://[::1"])
+def test_a_target_that_is_none_is_named(url: str) -> None:
+    """Before the first request."""
+    with pytest.raises(EngineError, match="target URL"):
+        origin_of(url)
+
+
+SCRIPT = """
+from gevent import monkey; monkey.patch_all()
+import sys
+from types import SimpleNamespace
+from loadtest.engine.client import TTFBClient
+samples = []
+for url in sys.argv[2:]:
+    client = TTFBClient(SimpleNamespace(url=url, host="", ca_file=sys.argv[1]), samples.append)
+    client.get("/")
+    client.get("/")
+    client.close()
+print([(s.error, s.reused) for s in samples])
+"""
+
+
+def test_it_works_where_locust_has_patched_the_sockets(authority: Authority) -> None:
+    """Locust patches every module at import; the client must behave the same beneath that."""
+    with (
+        serving(authority.context("127.0.0.1")) as secure,
+        ScriptServer(answering(OK)) as plain,
+    ):
+        out = subprocess.run(
+            [sys.executable, "-c", SCRIPT, authority.ca_file, plain.url, secure.url],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            cwd=Path(__file__).resolve().parents[2],
+        )
+    assert out.stdout.strip() == str([("", False), ("", True)] * 2), out.stderr
