@@ -35,6 +35,8 @@ RESAMPLES: Final = 400
 MIN_SAMPLES: Final = 60
 MAX_SAMPLES: Final = 20_000
 """A larger cell is thinned, evenly in time: A/A asks for soundness, not for power."""
+RAW_SIDE: Final = 0.025
+"""Error on either side of the 95 % interval of a raw decision."""
 TOLERATED_RAW: Final = 0.10
 TOLERATED_GATE: Final = 0.01
 IMPROBABLE: Final = 0.001
@@ -95,13 +97,14 @@ def _judge_split(
     base = resample(second, weights, 50.0)
     moved = resample(first, weights, 50.0) - base
     point = first.point(50.0) - second.point(50.0)
-    evidence = weigh(moved, point, sample.groups, 1 - settings.alpha)
+    evidence = weigh(moved, point, sample.groups, 1 - 2 * RAW_SIDE)
     margin = np.maximum(settings.margin_share * base, settings.margin_ms)
     slack = max(settings.margin_share * second.point(50.0), settings.margin_ms)
-    beyond = weigh(moved - margin, point - slack, sample.groups, 1 - settings.alpha)
-    gate = beyond.p_above_is_chance < settings.alpha / 2 / settings.max_looks
+    beyond = weigh(moved - margin, point - slack, sample.groups, 1 - 2 * RAW_SIDE)
+    first_look = settings.alpha / (2 if settings.max_looks > 1 else 1)
+    gate = beyond.p_above_is_chance < first_look
     return (
-        min(evidence.p_above_is_chance, evidence.p_below_is_chance) < settings.alpha / 2,
+        min(evidence.p_above_is_chance, evidence.p_below_is_chance) < RAW_SIDE,
         gate,
         evidence.error,
     )
@@ -114,7 +117,7 @@ def _detectable(run: Run, sample: Blocked, errors: list[float]) -> float:
     freedom = sample.groups - 1
     # Two whole arms have half the variance of two halves of one.
     error = math.sqrt(sum(e * e for e in errors) / len(errors) / 2)
-    reach = student_quantile(settings.alpha / 2 / settings.max_looks, freedom)
+    reach = student_quantile(settings.alpha / 2, freedom)
     reach += student_quantile(POWER_TAIL, freedom)
     return (max(settings.margin_share * p50, settings.margin_ms) + reach * error) / p50
 

@@ -4,17 +4,19 @@ The decision: an interval against a limit, with error rates kept over cells and 
 A rule fails in a cell when the interval of what was measured lies wholly beyond its limit, passes
 when it lies wholly within, and is undecided otherwise.  Three things keep the rates:
 
-- **Looks.**  A run may be extended a fixed number of times.  Each look spends an equal part of
-  alpha, ``alpha / looks``; by the union bound the whole spends no more than alpha, however the
-  looks depend on each other.
+- **Looks.**  A run may be extended a fixed number of times.  The first look spends half of alpha,
+  each later one half of what is left, the last all of it; by the union bound the whole spends no
+  more than alpha, however the looks depend on each other.
 - **Cells.**  "Fail" is said when any cell fails, so its level is shared over the family of all
   rules and cells by Holm's step-down procedure.  "Pass" is said only when all cells pass, which
   needs no correction (an intersection-union test).
-- **Sides.**  Each side gets half of the look's alpha, as in a two-sided interval.
+- **Sides.**  Alpha is the error of each side: to fail what holds, to pass what is broken.  The
+  interval that goes with it has the coverage 1 - 2 alpha, as in tests of equivalence.
 
 Sources: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979; Berger,
 "Multiparameter Hypothesis Testing and Acceptance Sampling", 1982; Lan and DeMets, "Discrete
-Sequential Boundaries for Clinical Trials", 1983 (spending alpha).
+Sequential Boundaries for Clinical Trials", 1983 (spending alpha); Schuirmann, "A Comparison of the
+Two One-Sided Tests Procedure", 1987.
 """
 
 from __future__ import annotations
@@ -37,15 +39,16 @@ class Levels:
         return 1 - 2 * self.side
 
 
-def levels_of(alpha: float, looks: int) -> Levels:
+def levels_of(alpha: float, look: int, looks: int) -> Levels:
     """
-    Return the level of each look.
+    Return the levels of one look.
 
     Args:
-        alpha: Error rate of the whole run, both sides.
+        alpha: Error rate of the whole run on each side.
+        look: Which look, 1 to ``looks``.
         looks: How many looks the plan allows, >= 1.
     """
-    return Levels(side=alpha / 2 / looks)
+    return Levels(side=alpha / 2 ** min(look, looks - 1))
 
 
 def holm(p_values: Sequence[float], alpha: float) -> list[bool]:

@@ -92,7 +92,7 @@ class Verdict:
 
     ``sentence`` is the headline.  ``invalid`` holds the sentences of failed validity checks.
     ``family`` is the number of decisions that Holm's correction was made over, ``alpha`` the error
-    rate of the whole run, shared equally among ``looks`` looks of which this was number ``look``.
+    rate of each side, shared among ``looks`` looks of which this was number ``look``.
     """
 
     run_id: str

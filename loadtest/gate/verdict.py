@@ -49,7 +49,7 @@ def judge(
             cell_rows(run),
             summary.validity,
             measured_s=summary.run.measured_s,
-            levels=levels_of(gate.alpha, looks),
+            levels=levels_of(gate.alpha, look, looks),
         )
         results = judging.thresholds(rules)
         family = len(results)

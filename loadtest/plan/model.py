@@ -140,7 +140,7 @@ class Validity(Frozen):
 class Gate(Frozen):
     """How a verdict is reached; ``statistics`` in the documentation tells why."""
 
-    margin_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    margin_share: Annotated[float, Field(ge=0, lt=1)] = 0.03
     margin_ms: Millis = 5.0
     alpha: Annotated[float, Field(gt=0, le=0.2)] = 0.05
     """Error rate of each side, over all looks: to fail what holds, to pass what is broken."""
