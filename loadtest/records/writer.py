@@ -99,7 +99,7 @@ def text_array(words: Sequence[str]) -> pa.StringArray:
     ``pa.array`` would do, but imports pandas, where it is installed, to look whether it was given a
     series: 45 MB and a third of a second for a process that has no other use for it.
     """
-    encoded = [word.encode() for word in words]
+    encoded = [str.encode(word) for word in words]
     ends = array("i", accumulate(map(len, encoded), initial=0))
     buffers = [None, pa.py_buffer(ends.tobytes()), pa.py_buffer(b"".join(encoded))]
     return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
