@@ -20,7 +20,7 @@ _LEVELS: Final[dict[Decision, str]] = {
 }
 
 
-def annotations(verdict: Verdict) -> list[str]:
+def annotation_lines(verdict: Verdict) -> list[str]:
     """
     Return workflow commands, one a line, for every rule that did not pass.
 

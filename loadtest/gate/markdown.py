@@ -38,8 +38,8 @@ def render(verdict: Verdict, summary: Summary) -> str:
     lines += _cells(summary)
     lines += [
         f"Run `{verdict.run_id}`, look {verdict.look} of {verdict.looks}, {verdict.family} "
-        f"decisions in the family (Holm), error rate {verdict.alpha:g} a side, {verdict.resamples} resamples "
-        f"of blocks, seed {verdict.seed}.",
+        f"decisions in the family (Holm), error rate {verdict.alpha:g} a side, "
+        f"{verdict.resamples} resamples of blocks, seed {verdict.seed}.",
         "",
     ]
     return "\n".join(lines)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, NoReturn, cast
 
+from loadtest.plan.threshold_tokens import Token, fault_at, tokens_of
 from loadtest.plan.thresholds import (
     COUNTS,
     DIMENSIONS,
@@ -19,7 +20,6 @@ from loadtest.plan.thresholds import (
     Measure,
     Threshold,
 )
-from loadtest.plan.threshold_tokens import Token, fault_at, tokens_of
 from loadtest.units import MS_PER_S, US_PER_MS
 
 _MS_PER: Final = {"us": 1 / US_PER_MS, "ms": 1.0, "s": float(MS_PER_S)}
