@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -15,14 +16,16 @@ if TYPE_CHECKING:
 
 MOST_EVENTS: Final = 8
 _TOGETHER_S: Final = 3.0
+_LOST: Final = "lost"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a region's generator; ``label`` is a few words."""
+    """Something that happened to a region's generator; ``label`` is a few words, for people."""
 
     t_s: float
     label: str
+    kind: str = ""
 
 
 def events_in(context: Context, region: str) -> list[Event]:
@@ -38,13 +41,15 @@ def events_in(context: Context, region: str) -> list[Event]:
             found += _events_of(worker, context.plan.validity)
     found.sort(key=lambda event: event.t_s)
     kept: list[Event] = []
+    last_s: dict[str, float] = {}
     for event in found:
-        last = next(
-            (e for e in reversed(kept) if e.label.split()[0] == event.label.split()[0]), None
-        )
-        if last is None or event.t_s - last.t_s > _TOGETHER_S:
+        if event.t_s - last_s.get(event.kind, -math.inf) > _TOGETHER_S:
             kept.append(event)
-    return kept[:MOST_EVENTS]
+        last_s[event.kind] = event.t_s
+    # Losses are what a reader must not miss; other events give way to them.
+    lost = [event for event in kept if event.kind == _LOST][:MOST_EVENTS]
+    others = [event for event in kept if event.kind != _LOST][: MOST_EVENTS - len(lost)]
+    return sorted([*others, *lost], key=lambda event: event.t_s)
 
 
 def _events_of(worker: Mapping[str, Any], limits: Validity) -> Iterator[Event]:
@@ -58,10 +63,10 @@ def _events_of(worker: Mapping[str, Any], limits: Validity) -> Iterator[Event]:
         ):
             value_ms = float(moment.get(key, 0.0)) / US_PER_MS
             if value_ms > limit_ms:
-                yield Event(t_s, f"{words} {ms(value_ms)} ({worker.get('id', '')})")
+                yield Event(t_s, f"{words} {ms(value_ms)} ({worker.get('id', '')})", key)
         steal = float(moment.get("steal_share", 0.0))
         if steal > limits.steal_share:
-            yield Event(t_s, f"machine lost {share(steal)} of its CPU to others")
+            yield Event(t_s, f"machine lost {share(steal)} of its CPU to others", "steal")
     if worker.get("state") == "lost":
         last_s = max((float(moment.get("t_s", 0.0)) for moment in timeline), default=0.0)
-        yield Event(last_s, f"worker {worker.get('id', '')} was lost")
+        yield Event(last_s, f"worker {worker.get('id', '')} was lost", _LOST)
