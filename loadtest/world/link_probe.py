@@ -56,7 +56,9 @@ class Probe:
         self._starts: list[tuple[int, int]] = []
         self.echo_port = int(self._listener.getsockname()[1])
 
-    def measure(self, ports: list[int], pings: int, timeout_s: float) -> list[list[int]]:
+    def measure(
+        self, ports: list[int], pings: int, timeout_s: float, lifeline: int | None = None
+    ) -> list[list[int]]:
         """
         Ping every link, each one after the other's answer, all links side by side.
 
@@ -64,12 +66,15 @@ class Probe:
             ports: Loopback ports of links that lead to :attr:`echo_port`.
             pings: Round trips to count on each link.
             timeout_s: Give up after this long.
+            lifeline: Descriptor that becomes readable when nobody waits for the result any more.
 
         Returns:
             For each port its round-trip times in nanoseconds; fewer than ``pings`` when the time
             ran out or the link broke.
         """
         self._waiter.watch(self._listener.fileno(), READ)
+        if lifeline is not None:
+            self._waiter.watch(lifeline, READ)
         now_ns = time.monotonic_ns()
         order = []
         for index, port in enumerate(ports):
@@ -90,6 +95,8 @@ class Probe:
             events = self._waiter.wait(deadline)
             self._clock.resample(time.monotonic_ns())
             for fd, _ in events:
+                if fd == lifeline:
+                    return []
                 self._on_readable(fd, pings)
         return [pinger.round_trips_ns for pinger in order]
 
@@ -162,7 +169,7 @@ def main() -> None:
     if not line:
         return
     job = json.loads(line)
-    result = probe.measure(job["ports"], job["pings"], job["timeout_s"])
+    result = probe.measure(job["ports"], job["pings"], job["timeout_s"], sys.stdin.fileno())
     _write({"round_trips_ns": result})
 
 
