@@ -1,0 +1,162 @@
+"""
+Change points in a history of runs: where did the level of a number move, and stay?
+
+Stored runs differ in weather, so a history never fails a gate; it shows trends.  A change point is
+where cutting the series makes the two sides least alike by the energy statistic; it is kept when
+hardly any random order of the series could be cut so well.  Cutting goes on within the parts.
+
+Sources: Matteson and James, "A Nonparametric Approach for Multiple Change Point Analysis of
+Multivariate Data", JASA 2014 (E-divisive); Daly et al., ICPE 2020 (its use on benchmarks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtest.errors import RecordsError
+
+MIN_PART: Final = 3
+"""Runs on either side of a change point at least: one run is weather."""
+PERMUTATIONS: Final = 999
+SIGNIFICANCE: Final = 0.01
+DEFAULT_SEED: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePoint:
+    """
+    A change of level: the first run of the new one, and the medians before and after.
+
+    ``p_value`` is the share of random orders that could be cut at least as well.
+    """
+
+    index: int
+    run_id: str
+    before_ms: float
+    after_ms: float
+    p_value: float
+
+    @property
+    def change_share(self) -> float:
+        """The change as a share of the level before it."""
+        return self.after_ms / self.before_ms - 1 if self.before_ms else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The median TTFB of one cell over a history of runs, with its change points."""
+
+    region: str
+    deployment: str
+    scenario: str
+    run_ids: tuple[str, ...]
+    values_ms: tuple[float, ...]
+    changes: tuple[ChangePoint, ...]
+
+
+def history(
+    summaries: Sequence[dict[str, Any]], *, percentile: str = "p50", seed: int = DEFAULT_SEED
+) -> tuple[Series, ...]:
+    """
+    Return the series of every cell, oldest run first, each with its change points.
+
+    Args:
+        summaries: Contents of summary.json files, in any order.  Invalid cells are left out.
+        percentile: Which percentile of TTFB.
+        seed: Of the permutations.
+
+    Raises:
+        RecordsError: A summary is of another schema.
+    """
+    ordered = sorted(summaries, key=lambda s: (s["run"]["started_wall_ns"], s["run"]["id"]))
+    found: dict[tuple[str, str, str], list[tuple[str, float]]] = {}
+    for summary in ordered:
+        if summary.get("schema") != 1:
+            raise RecordsError(
+                f"{summary['run'].get('id')}: summary of schema {summary.get('schema')}, this "
+                "version reads 1; run `loadtest analyze` on it"
+            )
+        for cell in summary["cells"]:
+            value = cell["ttfb_ms"].get(percentile)
+            if cell["valid"] and isinstance(value, (int, float)):
+                key = (cell["region"], cell["deployment"], cell["scenario"])
+                found.setdefault(key, []).append((summary["run"]["id"], float(value)))
+    return tuple(
+        Series(
+            *key,
+            run_ids=tuple(run_id for run_id, _ in points),
+            values_ms=tuple(value for _, value in points),
+            changes=change_points(points, seed=seed),
+        )
+        for key, points in found.items()
+    )
+
+
+def change_points(
+    points: Sequence[tuple[str, float]], *, seed: int = DEFAULT_SEED
+) -> tuple[ChangePoint, ...]:
+    """
+    Return the change points of a series, in order.
+
+    Args:
+        points: Run id and value, oldest first.
+        seed: Of the permutations; each part of the series draws from its own stream.
+    """
+    values = np.array([value for _, value in points], dtype=np.float64)
+    cuts: dict[int, float] = {}
+    open_parts = [(0, values.size)]
+    while open_parts:
+        start, stop = open_parts.pop()
+        generator = np.random.Generator(np.random.PCG64([seed, start, stop]))
+        found = _cut(values[start:stop], generator)
+        if found is not None:
+            cut, cuts[start + found[0]] = start + found[0], found[1]
+            open_parts += [(start, cut), (cut, stop)]
+    edges = [0, *sorted(cuts), values.size]
+    return tuple(
+        ChangePoint(
+            index=cut,
+            run_id=points[cut][0],
+            before_ms=float(np.median(values[edges[i] : cut])),
+            after_ms=float(np.median(values[cut : edges[i + 2]])),
+            p_value=cuts[cut],
+        )
+        for i, cut in enumerate(edges[1:-1])
+    )
+
+
+def _cut(values: NDArray[np.float64], generator: np.random.Generator) -> tuple[int, float] | None:
+    """Return the best cut of a part and its p-value, or None where there is none."""
+    if values.size < 2 * MIN_PART:
+        return None
+    distances = np.abs(values[:, None] - values[None, :])
+    statistic, cut = _best(distances)
+    if statistic <= 0:
+        return None
+    as_good = 1
+    for _ in range(PERMUTATIONS):
+        order = generator.permutation(values.size)
+        as_good += _best(distances[np.ix_(order, order)])[0] >= statistic
+    p_value = as_good / (PERMUTATIONS + 1)
+    return (cut, p_value) if p_value <= SIGNIFICANCE else None
+
+
+def _best(distances: NDArray[np.float64]) -> tuple[float, int]:
+    """Return the largest energy statistic over all cuts, and its cut."""
+    n = distances.shape[0]
+    corner = np.cumsum(np.cumsum(distances, axis=0), axis=1)
+    cuts = np.arange(MIN_PART, n - MIN_PART + 1)
+    left, total = corner[cuts - 1, cuts - 1], corner[-1, -1]
+    cross = corner[cuts - 1, -1] - left
+    right = total - left - 2 * cross
+    m, k = cuts.astype(np.float64), (n - cuts).astype(np.float64)
+    # Sums over ordered pairs; within-sample means leave the zero diagonal out.
+    energy = 2 * cross / (m * k) - left / (m * (m - 1)) - right / (k * (k - 1))
+    scaled = energy * m * k / (m + k)
+    best = int(scaled.argmax())
+    return float(scaled[best]), int(cuts[best])

@@ -1,0 +1,146 @@
+"""
+The published tables beside ours, with what each number is made of and how far to believe it.
+
+The model behind it is TTFB = base + h x RTT: h is 1 for ``single``, 2 for ``multi``, 0 for
+``replica``.  Where the base times were taken from the published replica table, that column is
+calibration and no finding; single and multi are predictions.  The range over the other public
+sources of round-trip times says how much of a prediction the choice of source decides.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from typing import Final, Literal
+
+from loadtest.analysis.hops import kind_of, model_hops, rtt_ms
+from loadtest.analysis.load import Run
+from loadtest.analysis.summary import Summary
+from loadtest.assets import data_file
+from loadtest.plan.network import PUBLISHED, pair_key
+
+CALIBRATION: Final = "calibration"
+PREDICTION: Final = "prediction"
+Label = Literal["calibration", "prediction"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduced:
+    """
+    One published cell beside ours; milliseconds.
+
+    ``variant`` tells that the row is a variant of a published deployment, shown beside that one's
+    value.  ``base_ms`` and ``network_ms`` are what the model's two terms contribute.  ``low_ms``
+    and ``high_ms`` are the model's range over all public round-trip times, ``sources`` how many
+    there are; the three are None and 0 where distance plays no part.
+    """
+
+    deployment: str
+    of: str
+    variant: bool
+    region: str
+    label: Label
+    published_ms: float
+    p50_ms: float | None
+    mean_ms: float | None
+    n: int
+    difference_ms: float | None
+    difference_share: float | None
+    base_ms: float
+    network_ms: float | None
+    round_trips: int
+    rtt_ms: float | None
+    low_ms: float | None
+    high_ms: float | None
+    sources: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """All published cells that the run measured; empty when the plan does not reproduce."""
+
+    rows: tuple[Reproduced, ...]
+    base: str
+    rtt: str
+
+    def worst(self, *, variants: bool = False) -> Reproduced | None:
+        """Return the row that is off by the largest share; None when there is none."""
+        rows = [r for r in self.rows if r.difference_share is not None and r.variant == variants]
+        return max(rows, key=lambda row: abs(row.difference_share or 0.0), default=None)
+
+
+def reproduce(run: Run, summary: Summary) -> Reproduction:
+    """Return the published values beside the run's own."""
+    plan = run.plan
+    rows = []
+    if plan.reproduce:
+        for deployment in plan.deployments:
+            hops = model_hops(deployment)
+            if hops is None:
+                continue
+            for region in plan.clients_of(deployment):
+                published = published_ms().get((kind_of(deployment), region))
+                if published is not None:
+                    rows.append(_row(run, summary, deployment.name, region, hops, published))
+    return Reproduction(tuple(rows), plan.base, plan.network.rtt)
+
+
+@cache
+def published_ms() -> dict[tuple[str, str], float]:
+    """Return the published tables: (deployment, region) -> milliseconds."""
+    with data_file("published-ttfb.csv").open(encoding="utf-8", newline="") as file:
+        return {
+            (row["deployment"], row["region"]): float(row["ttfb_ms"])
+            for row in csv.DictReader(file)
+        }
+
+
+@cache
+def rtt_by_source() -> dict[str, dict[str, float]]:
+    """Return every public value of each pair: pair -> source -> milliseconds."""
+    found: dict[str, dict[str, float]] = {}
+    with data_file("rtt-by-source.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            pair = pair_key(row["from"], row["to"])
+            found.setdefault(pair, {})[row["set"]] = float(row["rtt_ms"])
+    return found
+
+
+def _row(  # noqa: PLR0917 - one row of one table
+    run: Run, summary: Summary, name: str, region: str, hops: int, published: float
+) -> Reproduced:
+    plan = run.plan
+    deployment = plan.deployment(name)
+    cell = summary.cell(region, name)
+    p50 = cell.ttfb.value(50) if cell else None
+    base = plan.base_ms.get(region, 0.0)
+    home = region == plan.primary_region
+    rtt = None if home else rtt_ms(plan, region, plan.primary_region)
+    network = 0.0 if home or not hops else (None if rtt is None else hops * rtt)
+    known = () if home or not hops else _known_rtts(plan.primary_region, region)
+    calibrated = kind_of(deployment) == "replica" and plan.base == PUBLISHED
+    return Reproduced(
+        deployment=name,
+        of=kind_of(deployment),
+        variant=bool(deployment.of),
+        region=region,
+        label=CALIBRATION if calibrated else PREDICTION,
+        published_ms=published,
+        p50_ms=p50,
+        mean_ms=cell.ttfb.mean if cell else None,
+        n=cell.ttfb.n if cell else 0,
+        difference_ms=None if p50 is None else p50 - published,
+        difference_share=None if p50 is None else p50 / published - 1,
+        base_ms=base,
+        network_ms=network,
+        round_trips=0 if home else hops,
+        rtt_ms=rtt,
+        low_ms=base + hops * min(known) if known else None,
+        high_ms=base + hops * max(known) if known else None,
+        sources=len(known),
+    )
+
+
+def _known_rtts(a: str, b: str) -> tuple[float, ...]:
+    return tuple(rtt_by_source().get(pair_key(a, b), {}).values())
