@@ -172,7 +172,7 @@ def order(
     regions: tuple[str, ...], url: str, run_id: str = "r1", segment: int = 0, **changes: Any
 ) -> dict[str, Any]:
     """Return a RunOrder for two arms that both lead to ``url``."""
-    load = {"rate": 40, "duration_s": 2, "warmup_s": 0.5, "block_s": 0.5, "timeout_s": 5}
+    load = {"rate": 80, "duration_s": 1, "warmup_s": 0.25, "block_s": 0.25, "timeout_s": 5}
     plan: dict[str, Any] = {
         "schema": 1,
         "regions": list(regions),

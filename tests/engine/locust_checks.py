@@ -1,0 +1,397 @@
+"""
+Checks of the parts that import Locust, which patches the process it is imported in.
+
+``python locust_checks.py`` runs them all in a process of its own and prints, as JSON, what failed.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gevent
+import msgpack
+from locust import task
+from locust.env import Environment
+from locust.runners import WorkerNode
+
+from loadtest.engine.closed import ClosedPlayer
+from loadtest.engine.dispatch import PinnedDispatcher
+from loadtest.engine.player import Player
+from loadtest.engine.scenario import load_scenario
+from loadtest.engine.secure_rpc import parse_message, shield
+from loadtest.engine.tally import Tally, add_to_locust
+from loadtest.engine.user import TTFBUser
+from loadtest.errors import EngineError
+from loadtest.plan.model import Deployment, Load, Plan
+from loadtest.plan.schedule import RegionSchedule
+
+LOAD = {"rate": 100, "duration_s": 0.5, "warmup_s": 0, "block_s": 0.1}
+
+
+def sentence_of(call: Callable[[], object]) -> str:
+    """Return what the EngineError says that ``call`` has to raise."""
+    try:
+        call()
+    except EngineError as error:
+        return str(error)
+    raise AssertionError("nothing was raised")
+
+
+class FakeClient:
+    """Takes the time it is told to, and remembers what it was asked."""
+
+    def __init__(self, heard: list[Any], pause_s: float) -> None:
+        self.heard, self.pause_s = heard, pause_s
+
+    def begin(self, due_ns: int, arrival: Any) -> None:
+        self.heard.append(("begin", time.monotonic_ns() - due_ns, arrival))
+
+    def close(self) -> None:
+        self.heard.append(("close", 0, None))
+
+    def get(self) -> None:
+        if self.pause_s:
+            gevent.sleep(self.pause_s)
+
+
+class FakeRecorder:
+    def __init__(self) -> None:
+        self.dropped: list[Any] = []
+        self.failures: list[Any] = []
+        self.notes: list[str] = []
+        self.failed: Any = None
+
+    def drop(self, arrival: Any) -> None:
+        self.dropped.append(arrival)
+
+    def fail(self, arrival: Any, _start_ns: int, kind: str, _name: str) -> None:
+        self.failures.append((arrival, kind))
+
+    def note(self, sentence: str) -> None:
+        self.notes.append(sentence)
+
+
+class Visit(TTFBUser):
+    @task
+    def page(self) -> None:
+        self.client.get()  # type: ignore[call-arg]
+
+
+class Stage:
+    """A player with everything around it faked but the timer and the users."""
+
+    def __init__(self, *classes: type[TTFBUser], pause_s: float = 0.0, **load: Any) -> None:
+        plan = Plan(
+            regions=("cdg",),
+            primary_region="cdg",
+            deployments=(Deployment(name="a"), Deployment(name="b")),
+            load=Load(**{**LOAD, **load}),
+        )
+        self.schedule = RegionSchedule(plan, "cdg")
+        self.heard: list[Any] = []
+        self.recorder: Any = FakeRecorder()
+        self.environment = Environment(user_classes=list(classes))
+        self.pause_s = pause_s
+        self.classes = classes
+
+    def make_user(self, user_class: type[TTFBUser], arm: int) -> TTFBUser:
+        user = user_class(self.environment)
+        client: Any = FakeClient(self.heard, self.pause_s)
+        user.equip(client, "cdg", "ab"[arm])
+        return user
+
+    def open(self) -> Player:
+        chunks = self.schedule.chunks()
+        return Player(chunks, self.classes, self.recorder, self.make_user, arms=2, seed=1)
+
+    def play(self, player: Player, users: int = 4, grace_s: float = 1.0) -> list[Any]:
+        player.prepare(users)
+        player.start(time.monotonic_ns() + 10_000_000, 0)
+        assert player.finished.wait(10)
+        player.close(grace_s)
+        return [entry for entry in self.heard if entry[0] == "begin"]
+
+
+def check_every_arrival_is_played_once_and_never_early() -> None:
+    stage = Stage(Visit)
+    player = stage.open()
+    begun = stage.play(player)
+    assert len(begun) == player.played == 100
+    assert sorted(arrival[0] for _, _, arrival in begun) == list(range(100))
+    assert all(late_ns >= 0 for _, late_ns, _ in begun)
+    assert len(player.take_lateness()) == 100
+    assert not stage.recorder.dropped
+
+
+def check_an_arrival_without_a_free_user_is_dropped() -> None:
+    stage = Stage(Visit, pause_s=0.3)
+    player = stage.open()
+    begun = stage.play(player, users=2)
+    assert len(begun) + len(stage.recorder.dropped) == 100
+    assert len(begun) >= 4
+    assert len(stage.recorder.dropped) > 50
+
+
+def check_a_task_that_raises_is_a_row_and_the_user_lives_on() -> None:
+    class Broken(TTFBUser):
+        @task
+        def page(self) -> None:
+            raise KeyError("price")
+
+    stage = Stage(Broken)
+    begun = stage.play(stage.open(), users=1)
+    assert len(begun) == len(stage.recorder.failures) == 100
+    assert {kind for _, kind in stage.recorder.failures} == {"check"}
+    assert stage.recorder.notes[0] == "Broken: KeyError: 'price'"
+
+
+def check_a_failure_that_has_its_row_gets_no_second_one() -> None:
+    stage = Stage(Visit)
+
+    class Judging(TTFBUser):
+        @task
+        def page(self) -> None:
+            stage.recorder.failed = stage.heard[-1][2]
+            raise ValueError("the page is empty")
+
+    stage.classes = (Judging,)
+    stage.play(stage.open(), users=1)
+    assert not stage.recorder.failures
+    assert len(stage.recorder.notes) == 100
+
+
+def check_tasks_and_classes_are_picked_by_weight() -> None:
+    counts: dict[str, int] = {"often": 0, "seldom": 0, "other": 0}
+
+    class First(TTFBUser):
+        weight = 3
+
+        @task(9)
+        def often(self) -> None:
+            counts["often"] += 1
+
+        @task
+        def seldom(self) -> None:
+            counts["seldom"] += 1
+
+    class Second(TTFBUser):
+        @task
+        def other(self) -> None:
+            counts["other"] += 1
+
+    stage = Stage(First, Second, rate=400, duration_s=1)
+    begun = stage.play(stage.open(), users=8)
+    assert sum(counts.values()) == len(begun) == 800
+    assert 140 < counts["other"] < 260
+    assert 30 < counts["seldom"] < 100
+    scenarios = [arrival[4] for _, _, arrival in begun]
+    assert scenarios.count(1) == counts["other"]
+
+
+def check_cold_arrivals_close_what_their_user_kept() -> None:
+    stage = Stage(Visit, new_connections=0.2)
+    stage.play(stage.open(), users=4)
+    at_the_end = 2 * 4
+    assert sum(kind == "close" for kind, _, _ in stage.heard) == 20 + at_the_end
+
+
+def check_stop_ends_the_load_and_cancels_what_hangs() -> None:
+    stage = Stage(Visit, pause_s=30, duration_s=20)
+    player = stage.open()
+    player.prepare(4)
+    player.start(time.monotonic_ns(), 0)
+    gevent.sleep(0.2)
+    player.stop()
+    begun = player.played
+    player.close(0.05)
+    gevent.sleep(0.1)
+    assert player.played == begun < 4_000
+    assert player.in_flight == 0
+
+
+def check_on_start_runs_before_the_load_and_its_failure_is_told() -> None:
+    class Careful(TTFBUser):
+        def on_start(self) -> None:
+            self.ready = True
+
+        @task
+        def page(self) -> None:
+            assert self.ready
+
+    stage = Stage(Careful)
+    stage.play(stage.open())
+    assert not stage.recorder.failures
+
+    class Failing(TTFBUser):
+        def on_start(self) -> None:
+            raise OSError("no login")
+
+        @task
+        def page(self) -> None:
+            pass
+
+    stage = Stage(Failing)
+    sys.stderr = open("/dev/null", "w")  # noqa: SIM115 - gevent prints the trace of the greenlet
+    player = stage.open()
+    try:
+        assert "no login" in sentence_of(lambda: player.prepare(2))
+    finally:
+        sys.stderr.close()
+        sys.stderr = sys.__stderr__
+        player.close(0)
+
+
+def check_the_closed_model_keeps_its_users_busy_until_the_end() -> None:
+    stage = Stage(Visit, pause_s=0.02, model="closed", duration_s=0.5, warmup_s=0.2)
+    player = ClosedPlayer(
+        stage.schedule, (0, 1), stage.classes, stage.recorder, stage.make_user, seed=1
+    )
+    begun = stage.play(player, users=3)
+    assert 6 < len(begun) <= 2 * 3 * 36
+    numbers = [arrival[0] for _, _, arrival in begun]
+    assert numbers == list(range(len(numbers)))
+    assert {arrival[2] for _, _, arrival in begun} == {0, 1}
+    assert {arrival[3] for _, _, arrival in begun} == {0, 1}
+
+
+def check_the_dispatcher_pins_one_driver_to_every_worker() -> None:
+    nodes = [WorkerNode(f"w{number}") for number in range(3)]
+    dispatcher = PinnedDispatcher(nodes, [Visit])
+    dispatcher.new_dispatch(3, 3)
+    assert list(dispatcher) == [{f"w{n}": {"Visit": 1} for n in range(3)}]
+    dispatcher.remove_worker(nodes[1])
+    dispatcher.new_dispatch(99, 1)
+    assert list(dispatcher) == [{"w0": {"Visit": 1}, "w2": {"Visit": 1}}]
+    dispatcher.add_worker(nodes[1])
+    dispatcher.add_worker(nodes[1])
+    dispatcher.new_dispatch(0, 1)
+    assert sorted(next(dispatcher)) == ["w0", "w1", "w2"]
+
+
+def check_no_bytes_make_the_parser_raise() -> None:
+    """Random bytes, and valid messages with single bytes changed or cut."""
+    draw = random.Random(5)
+    valid = [
+        msgpack.packb(message)
+        for message in (
+            ("client_ready", "2.47.0", "w"),
+            ("lt-batch", {"seq": 1, "columns": {"a": b"12"}}, "w"),
+            ("heartbeat", {"state": "x", "current_cpu_usage": 1}, "w"),
+            ("stats", {"stats": [], "at": {"__datetime__": True, "as_str": "x"}}, "w"),
+        )
+    ]
+    for _ in range(20_000):
+        data = bytearray(draw.choice(valid))
+        if draw.random() < 0.3:
+            data = bytearray(draw.randbytes(draw.randrange(40)))
+        for _ in range(draw.randrange(3)):
+            if data:
+                data[draw.randrange(len(data))] = draw.randrange(256)
+        frames = [b"w", bytes(data[: draw.randrange(len(data) + 1)])]
+        parse_message(frames[: draw.choice([1, 2, 2, 2])])
+
+
+def check_only_sensible_messages_pass() -> None:
+    def parsed(*content: Any, sender: bytes = b"w") -> Any:
+        return parse_message([sender, msgpack.packb(content)])
+
+    ready = parsed("client_ready", "2.47.0", "w")
+    assert (ready.type, ready.data, ready.node_id) == ("client_ready", "2.47.0", "w")
+    assert parsed("lt-hello", {"name": "x"}, "w").data == {"name": "x"}
+    assert parsed("quit", None, "w").type == "quit"
+    for senseless in (
+        ("quit", None, "another"),
+        ("lt-hello", None, "w"),
+        ("lt-unheard-of", {}, "w"),
+        ("locustfile", {"version": "2"}, "w"),
+        ("heartbeat", {"state": "ready"}, "w"),
+        ("spawning_complete", {"user_classes_count": 3, "user_count": 1}, "w"),
+        ("exception", {"msg": 1}, "w"),
+        (5, {}, "w"),
+        ("quit",),
+        ("quit", None, "w", "more"),
+    ):
+        assert parsed(*senseless) is None, senseless
+    assert parse_message([b"\xff", msgpack.packb(("quit", None, "w"))]) is None
+    assert parse_message([b"w", b"\x05"]) is None
+    assert parse_message([b"w", b"\x91" * 100_000]) is None
+
+
+def check_a_handler_that_raises_does_not_end_the_listener() -> None:
+    handled: list[str] = []
+
+    def handle(client_id: str, _msg: Any) -> None:
+        handled.append(client_id)
+        raise KeyError("state")
+
+    runner = SimpleNamespace(handle_message=handle)
+    shield(runner)
+    runner.handle_message("w1", SimpleNamespace(type="heartbeat"))
+    runner.handle_message("w2", SimpleNamespace(type="heartbeat"))
+    assert handled == ["w1", "w2"]
+
+
+def check_a_scenario_that_cannot_be_loaded_says_where_and_why() -> None:
+    head = "from locust import task, TaskSet\nfrom loadtest.engine.user import TTFBUser\n"
+    cases = {
+        "def broken(:\n": "line 1",
+        "x = 1\nimport nowhere_to_be_found\n": "line 2: ModuleNotFoundError",
+        "import sys\nsys.exit(3)\n": "SystemExit",
+        "x = 1\n": "holds no class derived from TTFBUser",
+        head + "class A(TTFBUser):\n    pass\n": "A has no task",
+        head
+        + "class A(TTFBUser):\n    @task\n    class B(TaskSet):\n        pass\n": "is a TaskSet",
+        head
+        + "class A(TTFBUser):\n    scenario = 's'\n    @task\n    def t(self): pass\n"
+        + "class B(A):\n    pass\n": "share the scenario name 's'",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (text, words) in enumerate(cases.items()):
+            path = Path(folder) / f"scenario_{number}.py"
+            path.write_text(text)
+            sentence = sentence_of(partial(load_scenario, str(path)))
+            assert words in sentence, f"{words!r} not in {sentence}"
+            assert str(path) in sentence
+        assert "none.py" in sentence_of(lambda: load_scenario("scenarios/none.py"))
+    (recipes,) = load_scenario("scenarios/recipes.py")
+    assert recipes.scenario_name() == "recipes"
+
+
+def check_locust_counts_what_we_count() -> None:
+    environment = Environment()
+    tally = Tally(rows=10, errors=2, bytes=500, response_us=1_000_000, slowest_us=200_000)
+    tally.quickest_us = 50_500
+    tally.by_ms.update({50: 4, 147: 6})
+    for _ in range(2):
+        add_to_locust(environment.stats, {("GET", "/x"): tally}, lambda ms: round(ms, -1))
+    entry = environment.stats.get("/x", "GET")
+    for counted in (entry, environment.stats.total):
+        assert (counted.num_requests, counted.num_failures) == (20, 4)
+        assert counted.avg_response_time == 100.0
+        assert (counted.min_response_time, counted.max_response_time) == (50.5, 200.0)
+        assert counted.response_times == {50: 8, 150: 12}
+
+
+def main() -> None:
+    failed = {}
+    checks = {name: value for name, value in globals().items() if name.startswith("check_")}
+    for name, check in checks.items():
+        try:
+            check()
+        except Exception:
+            failed[name] = traceback.format_exc()
+    sys.stdout.write(json.dumps({"ran": list(checks), "failed": failed}))
+
+
+if __name__ == "__main__":
+    main()
