@@ -1,0 +1,156 @@
+"""The whole program with real parts: run, break, interrupt, kill; and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from whole_program import SMALL, finished, gone_within, loadtest, read
+
+from loadtest.errors import EXIT_INTERRUPTED, EXIT_INVALID, EXIT_PASS, EXIT_PLAN
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
+]
+
+
+def test_a_run_measures_judges_reports_and_leaves_nothing(tmp_path: Path) -> None:
+    """The main job, small: exit code 0, every file of the run folder, the known order of arms."""
+    with loadtest("run", *SMALL, "--duration", "8", "--out", "run", cwd=tmp_path) as program:
+        program.wait_for(lambda: bool(program.pids_of("loadtest.engine.worker")), "workers")
+        out, err = program.process.communicate(timeout=120)
+
+    folder = tmp_path / "run"
+    assert program.process.returncode == EXIT_PASS, out + err
+    assert "verdict: PASS" in out
+    assert gone_within(program, 5) == []
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "plan.json", "world.json", "engine.json", "records.parquet", "summary.json",
+        "verdict.json", "report.html", "report.md", "junit.xml",
+    }  # fmt: skip
+    cells = {(c["deployment"], c["region"]): c for c in read(folder / "summary.json")["cells"]}
+    p50 = {key: cell["ttfb_ms"]["p50"] for key, cell in cells.items()}
+    assert p50["replica", "syd"] < p50["single", "syd"] < p50["multi", "syd"]
+    assert cells["single", "syd"]["served_by"].keys() == {"cdg"}
+    assert cells["multi", "syd"]["served_by"].keys() == {"syd"}
+    assert {cell["db_round_trips"] for cell in cells.values()} == {2.0}
+    assert sum(cell["errors"] for cell in cells.values()) == 0
+    for worker in read(folder / "engine.json")["workers"]:
+        rows = worker["rows"]
+        assert rows["sent"] == rows["received"] == rows["merged"] > 0
+        assert rows["missing"] == 0
+
+    before = {n: (folder / n).read_bytes() for n in ("summary.json", "verdict.json")}
+    again = finished("analyze", "run", cwd=tmp_path)
+    assert again.returncode == EXIT_PASS, again.stderr
+    assert {n: (folder / n).read_bytes() for n in before} == before
+
+
+def test_a_killed_command_line_takes_everything_with_it(tmp_path: Path) -> None:
+    """kill -9 in mid-run: no process and no folder five seconds later."""
+    with loadtest("run", *SMALL, "--duration", "60", "--out", "run", cwd=tmp_path) as program:
+        program.wait_for(lambda: len(program.pids_of("loadtest.engine.worker")) == 2, "workers")
+        program.wait_for(lambda: bool(list((tmp_path / "run").glob("parts/*"))), "records")
+        assert len(program.offspring) > 20
+        assert program.folders
+        program.process.send_signal(signal.SIGKILL)
+        program.process.wait()
+
+        assert gone_within(program, 5) == []
+
+
+def test_a_killed_worker_invalidates_its_region_and_no_other(tmp_path: Path) -> None:
+    """Load is never moved: the region's cells are invalid, the others stand."""
+    with loadtest("run", *SMALL, "--duration", "12", "--out", "run", cwd=tmp_path) as program:
+        parts = tmp_path / "run" / "parts"
+        program.wait_for(lambda: bool(list(parts.glob("*.parquet"))), "records")
+        victim = next(p for p in program.pids_of("loadtest.engine.worker") if region_of(p) == "syd")
+        os.kill(victim, signal.SIGKILL)
+        out, err = program.process.communicate(timeout=120)
+
+    assert program.process.returncode == EXIT_INVALID, out + err
+    assert gone_within(program, 5) == []
+    cells = read(tmp_path / "run" / "summary.json")["cells"]
+    assert {c["valid"] for c in cells if c["region"] == "syd"} == {False}
+    assert {c["valid"] for c in cells if c["region"] == "cdg"} == {True}
+    lost = [w for w in read(tmp_path / "run" / "engine.json")["workers"] if w["state"] == "lost"]
+    assert [w["region"] for w in lost] == ["syd"]
+
+
+def test_an_interrupted_run_keeps_what_it_measured(tmp_path: Path) -> None:
+    """Ctrl-C: exit code 130, records and report are there, marked partial."""
+    with loadtest("run", *SMALL, "--duration", "60", "--out", "run", cwd=tmp_path) as program:
+        parts = tmp_path / "run" / "parts"
+        program.wait_for(lambda: bool(list(parts.glob("*.parquet"))), "records")
+        program.process.send_signal(signal.SIGINT)
+        out, err = program.process.communicate(timeout=60)
+
+    assert program.process.returncode == EXIT_INTERRUPTED, out + err
+    assert gone_within(program, 5) == []
+    assert read(tmp_path / "run" / "engine.json")["state"] == "stopped"
+    assert sum(c["n"] for c in read(tmp_path / "run" / "summary.json")["cells"]) > 0
+    assert "partial" in (tmp_path / "run" / "report.html").read_text().lower()
+
+
+def test_a_write_from_afar_lands_in_the_primary_and_is_read_back_there(tmp_path: Path) -> None:
+    """POST from syd is replayed to cdg, comes back once, and syd's next read shows it."""
+    with loadtest("world", "up", *SMALL, cwd=tmp_path) as program:
+        lines = []
+        while not (lines and lines[-1].startswith("Ctrl-C")):
+            lines.append(program.process.stdout.readline().strip())  # type: ignore[union-attr]
+            assert program.process.poll() is None
+        program.look()
+        urls = {tuple(w[:2]): w[2] for line in lines if len(w := line.split()) == 3}
+        with httpx.Client(base_url=urls["syd", "recipes-replica"], trust_env=False) as client:
+            first = client.get("/recipes?city=Sydney")
+            answer = client.post(
+                "/recipes",
+                data={"city": "Sydney", "title": "Soup of the evening", "summary": "s",
+                      "ingredients": "water", "minutes": "10"},
+            )  # fmt: skip
+            after = client.get("/recipes?city=Sydney")
+        with httpx.Client(base_url=urls["cdg", "recipes-single"], trust_env=False) as client:
+            primary = client.get("/recipes?city=Sydney")
+        program.process.send_signal(signal.SIGINT)
+        program.process.wait(30)
+
+    assert first.headers["fly-region"] == "syd"
+    assert "Soup of the evening" not in first.text
+    assert answer.status_code in (201, 303)
+    assert answer.headers["fly-region"] == "cdg"
+    assert "fly-replay-threshold" in answer.headers["set-cookie"]
+    assert after.headers["fly-region"] == "cdg"
+    assert after.text.count("Soup of the evening") == 1
+    assert primary.text.count("Soup of the evening") == 1
+    assert gone_within(program, 5) == []
+
+
+def test_a_wrong_plan_is_refused_with_every_fault_before_anything_starts(tmp_path: Path) -> None:
+    """Exit code 13; the sentences name key, value and what is allowed."""
+    done = finished("run", "--regions", "cdg,sidney", "--rate", "-1", cwd=tmp_path)
+
+    assert done.returncode == EXIT_PLAN
+    assert "load.rate: -1.0 is not allowed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "reports").exists()
+
+
+def test_bad_usage_is_told_by_the_command_line_itself(tmp_path: Path) -> None:
+    """Exit code 2, and the usage."""
+    done = finished("run", "--no-such-flag", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "Usage" in done.stderr
+
+
+def region_of(pid: int) -> str:
+    """Return the region that a machine's process was started in."""
+    environment = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return next(e.removeprefix("FLY_REGION=") for e in environment if e.startswith("FLY_REGION="))
