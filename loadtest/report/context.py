@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from loadtest.analysis.attribution import attribute
 from loadtest.gate.rules import BUDGET_KIND
 from loadtest.regions import region_table
 from loadtest.report.style import ArmStyle, arm_styles
@@ -14,6 +15,7 @@ from loadtest.report.view import Key
 from loadtest.units import NS_PER_S
 
 if TYPE_CHECKING:
+    from loadtest.analysis.attribution import Parts
     from loadtest.analysis.cells import CellSummary
     from loadtest.analysis.load import Run
     from loadtest.analysis.summary import Summary
@@ -53,6 +55,12 @@ class Context:
     def scenarios(self) -> tuple[str, ...]:
         """Names of the scenarios, in the order of their first cell."""
         return tuple(dict.fromkeys(cell.scenario for cell in self.summary.cells))
+
+    @cached_property
+    def parts(self) -> dict[tuple[str, str, str], Parts]:
+        """Where the time of each cell goes, by the cell's key."""
+        found = attribute(self.run, self.summary).cells
+        return {(p.region, p.deployment, p.scenario): p for p in found}
 
     @cached_property
     def styles(self) -> dict[str, ArmStyle]:

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from loadtest.report.axes import linear_ticks, set_ticks
+from loadtest.report.axes import set_ticks
+from loadtest.report.figure_names import PART_ROLES, PARTS
+from loadtest.report.scales import linear_ticks
 from loadtest.report.style import INK, MUTED, PANEL_IN, ROLES, SURFACE, TEXT_PT
 from loadtest.report.svg import canvas, inline, plot_area
 from loadtest.units import format_ms
-
-PARTS: Final[Mapping[str, str]] = {
-    "floor": "network floor",
-    "replay": "replay hop",
-    "trips": "database round trips",
-    "database": "database work",
-    "app": "app",
-    "rest": "rest",
-}
-"""Key of a part -> what it is called, in the order of the stack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +64,7 @@ def draw_parts(
                     width,
                     left=left,
                     height=0.62,
-                    color=ROLES[f"part-{part}"],
+                    color=ROLES[PART_ROLES[part]],
                     edgecolor=SURFACE,
                     linewidth=0.8,
                 )

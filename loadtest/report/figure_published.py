@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loadtest.report.axes import latency_axis, log_limits, set_ticks
+from loadtest.report.axes import latency_axis, set_ticks
+from loadtest.report.scales import log_limits
 from loadtest.report.style import INK, MUTED, PUBLISHED, TEXT_PT, ArmStyle
 from loadtest.report.svg import canvas, inline, plot_area
 from loadtest.units import format_ms

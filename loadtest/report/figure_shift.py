@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loadtest.report.axes import linear_ticks, set_ticks
+from loadtest.report.axes import set_ticks
+from loadtest.report.scales import linear_ticks
 from loadtest.report.style import INK, MUTED, PANEL_IN, TEXT_PT, ArmStyle
 from loadtest.report.svg import canvas, inline, plot_area
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loadtest.report.axes import latency_axis, linear_ticks, set_ticks
+from loadtest.report.axes import latency_axis, set_ticks
 from loadtest.report.events import Event
+from loadtest.report.scales import linear_ticks
 from loadtest.report.style import EVENT, INK, MUTED, PANEL_IN, SHADE, TEXT_PT, ArmStyle
 from loadtest.report.svg import canvas, inline, plot_area
 from loadtest.units import format_ms

@@ -10,6 +10,8 @@ from loadtest.report.section_connections import section_connections, section_ser
 from loadtest.report.section_distributions import section_distributions, section_time
 from loadtest.report.section_gate import section_gate
 from loadtest.report.section_matrix import section_matrix
+from loadtest.report.section_parts import section_parts
+from loadtest.report.section_published import section_published
 from loadtest.report.section_reproduce import schedule_words, section_reproduce
 from loadtest.report.section_tables import section_tables
 from loadtest.report.section_validity import section_validity
@@ -36,7 +38,9 @@ def build_report(run: Run, summary: Summary, verdict: Verdict, *, command: str =
     sections = (
         section_matrix(context),
         section_tables(context),
+        section_published(context),
         section_distributions(context),
+        section_parts(context),
         section_connections(context),
         section_served(context),
         section_time(context),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loadtest.report.axes import label_room, log_limits
+from loadtest.report.scales import label_room, log_limits
 from loadtest.report.view import Block, Figures, Section, Table, Text
 from loadtest.report.words import NOTHING, count, interval_ms, ms, share, signed_ms
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from loadtest.report.axes import log_limits
 from loadtest.report.events import Event, events_in
+from loadtest.report.scales import log_limits
 from loadtest.report.view import Figures, Key, Section
 
 if TYPE_CHECKING:

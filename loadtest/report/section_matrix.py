@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from loadtest.report.axes import log_limits
+from loadtest.report.scales import log_limits
 from loadtest.report.view import Matrix, MatrixCell, MatrixColumn, Section
 from loadtest.report.words import NOT_ENOUGH, count, interval_ms, ms
 
@@ -30,21 +30,11 @@ def section_matrix(context: Context) -> Section:
 
 
 def floor_ms(context: Context, cell: CellSummary) -> float | None:
-    """
-    Return what round trips alone cost a cell: client to the app and app to the database.
-
-    Counted from what answered and how many database round trips the app reported, with the plan's
-    round-trip times; None where either is unknown.
-    """
-    plan = context.plan
-    deployment = plan.deployment(cell.deployment)
-    if deployment.url or not cell.served_by:
+    """Return what round trips alone, to app and database, cost a cell; None if unknown."""
+    parts = context.parts.get(cell.key)
+    if parts is None:
         return None
-    try:
-        serving = max(cell.served_by, key=lambda region: cell.served_by[region])
-        return plan.rtt_between_ms(cell.region, serving)
-    except KeyError:
-        return None
+    return parts.network_ms + parts.replay_ms + parts.database_network_ms
 
 
 def served_words(cell: CellSummary) -> str:

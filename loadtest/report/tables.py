@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from loadtest.analysis.reproduction import reproduce
 from loadtest.gate.rules import BUDGET_KIND
 from loadtest.report.context import Context
 from loadtest.report.section_gate import interval, quantity
+from loadtest.report.section_published import published_table
 from loadtest.report.section_tables import deployment_tables
 from loadtest.report.view import Table
 from loadtest.report.words import DECISIONS, count, decision
@@ -21,11 +23,13 @@ __all__ = ["Table", "terminal_tables", "verdict_block"]
 _TERMINAL: Final = (
     *("region", "n", "p50", "95 % interval", "p95", "95 % interval", "errors", "served by"),
 )
+_PUBLISHED: Final = ("deployment", "region", "label", "published", "ours, p50", "difference")
 
 
 def terminal_tables(run: Run, summary: Summary, verdict: Verdict) -> list[Table]:
     """
-    Return what `loadtest run` prints at its end: a narrow table per deployment.
+    Return what `loadtest run` prints at its end: a narrow table per deployment, then the published
+    values beside ours where the plan asks for them.
 
     Args:
         run: The stored run.
@@ -33,7 +37,11 @@ def terminal_tables(run: Run, summary: Summary, verdict: Verdict) -> list[Table]
         verdict: What the gate decided.
     """
     context = Context(run, summary, verdict, "")
-    return [_narrow(table) for table in deployment_tables(context)]
+    tables = [_narrow(table, _TERMINAL) for table in deployment_tables(context)]
+    found = reproduce(run, summary)
+    if found.rows:
+        tables.append(_narrow(published_table(found), _PUBLISHED))
+    return tables
 
 
 def verdict_block(verdict: Verdict) -> list[str]:
@@ -69,10 +77,10 @@ def _observed(rule: RuleResult) -> str:
     return "  ".join(part for part in parts if part)
 
 
-def _narrow(table: Table) -> Table:
-    """Keep the columns that fit 100 characters."""
+def _narrow(table: Table, names: tuple[str, ...]) -> Table:
+    """Keep the named columns, which fit 100 characters."""
     kept: list[int] = []
-    for name in _TERMINAL:
+    for name in names:
         kept.append(next(i for i, h in enumerate(table.headers) if h == name and i not in kept))
     return Table(
         key=table.key,
@@ -80,6 +88,6 @@ def _narrow(table: Table) -> Table:
         headers=tuple(table.headers[i] for i in kept),
         rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
         align="".join("r" if table.alignment(i) == "right" else "l" for i in kept),
-        note=table.note,
+        note=table.note if names is _TERMINAL else "",
         marks=table.marks,
     )

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.report.axes import MOST_TICKS, linear_ticks, log_limits, log_ticks
 from loadtest.report.events import Event
 from loadtest.report.figure_connections import Dumbbell, draw_connections
 from loadtest.report.figure_distribution import Curve, draw_distribution
@@ -17,6 +16,7 @@ from loadtest.report.figure_parts import Bar, draw_parts
 from loadtest.report.figure_published import Pair, draw_published
 from loadtest.report.figure_shift import Shift, draw_shift
 from loadtest.report.figure_strip import Track, draw_strip
+from loadtest.report.scales import MOST_TICKS, linear_ticks, log_limits, log_ticks
 from loadtest.report.style import ROLES, arm_styles
 
 STYLES = arm_styles({"single": "", "multi": "", "multi-fresh": "multi"})
@@ -41,7 +41,7 @@ def shift() -> str:
 
 
 def parts() -> str:
-    bar = Bar("multi", {"floor": 0.5, "trips": 208.0, "app": 50.0}, 258.5, 300)
+    bar = Bar("multi", {"network": 0.5, "database network": 208.0, "app": 50.0}, 258.5, 300)
     return draw_parts("ord", "ord Chicago", [bar], limit_ms=300.0, rtt_ms=104.0, label_pt=40.0)
 
 

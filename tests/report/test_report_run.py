@@ -17,6 +17,7 @@ from loadtest.plan.model import Deployment, Load
 from loadtest.report import html, markdown
 from loadtest.report.model import build_report
 from loadtest.report.tables import terminal_tables, verdict_block
+from loadtest.report.view import Table
 from loadtest.report.write import write_report
 
 COMMAND = "loadtest run --regions cdg,ord,syd,scl"
@@ -144,6 +145,40 @@ def test_a_run_without_rules_says_that_nothing_was_judged(stored: Stored) -> Non
 
 def test_markdown_keeps_its_form(stored: Stored, golden: Callable[[str, str], None]) -> None:
     golden("report.md", markdown.render(*stored, command=COMMAND))
+
+
+def test_every_table_is_rectangular(stored: Stored) -> None:
+    tables = [
+        block
+        for section in build_report(*stored).sections
+        for block in section.blocks
+        if isinstance(block, Table)
+    ]
+
+    assert len(tables) > 15
+    for table in tables:
+        assert len(table.align) == len(table.headers), table.key
+        assert {len(row) for row in table.rows} <= {len(table.headers)}, table.key
+        assert {len(row) for row in table.csv_rows} <= {len(table.csv_headers)}, table.key
+        assert not table.marks or len(table.marks) == len(table.rows), table.key
+    assert len({table.key for table in tables}) == len(tables)
+
+
+def test_calibration_is_called_so_wherever_it_is_printed(stored: Stored) -> None:
+    published = terminal_tables(*stored)[-1]
+    labels = {row[2] for row in published.rows if row[0] == "replica"}
+
+    assert published.key == "published"
+    assert labels == {"calibration"}
+    assert {row[2] for row in published.rows if row[0] != "replica"} == {"prediction"}
+    assert "calibration, not a finding" in markdown.render(*stored)
+
+
+def test_the_story_of_the_variants_follows_the_numbers(stored: Stored) -> None:
+    text = markdown.render(*stored)
+
+    assert "multi costs 3.51 times what its single does from scl" in text
+    assert "Opening connections anew brings multi within 10 % of the published value" in text
 
 
 def test_the_terminal_gets_a_table_per_deployment(stored: Stored) -> None:
