@@ -20,6 +20,9 @@ VERDICT_STYLE = {
     "none": "bold",
 }
 
+PLAIN_WIDTH = 120
+"""Columns where the output goes to a file or a log."""
+
 
 class Terminal:
     """
@@ -30,7 +33,8 @@ class Terminal:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.out = Console(highlight=False, soft_wrap=True)
+        wide = None if sys.stdout.isatty() else PLAIN_WIDTH
+        self.out = Console(highlight=False, soft_wrap=True, width=wide)
         self.err = Console(stderr=True, highlight=False)
         self._quiet = quiet
         self._began = time.monotonic()
@@ -86,9 +90,7 @@ class Terminal:
         """Print a table; the first column is left, the others right."""
         table = Table(title=Text(title), title_justify="left", header_style="bold", box=None)
         for number, name in enumerate(header):
-            table.add_column(
-                Text(name), justify="left" if number == 0 else "right", no_wrap=number > 0
-            )
+            table.add_column(Text(name), justify="left" if number == 0 else "right", no_wrap=True)
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         self.out.print()

@@ -14,7 +14,7 @@ MS_PER_S = 1_000
 
 def format_ms(value_ms: float) -> str:
     """
-    Return a time for a person: three significant digits, never more than 0.01 ms fine.
+    Return a time for a person: to 0.1 ms, short times to 0.01 ms, seconds from one second on.
 
     Args:
         value_ms: Milliseconds; infinity prints as ``failed``, not-a-number as ``-``.
@@ -27,8 +27,4 @@ def format_ms(value_ms: float) -> str:
     magnitude = abs(value_ms)
     if magnitude >= MS_PER_S:
         return f"{value_ms / MS_PER_S:.{1 if magnitude >= 10 * MS_PER_S else 2}f} s"
-    if magnitude >= 100:
-        return f"{value_ms:.0f} ms"
-    if magnitude >= 10:
-        return f"{value_ms:.1f} ms"
-    return f"{value_ms:.2f} ms"
+    return f"{value_ms:.{1 if magnitude >= 10 else 2}f} ms"

@@ -141,7 +141,7 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str) -> Order:
     if deployment.connection_per_database_use:
         env["DATABASE_CONNECTIONS"] = "per-request"
     if any(plan.base_ms.values()):
-        env["APP_BASE_MS"] = ",".join(f"{code}={ms:g}" for code, ms in plan.base_ms.items())
+        env["APP_BASE_MS"] = _base_times(plan)
     return Order(
         config=config,
         regions=_machine_regions(plan, deployment),
@@ -151,6 +151,17 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str) -> Order:
         concurrency="" if deployment.edge_keeps_connections else "connections",
         deadline_s=DEPLOY_DEADLINE_S,
     )
+
+
+def _base_times(plan: Plan) -> str:
+    """
+    Return how long the app waits, by client region.
+
+    A base time is what a client beside a machine feels, so the hop from the edge to that machine is
+    in it: the link adds that one, the app the rest.
+    """
+    hop_ms = plan.network.same_region_ms
+    return ",".join(f"{code}={max(0.0, ms - hop_ms):g}" for code, ms in plan.base_ms.items())
 
 
 def _machine_regions(plan: Plan, deployment: Deployment) -> tuple[str, ...]:
