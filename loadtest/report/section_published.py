@@ -44,7 +44,7 @@ def section_published(context: Context) -> Section | None:
         blocks.append(Callout("note", _CALIBRATED))
     blocks += [
         Text(_result(found)),
-        Figures(_CAPTION, lambda: _draw(context, found), _legend(context, found), wide=True),
+        *([_figure(context, found)] if any(row.p50_ms is not None for row in found.rows) else []),
         published_table(found),
         _round_trips(context),
         _bases(context),
@@ -67,7 +67,8 @@ def published_table(found: Reproduction) -> Table:
         align="lllrrrrrrr",
         note=(
             "Base is the app's own time, network the round trips of the model at the plan's "
-            "round-trip times; the last interval is the model over the other public ones. The article does not say whether it printed means or medians."
+            "round-trip times; the interval after it is the model over the other public ones. "
+            "The article does not say whether it printed means or medians."
         ),
         csv_headers=(
             *("deployment", "variant_of", "region", "label", "published_ms", "p50_ms", "mean_ms"),
@@ -116,6 +117,10 @@ def _result(found: Reproduction) -> str:
         )
         text += f" Not within: {named}."
     return text
+
+
+def _figure(context: Context, found: Reproduction) -> Figures:
+    return Figures(_CAPTION, lambda: _draw(context, found), _legend(context, found), wide=True)
 
 
 def _draw(context: Context, found: Reproduction) -> list[str]:

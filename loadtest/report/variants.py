@@ -70,8 +70,8 @@ def _story(region: str, rows: list[Reproduced]) -> list[str]:
         if plain is None or plain.p50_ms is None or variant.p50_ms is None:
             continue
         parts.append(
-            f"{variant.of.capitalize()}: published {ms(variant.published_ms)}, ours {ms(plain.p50_ms)} with "
-            f"connections kept ({signed_share(plain.difference_share, 0)}) and "
+            f"{variant.of.capitalize()}: published {ms(variant.published_ms)}, ours "
+            f"{ms(plain.p50_ms)} with connections kept ({signed_share(plain.difference_share, 0)}) and "
             f"{ms(variant.p50_ms)} with a connection opened for every request "
             f"({signed_share(variant.difference_share, 0)})."
         )
