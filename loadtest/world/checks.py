@@ -6,7 +6,7 @@ import asyncio
 
 from loadtest.fly.machines import Check, MachineConfig
 
-_EAGER_S = 0.05
+_EAGER_S = 0.1
 _CHUNK = 4_096
 
 
