@@ -1,7 +1,7 @@
 """
 Reads the two answer headers that a row needs: Fly-Region and Server-Timing.
 
-Values repeat over a run, so each distinct one is parsed once; the memory for that is bounded.
+Every request of a run passes here, so the usual spelling is read by one match of one expression.
 
 Source: https://www.w3.org/TR/server-timing/; the metrics' names are those of the reference app:
 ``app;dur=12.3, db;dur=4.5;desc="2", region;desc="cdg", replay;desc="syd;captured"``.
@@ -22,6 +22,12 @@ _REMEMBERED = 4096
 _MAX_HEADER = 1024  # a longer header is no measurement, and would take long to take apart
 _MAX_US = 2**31 - 1  # the record's column is an int32
 _MAX_ROUND_TRIPS = 2**15 - 1
+# numbers short enough for their columns, so that no check is needed after the match
+_NUMBER = rb"(\d{1,6}(?:\.\d{0,9})?)"
+_USUAL = re.compile(
+    rb"app;dur=" + _NUMBER + rb"(?:, ?db;dur=" + _NUMBER + rb'(?:;desc="(\d{1,4})")?)?'
+    rb'(?:, ?region;desc="[^",;]{0,32}")?(, ?replay;desc="[^"]{0,64}")?'
+).fullmatch
 _METRIC = re.compile(
     r'\s*([!#$%&\'*+.^_`|~\w-]++)((?:[^,"]|"(?:[^"\\]|\\.)*+")*+)(?:,|$)', re.ASCII
 )
@@ -40,7 +46,6 @@ class ServerTiming(NamedTuple):
 NOTHING: Final = ServerTiming(UNKNOWN, UNKNOWN, UNKNOWN, False)
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def parse_server_timing(header: bytes) -> ServerTiming:
     """
     Return what a Server-Timing header says; a malformed part counts as not said.
@@ -48,6 +53,20 @@ def parse_server_timing(header: bytes) -> ServerTiming:
     Args:
         header: The raw value; several headers are joined by a comma.
     """
+    usual = _USUAL(header)
+    if usual is not None:
+        app, db, trips, replay = usual.groups()
+        return ServerTiming(
+            int(float(app) * US_PER_MS + 0.5),
+            UNKNOWN if db is None else int(float(db) * US_PER_MS + 0.5),
+            UNKNOWN if trips is None else int(trips),
+            replay is not None,
+        )
+    return _parse_unusual(header)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _parse_unusual(header: bytes) -> ServerTiming:
     if not header or len(header) > _MAX_HEADER:
         return NOTHING
     app_us = db_us = db_round_trips = UNKNOWN

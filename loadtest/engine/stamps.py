@@ -30,6 +30,7 @@ _TCP_INFO_TOTAL_RETRANS_OFFSET = 100
 _TCP_INFO_SEGS_OUT_OFFSET = 136
 _TCP_INFO_BYTES = 144
 _READS_PER_SAMPLE = 8
+_FIRST_SAMPLES = 10  # the first offset has nothing to be checked against
 _WIDEST_USEFUL_NS = 50 * NS_PER_US  # a read pair further apart was interrupted: it says nothing
 _STEP_MARGIN_NS = 20 * NS_PER_US  # a smaller step than this bends no published number
 
@@ -133,7 +134,7 @@ class RealtimeOffset:
         self.stepped_ns = 0
         """Monotonic moment of the latest step noticed; 0 when there was none."""
         self.steps = 0
-        self._width_ns, self.offset_ns = self._read()
+        self._width_ns, self.offset_ns = min(self._read() for _ in range(_FIRST_SAMPLES))
 
     def _read(self) -> tuple[int, int]:
         best_width, best_offset = sys.maxsize, 0
