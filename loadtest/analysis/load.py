@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pydantic
 from numpy.typing import NDArray
 
+from loadtest.analysis.wire import with_wire_counts
 from loadtest.errors import RecordsError
 from loadtest.plan.model import Plan
 from loadtest.records.schema import RECORDS, SCHEMA_VERSION
@@ -82,7 +83,7 @@ def load_run(folder: Path) -> Run:
         plan=plan,
         world=world,
         engine=engine,
-        frame=read_records(folder / "records.parquet"),
+        frame=with_wire_counts(read_records(folder / "records.parquet"), world),
         folder=folder,
         partial=engine.get("state") != "done",
     )

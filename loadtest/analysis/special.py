@@ -8,6 +8,7 @@ rational arithmetic and with published tables.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 
 _TINY = 1e-300
@@ -92,6 +93,7 @@ def student_tail(t: float, freedom: float) -> float:
     return half if t >= 0 else 1.0 - half
 
 
+@lru_cache(maxsize=1024)
 def student_quantile(tail: float, freedom: float) -> float:
     """
     Return the t that Student's t exceeds with probability ``tail``, by bisection.
@@ -103,7 +105,7 @@ def student_quantile(tail: float, freedom: float) -> float:
     low, high = 0.0, 1.0
     while student_tail(high, freedom) > tail and high < 1e8:
         high *= 2
-    for _ in range(200):
+    for _ in range(60):
         middle = (low + high) / 2
         if student_tail(middle, freedom) > tail:
             low = middle

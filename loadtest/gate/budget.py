@@ -9,11 +9,14 @@ when that many errors were improbable with a target that keeps its budget.  A th
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from loadtest.analysis.special import binomial_at_least, binomial_at_most
 
-_STEPS = 100
+_STEPS = 60
 
 
+@lru_cache(maxsize=1024)
 def share_interval(count: int, n: int, level: float) -> tuple[float, float]:
     """
     Return the exact two-sided interval of a share.

@@ -22,14 +22,15 @@ _SIGNS: Final = {
     "fail": "❌ fail",
     "inconclusive": "❔ inconclusive",
     "invalid": "⚠️ invalid",
-    "none": "measured",
+    "none": "📏 measured",
 }
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!@])")
 
 
 def render(verdict: Verdict, summary: Summary) -> str:
     """Return the verdict block: headline, rules, validity, TTFB of every cell."""
-    lines = [MARKER, f"## {_SIGNS[verdict.decision]}: {escape(verdict.sentence)}", ""]
+    sign = _SIGNS[verdict.decision].split()[0]
+    lines = [MARKER, f"## {sign} {escape(verdict.sentence)}", ""]
     lines += _rules(verdict)
     if verdict.invalid:
         lines += ["### Why these numbers are not to be trusted", ""]

@@ -1,0 +1,102 @@
+"""Attribution and reproduction: the parts make the whole, predictions are called predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import synth
+
+from loadtest.analysis.attribution import attribute
+from loadtest.analysis.load import Run
+from loadtest.analysis.reproduction import CALIBRATION, PREDICTION, reproduce
+from loadtest.analysis.summary import summarise
+from loadtest.plan.model import Deployment, Plan
+
+
+def with_variants() -> Plan:
+    plan = synth.make_plan()
+    variants = (
+        Deployment(
+            name="single-fresh",
+            of="single",
+            machines="primary",
+            measured_from=("scl",),
+            edge_keeps_connections=False,
+        ),
+        Deployment(
+            name="multi-fresh",
+            of="multi",
+            measured_from=("scl",),
+            connection_per_database_use=True,
+        ),
+    )
+    return plan.model_copy(update={"deployments": plan.deployments + variants})
+
+
+def test_parts_add_up_to_the_median(plain_run: Run) -> None:
+    for cell in attribute(plain_run, summarise(plain_run)).cells:
+        assert sum(ms for _, ms in cell.parts()) == pytest.approx(cell.ttfb_ms)
+        assert abs(cell.rest_ms) < 0.03 * cell.ttfb_ms + 1
+
+
+def test_each_deployment_pays_where_it_should(plain_run: Run) -> None:
+    found = attribute(plain_run, summarise(plain_run))
+    single, multi, replica = (found.cell("syd", d) for d in ("single", "multi", "replica"))
+    assert single is not None
+    assert multi is not None
+    assert replica is not None
+    assert (single.network_ms, multi.network_ms, replica.network_ms) == (241.0, 0.5, 0.5)
+    assert single.database_network_ms == pytest.approx(1.0, abs=0.1)
+    assert multi.database_network_ms == pytest.approx(482, rel=0.02)
+    assert replica.app_ms == pytest.approx(45.8, rel=0.03)
+    assert "2 database round trips of 241 ms" in multi.explanation
+
+
+def test_a_replay_is_a_part_of_its_own(make_run: Callable[..., Run]) -> None:
+    run = make_run(replayed_share=1.0)
+    cell = attribute(run, summarise(run)).cell("ord", "replica")
+    assert cell is not None
+    assert (cell.app_region, cell.replay_ms) == ("cdg", 104.0)
+
+
+def test_published_values_stand_beside_ours(plain_run: Run) -> None:
+    found = reproduce(plain_run, summarise(plain_run))
+    rows = {(row.deployment, row.region): row for row in found.rows}
+    assert len(rows) == 12
+    assert {row.label for (d, _), row in rows.items() if d == "replica"} == {CALIBRATION}
+    assert {row.label for (d, _), row in rows.items() if d != "replica"} == {PREDICTION}
+    syd = rows["multi", "syd"]
+    assert (syd.published_ms, syd.base_ms, syd.network_ms) == (528.7, 45.8, 482.0)
+    assert syd.low_ms == pytest.approx(45.8 + 2 * 232.5)
+    assert syd.high_ms == pytest.approx(45.8 + 2 * 270.1)
+    assert syd.sources == 6
+    assert abs(syd.difference_share or 1) < 0.03
+    assert rows["multi", "cdg"].low_ms is None
+    worst = found.worst()
+    assert worst is not None
+    assert (worst.deployment, worst.region) == ("multi", "scl")
+
+
+def test_variants_stand_beside_what_they_vary(make_run: Callable[..., Run]) -> None:
+    run = make_run(plan=with_variants())
+    rows = {r.deployment: r for r in reproduce(run, summarise(run)).rows if r.variant}
+    fresh = rows["multi-fresh"]
+    assert (fresh.of, fresh.published_ms, fresh.round_trips) == ("multi", 1341.0, 6)
+    assert abs(fresh.difference_share or 1) < 0.05
+    assert rows["single-fresh"].network_ms == pytest.approx(2 * 209.7)
+    parts = attribute(run, summarise(run)).cell("scl", "multi-fresh")
+    assert parts is not None
+    assert parts.database_network_ms == pytest.approx(6 * 209.7, rel=0.03)
+
+
+def test_a_base_of_ones_own_makes_the_replica_column_a_prediction(
+    make_run: Callable[..., Run],
+) -> None:
+    run = make_run(plan=synth.make_plan(base="0", base_ms={}))
+    assert {row.label for row in reproduce(run, summarise(run)).rows} == {PREDICTION}
+
+
+def test_a_plan_may_leave_the_published_tables_out(make_run: Callable[..., Run]) -> None:
+    run = make_run(plan=synth.make_plan(reproduce=False))
+    assert reproduce(run, summarise(run)).rows == ()
