@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from loadtest.report.events import Event, events_in
 from loadtest.report.scales import log_limits
+from loadtest.report.shift_blocks import shift_blocks
 from loadtest.report.view import Figures, Key, Section
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ def section_distributions(context: Context) -> Section:
         "distributions",
         "Distribution of TTFB in each region",
         "Distributions",
-        (Figures(_ECDF, lambda: _draw_distributions(context), context.legend()),),
+        (
+            Figures(_ECDF, lambda: _draw_distributions(context), context.legend()),
+            *shift_blocks(context),
+        ),
     )
 
 

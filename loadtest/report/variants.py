@@ -71,7 +71,8 @@ def _story(region: str, rows: list[Reproduced]) -> list[str]:
             continue
         parts.append(
             f"{variant.of.capitalize()}: published {ms(variant.published_ms)}, ours "
-            f"{ms(plain.p50_ms)} with connections kept ({signed_share(plain.difference_share, 0)}) and "
+            f"{ms(plain.p50_ms)} with connections kept "
+            f"({signed_share(plain.difference_share, 0)}) and "
             f"{ms(variant.p50_ms)} with a connection opened for every request "
             f"({signed_share(variant.difference_share, 0)})."
         )

@@ -19,6 +19,7 @@ from loadtest.report.model import build_report
 from loadtest.report.tables import terminal_tables, verdict_block
 from loadtest.report.view import Table
 from loadtest.report.write import write_report
+from loadtest.units import format_ms
 
 COMMAND = "loadtest run --regions cdg,ord,syd,scl"
 EVIL = "<script>alert('x')</script>"
@@ -199,7 +200,7 @@ def test_the_verdict_block_ends_with_the_verdict(stored: Stored) -> None:
 
     assert lines[-1] == "? the run is called inconclusive"
     assert lines[0] == "✓ ttfb.p95 < 100ms where deployment = replica  [cdg / replica]"
-    assert lines[1] == "    90.0 ms  [88.0, 95.0 ms]  limit 100 ms  n = 300: ✓ pass"
+    assert lines[1] == f"    90.0 ms  [88.0, 95.0 ms]  limit {format_ms(100)}  n = 300: ✓ pass"
 
 
 def test_texts_from_outside_never_become_markup(stored: Stored) -> None:
