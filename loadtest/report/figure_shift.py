@@ -32,7 +32,7 @@ class Shift:
 
 
 def draw_shift(
-    region: str,
+    key: str,
     title: str,
     shift: Shift,
     *,
@@ -44,7 +44,7 @@ def draw_shift(
     Return the SVG of one region's shift function.
 
     Args:
-        region: Code, used for ids.
+        key: Unique in the page; letters, digits and dashes.
         title: Heading of the panel.
         shift: The numbers.
         names: Baseline and candidate.
@@ -78,7 +78,7 @@ def draw_shift(
         axes.set_title(f"n = {shift.n:,} per arm", loc="right", color=MUTED, fontsize=TEXT_PT)
         return inline(
             figure,
-            f"shift-{candidate}-{baseline}-{region}",
+            f"shift-{key}",
             f"TTFB of {candidate} minus {baseline} by percentile, {title}",
             _words(shift, baseline, candidate),
         )

@@ -16,8 +16,16 @@ DECISIONS: Final[dict[str, tuple[str, str]]] = {
     "inconclusive": ("?", "inconclusive"),
     "invalid": ("⊘", "invalid"),
     "none": ("·", "not judged"),
+    "slower": ("▲", "slower"),
+    "faster": ("▼", "faster"),
+    "same": ("=", "same"),
+    "unclear": ("?", "unclear"),
 }
-"""Decision word -> sign and what it is called; the sign keeps colour from carrying it alone."""
+"""
+Decision word, or movement between two runs -> sign and what it is called.
+
+The sign keeps colour from carrying the meaning alone.
+"""
 
 
 def decision(word: str) -> str:
