@@ -21,7 +21,13 @@ from loadtest.engine.dial import Dialer
 from loadtest.engine.instruments import Instruments
 from loadtest.engine.limits import Limits
 from loadtest.engine.origin import Origin, Resolver, TargetLike, origin_of
-from loadtest.engine.request import build_head, encode_body, with_cookies, with_query
+from loadtest.engine.request import (
+    build_fields,
+    build_request_line,
+    encode_body,
+    with_cookies,
+    with_query,
+)
 from loadtest.engine.response import CaughtResponse, Response
 from loadtest.engine.sample import Sample
 from loadtest.engine.verbs import Verbs
@@ -199,27 +205,38 @@ class TTFBClient(Verbs):
         if body is not None:
             head += body
         connection = self._perform(place, head, sample, timeout, new_connection)
+        return self._conclude(
+            place, path, sample, connection, cold=new_connection, catch_response=catch_response
+        )
+
+    # How it is done.
+
+    def _conclude(
+        self,
+        place: Place,
+        path: str,
+        sample: Sample,
+        connection: Connection | None,
+        *,
+        cold: bool,
+        catch_response: bool,
+    ) -> Response:
+        """Keep cookies and connection, have the sample recorded, make the response."""
         pieces: list[bytes] = []
         if connection is not None:
             pieces = connection.pieces
             if (cookies := connection.framer.cookies) is not None:
                 _store_cookies(place, cookies, path)
-            self._release(connection, place, not new_connection)
+            self._release(connection, place, not cold)
+        url, kept = place.origin.url + path, sample.bytes <= self._limits.keep_bytes
         if catch_response:
-            return self._caught(sample, place.origin.url + path, pieces)
+            caught = CaughtResponse(sample, url, pieces, kept, self._record)
+            self._unrecorded = caught
+            return caught
         if sample.status >= 400 and not sample.error:
             sample.error, sample.detail = "status", f"HTTP {sample.status}"
         self._record(sample)
-        return Response(
-            sample, place.origin.url + path, pieces, sample.bytes <= self._limits.keep_bytes
-        )
-
-    def _caught(self, sample: Sample, url: str, pieces: list[bytes]) -> CaughtResponse:
-        kept = sample.bytes <= self._limits.keep_bytes
-        self._unrecorded = CaughtResponse(sample, url, pieces, kept, self._record)
-        return self._unrecorded
-
-    # How it is done.
+        return Response(sample, url, pieces, kept)
 
     def _head(
         self, origin: Origin, method: str, path: str, headers: Mapping[str, str] | None, kind: str
@@ -227,11 +244,11 @@ class TTFBClient(Verbs):
         key = (method, path, self._headers_key, tuple(headers.items()) if headers else None, kind)
         found: tuple[bytes, str] | None = origin.heads.get(key)
         if found is None:
-            merged = {**self._headers, **(headers or {})}
-            found = (
-                build_head(origin, method, path, merged, kind),
-                path.partition("?")[0],
-            )
+            fields: bytes | None = origin.heads.get(key[2:])
+            if fields is None:
+                fields = build_fields(origin, {**self._headers, **(headers or {})}, kind)
+                origin.remember_head(key[2:], fields)
+            found = build_request_line(method, path) + fields, path.partition("?")[0]
             origin.remember_head(key, found)
         return found
 

@@ -18,6 +18,7 @@ from loadtest.engine.origin import Origin
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORBIDDEN_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _UNRESERVED = "/?%:@!$&'()*+,;=~-._[]|"
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/?%:@!$&'()*+,;=~._|-]*")
 _OURS = ("content-length", "transfer-encoding")
 _WITH_BODY = frozenset(("POST", "PUT", "PATCH"))  # whose Content-Length is sent even if it is 0
 _DEFAULTS = {"user-agent": "loadtest", "accept": "*/*", "accept-encoding": "gzip, deflate, br"}
@@ -26,33 +27,45 @@ FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 
 
-def build_head(
-    origin: Origin, method: str, path: str, headers: Mapping[str, str], content_type: str
-) -> bytes:
+def build_request_line(method: str, path: str) -> bytes:
     """
-    Return request line and headers up to and with the blank line.
+    Return the first line of a request.
+
+    Args:
+        method: HTTP method.
+        path: Path and query; characters that the line cannot carry are percent-encoded.
+
+    Raises:
+        ValueError: The method is none.
+    """
+    if not _TOKEN.fullmatch(method):
+        raise ValueError(f"method {method!r}: letters only, such as GET")
+    path = path.partition("#")[0]
+    if not _PLAIN_PATH.fullmatch(path):
+        path = quote(path, safe=_UNRESERVED)
+    return f"{method} {path} HTTP/1.1\r\n".encode("latin-1")
+
+
+def build_fields(origin: Origin, headers: Mapping[str, str], content_type: str) -> bytes:
+    """
+    Return a request's headers and the blank line after them.
 
     Args:
         origin: Names the host.
-        method: HTTP method.
-        path: Path and query; characters that a request line cannot carry are percent-encoded.
         headers: In any case; they replace the defaults of the same name.
         content_type: Of the body; empty for none. A header of that name wins.
 
     Raises:
-        ValueError: A method, header name or value that would break the head's framing.
+        ValueError: A header name or value that would break the head's framing.
     """
-    if not _TOKEN.fullmatch(method):
-        raise ValueError(f"method {method!r}: letters only, such as GET")
     fields = {"host": origin.host_header, **_DEFAULTS}
     if content_type:
         fields["content-type"] = content_type
     for name, value in headers.items():
         _check(name, value)
         fields[name.lower()] = value
-    lines = [f"{method} {quote(path.partition('#')[0], safe=_UNRESERVED)} HTTP/1.1"]
-    lines += [f"{_title(name)}: {value}" for name, value in fields.items()]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    lines = [f"{_title(name)}: {value}\r\n" for name, value in fields.items()]
+    return ("".join(lines) + "\r\n").encode("latin-1")
 
 
 def _check(name: str, value: str) -> None:
@@ -104,7 +117,9 @@ def with_query(path: str, params: Mapping[str, Any] | list[tuple[str, Any]] | st
 
 
 def with_cookies(head: bytes, jar: CookieJar, origin: Origin, path: str) -> bytes:
-    """Return a request head with the cookies that belong in it."""
+    """Return a head with the cookies that belong in it; a Cookie header of one's own wins."""
+    if b"\r\nCookie: " in head:
+        return head
     value = jar.header(host=origin.server_name, path=path, secure=origin.secure)
     if not value:
         return head

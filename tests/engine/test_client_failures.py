@@ -117,6 +117,54 @@ def test_bytes_that_came_unasked_are_no_answer() -> None:
     assert [(s.error, s.attempts) for s in samples] == [("", 1), ("", 1)]
 
 
+def test_bytes_older_than_the_request_are_no_answer_to_it() -> None:
+    """Their kernel stamp gives them away, also where the hub had no time to see them before."""
+    spoken = threading.Event()
+
+    def handler(connection: Connection, index: int) -> None:
+        read_request(connection)
+        connection.sendall(OK)
+        if index == 0:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+            spoken.set()
+            connection.recv(65536)
+
+    with ScriptServer(handler) as server, client_of(server.url) as (client, samples):
+        client.get("/")
+        if not samples[0].kernel:
+            pytest.skip("no kernel stamps on this platform")
+        spoken.wait(5)
+        pause_without_the_hub(0.005)
+        assert client.get("/").text == "ok"
+    assert samples[1].error == ""
+
+
+def pause_without_the_hub(seconds: float) -> None:
+    """Let time pass while no callback of the loop runs."""
+    threading.Event().wait(seconds)
+
+
+def test_a_clock_that_is_set_under_a_request_costs_its_kernel_stamp() -> None:
+    """The sample falls back to user space, says so, and the next one is stamped by the kernel."""
+    offset = Instruments.here().offset
+
+    def handler(connection: Connection, _: int) -> None:
+        for count in range(3):
+            read_request(connection)
+            if count == 1:
+                offset.offset_ns -= 10_000_000  # as if the wall clock had been put forward
+            connection.sendall(OK)
+
+    with ScriptServer(handler) as server, client_of(server.url) as (client, samples):
+        for _ in range(3):
+            client.get("/")
+    if not samples[0].kernel:
+        pytest.skip("no kernel stamps on this platform")
+    assert [s.clock for s in samples] == ["kernel", "user", "kernel"]
+    assert [s.error for s in samples] == ["", "", ""]
+    assert samples[1].wait_ns == samples[1].wait_user_ns < 5_000_000_000
+
+
 def close_after_first(end: Callable[[Connection], None]) -> Callable[[Connection, int], None]:
     """Answer once; then take the first connection's second request and end without an answer."""
 
