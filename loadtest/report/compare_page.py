@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Final
 
 from loadtest.report.style import arm_styles
 from loadtest.report.view import Block, Callout, Figures, Report, Section, Table, Text
-from loadtest.report.words import NOTHING, count, decision, listing, ms, signed_ms, signed_share
+from loadtest.report.words import (
+    NOT_ENOUGH,
+    NOTHING,
+    count,
+    decision,
+    listing,
+    ms,
+    signed_interval_ms,
+    signed_ms,
+    signed_share,
+)
 
 if TYPE_CHECKING:
     from loadtest.analysis.compare import CellComparison, Comparison, RunComparison, Shift
@@ -70,7 +80,7 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
 def _headline(cells: list[CellComparison]) -> str:
     moved = Counter(str(cell.movement) for cell in cells)
     told = [f"{moved[word]} {word}" for word in _ORDER if moved[word]]
-    first = f"Of {len(cells)} cells {listing(told)}"
+    first = f"Of {len(cells)} {'cells' if len(cells) > 1 else 'cell'} {listing(told)}"
     sure = [
         (cell, shift)
         for cell in cells
@@ -122,7 +132,6 @@ def _table_rows(run: RunComparison) -> tuple[tuple[str, ...], ...]:
             *_columns(_at(cell, 95))[2:],
             ms(cell.margin_ms) if cell.margin_ms else NOTHING,
             f"{count(cell.base_n)} / {count(cell.other_n)}",
-            cell.why,
         )
         for cell in run.cells
     )
@@ -133,11 +142,11 @@ def _table(comparison: Comparison, number: int, run: RunComparison) -> Table:
         key=f"compare-{number}",
         title=f"{run.run_id} against {comparison.base_run_id}",
         headers=(
-            *("cell", "movement", "p50 before", "p50 now", "p50 moved", "p95 moved"),
-            *("margin", "n", "in words"),
+            *("cell", "movement", "p50 before", "p50 now", "p50 moved", "interval"),
+            *("p95 moved", "interval", "margin", "n"),
         ),
         rows=_table_rows(run),
-        align="llrrrrrrw",
+        align="llrrrrrrrr",
         marks=tuple(cell.movement for cell in run.cells),
         csv_headers=(
             *("region", "deployment", "scenario", "movement", "margin_ms", "base_n", "other_n"),
@@ -155,12 +164,12 @@ def _table(comparison: Comparison, number: int, run: RunComparison) -> Table:
     )
 
 
-def _columns(shift: Shift | None) -> tuple[str, str, str]:
+def _columns(shift: Shift | None) -> tuple[str, str, str, str]:
     if shift is None:
-        return NOTHING, NOTHING, "too few"
-    span = f"{signed_ms(shift.low_ms)} to {signed_ms(shift.high_ms)}"
-    moved = f"{signed_ms(shift.difference_ms)} [{span}] ({signed_share(shift.share)})"
-    return ms(shift.base_ms), ms(shift.other_ms), moved
+        return NOTHING, NOTHING, NOT_ENOUGH, ""
+    moved = f"{signed_ms(shift.difference_ms)} ({signed_share(shift.share)})"
+    span = signed_interval_ms(shift.low_ms, shift.high_ms)
+    return ms(shift.base_ms), ms(shift.other_ms), moved, span
 
 
 def _at(cell: CellComparison, p: float) -> Shift | None:

@@ -14,14 +14,14 @@ from loadtest.analysis.cells import cell_rows
 from loadtest.analysis.percentiles import LEVEL, needed
 from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM
 from loadtest.report.view import Block, Figures, Heading, Table
-from loadtest.report.words import count, share, signed_ms
+from loadtest.report.words import count, signed_interval_ms, signed_ms, signed_share
 
 if TYPE_CHECKING:
     from loadtest.report.context import Context
     from loadtest.report.figure_shift import Shift as Drawn
 
 PERCENTILES: Final = (5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0)
-TOLD: Final = (10.0, 50.0, 90.0, 95.0)
+TOLD: Final = (10.0, 50.0, 95.0)
 RESAMPLES: Final = 500
 """Enough for a band that is looked at; decisions are the gate's, with the plan's resamples."""
 
@@ -177,7 +177,6 @@ def _told(one: RegionShift, p: float) -> str:
     point = next((point for point in one.points if point.p == p), None)
     if point is None:
         return "too few"
-    sign = "−" if point.difference_ms < 0 else "+"
-    change = share(abs(point.difference_ms) / point.baseline_ms) if point.baseline_ms else "–"
-    span = f"{signed_ms(point.low_ms)} to {signed_ms(point.high_ms)}"
-    return f"{signed_ms(point.difference_ms)} [{span}] ({sign}{change})"
+    change = point.difference_ms / point.baseline_ms if point.baseline_ms else None
+    span = signed_interval_ms(point.low_ms, point.high_ms)
+    return f"{signed_ms(point.difference_ms)} {span} ({signed_share(change, 0)})"

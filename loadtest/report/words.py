@@ -59,6 +59,14 @@ def signed_ms(value: float | None) -> str:
     return f"{'−' if value < 0 else '+'}{text}"
 
 
+def signed_interval_ms(low: float, high: float) -> str:
+    """Return an interval of differences, signs shown, the unit once."""
+    if not math.isfinite(low) or not math.isfinite(high):
+        return ""
+    digits = 0 if min(abs(low), abs(high)) >= 100 else 1 if max(abs(low), abs(high)) >= 10 else 2
+    return f"[{low:+.{digits}f}, {high:+.{digits}f} ms]".replace("-", "−")
+
+
 def share(value: float | None, digits: int = 1) -> str:
     """Return a 0-1 share as a percentage."""
     if value is None or math.isnan(value):

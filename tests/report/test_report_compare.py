@@ -65,5 +65,5 @@ def test_cells_without_samples_have_a_row_and_no_panel() -> None:
     cell = CellComparison("cdg", "multi", "browse", 3, 4, 0.0, (), "unclear", "too few samples")
     page = render(Comparison("a", (RunComparison("b", (cell,)),), (), 1))
 
-    assert "Of 1 cells 1 unclear" in page
+    assert "Of 1 cell 1 unclear" in page
     assert 'class="figure"' not in page
