@@ -167,7 +167,7 @@ class Session:
             user = user_class(self._environment)
             name = self._arms[arm]
             client = TTFBClient(targets[name], recorder.record, limits=limits, resolver=resolver)
-            user.equip(client, self._region, name)
+            user.equip(client, self._region, name, self.order.plan.paths)
             return user
 
         text = f"{self.order.plan.seed} {self._region} {self._share} {self.order.segment}"

@@ -23,6 +23,7 @@ class TTFBUser(User):
         region: Code of the region that this user lives in.
         deployment: Name of the deployment that this user measures.
         arm: The same; the word that the comparison uses.
+        paths: Paths of the plan, for scenarios that ask for whatever the plan names.
 
     Attributes that a class may set:
         scenario: Name in the tables; empty takes the name of the class.
@@ -35,14 +36,22 @@ class TTFBUser(User):
     client: TTFBClient
     region: str = ""
     deployment: str = ""
+    paths: tuple[str, ...] = ("/",)
 
     @property
     def arm(self) -> str:
         """Name of the deployment under comparison."""
         return self.deployment
 
-    def equip(self, client: TTFBClient, region: str, deployment: str) -> None:
+    def equip(
+        self,
+        client: TTFBClient,
+        region: str,
+        deployment: str,
+        paths: tuple[str, ...] = ("/",),
+    ) -> None:
         """Give the user what it works with; called once, before ``on_start``."""
+        self.paths = paths
         self.client = client
         self.region = region
         self.deployment = deployment

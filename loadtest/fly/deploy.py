@@ -202,9 +202,9 @@ def last_lines(machine: Machine) -> str:
 
 
 def release_key(order: Order) -> tuple[str, str]:
-    """Return what a release command is known by: the command, and the database it prepares."""
+    """Return what a release command is known by: image, command, the database it prepares."""
     database = order.secrets.get("DATABASE_URL") or order.env.get("DATABASE_URL", order.name)
-    return order.config.release_command, database
+    return f"{order.image} {order.config.release_command}", database
 
 
 async def _release(client: MachinesClient, order: Order, done: set[tuple[str, str]]) -> None:

@@ -16,6 +16,7 @@ SCHEMA_VERSION = 1
 Millis = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
+Path = Annotated[str, Field(pattern=r"^/[!-~]*$")]
 Environment = dict[str, str]
 
 
@@ -161,6 +162,8 @@ class Plan(Frozen):
     world: Literal["embedded", "fly"] = "embedded"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 20_260_801
     scenario: str = "scenarios/recipes.py"
+    paths: Annotated[tuple[Path, ...], Field(min_length=1, max_length=64)] = ("/",)
+    """What ``scenarios/pages.py`` asks for, in turn; other scenarios may read it."""
     deployments: Annotated[tuple[Deployment, ...], Field(min_length=1, max_length=32)]
     database: Database = Database()
     generator: Generator = Generator()

@@ -28,20 +28,35 @@ def load_plan(path: str | None = None, flags: Mapping[str, Any] | None = None) -
 
     Args:
         path: TOML file, looked for as ``assets.find_asset`` does; None takes the default plan.
-        flags: Values that win over the file, by dotted key (``load.rate``); None values are left
-            out.  ``regions`` and ``deployments`` may be lists of names; a list of deployment names
-            keeps those deployments (and drops thresholds that name the others).
+        flags: Values that win over the file, see ``load_raw``.
 
     Raises:
         PlanError: Anything is wrong with it; ``faults`` has a sentence for each.
     """
-    name = path or DEFAULT_PLAN
-    found = find_asset(name)
+    return resolve_plan(*load_raw(path or DEFAULT_PLAN, flags or {}))
+
+
+def load_raw(path: str, flags: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
+    """
+    Read a plan file and lay flags over it, unchecked.
+
+    Args:
+        path: TOML file, looked for as ``assets.find_asset`` does.
+        flags: Values that win over the file, by dotted key (``load.rate``); None values are left
+            out.  ``regions`` and ``deployments`` are lists of names; a list of deployment names
+            keeps those deployments.
+
+    Returns:
+        Raw values, and the names of regions and deployments that the flags took away.
+
+    Raises:
+        PlanError: There is no such file, or it is no TOML.
+    """
+    found = find_asset(path)
     if found is None or not found.is_file():
-        raise PlanError(f"plan: there is no file {name!r}; give the path of a TOML plan")
+        raise PlanError(f"plan: there is no file {path!r}; give the path of a TOML plan")
     raw = _read_toml(found)
-    dropped = _apply_flags(raw, {k: v for k, v in (flags or {}).items() if v is not None})
-    return resolve_plan(raw, dropped)
+    return raw, _apply_flags(raw, {k: v for k, v in flags.items() if v is not None})
 
 
 def resolve_plan(raw: Mapping[str, Any], dropped: frozenset[str] = frozenset()) -> Plan:

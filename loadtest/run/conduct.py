@@ -42,6 +42,7 @@ class Conduct:
         world_url: A world that is up already; empty starts what the plan names.
         image: Image of the apps; empty takes what each fly.toml names.
         command: The command line, for the report.
+        scratch: A folder that has to go with the run, should this process be killed.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Conduct:
         world_url: str = "",
         image: str = "",
         command: str = "",
+        scratch: Path | None = None,
     ) -> None:
         self.plan = plan
         self.run_id = new_run_id()
@@ -61,6 +63,7 @@ class Conduct:
         self._world_url = world_url
         self._image = image
         self._command = command
+        self._scratch = scratch
         self._stop_asked = False
         self._loading = False
 
@@ -91,13 +94,13 @@ class Conduct:
         self._progress.step("starting the world")
         failure: EngineError | WorldError | None = None
         orders = orders_of(plan, self.run_id, keys := Secrets(), image=self._image)
-        with open_place(plan, orders, self._world_url) as place:
+        with open_place(plan, orders, self._world_url, self._scratch) as place:
             self._progress.done("world: the Machines API answers")
             with ExitStack() as stack:
                 if place.extras is None or self._world_url:
                     stack.callback(destroy_all, place, orders)
                 deploy_all(place, orders, self._progress)
-                world = self._write_world(place)
+                world = self._write_world(place, orders)
                 try:
                     self._measure(place, orders, keys, world)
                 except (EngineError, WorldError) as error:
@@ -114,13 +117,15 @@ class Conduct:
             raise failure
         return judged
 
-    def _write_world(self, place: Place) -> dict[str, Any]:
+    def _write_world(self, place: Place, orders: Orders) -> dict[str, Any]:
         """Measure the links, refuse a world out of tolerance, write world.json."""
         if place.extras is not None:
             self._progress.step("measuring the links")
             place.extras.measure()
         world = place.describe(self.plan)
         world["run"] = {"id": self.run_id, "command": self._command}
+        world["apps"] = {name: order.name for name, order in orders.apps.items()}
+        world["database"] = orders.database.name if orders.database is not None else None
         self.folder.save_json("world.json", world)
         if faults := [_link_sentence(link) for link in world["links"] if not link["ok"]]:
             raise WorldError("\n".join(faults))

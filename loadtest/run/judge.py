@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ class Judged:
     exit_code: int
     report: Path
     verdict_lines: list[str]
+    annotations: list[str]
+    markdown: str
     tables: list[Table] = field(default_factory=list)
 
 
@@ -56,7 +59,7 @@ def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = 
     Raises:
         RecordsError: The run cannot be read.
     """
-    from loadtest.gate import junit
+    from loadtest.gate import github, junit, markdown
     from loadtest.report import tables
     from loadtest.report.write import write_report
 
@@ -73,8 +76,28 @@ def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = 
         exit_code=EXIT_INTERRUPTED if interrupted else verdict.exit_code,
         report=html,
         verdict_lines=tables.verdict_block(verdict),
+        annotations=github.annotation_lines(verdict),
+        markdown=markdown.render(verdict, summary),
         tables=tables.terminal_tables(run, summary, verdict),
     )
+
+
+def tell_github(judged: Judged, environ: Mapping[str, str]) -> list[str]:
+    """
+    Append the verdict to the job summary where there is one; return the annotations to print.
+
+    Args:
+        judged: What to tell.
+        environ: GITHUB_STEP_SUMMARY names the summary's file, GITHUB_ACTIONS asks for annotations.
+
+    Raises:
+        LoadtestError: The summary cannot be written.
+    """
+    from loadtest.gate import github
+
+    if summary := environ.get("GITHUB_STEP_SUMMARY"):
+        github.append_summary(Path(summary), judged.markdown)
+    return judged.annotations if environ.get("GITHUB_ACTIONS") == "true" else []
 
 
 def undecided(folder: RunFolder, look: int) -> bool:

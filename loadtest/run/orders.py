@@ -80,23 +80,18 @@ def orders_of(plan: Plan, run_id: str, keys: Secrets, *, image: str = "") -> Ord
     """
     folders: dict[str, str] = {OUR_IMAGE: str(Path.cwd())}
     database = _database_order(plan, run_id, keys)
-    taken: dict[str, str] = {}
+    taken: set[str] = set()
     apps: dict[str, Order] = {}
     for deployment in plan.deployments:
         if deployment.url:
             continue
-        order = _app_order(plan, deployment, run_id)
+        order = _app_order(plan, deployment, run_id, taken)
         order = replace(
             order,
             image=_image_reference(deployment, order.config, image, folders),
             secrets=_database_urls(plan, database, keys),
         )
-        if order.name in taken:
-            raise PlanError(
-                f"deployments.{deployment.name}: its app {order.name!r} is also that of "
-                f"{taken[order.name]!r}; write it as a variant: of = {taken[order.name]!r}"
-            )
-        taken[order.name] = deployment.name
+        taken.add(order.name)
         apps[deployment.name] = order
     config = _read(plan.generator.fly_toml, "generator.fly_toml")
     generator = Order(
@@ -133,10 +128,10 @@ def _database_order(plan: Plan, run_id: str, keys: Secrets) -> Order | None:
     )
 
 
-def _app_order(plan: Plan, deployment: Deployment, run_id: str) -> Order:
+def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str]) -> Order:
     """Return the order of one deployment but for its image and its secrets."""
     config = _read(deployment.fly_toml, f"deployments.{deployment.name}.fly_toml")
-    config = replace(config, name=_app_name(plan, deployment, config))
+    config = replace(config, name=_app_name(deployment, config, taken))
     env = dict(deployment.env)
     if deployment.connection_per_database_use:
         env["DATABASE_CONNECTIONS"] = "per-request"
@@ -183,10 +178,9 @@ def _database_urls(plan: Plan, database: Order | None, keys: Secrets) -> dict[st
     }
 
 
-def _app_name(plan: Plan, deployment: Deployment, config: AppConfig) -> str:
-    """Name a variant's app after its origin's: recipes-multi, variant multi-fresh, ..."""
-    twins = [d for d in plan.deployments if d.fly_toml == deployment.fly_toml]
-    if not deployment.of and twins[0].name == deployment.name:
+def _app_name(deployment: Deployment, config: AppConfig, taken: set[str]) -> str:
+    """Name an app as its fly.toml does; variants and further revisions get a word behind it."""
+    if not deployment.of and config.name not in taken:
         return config.name
     return f"{config.name}-{deployment.name.removeprefix(deployment.of + '-')}"
 
@@ -195,13 +189,18 @@ def _image_reference(
     deployment: Deployment, config: AppConfig, image: str, folders: dict[str, str]
 ) -> str:
     """Choose the image; an app that is not ours gets one that stands for its folder."""
-    ours = config.image.rpartition("/")[2].partition(":")[0] == OUR_IMAGE
+    ours = image_name(config.image) == OUR_IMAGE
     if image:
         return image
     if ours and not deployment.folder:
         return config.image
     folders[config.name] = str(Path(deployment.folder or config.folder).resolve())
     return f"{config.name}:local"
+
+
+def image_name(reference: str) -> str:
+    """Return an image reference without registry and tag."""
+    return reference.rpartition("/")[2].partition(":")[0]
 
 
 def _read(relative: str, key: str) -> AppConfig:

@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,9 @@ class EmbeddedExtras:
 
 
 @contextmanager
-def open_place(plan: Plan, orders: Orders, world_url: str) -> Iterator[Place]:
+def open_place(
+    plan: Plan, orders: Orders, world_url: str, scratch: Path | None = None
+) -> Iterator[Place]:
     """
     Give the place that a plan wants; an embedded world is started here and ended afterwards.
 
@@ -134,6 +136,7 @@ def open_place(plan: Plan, orders: Orders, world_url: str) -> Iterator[Place]:
         plan: Resolved plan.
         orders: What will be deployed: its folders stand in for images.
         world_url: A world that is up already, or empty.
+        scratch: A folder that has to go with an embedded world, should this process be killed.
 
     Raises:
         WorldError: The world cannot be started or reached.
@@ -150,7 +153,8 @@ def open_place(plan: Plan, orders: Orders, world_url: str) -> Iterator[Place]:
         url = os.environ.get("FLY_FLAPS_BASE_URL", FLY_API)
         yield Place(url, _token(FLY_TOKEN_VARIABLES), None)
     else:
-        with start_world(world_spec(plan, orders)) as handle:
+        spec = world_spec(plan, orders)
+        with start_world(replace(spec, scratch=(scratch,) if scratch else ())) as handle:
             extras = EmbeddedExtras(handle.api_url, handle.token)
             try:
                 yield Place(handle.api_url, handle.token, extras)

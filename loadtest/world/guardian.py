@@ -45,6 +45,7 @@ class Guardian:
 
     def __init__(self, spec: bytes, base: Path) -> None:
         self._base = base
+        self._scratch = [Path(folder) for folder in json.loads(spec).get("scratch") or ()]
         self._groups: dict[int, int] = {}
         self._answered = False
         self._stopping = False
@@ -118,7 +119,8 @@ class Guardian:
             self._answer({"error": self._obituary()})
             self._answered = False
         end_all(self._groups, polite_s=_POLITE_S, hard_s=_HARD_S)
-        remove_dir(self._base)
+        for folder in (self._base, *self._scratch):
+            remove_dir(folder)
 
     def _drain(self, reports: int) -> None:
         try:

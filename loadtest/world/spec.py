@@ -40,6 +40,7 @@ class WorldSpec:
         api_port: Port of the Machines API; 0 picks a free one.
         postgres_bin: Folder with PostgreSQL's programs; None searches.
         strict_regions: Refuse machines in regions that Fly retired, as Fly does.
+        scratch: Folders of the caller's that are removed when the world ends, however it ends.
     """
 
     regions: tuple[str, ...]
@@ -52,6 +53,7 @@ class WorldSpec:
     api_port: int = 0
     postgres_bin: str | None = None
     strict_regions: bool = False
+    scratch: tuple[Path, ...] = ()
 
     def rtt_between_ms(self, a: str, b: str) -> float:
         """Return the round-trip time of a pair of the world's regions, in milliseconds."""
@@ -82,6 +84,7 @@ class WorldSpec:
             "api_port": self.api_port,
             "postgres_bin": self.postgres_bin,
             "strict_regions": self.strict_regions,
+            "scratch": [str(folder) for folder in self.scratch],
         }
 
     @classmethod
@@ -111,6 +114,7 @@ class WorldSpec:
                 api_port=int(data.get("api_port") or 0),
                 postgres_bin=data.get("postgres_bin"),
                 strict_regions=bool(data.get("strict_regions", False)),
+                scratch=tuple(Path(folder) for folder in data.get("scratch") or ()),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"world spec: missing or of the wrong kind: {error}") from error

@@ -1,0 +1,114 @@
+"""The commands about verdicts: gate, compare, history."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from loadtest.cli_options import EXIT_CODES, flags_of, gentle_stop, plan_options, say, typed_command
+from loadtest.errors import EXIT_PASS, PlanError
+from loadtest.terminal import Terminal
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("what", required=False)
+@click.option("--base", metavar="REV|URL", help="What to compare with: a git revision, or a URL.")
+@click.option("--candidate", metavar="URL", help="With a URL as base: the other URL.")
+@click.option("--app", metavar="FILE", help="fly.toml of the app; default: ./fly.toml.")
+@click.option("--path", "paths", multiple=True, metavar="PATH", help="Path to ask for; repeatable.")
+@click.option("--machines", type=click.Choice(["all", "primary"]), default="all",
+              help="Where both revisions run.")  # fmt: skip
+@plan_options
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.")
+@click.pass_obj
+def gate(
+    terminal: Terminal,
+    /,
+    what: str | None,
+    base: str | None,
+    candidate: str | None,
+    app: str | None,
+    **options: Any,
+) -> int:
+    """
+    Judge: a stored run, or the working tree against a base revision.
+
+    Without --base, WHAT is a run folder (default: the latest), and its stored records are judged
+    again.  With --base REV the app is run twice in one embedded world, as it is at REV and as it is
+    in the working tree; both are measured in one interleaved run, and the candidate must not be
+    worse than the margins allow.  With --base URL and --candidate URL two running deployments are
+    compared.  WHAT is then a plan with other load, regions or thresholds (scenarios/gate.toml).
+    """
+    from loadtest.run.judge import judge_folder
+
+    if base is None:
+        if candidate or app:
+            raise click.UsageError("--candidate and --app go with --base")
+        return say(terminal, judge_folder(Path(what) if what else None))
+    from loadtest.plan.resolve import load_raw, resolve_plan
+    from loadtest.run.conduct import Conduct
+    from loadtest.run.revisions import GATE_PLAN, is_url, merge, revision_arms, url_arms
+
+    flags = flags_of(options)
+    flags["paths"] = list(options["paths"]) or None
+    with ExitStack() as stack:
+        if candidate is not None or is_url(base):
+            keys = url_arms(base, candidate or "")
+        else:
+            machines = str(options["machines"])
+            keys = stack.enter_context(revision_arms(app, base, machines=machines))
+        scratch = keys.pop("scratch", None)
+        raw, dropped = load_raw(what or GATE_PLAN, flags)
+        conduct = Conduct(
+            resolve_plan(merge(raw, keys), dropped),
+            terminal,
+            out=options["out"],
+            command=typed_command(),
+            scratch=Path(scratch) if scratch else None,
+        )
+        with gentle_stop(conduct.request_stop):
+            judged = conduct.run()
+    return say(terminal, judged)
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Compare runs that are not alike, and say how.")
+@click.option("--out", type=click.Path(path_type=Path), help="HTML page to write.")
+@click.pass_obj
+def compare(
+    terminal: Terminal, /, folders: tuple[Path, ...], *, force: bool, out: Path | None
+) -> int:
+    """
+    Compare stored runs with the first of FOLDERS: how far each percentile of each cell moved.
+
+    Stored runs saw different weather, so this shows trends and never fails a release; for a verdict
+    use `loadtest gate --base`.  Runs that differ in plan, regions, round-trip times, machine or
+    versions are refused unless --force is given.
+    """
+    from loadtest.run.trends import compare_folders
+
+    if len(folders) < 2:
+        raise PlanError("compare: name two or more run folders, the base first")
+    compared = compare_folders(folders, force=force, page=out)
+    for table in compared.tables:
+        terminal.table(table.title, table.headers, table.rows)
+    terminal.lines(["", *compared.notes])
+    return EXIT_PASS
+
+
+@click.command()
+@click.argument("folder", default="reports", type=click.Path(path_type=Path))
+@click.pass_obj
+def history(terminal: Terminal, /, folder: Path) -> int:
+    """Show each cell's median over all runs below FOLDER, and where its level changed."""
+    from loadtest.run.trends import history_below
+
+    found = history_below(folder)
+    for table in found.tables:
+        terminal.table(table.title, table.headers, table.rows)
+    terminal.lines(["", *found.notes])
+    return EXIT_PASS
