@@ -77,6 +77,7 @@ def draw_parts(
                 va="center",
                 color=INK,
                 fontsize=TEXT_PT - 0.5,
+                bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": 0.6},
             )
         if rtt_ms > limit_ms * 0.005:
             axes.axvline(rtt_ms, color=INK, linewidth=1, linestyle=(0, (2, 2)))

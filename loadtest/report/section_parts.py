@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final
 from loadtest.report.figure_names import PART_ROLES, PARTS
 from loadtest.report.scales import label_room
 from loadtest.report.view import Figures, Key, Section, Table
-from loadtest.report.words import NOTHING, ms, number
+from loadtest.report.words import NOTHING, ms
 
 if TYPE_CHECKING:
     from loadtest.analysis.attribution import Parts
     from loadtest.report.context import Context
 
+_NIL: Final = 0.005
 _CAPTION: Final = (
     "The median TTFB of each cell in parts. Network to the app and database round trips follow "
     "from the round-trip times and from what the answers say of themselves: who served, how many "
@@ -66,34 +67,34 @@ def _draw(context: Context) -> list[str]:
 def _table(context: Context) -> Table:
     cells = [cell for cell in context.summary.cells if cell.key in context.parts]
     found = [context.parts[cell.key] for cell in cells]
+    # No run without a replay needs a column of dashes.
+    shown = [part for part in PARTS if any(abs(dict(p.parts())[part]) >= _NIL for p in found)]
     return Table(
         key="parts",
         title="Where the time goes, at the median",
-        headers=("deployment", "region", "TTFB p50", *PARTS.values(), "db trips", "in words"),
+        headers=("deployment", "region", "TTFB p50", *(PARTS[part] for part in shown)),
         rows=tuple(
             (
                 context.arm_label(cell),
                 parts.region,
                 ms(parts.ttfb_ms),
-                *(_part(value) for _, value in parts.parts()),
-                number(parts.database_round_trips),
-                parts.explanation,
+                *(_part(value) for part, value in parts.parts() if part in shown),
             )
             for cell, parts in zip(cells, found, strict=True)
         ),
-        align="llr" + "r" * len(PARTS) + "rw",
+        align="llr" + "r" * len(shown),
         note=_NOTE,
         csv_headers=(
             *("deployment", "region", "scenario", "ttfb_ms"),
             *(f"{name.replace(' ', '_')}_ms" for name in PARTS),
-            *("database_round_trips", "app_region"),
+            *("database_round_trips", "app_region", "in_words"),
         ),
         csv_rows=tuple(_raw(parts) for parts in found),
     )
 
 
 def _part(value: float) -> str:
-    return ms(value) if abs(value) >= 0.005 else NOTHING
+    return ms(value) if abs(value) >= _NIL else NOTHING
 
 
 def _raw(parts: Parts) -> tuple[object, ...]:
@@ -102,4 +103,5 @@ def _raw(parts: Parts) -> tuple[object, ...]:
         *(value for _, value in parts.parts()),
         "" if parts.database_round_trips is None else parts.database_round_trips,
         parts.app_region,
+        parts.explanation,
     )

@@ -8,10 +8,10 @@ from loadtest.report.words import NOTHING, ms, signed_ms, signed_share
 
 
 def network_words(row: Reproduced) -> str:
-    """Return the model's network term as a sum: round trips times their length."""
+    """Return the model's network term: milliseconds and how many round trips they are."""
     if not row.round_trips or row.network_ms is None:
         return NOTHING
-    return f"{row.round_trips} × {ms(row.rtt_ms)} = {ms(row.network_ms)}"
+    return f"{ms(row.network_ms)} ({row.round_trips} RTT)"
 
 
 def variant_blocks(found: Reproduction) -> list[Block]:

@@ -47,7 +47,7 @@ def interval_ms(low: float | None, high: float | None) -> str:
         return f"[{ms(low)}, failed]"
     if high >= 1000:
         return f"[{low / 1000:.2f}, {high / 1000:.2f} s]"
-    digits = 0 if low >= 100 else 1 if high >= 10 else 2
+    digits = 1 if high >= 10 else 2
     return f"[{low:.{digits}f}, {high:.{digits}f} ms]"
 
 
@@ -63,7 +63,7 @@ def signed_interval_ms(low: float, high: float) -> str:
     """Return an interval of differences, signs shown, the unit once."""
     if not math.isfinite(low) or not math.isfinite(high):
         return ""
-    digits = 0 if min(abs(low), abs(high)) >= 100 else 1 if max(abs(low), abs(high)) >= 10 else 2
+    digits = 1 if max(abs(low), abs(high)) >= 10 else 2
     return f"[{low:+.{digits}f}, {high:+.{digits}f} ms]".replace("-", "−")
 
 
