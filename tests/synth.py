@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
-from synth_files import HEALTH, engine_json, worker_json, world_json, write_json
+from synth_files import HEALTH, engine_json, table_of, worker_json, world_json, write_json
 
 from loadtest.plan.model import Deployment, Load, Network, Plan
 from loadtest.records.schema import ERROR_DROPPED, ERROR_KINDS, RECORDS
@@ -151,7 +150,7 @@ def write_run(
             generator = np.random.Generator(np.random.PCG64([seed, index]))
             columns = _rows_of(plan, region, seconds, generator, effects)
             kept = _lose(columns, plan, region, effects, workers)
-            writer.write_table(_table(columns, kept))
+            writer.write_table(table_of(columns, kept))
     write_json(folder / "plan.json", plan.to_json())
     write_json(folder / "world.json", world_json(plan, effects.link_off_ms))
     write_json(folder / "engine.json", engine_json(folder.name, plan, seconds, workers))
@@ -330,23 +329,3 @@ def _lose(
             | {"health": {**HEALTH, **effects.health, "segments_sent": merged * 2}}
         )
     return kept
-
-
-def _table(columns: Columns, kept: np.ndarray) -> pa.Table:
-    arrays = []
-    for column in RECORDS:
-        values = columns[column.name]
-        if isinstance(values, tuple):
-            codes, names = values
-            # A served-by list may name the primary twice; Parquet does not mind.
-            arrays.append(
-                pa.DictionaryArray.from_arrays(
-                    pa.array(codes[kept].astype(np.int32)), pa.array(names, pa.string())
-                )
-            )
-        elif column.type == pa.bool_():
-            arrays.append(pa.array(values[kept], pa.bool_()))
-        else:
-            whole = np.rint(values[kept]).astype(column.type.to_pandas_dtype())
-            arrays.append(pa.array(whole, column.type))
-    return pa.Table.from_arrays(arrays, schema=RECORDS)

@@ -1,4 +1,4 @@
-"""The JSON files of a made-up run folder: world.json and engine.json as a run would leave them."""
+"""The files of a made-up run folder: records, world.json and engine.json as a run leaves them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from loadtest.plan.model import Plan
+from loadtest.records.schema import RECORDS
 
 EPOCH_WALL_NS = 1_785_000_000_000_000_000
 
@@ -111,6 +115,27 @@ def engine_json(
         "workers": workers,
         "segments": [{"segment": 0, "blocks": blocks}],
     }
+
+
+def table_of(columns: dict[str, Any], kept: np.ndarray) -> pa.Table:
+    """Return the kept rows in the schema of records; words are (codes, names) pairs."""
+    arrays = []
+    for column in RECORDS:
+        values = columns[column.name]
+        if isinstance(values, tuple):
+            codes, names = values
+            # A served-by list may name the primary twice; Parquet does not mind.
+            arrays.append(
+                pa.DictionaryArray.from_arrays(
+                    pa.array(codes[kept].astype(np.int32)), pa.array(names, pa.string())
+                )
+            )
+        elif column.type == pa.bool_():
+            arrays.append(pa.array(values[kept], pa.bool_()))
+        else:
+            whole = np.rint(values[kept]).astype(column.type.to_pandas_dtype())
+            arrays.append(pa.array(whole, column.type))
+    return pa.Table.from_arrays(arrays, schema=RECORDS)
 
 
 def write_json(path: Path, value: Any) -> None:

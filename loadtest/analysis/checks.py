@@ -104,6 +104,11 @@ class Validity:
         """The checks that failed, in order."""
         return tuple(check for check in self.checks if not check.ok)
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What the failed checks found and advise, a sentence or two each."""
+        return tuple(f"{check.why} {check.advice}".strip() for check in self.failed)
+
     def against(self, region: str, deployment: str, scenario: str) -> tuple[str, ...]:
         """Return the sentences that speak against a cell; empty when it can be trusted."""
         failed = [c for c in self.failed if c.covers(region, deployment, scenario)]

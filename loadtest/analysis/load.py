@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pydantic
 from numpy.typing import NDArray
 
 from loadtest.analysis.wire import with_wire_counts
@@ -65,15 +64,7 @@ def load_run(folder: Path) -> Run:
     folder = Path(folder)
     if not folder.is_dir():
         raise RecordsError(f"{folder}: there is no such run folder")
-    try:
-        plan = Plan.model_validate(_json(folder / "plan.json"))
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise RecordsError(
-            f"{folder / 'plan.json'}: {key}: {first['msg']}; it was written by another version of "
-            "loadtest, read it with that one"
-        ) from None
+    plan = _plan(folder / "plan.json")
     world = _json(folder / "world.json")
     engine = _json(folder / "engine.json") if (folder / "engine.json").exists() else {}
     for name, content in (("world.json", world), ("engine.json", engine)):
@@ -125,6 +116,18 @@ def _column(chunks: pa.ChunkedArray) -> Any:
     parts = [recode[chunk.indices.to_numpy()] for chunk in unified.chunks]
     codes: NDArray[np.integer[Any]] = np.concatenate(parts) if parts else np.empty(0, small)
     return pd.Categorical.from_codes(codes, categories=pd.Index(unique, dtype=object))
+
+
+def _plan(path: Path) -> Plan:
+    try:
+        return Plan.model_validate(_json(path))
+    except ValueError as error:
+        # The checker's first line counts its findings, the second names the first key.
+        key = [*str(error).splitlines(), "", ""][1]
+        raise RecordsError(
+            f"{path}: {key!r} is not as this version knows it; the run was made by another version "
+            "of loadtest, read it with that one"
+        ) from None
 
 
 def _json(path: Path) -> dict[str, Any]:

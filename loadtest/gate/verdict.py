@@ -54,7 +54,7 @@ def judge(
         results = judging.thresholds(rules)
         family = len(results)
         results += judging.budget()
-    invalid = tuple(f"{check.why} {check.advice}".strip() for check in summary.validity.failed)
+    invalid = summary.validity.sentences
     decision = _overall(results, invalid)
     return Verdict(
         run_id=run.run_id,
