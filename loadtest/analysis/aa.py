@@ -123,7 +123,12 @@ def _detectable(run: Run, sample: Blocked, errors: list[float]) -> float:
 
 
 def _is_sound(trials: int, raw: int, gate: int) -> bool:
-    return (
-        binomial_at_least(raw, trials, TOLERATED_RAW) >= IMPROBABLE
-        and binomial_at_least(gate, trials, TOLERATED_GATE) >= IMPROBABLE
-    )
+    return raw <= most_fires(trials, TOLERATED_RAW) and gate <= most_fires(trials, TOLERATED_GATE)
+
+
+def most_fires(trials: int, tolerated: float) -> int:
+    """Return the largest number of fires that is not improbable at a tolerated rate."""
+    fires = 0
+    while fires < trials and binomial_at_least(fires + 1, trials, tolerated) >= IMPROBABLE:
+        fires += 1
+    return fires

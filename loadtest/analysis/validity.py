@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from loadtest.analysis.aa import split_test
+from loadtest.analysis.aa import TOLERATED_RAW, most_fires, split_test
 from loadtest.analysis.cells import CellRows, by_region, cell_rows
 from loadtest.analysis.checks import Check, SplitTest, Validity
 from loadtest.analysis.load import Run
@@ -72,7 +72,9 @@ def _completeness(run: Run) -> Iterator[Check]:
 
 def _links(run: Run) -> Iterator[Check]:
     """The world's own measurement of its links; a world without links (Fly's own) has none."""
-    links: list[dict[str, Any]] = list(run.world.get("links") or ())
+    links: list[dict[str, Any]] = [
+        link for link in run.world.get("links") or () if link.get("measured_rtt_p50_ms") is not None
+    ]
     if not links:
         return
     network = run.plan.network
@@ -119,7 +121,7 @@ def _split_check(aa: SplitTest) -> Check:
         name="a/a",
         scope="run",
         observed=aa.raw_fires / aa.trials if aa.trials else None,
-        limit=0.10,
+        limit=most_fires(aa.trials, TOLERATED_RAW) / aa.trials if aa.trials else None,
         unit="share",
         ok=aa.ok,
         why=why,
