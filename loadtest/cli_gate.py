@@ -21,7 +21,7 @@ from loadtest.terminal import Terminal
 @click.option("--path", "paths", multiple=True, metavar="PATH", help="Path to ask for; repeatable.")
 @click.option("--machines", type=click.Choice(["all", "primary"]), default="all",
               help="Where both revisions run.")  # fmt: skip
-@plan_options
+@plan_options("--base-time")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.")
 @click.pass_obj
 def gate(

@@ -34,27 +34,37 @@ def _list(_context: click.Context, _parameter: click.Parameter, value: str | Non
     return [name for name in value.replace(",", " ").split() if name]
 
 
-def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the flags that win over a plan's keys."""
-    for option in reversed(
-        [
-            click.option("--regions", callback=_list, metavar="A,B", help="Client regions."),
-            click.option("--primary", metavar="CODE", help="Region of the primary database."),
-            click.option("--deployments", callback=_list, metavar="A,B", help="Keep only these."),
-            click.option("--scenario", metavar="FILE", help="Python file with TTFBUser classes."),
-            click.option("--rate", type=float, help="Arrivals per second in each cell."),
-            click.option("--duration", type=float, metavar="S", help="Seconds of measuring."),
-            click.option("--warmup", type=float, metavar="S", help="Seconds before measuring."),
-            click.option("--seed", type=int, help="Seed of the schedule and the bootstrap."),
-            click.option("--rtt", metavar="SET", help="published-era, neutral, or a CSV file."),
-            click.option("--base", "base_ms", metavar="MS", help="published, ms, or a CSV file."),
-            click.option("--threshold", "thresholds", multiple=True, metavar="RULE",
-                         help="Rule such as 'ttfb.p95 < 100ms'; repeatable; replaces the plan's."),
-            click.option("--looks", type=int, help="Segments an undecided run may take."),
-        ]
-    ):  # fmt: skip
-        command = option(command)
-    return command
+def plan_options(base_time: str = "--base") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """
+    Return a decorator that gives a command the flags that win over a plan's keys.
+
+    Args:
+        base_time: Name of the flag for the app's base time; ``loadtest gate`` means something else
+            by ``--base``.
+    """
+    options = [
+        click.option("--regions", callback=_list, metavar="A,B", help="Client regions."),
+        click.option("--primary", metavar="CODE", help="Region of the primary database."),
+        click.option("--deployments", callback=_list, metavar="A,B", help="Keep only these."),
+        click.option("--scenario", metavar="FILE", help="Python file with TTFBUser classes."),
+        click.option("--rate", type=float, help="Arrivals per second in each cell."),
+        click.option("--duration", type=float, metavar="S", help="Seconds of measuring."),
+        click.option("--warmup", type=float, metavar="S", help="Seconds before measuring."),
+        click.option("--seed", type=int, help="Seed of the schedule and the bootstrap."),
+        click.option("--rtt", metavar="SET", help="published-era, neutral, or a CSV file."),
+        click.option(base_time, "base_ms", metavar="MS",
+                     help="The app's own time: published, ms, or a CSV file."),
+        click.option("--threshold", "thresholds", multiple=True, metavar="RULE",
+                     help="Rule such as 'ttfb.p95 < 100ms'; repeatable; replaces the plan's."),
+        click.option("--looks", type=int, help="Segments an undecided run may take."),
+    ]  # fmt: skip
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def flags_of(options: dict[str, Any]) -> dict[str, Any]:
