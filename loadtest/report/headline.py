@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from loadtest.report.words import listing, ms
+from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM
+from loadtest.report.words import listing, ms, signed_ms, signed_share
 
 if TYPE_CHECKING:
     from loadtest.report.context import Context
@@ -29,6 +30,8 @@ def headline(context: Context) -> str:
         return "No request was answered, so there is no time to first byte to tell of"
     if not any(math.isfinite(value) for found in medians.values() for value in found.values()):
         return "In no cell were half of the requests answered"
+    if {BASE_ARM, CANDIDATE_ARM} <= set(medians):
+        return _revisions(medians[BASE_ARM], medians[CANDIDATE_ARM])
     best = min(medians, key=lambda arm: max(medians[arm].values()))
     found = medians[best]
     first = (
@@ -47,6 +50,25 @@ def headline(context: Context) -> str:
         "from the remote ones" if len(remote[worst]) > 1 else f"from {next(iter(remote[worst]))}"
     )
     return f"{first}; {worst} takes {span_ms(list(remote[worst].values()))} {where}"
+
+
+def _revisions(base: dict[str, float], candidate: dict[str, float]) -> str:
+    """Return how the candidate's medians stand to the base's, the largest change named."""
+    moved = {
+        region: candidate[region] - base[region]
+        for region in base
+        if math.isfinite(base[region]) and math.isfinite(candidate.get(region, math.inf))
+    }
+    if not moved:
+        return "In no region were half of the requests answered by both base and candidate"
+    where = max(moved, key=lambda region: abs(moved[region]))
+    change = f"{signed_ms(moved[where])} ({signed_share(moved[where] / base[where])})"
+    if len(moved) == 1:
+        return f"The candidate's median TTFB from {where} is {change} off the base's"
+    return (
+        f"The candidate's median TTFB moves by {signed_ms(min(moved.values()))} to "
+        f"{signed_ms(max(moved.values()))} over {len(moved)} regions, most from {where}: {change}"
+    )
 
 
 def span_ms(values: list[float]) -> str:

@@ -97,7 +97,8 @@ def _block(block: Block) -> list[str]:
 def _matrix(matrix: Matrix) -> list[str]:
     """Return the matrix with one line per cell: p50, p95, decision."""
     heads = ("region", *(column.name for column in matrix.columns))
-    lines = [_row(heads), f"| --- | {' | '.join('---:' for _ in matrix.columns)} |"]
+    rules = ["---", *("---:" for _ in matrix.columns)]
+    lines = [f"**{escape(matrix.caption)}**", "", _row(heads), f"| {' | '.join(rules)} |"]
     for region, _, cells in matrix.rows:
         texts = []
         for cell in cells:

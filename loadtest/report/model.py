@@ -54,7 +54,7 @@ def build_report(run: Run, summary: Summary, verdict: Verdict, *, command: str =
         headline=sentence,
         verdict=verdict.decision,
         reasons=_reasons(verdict),
-        callouts=_callouts(summary),
+        callouts=_callouts(summary, verdict),
         facts=_facts(context),
         sections=tuple(section for section in sections if section is not None),
         footer=_footer(context),
@@ -72,7 +72,7 @@ def _reasons(verdict: Verdict) -> tuple[str, ...]:
     return tuple(part for part in (verdict.sentence, *against[:6]) if part)
 
 
-def _callouts(summary: Summary) -> tuple[Callout, ...]:
+def _callouts(summary: Summary, verdict: Verdict) -> tuple[Callout, ...]:
     callouts = []
     if summary.run.partial:
         reason = summary.run.reason or "it was stopped before its planned end"
@@ -83,7 +83,7 @@ def _callouts(summary: Summary) -> tuple[Callout, ...]:
                 "what was measured until then.",
             )
         )
-    failed = summary.validity.failed
+    failed = [check for check in summary.validity.failed if check.why not in verdict.sentence]
     if failed:
         more = f" ({len(failed) - 1} more under Validity)" if len(failed) > 1 else ""
         callouts.append(Callout("invalid", f"{failed[0].why} {failed[0].advice}".strip() + more))

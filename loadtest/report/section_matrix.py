@@ -64,6 +64,7 @@ def _matrix(context: Context, scenario: str, limits: tuple[float, float]) -> Mat
         rows.append((region, context.city(region), tuple(line)))
     suffix = f", scenario {scenario}" if len(context.scenarios) > 1 else ""
     return Matrix(
+        key=f"matrix-{context.scenarios.index(scenario) + 1}",
         caption=f"Median TTFB on warm connections{suffix}",
         columns=tuple(
             MatrixColumn(name, context.plan.deployment(name).title, context.styles[name].role)

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Final
 from loadtest.analysis.percentiles import needed
 from loadtest.report.section_matrix import served_words
 from loadtest.report.view import Section, Table, Text
-from loadtest.report.words import NOT_ENOUGH, count, decision, interval_ms, ms, number, share
+from loadtest.report.words import (
+    NOT_ENOUGH,
+    count,
+    decision,
+    interval_ms,
+    listing,
+    ms,
+    number,
+    share,
+)
 
 if TYPE_CHECKING:
     from loadtest.analysis.cells import CellSummary
@@ -138,5 +147,11 @@ def _note(cells: list[CellSummary], *, far: bool) -> str:
             notes.append(f"{cell.region} errors: {kinds}.")
         if cell.dropped:
             notes.append(f"{cell.region}: {count(cell.dropped)} arrivals dropped, never sent.")
-        notes += [f"{cell.region} is not judged: {why}" for why in cell.why_invalid[:1]]
+    # One cause often speaks against several regions: it is said once.
+    causes: dict[str, list[str]] = {}
+    for cell in cells:
+        for why in cell.why_invalid[:1]:
+            causes.setdefault(why, []).append(cell.region)
+    for why, regions in causes.items():
+        notes.append(f"Not judged from {listing(list(dict.fromkeys(regions)))}: {why}")
     return " ".join(notes)

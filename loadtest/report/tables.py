@@ -63,7 +63,7 @@ def verdict_block(verdict: Verdict) -> list[str]:
         worst = max(kept, key=lambda rule: rule.observed or 0.0)
         lines.append(f"✓ {worst.rule}  [each of {len(kept)} cells]")
         lines.append(f"    at most {_observed(worst)}: {decision('pass')}")
-    lines += [f"⊘ {sentence}" for sentence in verdict.invalid]
+    lines += [f"⊘ {text}" for text in verdict.invalid if text not in verdict.sentence]
     if lines:
         lines.append("")
     lines.append(f"{DECISIONS[verdict.decision][0]} {verdict.sentence}")

@@ -158,6 +158,7 @@ class MatrixColumn:
 class Matrix:
     """The region x deployment matrix; a row's cells are None where nothing was measured."""
 
+    key: str
     caption: str
     columns: tuple[MatrixColumn, ...]
     rows: tuple[tuple[str, str, tuple[MatrixCell | None, ...]], ...]

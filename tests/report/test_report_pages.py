@@ -40,7 +40,9 @@ def page_of(text: str) -> Report:
     outer = MatrixCell(
         text, text, text, text, text, text, (text,), "pass", (10.0, 5.0, -1.0), (cell,)
     )
-    matrix = Matrix(text, (MatrixColumn(text, text, "arm-1"),), ((text, text, (outer,)),), text)
+    matrix = Matrix(
+        "m", text, (MatrixColumn(text, text, "arm-1"),), ((text, text, (outer,)),), text
+    )
     table = Table(
         "t", text, (text, text), ((text, text), (text, "✓ pass")), "lr", text, ("", "pass")
     )

@@ -17,7 +17,7 @@ from loadtest.plan.model import Deployment, Load
 from loadtest.report import html, markdown
 from loadtest.report.model import build_report
 from loadtest.report.tables import terminal_tables, verdict_block
-from loadtest.report.view import Table
+from loadtest.report.view import Heading, Table
 from loadtest.report.write import write_report
 from loadtest.units import format_ms
 
@@ -251,6 +251,28 @@ def test_a_partial_run_is_marked(stored: Stored) -> None:
     assert "Partial run" in html.render(run, cut, verdict, command="")
     assert "> **Partial run** The run measured 30 s: stopped by Ctrl-C" in markdown.render(
         run, cut, verdict
+    )
+
+
+def test_two_revisions_and_two_scenarios(tmp_path: Path) -> None:
+    """The headline tells how the candidate moved; every scenario has its matrix."""
+    arms = tuple(Deployment(name=name, fly_toml="fly.toml") for name in ("base", "candidate"))
+    effects = Effects(arm_shift_ms={"candidate": 20.0}, scenarios=("browse", "search"))
+    plan = make_plan(deployments=arms, thresholds=())
+    run = load_run(write_run(tmp_path / "two", plan, seconds=30, seed=3, effects=effects))
+    summary = summarise(run)
+    report = build_report(run, summary, verdict_of("none"))
+    page = html.render(run, summary, verdict_of("none"), command="")
+    ids = re.findall(r'\sid="([^"]+)"', page)
+
+    assert re.match(r"The candidate's median TTFB moves by \+\d\d\.\d ms to", report.headline)
+    assert len(ids) == len(set(ids))
+    assert "scenario search" in page
+    assert any(
+        block.text.startswith("What candidate saves")
+        for section in report.sections
+        for block in section.blocks
+        if isinstance(block, Heading)
     )
 
 
