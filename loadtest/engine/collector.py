@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,14 +11,15 @@ from gevent.lock import Semaphore
 
 from loadtest.engine.histogram import Histogram
 from loadtest.errors import RecordsError
+from loadtest.records.batch import Batch
 from loadtest.records.summary import live_cells
-from loadtest.records.writer import PartWriter, decode_batch
+from loadtest.records.writer import Call, PartWriter
 from loadtest.units import US_PER_MS
 
 logger = logging.getLogger(__name__)
 
-PART_ROWS = 1 << 18
-"""Rows after which a part is written before its time."""
+PART_ROWS = 1 << 16
+"""Rows after which a part is written before its time; bounds the memory of writing it."""
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class Collector:
         call: Runs Arrow's work, in a thread where that helps.
     """
 
-    def __init__(self, call: Callable[[Callable[[], bytes]], bytes] = lambda work: work()) -> None:
+    def __init__(self, call: Call = lambda work: work()) -> None:
         self.received: dict[str, Received] = {}
         self.refused = 0
         self._writer = PartWriter(call)
@@ -102,22 +102,16 @@ class Collector:
             state.duplicates += 1
             return True
         try:
-            decoded = decode_batch(
-                worker,
-                region,
-                batch["first_row"],
-                rows=batch["rows"],
-                columns=batch["columns"],
-                words=batch["words"],
-            )
-        except (RecordsError, KeyError, TypeError, AttributeError) as error:
+            content = [batch[key] for key in ("first_row", "rows", "columns", "words")]
+            checked = Batch(worker, region, *content)
+        except (RecordsError, KeyError) as error:
             self.refused += 1
             logger.warning("batch %s of worker %s refused: %s", number, worker, error)
             return False
         state.is_new(number)
-        self._writer.add(decoded)
-        state.rows += decoded.num_rows
-        self._waiting[worker] += decoded.num_rows
+        self._writer.add(checked)
+        state.rows += checked.rows
+        self._waiting[worker] += checked.rows
         return True
 
     def flush(self) -> None:

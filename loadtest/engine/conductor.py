@@ -21,6 +21,7 @@ from loadtest.engine.roster import Roster, WorkerEntry
 from loadtest.errors import EngineError, LoadtestError
 from loadtest.plan.order import RunOrder
 from loadtest.plan.schedule import Digest, RegionSchedule, digest_schedules
+from loadtest.records.writer import Call
 from loadtest.units import NS_PER_S, NS_PER_US, US_PER_MS
 
 logger = logging.getLogger(__name__)
@@ -58,14 +59,14 @@ class Conductor:
         send: Send,
         spawn_drivers: Callable[[], None],
         timeline: Timeline,
-        call: Callable[[Callable[[], bytes]], bytes],
+        call: Call,
     ) -> None:
         self.order = order
         self.run_id = order.run_id
         self.state = "waiting"
         self.error = ""
         self.epoch_ns = 0
-        self.start_ns = 0
+        self.start_ns = self._ended_ns = 0
         self.collector = Collector(call)
         self.crew = Crew(order.run_id, self.collector, roster, send)
         self.segments: list[dict[str, int]] = []
@@ -74,21 +75,13 @@ class Conductor:
         self._roster = roster
         self._spawn_drivers = spawn_drivers
         self._timeline = timeline
+        self.schedules = _schedules(order)
+        """The schedule of every client region that measures anything, in this segment."""
 
     @property
     def final(self) -> bool:
         """Whether the segment has ended, one way or another."""
         return self.state in FINAL_STATES
-
-    @property
-    def schedules(self) -> dict[str, RegionSchedule]:
-        """Return the schedule of every client region that measures anything."""
-        order = self.order
-        return {
-            region: RegionSchedule(order.plan, region, order.segment, order.first_block)
-            for region in order.plan.regions
-            if order.plan.arms_in(region)
-        }
 
     @property
     def total_s(self) -> float:
@@ -100,12 +93,13 @@ class Conductor:
         """Seconds since the segment's start; 0 before."""
         if not self.start_ns:
             return 0.0
-        return max(0.0, (self._timeline.now_ns() - self.start_ns) / NS_PER_S)
+        return max(0.0, ((self._ended_ns or self._timeline.now_ns()) - self.start_ns) / NS_PER_S)
 
     def next_segment(self, order: RunOrder) -> None:
         """Take on the next segment of the same run."""
         self.order, self.state, self.error = order, "waiting", ""
-        self.start_ns = 0
+        self.start_ns = self._ended_ns = 0
+        self.schedules = _schedules(order)
         self.stop_asked.clear()
 
     def conduct(self) -> None:
@@ -143,6 +137,7 @@ class Conductor:
             self.error, end = str(error), "failed"
         blocks = max((s.blocks for s in self.schedules.values()), default=0)
         self.segments.append({"segment": self.order.segment, "blocks": blocks})
+        self._ended_ns = self._timeline.now_ns()
         self.state = end
 
     # The phases of a segment, in order.
@@ -281,3 +276,11 @@ class Conductor:
         """Hash the schedule in the background; a long one takes seconds."""
         digest = digest_schedules(list(self.schedules.values()), pause=lambda: gevent.sleep(0))
         self.digests.append(digest)
+
+
+def _schedules(order: RunOrder) -> dict[str, RegionSchedule]:
+    return {
+        region: RegionSchedule(order.plan, region, order.segment, order.first_block)
+        for region in order.plan.regions
+        if order.plan.arms_in(region)
+    }

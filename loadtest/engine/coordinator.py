@@ -32,6 +32,7 @@ from loadtest.engine.roster import Roster
 from loadtest.engine.secure_rpc import secure_locust, shield
 from loadtest.errors import EXIT_ENGINE, LoadtestError
 from loadtest.plan.order import RunOrder
+from loadtest.records.writer import Work
 
 logger = logging.getLogger("loadtest.coordinator")
 
@@ -161,9 +162,8 @@ def _check(order: RunOrder, run: Conductor | None) -> None:
         raise ApiError(422, "order: no region measures any deployment")
 
 
-def _in_thread(work: Callable[[], bytes]) -> bytes:
-    data: bytes = gevent.get_hub().threadpool.apply(work)
-    return data
+def _in_thread(work: Work) -> Any:
+    return gevent.get_hub().threadpool.apply(work)
 
 
 def _start_master(host: str, port: int) -> Any:

@@ -9,11 +9,10 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from pydantic import ValidationError
-
 from loadtest.engine.conductor import Conductor
 from loadtest.engine.run_report import engine_report, progress
-from loadtest.plan.order import RunOrder
+from loadtest.errors import PlanError
+from loadtest.plan.order import RunOrder, parse_order
 
 logger = logging.getLogger(__name__)
 
@@ -127,9 +126,9 @@ class CoordinatorApi:
 
     def _submit(self, environ: dict[str, Any]) -> Answer:
         try:
-            order = RunOrder.model_validate(_read_json(environ))
-        except ValidationError as error:
-            raise ApiError(422, _sentence(error)) from error
+            order = parse_order(_read_json(environ))
+        except PlanError as error:
+            raise ApiError(422, str(error)) from error
         run = self._desk.accept(order)
         return 201, {"run_id": run.run_id, "segment": order.segment}
 
@@ -173,11 +172,3 @@ def _read_json(environ: dict[str, Any]) -> Any:
         return json.loads(body)
     except ValueError as error:
         raise ApiError(400, f"body is no JSON: {error}") from error
-
-
-def _sentence(error: ValidationError) -> str:
-    faults = [
-        f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
-        for fault in error.errors(include_url=False, include_input=False)
-    ]
-    return "order: " + "; ".join(faults[:10])

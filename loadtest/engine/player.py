@@ -23,7 +23,7 @@ from locust import User
 from locust.exception import InterruptTaskSet, RescheduleTask, StopUser
 
 from loadtest.engine.precise_timer import PreciseTimer
-from loadtest.engine.recorder import Arrival, Recorder
+from loadtest.engine.recorder import NO_ARRIVAL, Arrival, Recorder
 from loadtest.engine.user import TTFBUser
 from loadtest.errors import EngineError
 from loadtest.plan.schedule import STEADY, Chunk
@@ -119,13 +119,13 @@ class Player:
         """
         total = self._weights[-1]
         throttle = Semaphore(_STARTING_AT_ONCE)
-        for arm, pools in enumerate(self._idle):
+        for arm in range(len(self._idle)):
             for scenario, user_class in enumerate(self._classes):
                 share = max(1, round(users * float(user_class.weight) / total))
                 for _ in range(share):
                     seat = Seat(self._make_user(user_class, arm), scenario)
                     self._seats.append(seat)
-                    seat.greenlet = gevent.spawn(self._live, seat, pools[scenario], throttle)
+                    seat.greenlet = gevent.spawn(self._live, seat, arm, throttle)
         ready = gevent.Timeout(deadline_s, False)
         with ready:
             while self._parked() < len(self._seats):
@@ -236,14 +236,15 @@ class Player:
         draw = self._random() * self._weights[-1]
         return next(index for index, edge in enumerate(self._weights) if draw < edge)
 
-    def _live(self, seat: Seat, idle: list[Seat], throttle: Semaphore) -> None:
+    def _live(self, seat: Seat, arm: int, throttle: Semaphore) -> None:
         """One user's life: on_start, arrivals, on_stop."""
-        user, tasks = seat.user, seat.tasks
+        user, tasks, idle = seat.user, seat.tasks, self._idle[arm][seat.scenario]
+        begin, close = user.client.begin, user.client.close
         if type(user).on_start is not User.on_start:
             with throttle:
+                begin(0, (NO_ARRIVAL, NO_ARRIVAL, 0, arm, seat.scenario, 0))
                 user.on_start()
         task = tasks[0]
-        begin, close = user.client.begin, user.client.close
         try:
             while True:
                 due_ns, cold = self._await_arrival(seat, idle)
@@ -258,7 +259,7 @@ class Player:
                     task(user)
                 except _NORMAL_ENDS:
                     pass
-                except Exception as error:
+                except (Exception, SystemExit, gevent.Timeout) as error:
                     self._failed(seat, error)
                 self.in_flight -= 1
                 seat.arrival = None
@@ -273,7 +274,7 @@ class Player:
         handed: tuple[int, int] = self._hub.switch()
         return handed
 
-    def _failed(self, seat: Seat, error: Exception) -> None:
+    def _failed(self, seat: Seat, error: BaseException) -> None:
         """Record a task that raised: a row and a counted sentence, never the end of the run."""
         assert seat.arrival is not None
         self._recorder.note(f"{type(seat.user).__name__}: {type(error).__name__}: {error}")

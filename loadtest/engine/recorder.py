@@ -48,8 +48,10 @@ NO_ARRIVAL = -1
 """Number and block of requests that belong to no arrival, such as those of ``on_start``."""
 
 
-def _outside(start_us: int) -> Arrival:
-    return NO_ARRIVAL, NO_ARRIVAL, 0, 0, 0, start_us
+def outside(arrival: Arrival | None, start_us: int) -> Arrival:
+    """Return what stands for the arrival of a request that belongs to none."""
+    deployment, scenario = arrival[3:5] if arrival else (0, 0)
+    return NO_ARRIVAL, NO_ARRIVAL, 0, deployment, scenario, start_us
 
 
 class Words:
@@ -97,7 +99,8 @@ class Recorder:
         self.failed: Arrival | None = None
         """The arrival of the latest row that failed."""
         self.epoch_ns = 0
-        """Monotonic nanoseconds of the run's epoch."""
+        """Monotonic nanoseconds of the run's epoch; 0 until ``begin``."""
+        self._early: list[Sample] = []
         self._flushed = 0
         self._buffer = bytearray(_STEP * CHUNK_ROWS)
         self._held = 0
@@ -122,6 +125,13 @@ class Recorder:
         """Hand later chunks to others: a new segment counts on with the same recorder."""
         self._ship, self._tally = ship, tally
 
+    def begin(self, epoch_ns: int) -> None:
+        """Set the run's epoch, a monotonic moment, and record what came before it was known."""
+        self.epoch_ns = epoch_ns
+        early, self._early = self._early, []
+        for sample in early:
+            self.record(sample)
+
     @property
     def rows(self) -> int:
         """Rows recorded in all, which is the number of the next one."""
@@ -135,8 +145,13 @@ class Recorder:
         request does not have is not computed.
         """
         epoch_ns, start_ns, intended_ns = self.epoch_ns, sample.start_ns, sample.intended_ns
+        if not epoch_ns:
+            self._early.append(sample)  # of on_start: its place on the time line is not known yet
+            return
         sent_ns, first_ns, user_ns = sample.sent_ns, sample.first_ns, sample.first_user_ns
-        arrival: Any = sample.context or _outside((start_ns - epoch_ns) // 1000)
+        arrival: Any = sample.context
+        if arrival is None or arrival[0] < 0:
+            arrival = outside(arrival, (start_ns - epoch_ns) // 1000)
         error = 0
         if sample.error:
             error = _ERROR_CODES[sample.error]
@@ -259,7 +274,8 @@ def columns_of(buffer: bytearray, rows: int) -> dict[str, bytes]:
         rows: How many of them to take.
     """
     view = memoryview(buffer)[: rows * _STEP]
-    casts = {"q": view.cast("q"), "i": view.cast("i"), "h": view.cast("h"), "B": view.cast("B")}
+    casts = {"q": view.cast("q"), "i": view.cast("i"), "h": view.cast("h")}
+    casts |= {"b": view.cast("b"), "B": view.cast("B")}
     columns = {}
     for name, (code, offset, width) in _PLACES.items():
         data = casts[code][offset // width :: _STEP // width].tobytes()

@@ -135,8 +135,8 @@ class Session:
             state.self_check = self_check()
         player = self._player = self._make_player(classes, state.recorder)
         try:
-            users = -(-self._load.users // self._share[1])
-            player.prepare(users)
+            index, workers = self._share
+            player.prepare(len(range(index, self._load.users, workers)))
             if self._await_start():
                 self._play(player)
         finally:
@@ -196,7 +196,7 @@ class Session:
         offset_ns = self._clocks.settle()
         start_ns = self._timeline.to_monotonic_ns(self.start_ns - offset_ns)
         recorder = self._run.recorder
-        recorder.epoch_ns = self._timeline.to_monotonic_ns(self.epoch_ns - offset_ns)
+        recorder.begin(self._timeline.to_monotonic_ns(self.epoch_ns - offset_ns))
         gc.collect()
         gc.freeze()  # what is here now stays for the run: later collections need not look at it
         health = self._run.health

@@ -19,7 +19,6 @@ import locust
 from gevent.queue import Queue
 from locust import User, runners, task
 from locust.env import Environment
-from pydantic import ValidationError
 
 from loadtest.clock import SystemClock
 from loadtest.engine import protocol
@@ -28,7 +27,7 @@ from loadtest.engine.protocol import curve_keys, required, seconds, split_addres
 from loadtest.engine.secure_rpc import secure_locust
 from loadtest.engine.session import RunState, Session
 from loadtest.errors import EXIT_ENGINE, LoadtestError
-from loadtest.plan.order import RunOrder
+from loadtest.plan.order import RunOrder, parse_order
 
 logger = logging.getLogger("loadtest.worker")
 
@@ -62,7 +61,8 @@ class Worker:
         self._clocks = ClockSync()
         self._orders: Queue[tuple[RunOrder, tuple[int, int]]] = Queue()
         self._session: Session | None = None
-        self._done: dict[str, Any] | None = None
+        self._asked: dict[str, Any] | None = None
+        """Run and segment of the latest order taken on."""
         self._run: RunState | None = None
         self._failure: dict[str, Any] | None = None
         for kind, handler in {
@@ -138,13 +138,13 @@ class Worker:
         if self._failure is not None and {k: self._failure[k] for k in asked} == asked:
             self._send(protocol.FAILED, self._failure)
             return
-        if asked == self._done:
+        if asked == self._asked:
             return  # asked again before the first answer came
-        self._done = asked
+        self._asked = asked
         try:
-            order = RunOrder.model_validate(msg.data["order"])
-        except ValidationError as error:
-            self._failure = {**asked, "error": f"order: {error.errors()[0]['msg']}"}
+            order = parse_order(msg.data["order"])
+        except LoadtestError as error:
+            self._failure = {**asked, "error": str(error)}
             self._send(protocol.FAILED, self._failure)
             return
         self._orders.put((order, (msg.data["index"], msg.data["workers"])))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from loadtest.errors import PlanError
 from loadtest.plan.model import Frozen, Plan
 
 
@@ -38,3 +39,19 @@ class RunOrder(Frozen):
     def to_json(self) -> dict[str, Any]:
         """Return the order as JSON-ready values."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+def parse_order(value: Any) -> RunOrder:
+    """
+    Return the order that JSON-ready values say.
+
+    Raises:
+        PlanError: They say none; one sentence for each fault, the key first.
+    """
+    try:
+        return RunOrder.model_validate(value)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+        raise PlanError(
+            *(f"order: {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults[:10])
+        ) from error

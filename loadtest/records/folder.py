@@ -26,6 +26,9 @@ JSON_SCHEMAS: Final = {
 
 LATEST: Final = "latest"
 
+_OTHER_FILES: Final = ("records.parquet", "report.html", "report.md", "junit.xml")
+_PARTS: Final = "parts"
+
 _MERGE_ROWS = 1 << 20
 
 
@@ -59,6 +62,21 @@ class RunFolder:
             ) from error
         return cls(path)
 
+    def clear(self) -> None:
+        """
+        Remove the files of an earlier run; files that are not a run's stay.
+
+        Raises:
+            RecordsError: One of them cannot be removed.
+        """
+        try:
+            for name in (*JSON_SCHEMAS, *_OTHER_FILES):
+                (self.path / name).unlink(missing_ok=True)
+            if (self.path / _PARTS).is_dir():
+                shutil.rmtree(self.path / _PARTS)
+        except OSError as error:
+            raise RecordsError(f"{error.filename}: cannot be removed: {error.strerror}") from error
+
     @classmethod
     def open(cls, path: Path) -> RunFolder:
         """
@@ -81,7 +99,7 @@ class RunFolder:
     @property
     def parts(self) -> Path:
         """Folder that holds parts while a run goes on; made on first use."""
-        folder = self.path / "parts"
+        folder = self.path / _PARTS
         folder.mkdir(exist_ok=True)
         return folder
 
@@ -156,7 +174,7 @@ class RunFolder:
         found = sorted(self.parts.glob("*.parquet")) if parts is None else list(parts)
         rows = write_table(self.records, _tables(found))
         if not keep:
-            shutil.rmtree(self.path / "parts", ignore_errors=True)
+            shutil.rmtree(self.path / _PARTS, ignore_errors=True)
         return rows
 
     def point_latest(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from typing import Final, Literal
 
-COLUMNS: Final[dict[str, Literal["q", "i", "h", "B"]]] = {
+COLUMNS: Final[dict[str, Literal["q", "i", "h", "b", "B"]]] = {
     # name -> struct code; ordered by width, so that a row needs no padding between its fields
     "arrival": "q",
     "intended_us": "q",
@@ -36,7 +36,7 @@ COLUMNS: Final[dict[str, Literal["q", "i", "h", "B"]]] = {
     "stage": "B",
     "error": "B",
     "clock": "B",
-    "attempts": "B",
+    "attempts": "b",
     "reused": "B",
     "replayed": "B",
 }

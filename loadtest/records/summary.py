@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from loadtest.records.batch import text_array
 from loadtest.records.kinds import STAGE_STEADY
-from loadtest.records.writer import text_array
 
 _STEADY = text_array([STAGE_STEADY])[0]
 _NO_ERROR = text_array([""])[0]

@@ -37,7 +37,7 @@ def recorder() -> tuple[Recorder, list[dict[str, Any]]]:
     """Return a recorder and the list that its chunks land in."""
     chunks: list[dict[str, Any]] = []
     made = Recorder(("single", "replica"), ("recipes",), chunks.append)
-    made.epoch_ns = EPOCH_NS
+    made.begin(EPOCH_NS)
     return made, chunks
 
 

@@ -119,7 +119,7 @@ class Stage:
         player.start(time.monotonic_ns() + 10_000_000, 0)
         assert player.finished.wait(10)
         player.close(grace_s)
-        return [entry for entry in self.heard if entry[0] == "begin"]
+        return [entry for entry in self.heard if entry[2] and entry[2][0] >= 0]
 
 
 def check_every_arrival_is_played_once_and_never_early() -> None:
@@ -148,11 +148,20 @@ def check_a_task_that_raises_is_a_row_and_the_user_lives_on() -> None:
         def page(self) -> None:
             raise KeyError("price")
 
+        @task
+        def leave(self) -> None:
+            sys.exit(1)
+
+        @task
+        def wait(self) -> None:
+            raise gevent.Timeout(1)
+
     stage = Stage(Broken)
     begun = stage.play(stage.open(), users=1)
     assert len(begun) == len(stage.recorder.failures) == 100
     assert {kind for _, kind in stage.recorder.failures} == {"check"}
-    assert stage.recorder.notes[0] == "Broken: KeyError: 'price'"
+    assert "Broken: KeyError: 'price'" in stage.recorder.notes
+    assert "Broken: SystemExit: 1" in stage.recorder.notes
 
 
 def check_a_failure_that_has_its_row_gets_no_second_one() -> None:
@@ -231,6 +240,8 @@ def check_on_start_runs_before_the_load_and_its_failure_is_told() -> None:
     stage = Stage(Careful)
     stage.play(stage.open())
     assert not stage.recorder.failures
+    arms = [context[3] for _, _, context in stage.heard if context and context[0] == -1]
+    assert arms == [0] * 4 + [1] * 4
 
     class Failing(TTFBUser):
         def on_start(self) -> None:

@@ -7,23 +7,17 @@ from typing import Any
 import pytest
 from engine_rows import EPOCH_NS, arrival, recorder, sample
 
-from loadtest.engine.recorder import CHUNK_ROWS, Words
+from loadtest.engine.recorder import CHUNK_ROWS, Recorder, Words
 from loadtest.engine.sample import Sample
 from loadtest.engine.tally import tally_columns
+from loadtest.records.batch import Batch, decode_batches
 from loadtest.records.kinds import ERROR_KINDS
 from loadtest.records.layout import OTHER
-from loadtest.records.writer import decode_batch
 
 
 def decoded(chunk: dict[str, Any]) -> list[dict[str, Any]]:
-    batch = decode_batch(
-        "w1",
-        "syd",
-        chunk["first_row"],
-        rows=chunk["rows"],
-        columns=chunk["columns"],
-        words=chunk["words"],
-    )
+    content = [chunk[key] for key in ("first_row", "rows", "columns", "words")]
+    (batch,) = decode_batches([Batch("w1", "syd", *content)])
     rows: list[dict[str, Any]] = batch.to_pylist()
     return rows
 
@@ -111,6 +105,20 @@ def test_a_request_outside_any_arrival_is_labelled_so() -> None:
     assert row["start_us"] == row["intended_us"] == -2_000
 
 
+def test_what_comes_before_the_epoch_waits_for_it() -> None:
+    """A log-in of on_start keeps its arm and lands before the start of the time line."""
+    chunks: list[dict[str, Any]] = []
+    made = Recorder(("single", "replica"), ("recipes",), chunks.append)
+    early = Sample("POST /login", "POST", EPOCH_NS - 3_000_000, context=(-1, -1, 0, 1, 0, 0))
+    made.record(early)
+    assert made.rows == 0
+    made.begin(EPOCH_NS)
+    made.flush()
+    (row,) = decoded(chunks[0])
+    assert (row["deployment"], row["start_us"], row["intended_us"]) == ("replica", -3_000, -3_000)
+    assert (row["stage"], row["queue_us"]) == ("warm-up", 0)
+
+
 def test_an_absurd_value_is_brought_into_range_and_stops_nothing() -> None:
     made, chunks = recorder()
     made.record(sample(status=99_999, attempts=300, dns_ns=10**19, reused=False))
@@ -118,7 +126,7 @@ def test_an_absurd_value_is_brought_into_range_and_stops_nothing() -> None:
     columns = chunks[0]["columns"]
     assert int.from_bytes(columns["dns_us"], "little") == 2**31 - 1
     assert int.from_bytes(columns["status"], "little") == 2**15 - 1
-    assert columns["attempts"] == b"\xff"
+    assert columns["attempts"] == b"\x7f"
 
 
 def test_rows_are_numbered_without_a_gap_over_chunks() -> None:

@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from loadtest.errors import RecordsError
+from loadtest.records.batch import Batch, decode_batches, text_array
 from loadtest.records.folder import RunFolder
 from loadtest.records.layout import CODED, COLUMNS, FLAGS, ROW, WIDTHS, offset_of
 from loadtest.records.reader import open_records, read_records
 from loadtest.records.schema import RECORDS
 from loadtest.records.summary import live_cells
-from loadtest.records.writer import PartWriter, decode_batch, text_array, write_table
+from loadtest.records.writer import PartWriter, write_table
 
 WORDS = {
     "name": ["GET /recipes", "POST /recipes"],
@@ -56,9 +57,13 @@ def columns(rows: int, seed: int = 1) -> dict[str, bytes]:
     return encoded
 
 
-def batch(rows: int = 100, first: int = 0, **changes: Any) -> pa.RecordBatch:
+def raw(rows: int = 100, first: int = 0, **changes: Any) -> Batch:
     given: dict[str, Any] = {"columns": columns(rows), "words": WORDS, **changes}
-    return decode_batch("w1", "syd", first, rows=rows, **given)
+    return Batch("w1", "syd", first, rows, **given)
+
+
+def batch(rows: int = 100, first: int = 0, **changes: Any) -> pa.RecordBatch:
+    return decode_batches([raw(rows, first, **changes)])[0]
 
 
 def test_the_layout_covers_the_schema() -> None:
@@ -97,6 +102,18 @@ def test_a_batch_that_does_not_fit_together_is_refused(change: dict[str, Any], w
         batch(100, **change)
 
 
+def test_batches_of_a_worker_are_joined_while_their_words_agree() -> None:
+    """Words that were only added to keep their codes; other words begin a new table."""
+    more = {**WORDS, "name": [*WORDS["name"], "GET /"]}
+    other = {**WORDS, "served_by": ["", "nrt", "cdg"]}
+    joined = decode_batches(
+        [raw(10), raw(20, first=10, words=more), raw(5, first=30, words=other), raw(5, first=35)]
+    )
+    assert [part.num_rows for part in joined] == [30, 5, 5]
+    assert joined[0]["row"].to_pylist() == list(range(30))
+    assert [part["served_by"][0].as_py() for part in joined] == ["cdg", "nrt", "cdg"]
+
+
 def test_text_arrays_hold_any_text() -> None:
     words = ["", "a", "São Paulo", "漢字"]
     assert text_array(words).to_pylist() == words
@@ -106,12 +123,12 @@ def test_text_arrays_hold_any_text() -> None:
 def test_parts_never_change_and_merge_to_the_whole(tmp_path: Path) -> None:
     """Words of later batches, new ones among them, survive the merge."""
     writer = PartWriter()
-    writer.add(batch(100))
+    writer.add(raw(100))
     writer.flush()
     first = writer.parts[0].read()
     other = {**WORDS, "served_by": ["", "nrt", "cdg"]}
-    writer.add(batch(50, first=100))
-    writer.add(batch(50, first=150, words=other))
+    writer.add(raw(50, first=100))
+    writer.add(raw(50, first=150, words=other))
     writer.flush()
     assert writer.flush() is None
     assert writer.parts[0].read() == first
