@@ -138,12 +138,8 @@ class Recorder:
         return self._flushed + self._held
 
     def record(self, sample: Sample) -> None:
-        """
-        Pack one sample; its ``context`` is the Arrival it belongs to, or None.
-
-        The one function that runs for every request: phases are computed in place, and what a warm
-        request does not have is not computed.
-        """
+        """Pack one sample; its ``context`` is the Arrival it belongs to, or None."""
+        # runs for every request: phases are computed in place, and only those that happened
         epoch_ns, start_ns, intended_ns = self.epoch_ns, sample.start_ns, sample.intended_ns
         if not epoch_ns:
             self._early.append(sample)  # of on_start: its place on the time line is not known yet
@@ -152,13 +148,7 @@ class Recorder:
         arrival: Any = sample.context
         if arrival is None or arrival[0] < 0:
             arrival = outside(arrival, (start_ns - epoch_ns) // 1000)
-        error = 0
-        if sample.error:
-            error = _ERROR_CODES[sample.error]
-            self.errors += 1
-            self.failed = arrival
-            if sample.detail:
-                self.note(sample.detail)
+        error = self._count_error(sample, arrival) if sample.error else 0
         dns = connect = tls = 0
         if not sample.reused:
             dns, connect = sample.dns_ns // 1000, sample.connect_ns // 1000
@@ -203,6 +193,13 @@ class Recorder:
         self._held = held + 1
         if held == _LAST:
             self.flush()
+
+    def _count_error(self, sample: Sample, arrival: Arrival) -> int:
+        self.errors += 1
+        self.failed = arrival
+        if sample.detail:
+            self.note(sample.detail)
+        return _ERROR_CODES[sample.error]
 
     def drop(self, arrival: Arrival, name: str = "") -> None:
         """Record an arrival for which no user was free."""
