@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from loadtest.report.axes import set_ticks
 from loadtest.report.figure_names import PART_ROLES, PARTS
@@ -11,6 +12,9 @@ from loadtest.report.scales import linear_ticks
 from loadtest.report.style import INK, MUTED, PANEL_IN, ROLES, SURFACE, TEXT_PT
 from loadtest.report.svg import canvas, inline, plot_area
 from loadtest.units import format_ms
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,31 +58,7 @@ def draw_parts(
         axes.set_axisbelow(True)
         axes.spines["left"].set_visible(False)
         for row, bar in enumerate(bars):
-            left = 0.0
-            for part in PARTS:
-                width = max(0.0, bar.parts_ms.get(part, 0.0))
-                if width <= 0:
-                    continue
-                axes.barh(
-                    row,
-                    width,
-                    left=left,
-                    height=0.62,
-                    color=ROLES[PART_ROLES[part]],
-                    edgecolor=SURFACE,
-                    linewidth=0.8,
-                )
-                left += width
-            axes.annotate(
-                format_ms(bar.total_ms),
-                (left, row),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                color=INK,
-                fontsize=TEXT_PT - 0.5,
-                bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": 0.6},
-            )
+            _draw_bar(axes, row, bar)
         if rtt_ms > limit_ms * 0.005:
             axes.axvline(rtt_ms, color=INK, linewidth=1, linestyle=(0, (2, 2)))
         axes.set_xlabel("ms at the median")
@@ -86,6 +66,33 @@ def draw_parts(
         total = sum(bar.n for bar in bars)
         axes.set_title(f"n = {total:,}", loc="right", color=MUTED, fontsize=TEXT_PT)
         return inline(figure, f"parts-{region}", f"Where the time goes, {title}", _words(bars))
+
+
+def _draw_bar(axes: Axes, row: int, bar: Bar) -> None:
+    left = 0.0
+    for part, role in PART_ROLES.items():
+        width = max(0.0, bar.parts_ms.get(part, 0.0))
+        if width > 0:
+            axes.barh(
+                row,
+                width,
+                left=left,
+                height=0.62,
+                color=ROLES[role],
+                edgecolor=SURFACE,
+                linewidth=0.8,
+            )
+            left += width
+    axes.annotate(
+        format_ms(bar.total_ms),
+        (left, row),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        color=INK,
+        fontsize=TEXT_PT - 0.5,
+        bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": 0.6},
+    )
 
 
 def _words(bars: Sequence[Bar]) -> str:

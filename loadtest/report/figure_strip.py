@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from loadtest.report.axes import latency_axis, set_ticks
 from loadtest.report.events import Event
@@ -11,6 +12,9 @@ from loadtest.report.scales import linear_ticks
 from loadtest.report.style import EVENT, INK, MUTED, PANEL_IN, SHADE, TEXT_PT, ArmStyle
 from loadtest.report.svg import canvas, inline, plot_area
 from loadtest.units import format_ms
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,34 +57,12 @@ def draw_strip(
         axes.set_xlim(0, end_s)
         set_ticks(axes, "x", linear_ticks(0, end_s))
         if warmup_s > 0:
-            axes.axvspan(0, warmup_s, color=SHADE)
-            axes.text(
-                warmup_s / 2,
-                0.97,
-                "warm-up",
-                transform=axes.get_xaxis_transform(),
-                rotation=90,
-                ha="center",
-                va="top",
-                color=MUTED,
-                fontsize=TEXT_PT - 1.5,
-            )
+            _shade_warm_up(axes, warmup_s)
         for track in tracks:
             look = {"color": track.style.colour, "linestyle": track.style.dash}
             axes.plot(track.t_s, track.p50_ms, linewidth=1.6, **look)
             axes.plot(track.t_s, track.p95_ms, linewidth=0.9, alpha=0.55, **look)
-        for number, event in enumerate(events, start=1):
-            axes.axvline(event.t_s, color=EVENT, linewidth=1.1, linestyle=(0, (3, 2)))
-            axes.annotate(
-                str(number),
-                (event.t_s, 1),
-                xycoords=axes.get_xaxis_transform(),
-                xytext=(2, -8),
-                textcoords="offset points",
-                color=EVENT,
-                fontsize=TEXT_PT - 0.5,
-                weight="bold",
-            )
+        _mark_events(axes, events)
         axes.set_xlabel("seconds since the start of the run")
         axes.set_ylabel("TTFB (ms, log scale)")
         axes.yaxis.set_label_coords(-0.125, 0.5)
@@ -88,6 +70,36 @@ def draw_strip(
         total = sum(track.n for track in tracks)
         axes.set_title(f"n = {total:,}", loc="right", color=MUTED, fontsize=TEXT_PT)
         return inline(figure, f"strip-{region}", f"TTFB over time, {title}", _words(tracks, events))
+
+
+def _shade_warm_up(axes: Axes, warmup_s: float) -> None:
+    axes.axvspan(0, warmup_s, color=SHADE)
+    axes.text(
+        warmup_s / 2,
+        0.97,
+        "warm-up",
+        transform=axes.get_xaxis_transform(),
+        rotation=90,
+        ha="center",
+        va="top",
+        color=MUTED,
+        fontsize=TEXT_PT - 1.5,
+    )
+
+
+def _mark_events(axes: Axes, events: Sequence[Event]) -> None:
+    for number, event in enumerate(events, start=1):
+        axes.axvline(event.t_s, color=EVENT, linewidth=1.1, linestyle=(0, (3, 2)))
+        axes.annotate(
+            str(number),
+            (event.t_s, 1),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(2, -8),
+            textcoords="offset points",
+            color=EVENT,
+            fontsize=TEXT_PT - 0.5,
+            weight="bold",
+        )
 
 
 def _words(tracks: Sequence[Track], events: Sequence[Event]) -> str:

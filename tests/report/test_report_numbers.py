@@ -108,7 +108,8 @@ def test_moments_beyond_a_limit_are_events(run: Run) -> None:
 
 
 def test_moments_that_follow_each_other_are_one_event(run: Run) -> None:
-    timeline = [{"t_s": float(t), "loop_lag_p99_us": 9_000} for t in (1, 2, 3, 9)]
+    limit_us = 1e3 * run.plan.validity.loop_lag_p99_ms
+    timeline = [{"t_s": float(t), "loop_lag_p99_us": 2 * limit_us} for t in (1, 2, 3, 9)]
 
     assert [t for t, _ in events(run, timeline=timeline)] == [1.0, 9.0]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from synth import Effects, make_plan, write_run
 
+from loadtest.analysis.checks import Check, SplitTest, Validity
 from loadtest.analysis.load import Run, load_run
 from loadtest.analysis.summary import Summary, summarise
 from loadtest.gate.results import Decision, RuleResult, Verdict
@@ -145,7 +146,16 @@ def test_a_run_without_rules_says_that_nothing_was_judged(stored: Stored) -> Non
 
 
 def test_markdown_keeps_its_form(stored: Stored, golden: Callable[[str, str], None]) -> None:
-    golden("report.md", markdown.render(*stored, command=COMMAND))
+    """Checks are made by hand: their sentences belong to the analysis, whose tests have them."""
+    run, summary, verdict = stored
+    checks = (
+        Check("loop lag", "region", 0.21, 5.0, "ms", True, "The loop was on time.", region="cdg"),
+        Check("late", "region", 0.02, 0.01, "share", False, "Too late.", "Go slower.", "syd"),
+    )
+    aa = SplitTest(100, 4, 0, True, {"cdg/single": 0.071, "syd/replica": 0.12})
+    steady = dataclasses.replace(summary, validity=Validity(checks, aa))
+
+    golden("report.md", markdown.render(run, steady, verdict, command=COMMAND))
 
 
 def test_every_table_is_rectangular(stored: Stored) -> None:
