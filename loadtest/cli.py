@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,23 @@ from typing import Any
 import click
 
 from loadtest.cli_gate import compare, gate, history
-from loadtest.cli_options import EXIT_CODES, flags_of, gentle_stop, plan_options, say, typed_command
-from loadtest.errors import EXIT_INTERRUPTED, EXIT_PASS, LoadtestError, PlanError
+from loadtest.cli_options import (
+    EXIT_CODES,
+    flags_of,
+    gentle_stop,
+    plan_options,
+    say,
+    typed_after,
+    typed_command,
+)
+from loadtest.errors import (
+    EXIT_BROKEN_PIPE,
+    EXIT_INTERRUPTED,
+    EXIT_PASS,
+    EXIT_WORLD,
+    LoadtestError,
+    PlanError,
+)
 from loadtest.terminal import Terminal
 
 
@@ -28,6 +44,13 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         terminal.error("interrupted")
         sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:  # nobody reads on, as with `| head`; the run folder is complete
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_BROKEN_PIPE)
+    except OSError as error:  # such as a full disk, wherever it is met
+        where = f"{error.filename}: " if error.filename else ""
+        terminal.error(f"{where}{error.strerror or error}")
+        sys.exit(EXIT_WORLD)
     finally:
         terminal.finish()
     sys.exit(code if isinstance(code, int) else EXIT_PASS)
@@ -45,7 +68,7 @@ for command in (gate, compare, history):
 
 @cli.command(epilog=EXIT_CODES)
 @click.argument("plan", required=False)
-@plan_options
+@plan_options()
 @click.option("--world", default=None, metavar="WHERE",
               help="embedded (default), fly, or the URL of a world that is up.")  # fmt: skip
 @click.option("--image", metavar="REF", help="On Fly: image of the apps, as pushed.")
@@ -108,7 +131,7 @@ def world() -> None:
 
 @world.command("up")
 @click.argument("plan", required=False)
-@plan_options
+@plan_options()
 @click.pass_obj
 def world_up(terminal: Terminal, /, plan: str | None, **options: Any) -> int:
     """Bring a world up, print every address, stay until Ctrl-C."""
@@ -116,7 +139,7 @@ def world_up(terminal: Terminal, /, plan: str | None, **options: Any) -> int:
     from loadtest.run.visit import stay
 
     resolved = load_plan(plan, flags_of(options))
-    stay(resolved, terminal, terminal.lines)
+    stay(resolved, terminal, terminal.lines, flags=typed_after("up"))
     return EXIT_PASS
 
 

@@ -104,6 +104,12 @@ def typed_command() -> str:
     return shlex.join(["loadtest", *sys.argv[1:]])
 
 
+def typed_after(word: str) -> str:
+    """Return what was typed after a word of the command line; nothing where it was not typed."""
+    words = sys.argv[1:]
+    return shlex.join(words[words.index(word) + 1 :]) if word in words else ""
+
+
 class gentle_stop:  # noqa: N801 - used as a function, in a with statement
     """
     First Ctrl-C or SIGTERM asks the run to stop and keep what it has; the second ends at once.

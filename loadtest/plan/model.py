@@ -174,6 +174,8 @@ class Plan(Frozen):
     """``published``, milliseconds for every region, or the path of a CSV (region, base_ms)."""
     base_ms: dict[str, Millis] = {}
     """Filled in: time the app waits in each region without burning CPU."""
+    healthy_within_s: Annotated[float, Field(gt=0, le=3_600)] = 60.0
+    """How long a deployment may take to get healthy before the run is given up."""
     thresholds: tuple[str, ...] = ()
     validity: Validity = Validity()
     gate: Gate = Gate()

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from loadtest.errors import EngineError, WorldError
+from loadtest.errors import EngineError, PlanError, RecordsError, WorldError
 from loadtest.plan.model import Plan
 from loadtest.plan.order import RunOrder
 from loadtest.records.folder import RunFolder
@@ -26,6 +26,7 @@ from loadtest.run.orders import Orders, Secrets, orders_of
 from loadtest.run.place import Place, open_place
 from loadtest.run.progress import Progress
 from loadtest.run.recording import PartStore
+from loadtest.run.standing import network_faults, still_to_deploy
 
 REPORTS = "reports"
 WORKERS_DEADLINE_S = 30.0
@@ -43,6 +44,9 @@ class Conduct:
         image: Image of the apps; empty takes what each fly.toml names.
         command: The command line, for the report.
         scratch: A folder that has to go with the run, should this process be killed.
+
+    Raises:
+        PlanError: The run folder cannot be written.
     """
 
     def __init__(
@@ -58,7 +62,7 @@ class Conduct:
     ) -> None:
         self.plan = plan
         self.run_id = new_run_id()
-        self.folder = RunFolder.create(out if out is not None else Path(REPORTS) / self.run_id)
+        self.folder = _empty_folder(out if out is not None else Path(REPORTS) / self.run_id)
         self._progress = progress
         self._world_url = world_url
         self._image = image
@@ -97,9 +101,12 @@ class Conduct:
         with open_place(plan, orders, self._world_url, self._scratch) as place:
             self._progress.done("world: the Machines API answers")
             with ExitStack() as stack:
-                if place.extras is None or self._world_url:
-                    stack.callback(destroy_all, place, orders)
-                deploy_all(place, orders, self._progress)
+                missing = orders
+                if self._world_url and place.extras is not None:
+                    missing = still_to_deploy(place, plan, orders, place.extras.describe())
+                if self._world_url or place.extras is None:
+                    stack.callback(self._clear_away, place, missing)
+                deploy_all(place, missing, self._progress)
                 world = self._write_world(place, orders)
                 try:
                     self._measure(place, orders, keys, world)
@@ -108,6 +115,7 @@ class Conduct:
             self._progress.step("taking the world down")
         rows = folder.merge_parts()
         if failure is not None and rows == 0:
+            folder.records.unlink(missing_ok=True)  # an empty one would look like a run
             raise failure
         self._progress.step("analysing")
         judged = judge_folder(folder.path, command=self._command, interrupted=self._stop_asked)
@@ -116,6 +124,13 @@ class Conduct:
             self._progress.warn(f"what was measured until then is in {judged.report}")
             raise failure
         return judged
+
+    def _clear_away(self, place: Place, orders: Orders) -> None:
+        """Destroy what the run deployed; a place that is gone must not hide what was measured."""
+        try:
+            destroy_all(place, orders)
+        except WorldError as error:
+            self._progress.warn(f"machines of run {self.run_id} may be left behind: {error}")
 
     def _write_world(self, place: Place, orders: Orders) -> dict[str, Any]:
         """Measure the links, refuse a world out of tolerance, write world.json."""
@@ -127,7 +142,10 @@ class Conduct:
         world["apps"] = {name: order.name for name, order in orders.apps.items()}
         world["database"] = orders.database.name if orders.database is not None else None
         self.folder.save_json("world.json", world)
-        if faults := [_link_sentence(link) for link in world["links"] if not link["ok"]]:
+        faults = [_link_sentence(link) for link in world["links"] if not link["ok"]]
+        if self._world_url:
+            faults += network_faults(self.plan, world)
+        if faults:
             raise WorldError("\n".join(faults))
         if world["links"]:
             self._progress.done(f"links: {_worst(world['links'])}")
@@ -145,7 +163,6 @@ class Conduct:
             try:
                 self._segments(coordinator, targets, store)
             finally:
-                self._loading = False
                 if place.extras is not None:
                     world["counters"] = {"before": before, "after": place.extras.counters()}
                     self.folder.save_json("world.json", world)
@@ -184,6 +201,16 @@ class Conduct:
         store.fetch_new()
         if self._stop_asked and status["state"] in ("waiting", "self-check", "warm-up", "steady"):
             store.coordinator.stop(self.run_id)
+
+
+def _empty_folder(path: Path) -> RunFolder:
+    """Return the run folder, rid of an earlier run's files, which would mix with this one's."""
+    try:
+        folder = RunFolder.create(path)
+        folder.clear()
+    except RecordsError as error:
+        raise PlanError(f"--out: {error}") from error
+    return folder
 
 
 def new_run_id() -> str:

@@ -11,9 +11,9 @@ from loadtest.run.place import Place
 from loadtest.run.progress import Progress
 
 
-def deploy_all(place: Place, orders: Orders, progress: Progress) -> None:
+def deploy_all(place: Place, orders: Orders, progress: Progress, *, generator: bool = True) -> None:
     """
-    Deploy database, apps and load generator; return when all are healthy.
+    Deploy database, apps and load generator, if wanted; return when all are healthy.
 
     Release commands run once the database is up; apps wait for that too, unless the plan says that
     they can do their waiting themselves.
@@ -21,7 +21,7 @@ def deploy_all(place: Place, orders: Orders, progress: Progress) -> None:
     Raises:
         WorldError: Something did not come up; carries its last output.
     """
-    asyncio.run(_deploy_all(place, orders, progress))
+    asyncio.run(_deploy_all(place, orders, progress, generator))
 
 
 def destroy_all(place: Place, orders: Orders) -> None:
@@ -29,7 +29,7 @@ def destroy_all(place: Place, orders: Orders) -> None:
     asyncio.run(_destroy_all(place, orders))
 
 
-async def _deploy_all(place: Place, orders: Orders, progress: Progress) -> None:
+async def _deploy_all(place: Place, orders: Orders, progress: Progress, generator: bool) -> None:
     async with connect(place.api_url, place.token) as client:
         released: set[tuple[str, str]] = set()
         # Release commands have a place of their own here, so no deployment runs them again.
@@ -58,7 +58,8 @@ async def _deploy_all(place: Place, orders: Orders, progress: Progress) -> None:
                 group.create_task(database())
                 for order in orders.apps.values():
                     group.create_task(app(order))
-                group.create_task(one(orders.generator))
+                if generator:
+                    group.create_task(one(orders.generator))
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
 

@@ -20,7 +20,6 @@ OUR_IMAGE = "loadtest"
 DATABASE_USER = "postgres"
 DATABASE_PORT = 5432
 REPLICA_PORT = 5433
-DEPLOY_DEADLINE_S = 60.0
 
 
 def curve_keys() -> dict[str, str]:
@@ -103,7 +102,7 @@ def orders_of(plan: Plan, run_id: str, keys: Secrets, *, image: str = "") -> Ord
         secrets={"LOADTEST_TOKEN": keys.token, **keys.curve},
         group_regions={"coordinator": (plan.primary_region,), "worker": plan.regions},
         counts={"worker": plan.generator.workers_per_region},
-        deadline_s=DEPLOY_DEADLINE_S,
+        deadline_s=plan.healthy_within_s,
     )
     return Orders(database, apps, generator, folders, plan.database.first)
 
@@ -124,7 +123,7 @@ def _database_order(plan: Plan, run_id: str, keys: Secrets) -> Order | None:
             "REPL_PASSWORD": keys.replication,
         },
         env={"DATABASE_NAME": plan.database.database},
-        deadline_s=DEPLOY_DEADLINE_S,
+        deadline_s=plan.healthy_within_s,
     )
 
 
@@ -144,7 +143,7 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str])
         run_id=run_id,
         env=env,
         concurrency="" if deployment.edge_keeps_connections else "connections",
-        deadline_s=DEPLOY_DEADLINE_S,
+        deadline_s=plan.healthy_within_s,
     )
 
 

@@ -90,12 +90,16 @@ class EmbeddedExtras:
     """The routes that an embedded world has beside the Machines API."""
 
     def __init__(self, api_url: str, token: str) -> None:
-        self._http = httpx.Client(
-            base_url=api_url,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=WORLD_TIMEOUT_S,
-            trust_env=False,
-        )
+        self._url = api_url
+        try:
+            self._http = httpx.Client(
+                base_url=api_url,
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=WORLD_TIMEOUT_S,
+                trust_env=False,
+            )
+        except httpx.InvalidURL as error:
+            raise PlanError(f"--world: {api_url!r} is no URL: {error}") from error
 
     def close(self) -> None:
         """Close the connection."""
@@ -118,11 +122,28 @@ class EmbeddedExtras:
         try:
             response = self._http.request(method, path)
         except httpx.HTTPError as error:
-            raise WorldError(f"the world at {self._http.base_url} is gone: {error}") from error
+            raise WorldError(
+                f"the world at {self._url} does not answer: {error or type(error).__name__}"
+            ) from error
         if not response.is_success:
-            raise WorldError(f"the world: {method} {path}: {response.text[:300]}")
-        answer: dict[str, Any] = response.json()
+            raise WorldError(f"the world: {method} {path}: {_told(response)}")
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise WorldError(f"{self._url} is not the Machines API of a world: no JSON at {path}")
         return answer
+
+
+def _told(response: httpx.Response) -> str:
+    """Return the reason in an answer that is no success."""
+    try:
+        reason = str(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        reason = response.text[:300]
+    advice = f"; set {WORLD_TOKEN_VARIABLE}" if response.status_code == 401 else ""
+    return f"HTTP {response.status_code}: {reason}{advice}"
 
 
 @contextmanager

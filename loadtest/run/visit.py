@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import urlsplit
 
 from loadtest.plan.model import Plan
 from loadtest.run.deployment import deploy_all
-from loadtest.run.orders import DATABASE_USER, Orders, Secrets, orders_of
+from loadtest.run.orders import DATABASE_USER, REPLICA_PORT, Orders, Secrets, orders_of
 from loadtest.run.place import WORLD_TOKEN_VARIABLE, Place, open_place
 from loadtest.run.progress import Progress
 
 
-def stay(plan: Plan, progress: Progress, say: Callable[[Iterable[str]], None]) -> None:
+def stay(
+    plan: Plan, progress: Progress, say: Callable[[Iterable[str]], None], *, flags: str = ""
+) -> None:
     """
     Bring a world up, say every address of it, and stay until interrupted.
 
@@ -22,6 +23,7 @@ def stay(plan: Plan, progress: Progress, say: Callable[[Iterable[str]], None]) -
         plan: Resolved plan; its deployments are running when this begins to wait.
         progress: Told what goes on.
         say: Given the lines with all addresses.
+        flags: The plan and the flags as they were typed: a run in this world needs the same.
 
     Raises:
         WorldError: It could not be brought up.
@@ -29,15 +31,14 @@ def stay(plan: Plan, progress: Progress, say: Callable[[Iterable[str]], None]) -
     """
     orders = orders_of(plan, "visit", keys := Secrets())
     with open_place(plan, orders, "") as place:
-        deploy_all(place, orders, progress)
+        deploy_all(place, orders, progress, generator=False)  # each run brings its own
         world = place.describe(plan)
-        say(_addresses(plan, orders, keys, place, world))
+        say(_addresses(plan, orders, keys, world))
+        say(_how_to_measure(place, flags))
         threading.Event().wait()
 
 
-def _addresses(
-    plan: Plan, orders: Orders, keys: Secrets, place: Place, world: dict[str, Any]
-) -> list[str]:
+def _addresses(plan: Plan, orders: Orders, keys: Secrets, world: dict[str, Any]) -> list[str]:
     width = max(len(order.name) for order in orders.apps.values()) if orders.apps else 0
     lines = ["", "Deployments, as clients of each region reach them:"]
     for region in plan.regions:
@@ -49,18 +50,22 @@ def _addresses(
     if orders.database is not None:
         lines += ["", "Databases (the password is this world's own and ends with it):"]
         for machine in world["machines"]:
-            if machine["app"] == orders.database.name and machine.get("address"):
-                address = urlsplit(f"//{machine['address']}").netloc
+            port = machine["ports"].get(str(REPLICA_PORT))
+            if machine["app"] == orders.database.name and port:
                 lines.append(
                     f"  {machine['region']}  postgres://{DATABASE_USER}:{keys.database}"
-                    f"@{address}/{plan.database.database}"
+                    f"@127.0.0.1:{port}/{plan.database.database}"
                 )
-    lines += [
+    return lines
+
+
+def _how_to_measure(place: Place, flags: str) -> list[str]:
+    words = ["loadtest run", *filter(None, [flags]), f"--world {place.api_url}"]
+    return [
         "",
         f"Machines API:  {place.api_url}/v1",
         "Measure it from another terminal:",
-        f"  {WORLD_TOKEN_VARIABLE}={place.token} loadtest run --world {place.api_url}",
+        f"  {WORLD_TOKEN_VARIABLE}={place.token} {' '.join(words)}",
         "",
         "Ctrl-C ends it.",
     ]
-    return lines

@@ -13,7 +13,7 @@ def open_log(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
 
 
-def tail(path: Path, lines: int = 20, hide: tuple[str, ...] = ()) -> str:
+def tail(path: Path, lines: int = 20, hide: tuple[str, ...] = (), start: int = 0) -> str:
     """
     Return the last lines of a log, without reading all of it.
 
@@ -21,11 +21,12 @@ def tail(path: Path, lines: int = 20, hide: tuple[str, ...] = ()) -> str:
         path: The log; a missing one is empty.
         lines: How many lines.
         hide: Secrets, each replaced by ``***``.
+        start: Offset in bytes that it begins at: what stands before is an earlier program's.
     """
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
+            file.seek(max(start, size - _TAIL_BYTES))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return ""

@@ -215,15 +215,20 @@ class MachineRuntime:
             name: CheckResult(name, routing) for name, (_, _, routing) in named.items()
         }
         return [
-            asyncio.create_task(self._watch(name, check, machine.ports[port]))
+            asyncio.create_task(self._watch(program, name, check, machine.ports[port]))
             for name, (check, port, _) in named.items()
         ]
 
-    async def _watch(self, name: str, check: Check, port: int) -> None:
-        """Probe again and again; a machine that has passed once is probed at the interval."""
+    async def _watch(self, program: Program, name: str, check: Check, port: int) -> None:
+        """
+        Probe again and again; a machine that has passed once is probed at the interval.
+
+        While it fails, the check tells the end of the program's log too: nobody else can see it.
+        """
         while True:
             wrong = await probe(check, port)
-            self.machine.set_check(name, "critical" if wrong else "passing", wrong or "ok")
+            told = "\n".join(filter(None, (program.last_lines(), wrong))) if wrong else "ok"
+            self.machine.set_check(name, "critical" if wrong else "passing", told)
             await asyncio.sleep(pause_s(check, passed=not wrong))
 
     async def _watch_postgres(self, program: PostgresProgram) -> None:

@@ -54,9 +54,11 @@ class AppProgram:
         log: Path,
         stop_signal: int,
         hide: tuple[str, ...],
+        log_start: int = 0,
     ) -> None:
         self._process = process
         self._log = log
+        self._log_start = log_start
         self._hide = hide
         self.stop_signal = stop_signal
 
@@ -87,7 +89,7 @@ class AppProgram:
 
     def last_lines(self) -> str:
         """Return the end of its output, secrets left out."""
-        return tail(self._log, hide=self._hide)
+        return tail(self._log, hide=self._hide, start=self._log_start)
 
     def _signal_group(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -154,6 +156,7 @@ async def launch_app(
     if found is None or not os.access(found, os.X_OK):
         raise WorldError(f"command {program!r} was not found in {cwd} or on PATH {env['PATH']}")
     descriptor = open_log(log)
+    begin = os.fstat(descriptor).st_size
     try:
         process = await asyncio.create_subprocess_exec(
             str(found),
@@ -170,4 +173,4 @@ async def launch_app(
         raise WorldError(f"command {program!r} cannot be run: {error.strerror or error}") from error
     finally:
         os.close(descriptor)
-    return AppProgram(process, log, stop_signal, hide)
+    return AppProgram(process, log, stop_signal, hide, begin)

@@ -145,7 +145,7 @@ def test_a_file_that_is_no_toml_says_where() -> None:
 def test_broken_toml_names_the_line(tmp_path: Path) -> None:
     """The parser's line reaches the person."""
     path = tmp_path / "bad.toml"
-    path.write_text("regions = [\n")
+    path.write_text("seed = 1\nregions = ]\n")
 
     with pytest.raises(PlanError, match="line 2"):
         load_plan(str(path))
