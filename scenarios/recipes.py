@@ -1,8 +1,8 @@
 """
 The default scenario: people look for recipes of the city that they live in.
 
-Copy this file, change it, and name it in your plan: scenario = "scenarios/mine.py".  It is an ordinary
-Locust file; only the base class differs.
+Copy this file, change it, and name it in your plan: scenario = "scenarios/mine.py".  It is an
+ordinary Locust file; only the base class differs.
 """
 
 from locust import task
