@@ -134,11 +134,7 @@ async def show_world(request: Request) -> Response:
             ],
             "postgres": None
             if postgres is None
-            else {
-                "version": postgres.version,
-                "bin": str(postgres.bin_dir),
-                "source": postgres.source,
-            },
+            else {"version": postgres.version, "source": postgres.source},
             "versions": _versions(),
             "machine": machine_facts(),
         }
