@@ -17,7 +17,7 @@ from loadtest.gate.measure import measure
 from loadtest.gate.questions import Question, Samples, questions_of
 from loadtest.gate.results import Decision, RuleResult
 from loadtest.gate.sentences import flip, show, unit_of, why
-from loadtest.plan.thresholds import BASE_ARM, Condition, Measure, Threshold
+from loadtest.plan.thresholds import BASE_ARM, COUNTS, Condition, Measure, Threshold
 
 BUDGET_KIND: Final = "budget"
 _LONGEST_S: Final = 86_400.0
@@ -101,7 +101,9 @@ class Judge:
 
     def _valid(self, question: Question, decision: Decision) -> Decision:
         used = (*question.cells, *question.others)
-        return "invalid" if any(self.validity.against(*cell.key) for cell in used) else decision
+        counting = question.rule.measure.metric in COUNTS
+        against = any(self.validity.against(*cell.key, counting=counting) for cell in used)
+        return "invalid" if against else decision
 
     def _result(
         self, question: Question, found: Measurement, decision: Decision, strictest: float

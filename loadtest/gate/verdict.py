@@ -15,7 +15,7 @@ from loadtest.gate.rules import Judge
 from loadtest.plan.thresholds import parse_thresholds
 
 FILE_NAME: Final = "verdict.json"
-_PRECEDENCE: Final[tuple[Decision, ...]] = ("invalid", "fail", "inconclusive", "pass")
+_PRECEDENCE: Final[tuple[Decision, ...]] = ("fail", "invalid", "inconclusive", "pass")
 
 
 def judge(
@@ -24,8 +24,8 @@ def judge(
     """
     Judge a run by the thresholds of its plan and its error budget.
 
-    Invalid goes before fail, fail before inconclusive, inconclusive before pass; a valid run
-    without thresholds is ``none``.
+    A rule fails on valid evidence only, so one that does decides the run; then invalid goes before
+    inconclusive, and inconclusive before pass.  A valid run without thresholds is ``none``.
 
     Args:
         run: The run, as loaded.
@@ -79,9 +79,7 @@ def write_verdict(run_folder: Path, verdict: Verdict) -> Path:
 
 
 def _overall(results: list[RuleResult], invalid: tuple[str, ...]) -> Decision:
-    if invalid:
-        return "invalid"
-    found = {result.decision for result in results}
+    found = {result.decision for result in results} | ({"invalid"} if invalid else set())
     return next((decision for decision in _PRECEDENCE if decision in found), "none")
 
 

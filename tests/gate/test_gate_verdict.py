@@ -59,6 +59,16 @@ def test_an_invalid_run_never_passes(judge_run: JudgeRun) -> None:
     assert "worker syd-0 lost" in judged.verdict.sentence
 
 
+def test_a_late_clock_bends_no_count(judge_run: JudgeRun) -> None:
+    """One query too many fails although no time of the region can be trusted."""
+    rules = ("db_round_trips.mean <= 1 where region = syd", "ttfb.p50 < 10s where region = syd")
+    judged = judge_run(*rules, health={"loop_lag_p99_us": 90_000})
+    by_metric = {str(r.metric).split(".")[0]: r.decision for r in judged.rules("syd")}
+    assert by_metric["db_round_trips"] == "fail"
+    assert by_metric["ttfb"] == "invalid"
+    assert (judged.verdict.decision, judged.verdict.exit_code) == ("fail", 10)
+
+
 def test_a_run_without_rules_is_not_judged_but_may_be_invalid(judge_run: JudgeRun) -> None:
     assert judge_run().verdict.decision == "none"
     assert judge_run(link_off_ms=9.0).verdict.decision == "invalid"
