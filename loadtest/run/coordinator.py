@@ -112,7 +112,13 @@ class Coordinator:
             time.sleep(POLL_S)
 
     def _json(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = self._request(method, path, **arguments).json()
+        response = self._request(method, path, **arguments)
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise EngineError(f"{self.url} is no coordinator: {method} {path} gave no JSON object")
         return answer
 
     def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:

@@ -122,9 +122,8 @@ class EmbeddedExtras:
         try:
             response = self._http.request(method, path)
         except httpx.HTTPError as error:
-            raise WorldError(
-                f"the world at {self._url} does not answer: {error or type(error).__name__}"
-            ) from error
+            reason = str(error) or type(error).__name__
+            raise WorldError(f"the world at {self._url} does not answer: {reason}") from error
         if not response.is_success:
             raise WorldError(f"the world: {method} {path}: {_told(response)}")
         try:

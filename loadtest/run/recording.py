@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from loadtest.errors import RecordsError
 from loadtest.run.coordinator import Coordinator
 
 
@@ -25,20 +26,31 @@ class PartStore:
     names: list[str] = field(default_factory=list)
 
     def fetch_new(self) -> int:
-        """Copy the parts that are not here yet; return how many there are now."""
+        """
+        Copy the parts that are not here yet; return how many there are now.
+
+        Raises:
+            EngineError: The coordinator is gone.
+            RecordsError: A part cannot be written, such as on a full disk.
+        """
         for part in self.coordinator.parts(self.run_id):
             name = str(part["name"])
             if name in self.names:
                 continue
             if Path(name).name != name or not name.endswith(".parquet"):
                 continue  # a name with a path in it is not ours to write
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = self.folder / f".{name}"
-            temporary.write_bytes(self.coordinator.part(self.run_id, name))
-            temporary.replace(self.folder / name)
+            self._write(name, self.coordinator.part(self.run_id, name))
             self.names.append(name)
         return len(self.names)
 
-    def paths(self) -> list[Path]:
-        """Return the parts on disk in the order in which they were finished."""
-        return [self.folder / name for name in self.names]
+    def _write(self, name: str, data: bytes) -> None:
+        """Write a part whole or not at all."""
+        temporary = self.folder / f".{name}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            temporary.replace(self.folder / name)
+        except OSError as error:
+            raise RecordsError(
+                f"{self.folder / name}: cannot be written: {error.strerror}"
+            ) from error

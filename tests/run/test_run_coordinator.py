@@ -1,0 +1,152 @@
+"""The client of the coordinator: patience, sentences, following a run.  Time is the test's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from loadtest.errors import EngineError
+from loadtest.plan.order import RunOrder
+from loadtest.plan.resolve import load_plan
+from loadtest.run import coordinator as module
+from loadtest.run.coordinator import PATIENCE_S, Coordinator
+
+Answer = httpx.Response | Exception
+
+
+class FakeTime:
+    """Stands in for the module `time`: sleeping is what makes it pass."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    fake = FakeTime()
+    monkeypatch.setattr(module, "time", fake)
+    return fake
+
+
+def talking(answer: Callable[[httpx.Request], Answer]) -> tuple[Coordinator, list[httpx.Request]]:
+    """Return a client whose every request is answered by a function, and the requests so far."""
+    seen: list[httpx.Request] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        told = answer(request)
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+    transport = httpx.MockTransport(handle)
+    return Coordinator("http://127.0.0.1:9", "secret", transport=transport), seen
+
+
+def in_turn(*answers: Answer) -> Callable[[httpx.Request], Answer]:
+    """Answer with one after the other; the last one again and again."""
+    left = list(answers)
+    return lambda _request: left.pop(0) if len(left) > 1 else left[0]
+
+
+def status(state: str, segment: int = 0) -> httpx.Response:
+    return httpx.Response(200, json={"state": state, "segment": segment})
+
+
+def test_every_request_carries_the_token() -> None:
+    client, seen = talking(in_turn(status("done")))
+    client.status("r1")
+    assert seen[0].headers["authorization"] == "Bearer secret"
+    assert seen[0].url.path == "/v1/runs/r1"
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), httpx.Response(502),
+     httpx.Response(503)],
+    ids=["no connection", "no answer", "edge has no machine", "machine not ready"],
+)  # fmt: skip
+def test_a_get_is_repeated_while_the_coordinator_is_away(trouble: Answer, clock: FakeTime) -> None:
+    client, seen = talking(in_turn(trouble, trouble, status("steady")))
+    assert client.status("r1")["state"] == "steady"
+    assert len(seen) == 3
+    assert clock.now_s < 100.0 + PATIENCE_S
+
+
+@pytest.mark.parametrize("trouble", [httpx.ConnectError("refused"), httpx.Response(502)])
+def test_patience_ends_with_a_sentence(trouble: Answer, clock: FakeTime) -> None:
+    client, _seen = talking(in_turn(trouble))
+    with pytest.raises(EngineError, match=r"has not answered for 15 s \((refused|HTTP 502)\)"):
+        client.status("r1")
+    assert PATIENCE_S <= clock.now_s - 100.0 < PATIENCE_S + 1
+
+
+def test_an_order_is_never_sent_twice(clock: FakeTime) -> None:
+    client, seen = talking(in_turn(httpx.ReadTimeout("")))
+    with pytest.raises(EngineError, match=r"http://127\.0\.0\.1:9: ReadTimeout"):
+        client.submit(order())
+    assert len(seen) == 1
+    assert clock.now_s == 100.0
+
+
+def test_a_refusal_carries_the_coordinators_sentence() -> None:
+    client, _seen = talking(
+        in_turn(httpx.Response(409, json={"error": "run r0 is in state steady"}))
+    )
+    with pytest.raises(EngineError, match="POST /v1/runs: run r0 is in state steady"):
+        client.submit(order())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [httpx.Response(500, text="Internal Server Error"), httpx.Response(500, json=["no object"])],
+    ids=["text", "a list"],
+)
+def test_an_error_without_a_sentence_is_told_as_it_is(answer: httpx.Response) -> None:
+    client, _seen = talking(in_turn(answer))
+    with pytest.raises(EngineError, match="GET /v1/runs/r1: HTTP 500"):
+        client.status("r1")
+
+
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b"[1, 2]", b""])
+def test_an_answer_of_something_else_is_no_coordinators(body: bytes) -> None:
+    client, _seen = talking(in_turn(httpx.Response(200, content=body)))
+    with pytest.raises(EngineError, match="is no coordinator"):
+        client.status("r1")
+
+
+def test_workers_are_waited_for_and_named_when_they_do_not_come(clock: FakeTime) -> None:
+    one = {"id": "a", "region": "syd", "state": "idle"}
+    full = httpx.Response(200, json={"workers": [one, {**one, "region": "cdg"}]})
+    client, _seen = talking(in_turn(httpx.Response(200, json={"workers": []}), full))
+    client.wait_for_workers(2, 30)
+
+    client, _seen = talking(in_turn(httpx.Response(200, json={"workers": [one]})))
+    with pytest.raises(EngineError, match=r"1 of 2 joined within 30 s \(regions: syd\)"):
+        client.wait_for_workers(2, 30)
+    assert 130.0 < clock.now_s < 131.0
+
+
+def test_following_ends_with_the_final_state_of_its_own_segment(clock: FakeTime) -> None:
+    told = [status("done", 0), status("steady", 1), status("draining", 1), status("stopped", 1)]
+    client, _seen = talking(in_turn(*told))
+    ticks: list[str] = []
+    last = client.follow("r1", 1, lambda s: ticks.append(s["state"]))
+    assert last["state"] == "stopped"
+    assert ticks == ["done", "steady", "draining", "stopped"]
+    assert clock.now_s == 100.0 + 3 * module.POLL_S
+
+
+def order() -> RunOrder:
+    plan = load_plan(None, {"regions": ["cdg"], "deployments": ["single"]})
+    target: dict[str, Any] = {"cdg": {"single": {"url": "http://127.0.0.1:1"}}}
+    return RunOrder.model_validate({"run_id": "r1", "plan": plan.to_json(), "targets": target})
