@@ -45,8 +45,8 @@ def interval_ms(low: float | None, high: float | None) -> str:
         return ""
     if math.isinf(high):
         return f"[{ms(low)}, failed]"
-    if high >= 1000:
-        return f"[{low / 1000:.2f}, {high / 1000:.2f} s]"
+    if high >= 10_000:
+        return f"[{low / 1000:.1f}, {high / 1000:.1f} s]"
     digits = 1 if high >= 10 else 2
     return f"[{low:.{digits}f}, {high:.{digits}f} ms]"
 
