@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from loadtest.cli_options import (
     typed_command,
 )
 from loadtest.errors import (
-    EXIT_BROKEN_PIPE,
     EXIT_INTERRUPTED,
     EXIT_PASS,
     EXIT_WORLD,
@@ -44,9 +42,6 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         terminal.error("interrupted")
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:  # nobody reads on, as with `| head`; the run folder is complete
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_BROKEN_PIPE)
     except OSError as error:  # such as a full disk, wherever it is met
         where = f"{error.filename}: " if error.filename else ""
         terminal.error(f"{where}{error.strerror or error}")

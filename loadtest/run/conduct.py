@@ -220,9 +220,11 @@ def new_run_id() -> str:
 
 
 def _link_sentence(link: dict[str, Any]) -> str:
+    found = "not one ping came back"
+    if (p50_ms := link["measured_rtt_p50_ms"]) is not None:
+        found = f"measured {p50_ms:.2f} ms (median of {link['n']}): outside the tolerance"
     return (
-        f"link {link['from']}-{link['to']}: set to {link['configured_rtt_ms']:g} ms, measured "
-        f"{link['measured_rtt_p50_ms']:.2f} ms (median of {link['n']}): outside the tolerance; "
+        f"link {link['from']}-{link['to']}: set to {link['configured_rtt_ms']:g} ms, {found}; "
         "the machine is too busy to emulate a network, try again when it is quieter"
     )
 

@@ -121,10 +121,10 @@ def test_an_address_that_is_none_is_the_flags_fault(monkeypatch: pytest.MonkeyPa
 def test_on_fly_the_token_and_the_address_come_from_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("FLY_API_TOKEN", "FlyV1 abc")
+    monkeypatch.setenv("FLY_API_TOKEN", "FlyV1 my-own")
     monkeypatch.setenv("FLY_FLAPS_BASE_URL", "http://_api.internal:4280")
     plan, orders = small()
     with open_place(plan.model_copy(update={"world": "fly"}), orders, "") as place:
-        assert (place.api_url, place.token) == ("http://_api.internal:4280", "FlyV1 abc")
+        assert (place.api_url, place.token) == ("http://_api.internal:4280", "FlyV1 my-own")
         assert place.describe(plan)["kind"] == "fly"
-    assert "abc" not in repr(place)
+    assert "my-own" not in repr(place)
