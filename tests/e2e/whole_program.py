@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SMALL = ("--regions", "cdg,syd", "--deployments", "single,multi,replica", "--warmup", "1")
+SMALL = (
+    *("--regions", "cdg,syd", "--deployments", "single,multi,replica"),
+    *("--warmup", "1", "--rate", "15", "--looks", "1"),
+)
 """Two regions and three deployments: everything is there, and it takes seconds."""
 
 PATIENCE_S = 60.0
