@@ -156,7 +156,7 @@ class Conduct:
         url = place.app_url(orders.generator.name, self.plan.primary_region, world)
         targets = place.targets(self.plan, orders, world)
         before = place.extras.counters() if place.extras is not None else {}
-        with connect(url, keys.token) as coordinator:
+        with connect(url, keys.token, place.still_there) as coordinator:
             count = len(self.plan.regions) * self.plan.generator.workers_per_region
             coordinator.wait_for_workers(count, WORKERS_DEADLINE_S)
             store = PartStore(coordinator, self.run_id, self.folder.parts)

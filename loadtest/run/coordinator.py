@@ -26,13 +26,20 @@ class Coordinator:
     Args:
         url: Base URL of its API.
         token: Bearer token that it was started with.
+        on_silence: Called whenever it does not answer; raises if there is no use in waiting.
         transport: For tests; None talks to the network.
     """
 
     def __init__(
-        self, url: str, token: str, *, transport: httpx.BaseTransport | None = None
+        self,
+        url: str,
+        token: str,
+        *,
+        on_silence: Callable[[], object] = bool,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.url = url
+        self._on_silence = on_silence
         self._http = httpx.Client(
             base_url=url,
             headers={"Authorization": f"Bearer {token}"},
@@ -139,16 +146,19 @@ class Coordinator:
                     f"coordinator at {self.url} has not answered for {PATIENCE_S:g} s ({reason}); "
                     "its machine may have died: look at its log"
                 )
+            self._on_silence()
             time.sleep(POLL_S)
         if response.is_success:
             return response
-        raise EngineError(f"coordinator: {method} {path}: {_sentence(response)}")
+        # It never forgets the latest run, so it is another process that answers.
+        restarted = "; it has died and was started anew" if response.status_code == 404 else ""
+        raise EngineError(f"coordinator: {method} {path}: {_sentence(response)}{restarted}")
 
 
 @contextmanager
-def connect(url: str, token: str) -> Iterator[Coordinator]:
-    """Give a client and close it afterwards."""
-    coordinator = Coordinator(url, token)
+def connect(url: str, token: str, on_silence: Callable[[], object] = bool) -> Iterator[Coordinator]:
+    """Give a client and close it afterwards; the arguments are those of `Coordinator`."""
+    coordinator = Coordinator(url, token, on_silence=on_silence)
     try:
         yield coordinator
     finally:

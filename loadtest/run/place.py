@@ -41,6 +41,16 @@ class Place:
     token: str
     extras: EmbeddedExtras | None
 
+    def still_there(self) -> None:
+        """
+        Return if the world answers, as far as that can be told.
+
+        Raises:
+            WorldError: It is gone.
+        """
+        if self.extras is not None:
+            self.extras.describe()
+
     def describe(self, plan: Plan) -> dict[str, Any]:
         """Return the content of world.json as far as it is known now."""
         if self.extras is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from loadtest.errors import EngineError
+from loadtest.errors import EngineError, WorldError
 from loadtest.plan.order import RunOrder
 from loadtest.plan.resolve import load_plan
 from loadtest.run import coordinator as module
@@ -90,6 +90,17 @@ def test_patience_ends_with_a_sentence(trouble: Answer, clock: FakeTime) -> None
     assert PATIENCE_S <= clock.now_s - 100.0 < PATIENCE_S + 1
 
 
+def test_there_is_no_patience_once_the_world_is_gone(clock: FakeTime) -> None:
+    def gone() -> None:
+        raise WorldError("the world is gone")
+
+    transport = httpx.MockTransport(lambda _request: httpx.Response(502))
+    client = Coordinator("http://127.0.0.1:9", "t", on_silence=gone, transport=transport)
+    with pytest.raises(WorldError, match="the world is gone"):
+        client.status("r1")
+    assert clock.now_s == 100.0
+
+
 def test_an_order_is_never_sent_twice(clock: FakeTime) -> None:
     client, seen = talking(in_turn(httpx.ReadTimeout("")))
     with pytest.raises(EngineError, match=r"http://127\.0\.0\.1:9: ReadTimeout"):
@@ -104,6 +115,12 @@ def test_a_refusal_carries_the_coordinators_sentence() -> None:
     )
     with pytest.raises(EngineError, match="POST /v1/runs: run r0 is in state steady"):
         client.submit(order())
+
+
+def test_a_coordinator_that_knows_no_run_has_been_started_anew() -> None:
+    client, _seen = talking(in_turn(httpx.Response(404, json={"error": "no run r1 here"})))
+    with pytest.raises(EngineError, match="no run r1 here; it has died and was started anew"):
+        client.status("r1")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,72 @@
+"""What `loadtest world up` says: every address, and how to measure from another terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from loadtest.plan.resolve import load_plan
+from loadtest.run import visit as module
+from loadtest.run.place import Place
+from loadtest.run.progress import Silent
+
+WORLD = {
+    "edges": {
+        "cdg": {"recipes-single": "http://127.0.0.1:7001", "other": "http://127.0.0.1:7009"},
+        "syd": {"recipes-single": "http://127.0.0.1:7002"},
+    },
+    "machines": [
+        {"app": "recipes-db", "region": "cdg", "ports": {"5432": 7432, "5433": 7432}},
+        {"app": "recipes-db", "region": "syd", "ports": {"5433": 7433}},
+        {"app": "recipes-single", "region": "cdg", "ports": {"8080": 7080}},
+    ],
+}
+
+
+class Extras:
+    """An embedded world that is always the same."""
+
+    def describe(self) -> dict[str, Any]:
+        return WORLD
+
+
+class Left(Exception):  # noqa: N818 - no error: somebody has seen enough
+    """Stands for Ctrl-C."""
+
+
+def test_every_address_is_told_and_the_world_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployed: list[bool] = []
+
+    @contextmanager
+    def open_place(*_: Any) -> Iterator[Place]:
+        yield Place("http://127.0.0.1:9", "world-token", Extras())  # type: ignore[arg-type]
+
+    class Waiting:
+        def wait(self) -> None:
+            raise Left
+
+    monkeypatch.setattr(module, "open_place", open_place)
+    monkeypatch.setattr(module, "deploy_all", lambda *_, generator: deployed.append(generator))
+    monkeypatch.setattr(module.threading, "Event", Waiting)
+    plan = load_plan(None, {"regions": ["cdg", "syd"], "deployments": ["single"]})
+    lines: list[str] = []
+    with pytest.raises(Left):
+        module.stay(plan, Silent(), lines.extend, flags="--regions cdg,syd")
+
+    assert deployed == [False]
+    text = "\n".join(lines)
+    assert "  syd  recipes-single  http://127.0.0.1:7002" in lines
+    assert "7009" not in text
+    dsns = [line.split() for line in lines if "postgres://" in line]
+    assert [(region, dsn.partition("@")[2]) for region, dsn in dsns] == [
+        ("cdg", "127.0.0.1:7432/recipes"),
+        ("syd", "127.0.0.1:7433/recipes"),
+    ]
+    assert (
+        "  LOADTEST_WORLD_TOKEN=world-token loadtest run --regions cdg,syd "
+        "--world http://127.0.0.1:9" in lines
+    )
+    assert lines[-1] == "Ctrl-C ends it."
