@@ -105,9 +105,7 @@ def _looks(design: Design, generator: np.random.Generator) -> Iterator[tuple[Blo
         yield candidate, base
 
 
-def _drift(
-    spread: float, level: float, generator: np.random.Generator
-) -> tuple[np.ndarray, float]:
+def _drift(spread: float, level: float, generator: np.random.Generator) -> tuple[np.ndarray, float]:
     keep = math.exp(-1.0 / MEMORY_S)
     shocks = generator.normal(0.0, spread * math.sqrt(1 - keep * keep), SECONDS + 1)
     drift = np.empty(SECONDS + 1)
@@ -128,9 +126,7 @@ def _judge(
     found = []
     for rule in rules:
         candidate, base = (Arm.of(arm, weights, rule.measure) for arm in arms)
-        found.append(
-            baseline(rule, candidate, base, MAX_GROUPS, gate=design.gate, levels=levels)
-        )
+        found.append(baseline(rule, candidate, base, MAX_GROUPS, gate=design.gate, levels=levels))
     rejected = holm([evidence.p_fail for evidence in found], levels.side)
     return [
         decide(evidence.p_fail, evidence.p_pass, fails=fails, levels=levels)

@@ -37,6 +37,8 @@ MAX_SAMPLES: Final = 20_000
 """A larger cell is thinned, evenly in time: A/A asks for soundness, not for power."""
 RAW_SIDE: Final = 0.025
 """Error on either side of the 95 % interval of a raw decision."""
+GATE_SIDE: Final = 0.05
+"""Error of a gate that looks once, with the usual alpha: no look of the gate is laxer."""
 TOLERATED_RAW: Final = 0.10
 TOLERATED_GATE: Final = 0.01
 IMPROBABLE: Final = 0.001
@@ -101,8 +103,7 @@ def _judge_split(
     margin = np.maximum(settings.margin_share * base, settings.margin_ms)
     slack = max(settings.margin_share * second.point(50.0), settings.margin_ms)
     beyond = weigh(moved - margin, point - slack, sample.groups, 1 - 2 * RAW_SIDE)
-    first_look = settings.alpha / (2 if settings.max_looks > 1 else 1)
-    gate = beyond.p_above_is_chance < first_look
+    gate = beyond.p_above_is_chance < GATE_SIDE
     return (
         min(evidence.p_above_is_chance, evidence.p_below_is_chance) < RAW_SIDE,
         gate,
