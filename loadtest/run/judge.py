@@ -64,6 +64,7 @@ def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = 
     from loadtest.report.write import write_report
 
     found = find_folder(folder)
+    _rescue(found)
     run, summary, verdict = _judge(found, look=None)
     found.save_json("summary.json", summary.judged(verdict.decision).to_json())
     found.save_json("verdict.json", verdict.to_json())
@@ -98,6 +99,12 @@ def tell_github(judged: Judged, environ: Mapping[str, str]) -> list[str]:
     if summary := environ.get("GITHUB_STEP_SUMMARY"):
         github.append_summary(Path(summary), judged.markdown)
     return judged.annotations if environ.get("GITHUB_ACTIONS") == "true" else []
+
+
+def _rescue(folder: RunFolder) -> None:
+    """Merge the parts of a run that was killed before it could do so itself."""
+    if not folder.records.is_file() and any(folder.path.glob("parts/*.parquet")):
+        folder.merge_parts(keep=True)  # it may be going on still
 
 
 def undecided(folder: RunFolder, look: int) -> bool:
