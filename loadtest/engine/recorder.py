@@ -223,7 +223,10 @@ class Recorder:
         phases = (0, 0, 0, 0, 0, 0, 0, -1, -1, 0, -1)
         codes = (deployment, scenario, stage, error)
         row = (*head, *phases, self._name_code(name, ""), 0, *codes, 1, 1, 0, 0)
-        ROW.pack_into(self._buffer, self._held * _STEP, *_clamped(row))
+        try:
+            _PACK(self._buffer, self._held * _STEP, *row)
+        except struct.error:
+            _PACK(self._buffer, self._held * _STEP, *_clamped(row))
         self._held += 1
         if self._held == CHUNK_ROWS:
             self.flush()
