@@ -21,6 +21,8 @@ from loadtest.terminal import Terminal
 @click.option("--path", "paths", multiple=True, metavar="PATH", help="Path to ask for; repeatable.")
 @click.option("--machines", type=click.Choice(["all", "primary"]), default="all",
               help="Where both revisions run.")  # fmt: skip
+@click.option("--programs", metavar="DIR",
+              help="First on the app's PATH; default: its .venv/bin, if any.")  # fmt: skip
 @plan_options("--base-time")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.")
 @click.pass_obj
@@ -50,7 +52,14 @@ def gate(
         return say(terminal, judge_folder(Path(what) if what else None))
     from loadtest.plan.resolve import load_raw, resolve_plan
     from loadtest.run.conduct import Conduct
-    from loadtest.run.revisions import GATE_PLAN, is_url, merge, revision_arms, url_arms
+    from loadtest.run.revisions import (
+        GATE_PLAN,
+        is_url,
+        merge,
+        revision_arms,
+        url_arms,
+        without_counts,
+    )
 
     flags = flags_of(options)
     flags["paths"] = list(options["paths"]) or None
@@ -58,10 +67,14 @@ def gate(
         if candidate is not None or is_url(base):
             keys = url_arms(base, candidate or "")
         else:
-            machines = str(options["machines"])
-            keys = stack.enter_context(revision_arms(app, base, machines=machines))
+            arms = revision_arms(
+                app, base, machines=options["machines"], programs=options["programs"]
+            )
+            keys = stack.enter_context(arms)
         scratch = keys.pop("scratch", None)
         raw, dropped = load_raw(what or GATE_PLAN, flags)
+        if scratch is None and what is None and flags["thresholds"] is None:
+            raw["thresholds"] = without_counts(raw["thresholds"])
         conduct = Conduct(
             resolve_plan(merge(raw, keys), dropped),
             terminal,

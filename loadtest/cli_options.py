@@ -23,6 +23,7 @@ Exit codes:
   11  inconclusive                    12  invalid: the numbers cannot be trusted
   13  the plan is wrong               14  the world could not be brought up
   15  the load could not be made     130  interrupted (what was measured is kept)
+ 141  the output was closed, as by head
    1  a bug in loadtest                2  bad usage
 """
 

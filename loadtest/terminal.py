@@ -20,7 +20,7 @@ VERDICT_STYLE = {
     "none": "bold",
 }
 
-PLAIN_WIDTH = 120
+PLAIN_WIDTH = 200
 """Columns where the output goes to a file or a log."""
 
 

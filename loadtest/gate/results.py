@@ -27,8 +27,8 @@ class RuleResult:
     One rule on one cell (or several pooled).
 
     ``observed`` with its interval ``low`` to ``high`` is compared with ``limit``, all in ``unit``:
-    ``ms``, ``trips``, ``%`` for shares, ``x`` for a ratio between arms.  For a rule against a
-    baseline they are differences from it, ``base`` is the baseline's value and ``limit`` the
+    ``ms``, ``trips``, ``share`` (0.01 is 1 %), ``x`` for a ratio between arms.  For a rule against
+    a baseline they are differences from it, ``base`` is the baseline's value and ``limit`` the
     margin.  ``detectable`` is the smallest true value that would have been called fail in 80 of
     100 such runs.  ``seconds_to_decide`` is the further sampling that an undecided rule is
     estimated to need, None where it is decided or sampling does not help.

@@ -69,6 +69,8 @@ def flip(question: Question, found: Measurement, decision: Decision, seconds: fl
     rule, unit = question.rule, unit_of(question.rule)
     if found.lacking and math.isnan(found.observed):
         return "Any sample at all."
+    if decision == "invalid":
+        return "A run that keeps within the limits of validity would decide it."
     up, down = ("rise", "fall") if rule.comparator in ("<", "<=") else ("fall", "rise")
     distance = abs(found.limit - found.observed)
     if decision == "pass":

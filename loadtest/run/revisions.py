@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from loadtest.errors import PlanError
 from loadtest.fly.config import read_app_config
-from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM
+from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM, COUNTS, parse_threshold
 from loadtest.run.orders import OUR_IMAGE, image_name
 from loadtest.world.reaper import remove_dir
 from loadtest.world.remains import FOLDER_PREFIX, write_owner
@@ -53,8 +53,15 @@ def url_arms(base: str, candidate: str) -> dict[str, Any]:
     }
 
 
+def without_counts(thresholds: Sequence[str]) -> list[str]:
+    """Return the rules that hold for URLs too: no link counts the queries behind one."""
+    return [t for t in thresholds if parse_threshold(t).measure.metric not in COUNTS]
+
+
 @contextmanager
-def revision_arms(app: str | None, revision: str, *, machines: str) -> Iterator[dict[str, Any]]:
+def revision_arms(
+    app: str | None, revision: str, *, machines: str, programs: str | None = None
+) -> Iterator[dict[str, Any]]:
     """
     Check a base revision out and give the plan keys of both revisions as arms.
 
@@ -62,6 +69,8 @@ def revision_arms(app: str | None, revision: str, *, machines: str) -> Iterator[
         app: Path of the app's fly.toml; None looks at APP_PLACES.
         revision: What git knows as a commit.
         machines: ``all`` or ``primary``: where both arms run.
+        programs: Folder to put first on the app's PATH; None takes ``.venv/bin`` beside its
+            fly.toml or at the top of the repository, if there is one.
 
     Yields:
         Keys to merge into a raw plan, and ``scratch``, the folder of the checkout.
@@ -77,6 +86,7 @@ def revision_arms(app: str | None, revision: str, *, machines: str) -> Iterator[
     with _checkout(top, revision) as tree:
         if not (tree / inside).is_file():
             raise PlanError(f"--base: {revision!r} has no {inside}; name a later revision")
+        env = _search_path(programs, (path.parent, top))
         arms = {BASE_ARM: tree, CANDIDATE_ARM: top}
         yield {
             "deployments": [
@@ -86,6 +96,7 @@ def revision_arms(app: str | None, revision: str, *, machines: str) -> Iterator[
                     "fly_toml": str(root / inside),
                     "folder": str(_start_folder(root, inside)),
                     "machines": machines,
+                    "env": env,
                 }
                 for name, root in arms.items()
             ],
@@ -111,6 +122,17 @@ def _find_app(app: str | None) -> Path:
             return Path(place).resolve()
     told = f"{app!r} is no file" if app else f"there is no {' and no '.join(APP_PLACES)} here"
     raise PlanError(f"--app: {told}; name the fly.toml of the app that the gate is about")
+
+
+def _search_path(programs: str | None, places: Sequence[Path]) -> dict[str, str]:
+    """Return a PATH on which the app's own interpreter comes before ours, or nothing."""
+    own = [Path(programs)] if programs else [place / ".venv" / "bin" for place in places]
+    found = next((folder for folder in own if folder.is_dir()), None)
+    if found is None:
+        if programs:
+            raise PlanError(f"--programs: {programs!r} is no folder; name one such as .venv/bin")
+        return {}
+    return {"PATH": os.pathsep.join((str(found.resolve()), os.environ.get("PATH", os.defpath)))}
 
 
 def _start_folder(root: Path, inside: Path) -> Path:
