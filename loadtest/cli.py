@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from loadtest.terminal import Terminal
 
 def main() -> None:
     """Run the command line; every foreseeable failure is a sentence and an exit code."""
+    # The products of the bootstrap are small: threads would only get in each other's way.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     terminal = Terminal()
     try:
         code = cli.main(standalone_mode=False, obj=terminal)

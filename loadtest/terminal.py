@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+from loadtest.errors import EXIT_BROKEN_PIPE
 
 VERDICT_STYLE = {
     "pass": "bold green",
@@ -24,6 +27,15 @@ PLAIN_WIDTH = 200
 """Columns where the output goes to a file or a log."""
 
 
+class _Output(Console):
+    """A console that ends the program quietly when nobody reads on, as with ``| head``."""
+
+    def on_broken_pipe(self) -> None:
+        """Send the rest to nowhere and exit as a program that SIGPIPE ended."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(EXIT_BROKEN_PIPE)
+
+
 class Terminal:
     """
     Says what goes on: to standard error while it goes on, to standard output what came of it.
@@ -34,7 +46,7 @@ class Terminal:
 
     def __init__(self, *, quiet: bool = False) -> None:
         wide = None if sys.stdout.isatty() else PLAIN_WIDTH
-        self.out = Console(highlight=False, soft_wrap=True, width=wide)
+        self.out = _Output(highlight=False, soft_wrap=True, width=wide)
         self.err = Console(stderr=True, highlight=False)
         self._quiet = quiet
         self._began = time.monotonic()

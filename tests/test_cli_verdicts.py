@@ -1,0 +1,115 @@
+"""Each verdict through the command line, from stored runs with known true values."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import synth
+
+RULES = {
+    "pass": ("ttfb.p50 < 10s", {}, 0),
+    "fail": ("ttfb.p50 < 200ms where deployment = multi for each region in syd", {}, 10),
+    "inconclusive": ("ttfb.p50 < 77ms where deployment = single and region = cdg", {}, 11),
+    "invalid": ("ttfb.p50 < 10s", {"lost_worker": "syd"}, 12),
+}
+
+
+def stored(folder: Path, rule: str, effects: dict[str, Any]) -> Path:
+    """Write a made-up run that a verdict is known of."""
+    plan = synth.make_plan(thresholds=(rule,) if rule else ())
+    return synth.write_run(folder, plan, seconds=20, seed=3, effects=synth.Effects(**effects))
+
+
+def gate(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Judge a stored run."""
+    keep = {k: v for k, v in os.environ.items() if not k.startswith("GITHUB_")}
+    return subprocess.run(
+        [sys.executable, "-m", "loadtest", "gate", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**keep, **environment},
+    )
+
+
+@pytest.mark.parametrize("decision", RULES)
+def test_each_verdict_has_its_exit_code_and_its_files(tmp_path: Path, decision: str) -> None:
+    """The word on the terminal, the exit code, verdict.json and JUnit agree; so does a repeat."""
+    rule, effects, code = RULES[decision]
+    folder = stored(tmp_path / "run", rule, effects)
+
+    done = gate(folder)
+
+    assert done.returncode == code, done.stdout + done.stderr
+    assert f"verdict: {decision.upper()}" in done.stdout
+    assert json.loads((folder / "verdict.json").read_text())["decision"] == decision
+    assert json.loads((folder / "summary.json").read_text())["verdict"] == decision
+    suite = ElementTree.parse(folder / "junit.xml").getroot()
+    marks = len(suite.findall(".//failure")) + len(suite.findall(".//error"))
+    assert (marks == 0) == (decision == "pass")
+    before = {n: (folder / n).read_bytes() for n in ("summary.json", "verdict.json", "junit.xml")}
+    assert gate(folder).returncode == code
+    assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+def test_a_run_without_rules_is_measured_and_not_judged(tmp_path: Path) -> None:
+    """No thresholds: exit code 0, and the verdict says so."""
+    done = gate(stored(tmp_path / "run", "", {}))
+
+    assert done.returncode == 0
+    assert "verdict: NONE" in done.stdout
+
+
+def test_a_damaged_run_is_told_in_a_sentence(tmp_path: Path) -> None:
+    """Records that cannot be read: exit code 12, no traceback."""
+    folder = stored(tmp_path / "run", "ttfb.p50 < 10s", {})
+    (folder / "records.parquet").write_bytes(b"no parquet")
+
+    done = gate(folder)
+
+    assert done.returncode == 12
+    assert "records.parquet cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_away_ends_the_program_quietly(tmp_path: Path) -> None:
+    """As with ``| head -0``: exit code 141, no traceback, and the run folder is complete."""
+    folder = stored(tmp_path / "run", "ttfb.p50 < 10s", {})
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "loadtest", "gate", str(folder)],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(writer)
+
+    assert done.returncode == 141
+    assert "Traceback" not in done.stderr
+    assert (folder / "report.html").is_file()
+
+
+def test_github_gets_a_summary_and_annotations(tmp_path: Path) -> None:
+    """Where GitHub's variables are set, the verdict goes where GitHub looks."""
+    rule, effects, _ = RULES["fail"]
+    folder = stored(tmp_path / "run", rule, effects)
+    summary = tmp_path / "summary.md"
+
+    done = gate(folder, GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary))
+
+    assert "::error title=loadtest fail" in done.stdout
+    assert "ttfb.p50" in summary.read_text()
+    assert "::error" not in gate(folder).stdout
