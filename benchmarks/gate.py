@@ -93,7 +93,7 @@ def one_gate(folder: Path, seed: int) -> tuple[str, float, dict[str, object]]:
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "loadtest", "gate", "--base", "HEAD", "--app", "fly.toml",
-         "--regions", "cdg,ord", "--seed", str(seed), "--out", str(out)],
+         "--regions", "cdg,ord", "--looks", "2", "--seed", str(seed), "--out", str(out)],
         cwd=folder, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     took = time.monotonic() - began
