@@ -1,20 +1,22 @@
 """
 Packs samples into rows, and rows into the columns that travel.
 
-Rows are packed into one preallocated buffer, about a microsecond each; a column is then a strided
-view of it.  Both together cost less than filling one array per column.
+Rows are packed into a preallocated buffer, about a microsecond each; a column is then a strided
+view of it.  Both together cost less than filling one array per column.  A full buffer gives way to
+another and waits: encoding one takes a millisecond, in which arrivals would leave late, so whoever
+flushes may take a breath between any two small pieces of it.
 """
 
 from __future__ import annotations
 
 import struct
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from loadtest.engine.sample import Sample
 from loadtest.engine.server_timing import NOTHING
-from loadtest.engine.tally import Tallies, tally_columns
+from loadtest.engine.tally import Tallies, part_of, tally_columns
 from loadtest.records.kinds import (
     CLOCK_KERNEL,
     CLOCK_USER,
@@ -26,7 +28,9 @@ from loadtest.records.kinds import (
 from loadtest.records.layout import COLUMNS, MAX_WORDS, OTHER, ROW, WIDTHS, offset_of
 
 CHUNK_ROWS = 2048
-"""Rows after which a chunk is encoded without waiting for the timer: about 0.3 ms of work."""
+"""Rows of one chunk."""
+_TALLY_ROWS = 128
+"""Rows summed up for Locust between two breaths, about 60 us of work."""
 
 STAGES = (STAGE_WARM_UP, STAGE_STEADY)
 CLOCKS = (CLOCK_KERNEL, CLOCK_USER)
@@ -100,10 +104,14 @@ class Recorder:
         """The arrival of the latest row that failed."""
         self.epoch_ns = 0
         """Monotonic nanoseconds of the run's epoch; 0 until ``begin``."""
+        self.patient = False
+        """Somebody flushes now and then, so a full chunk may wait for it."""
         self._early: list[Sample] = []
-        self._flushed = 0
+        self._first = 0
         self._buffer = bytearray(_STEP * CHUNK_ROWS)
         self._held = 0
+        self._full: deque[tuple[bytearray, int, int]] = deque()
+        self._spare: list[bytearray] = []
         self._ship = ship
         self._tally = tally
         self._names = Words(MAX_WORDS["name"])
@@ -135,7 +143,7 @@ class Recorder:
     @property
     def rows(self) -> int:
         """Rows recorded in all, which is the number of the next one."""
-        return self._flushed + self._held
+        return self._first + self._held
 
     def record(self, sample: Sample) -> None:
         """Pack one sample; its ``context`` is the Arrival it belongs to, or None."""
@@ -192,7 +200,7 @@ class Recorder:
             _PACK(self._buffer, held * _STEP, *_clamped(row))
         self._held = held + 1
         if held == _LAST:
-            self.flush()
+            self._turn()
 
     def _count_error(self, sample: Sample, arrival: Arrival) -> int:
         self.errors += 1
@@ -229,7 +237,7 @@ class Recorder:
             _PACK(self._buffer, self._held * _STEP, *_clamped(row))
         self._held += 1
         if self._held == CHUNK_ROWS:
-            self.flush()
+            self._turn()
 
     def _region_code(self, sample: Sample) -> int:
         code = self._served_by.code(sample.served_by)
@@ -244,30 +252,57 @@ class Recorder:
             self._name_codes[name] = code
         return code
 
-    def flush(self) -> None:
-        """Encode what is held and hand it on; nothing happens when nothing is held."""
-        held = self._held
-        if held == 0:
-            return
-        columns = columns_of(self._buffer, held)
+    def _turn(self) -> None:
+        """Put the buffer aside and go on in another."""
+        self._full.append((self._buffer, self._held, self._first))
+        self._first += self._held
         self._held = 0
-        first, self._flushed = self._flushed, self._flushed + held
-        words = {"name": list(self._names.listed), "served_by": list(self._served_by.listed)}
-        self._ship(
-            {
-                "first_row": first,
-                "rows": held,
-                "columns": columns,
-                "words": {**self._fixed, **words},
-            }
-        )
-        if self._tally is not None:
-            self._tally(tally_columns(columns, held, self._names.listed, self._methods))
+        self._buffer = self._spare.pop() if self._spare else bytearray(_STEP * CHUNK_ROWS)
+        if not self.patient:
+            self.flush()
+
+    def flush(self, breathe: Callable[[], None] | None = None) -> None:
+        """
+        Encode what is held and hand it on; nothing happens when nothing is held.
+
+        Args:
+            breathe: Called between pieces of about 50 us, to let others run.
+        """
+        if self._held:
+            patient, self.patient = self.patient, True
+            self._turn()
+            self.patient = patient
+        while self._full:
+            buffer, rows, first = self._full[0]
+            columns = {}
+            for name, column in columns_of(buffer, rows):
+                columns[name] = column
+                if breathe is not None:
+                    breathe()
+            words = {"name": list(self._names.listed), "served_by": list(self._served_by.listed)}
+            words |= self._fixed
+            self._ship({"first_row": first, "rows": rows, "columns": columns, "words": words})
+            self._full.popleft()
+            self._spare.append(buffer)
+            self._count(columns, rows, breathe)
+
+    def _count(
+        self, columns: dict[str, bytes], rows: int, breathe: Callable[[], None] | None
+    ) -> None:
+        """Sum a chunk up for Locust's statistics, piece by piece."""
+        if self._tally is None:
+            return
+        for start in range(0, rows, _TALLY_ROWS):
+            count = min(_TALLY_ROWS, rows - start)
+            piece = part_of(columns, start, count)
+            self._tally(tally_columns(piece, count, self._names.listed, self._methods))
+            if breathe is not None:
+                breathe()
 
 
-def columns_of(buffer: bytearray, rows: int) -> dict[str, bytes]:
+def columns_of(buffer: bytearray, rows: int) -> Iterator[tuple[str, bytes]]:
     """
-    Cut packed rows into columns; a column of equal values becomes that one value.
+    Cut packed rows into columns, one at a time; a column of equal values becomes that one value.
 
     Args:
         buffer: Rows packed by ``layout.ROW``.
@@ -276,12 +311,10 @@ def columns_of(buffer: bytearray, rows: int) -> dict[str, bytes]:
     view = memoryview(buffer)[: rows * _STEP]
     casts = {"q": view.cast("q"), "i": view.cast("i"), "h": view.cast("h")}
     casts |= {"b": view.cast("b"), "B": view.cast("B")}
-    columns = {}
     for name, (code, offset, width) in _PLACES.items():
         data = casts[code][offset // width :: _STEP // width].tobytes()
         one = data[:width]
-        columns[name] = one if data == one * rows else data
-    return columns
+        yield name, one if data == one * rows else data
 
 
 def _clamped(values: tuple[Any, ...]) -> list[int]:

@@ -92,6 +92,7 @@ class Session:
         self.epoch_ns = 0
         self.told_start = Event()
         self.released = Event()
+        self._over = Event()
         self.stop_asked = False
         self._share = share
         self._region = region
@@ -211,7 +212,8 @@ class Session:
             grace_s = _STOP_GRACE_S if self.stop_asked else self._load.timeout_s + 1.0
             player.close(grace_s)
         finally:
-            housekeeping.kill()
+            self._over.set()
+            housekeeping.join()
             lag.close()
             self._beat(player)
             health.stop()
@@ -221,14 +223,16 @@ class Session:
         """Ship rows every FLUSH_S and report health every second."""
         assert self._run is not None
         due = time.monotonic() + 1.0
-        while True:
-            gevent.sleep(FLUSH_S)
-            self._run.recorder.flush()
+        recorder = self._run.recorder
+        recorder.patient = True
+        while not self._over.wait(FLUSH_S):
+            recorder.flush(_breathe)
             self._run.health.on_lateness(player.take_lateness())
             self._run.shipper.resend(time.monotonic_ns())
             if time.monotonic() >= due:
                 due += 1.0
                 self._beat(player)
+        recorder.patient = False
 
     def _beat(self, player: Player) -> None:
         assert self._run is not None
@@ -279,6 +283,11 @@ class Session:
 
     def _tally(self, tallies: Tallies) -> None:
         add_to_locust(self._environment.stats, tallies, locust_stats.bucket_response_time)
+
+
+def _breathe() -> None:
+    """Let arrivals leave and answers come in before going on."""
+    gevent.sleep(0)
 
 
 def _since(before: TcpTotals) -> TcpTotals:

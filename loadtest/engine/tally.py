@@ -65,6 +65,16 @@ def tally_columns(
     return tallies
 
 
+def part_of(columns: dict[str, bytes], start: int, rows: int) -> dict[str, bytes]:
+    """Return some rows of encoded columns; a column of one value stays that one value."""
+    return {
+        name: data
+        if len(data) == (width := WIDTHS[name])
+        else data[start * width : (start + rows) * width]
+        for name, data in columns.items()
+    }
+
+
 def _values(columns: dict[str, bytes], name: str, rows: int) -> list[int]:
     data = columns[name]
     if len(data) == WIDTHS[name]:
