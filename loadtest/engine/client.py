@@ -21,6 +21,7 @@ from loadtest.engine.dial import Dialer
 from loadtest.engine.instruments import Instruments
 from loadtest.engine.limits import Limits
 from loadtest.engine.origin import Origin, Resolver, TargetLike, origin_of
+from loadtest.engine.place import Place
 from loadtest.engine.request import (
     build_fields,
     build_request_line,
@@ -42,17 +43,6 @@ _monotonic_ns = time.monotonic_ns
 
 Recorder = Callable[[Sample], object]
 Params = Mapping[str, Any] | list[tuple[str, Any]] | str
-
-
-class Place:
-    """What a user has at one target: idle connections and cookies."""
-
-    __slots__ = ("cookies", "idle", "origin")
-
-    def __init__(self, origin: Origin, cookies: CookieJar) -> None:
-        self.origin = origin
-        self.cookies = cookies
-        self.idle: list[Connection] = []
 
 
 class TTFBClient(Verbs):
@@ -140,8 +130,7 @@ class TTFBClient(Verbs):
         """Close every connection, and record what a scenario left unrecorded."""
         self._settle_unrecorded()
         for place in (*self._places.values(), *self._elsewhere.values()):
-            while place.idle:
-                place.idle.pop().close()
+            place.close()
 
     # What a scenario calls, besides the verbs.
 
@@ -226,8 +215,11 @@ class TTFBClient(Verbs):
         if connection is not None:
             pieces = connection.pieces
             if (cookies := connection.framer.cookies) is not None:
-                _store_cookies(place, cookies, path)
-            self._release(connection, place, not cold)
+                place.store_cookies(cookies, path)
+            if cold:
+                connection.close()
+            else:
+                place.give_back(connection, self._limits.idle_connections)
         url, kept = place.origin.url + path, sample.bytes <= self._limits.keep_bytes
         if catch_response:
             caught = CaughtResponse(sample, url, pieces, kept, self._record)
@@ -280,7 +272,7 @@ class TTFBClient(Verbs):
         connection: Connection | None = None
         try:
             if not new_connection:
-                connection = _take_idle(place)
+                connection = place.take_idle()
             if connection is None:
                 connection = self._open(place, sample, timeout)
             else:
@@ -319,29 +311,11 @@ class TTFBClient(Verbs):
             request, sample, bodiless=sample.method == "HEAD", read_ns=read_ns, send_ns=send_ns
         )
 
-    def _release(self, connection: Connection, place: Place, keep: bool) -> None:
-        """Put a connection back, or close it."""
-        if keep and connection.usable and len(place.idle) < self._limits.idle_connections:
-            place.idle.append(connection)
-        else:
-            connection.close()
-
     def _settle_unrecorded(self) -> None:
         """Record a caught response that no ``with`` block ever judged."""
         caught, self._unrecorded = self._unrecorded, None
         if caught is not None and not caught.entered:
             caught.record()
-
-
-def _take_idle(place: Place) -> Connection | None:
-    """Return the connection used last, if the server has not closed it meanwhile."""
-    idle = place.idle
-    while idle:
-        connection = idle.pop()
-        if connection.usable:
-            return connection
-        connection.close()
-    return None
 
 
 def _forget_attempt(sample: Sample) -> None:
@@ -350,10 +324,3 @@ def _forget_attempt(sample: Sample) -> None:
     sample.reused = False
     sample.kernel = False
     sample.sent_ns = sample.first_ns = sample.first_user_ns = sample.last_ns = 0
-
-
-def _store_cookies(place: Place, headers: list[bytes], path: str) -> None:
-    for header in headers:
-        place.cookies.store(
-            header.decode("latin-1"), host=place.origin.server_name, request_path=path
-        )
