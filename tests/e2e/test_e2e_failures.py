@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import small_app
-from whole_program import Program, finished, gone_within, loadtest, read
+from whole_program import Program, finished, gone_within, has_measured, loadtest, read
 
 from loadtest.errors import EXIT_ENGINE, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_PLAN, EXIT_WORLD
 
@@ -50,8 +50,7 @@ def failure(folder: Path, *arguments: str, until: Callable[[Program], None] | No
 
 def measuring(program: Program, folder: Path) -> None:
     """Wait until records of a run are on disk."""
-    parts = folder / "run" / "parts"
-    program.wait_for(lambda: bool(list(parts.glob("*.parquet"))), "records")
+    program.wait_for(lambda: has_measured(folder / "run"), "steady rows")
 
 
 def test_an_app_that_crashes_is_told_with_its_last_words(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from whole_program import SMALL, finished, gone_within, loadtest, read
+from whole_program import SMALL, finished, gone_within, has_measured, loadtest, read
 
 from loadtest.errors import EXIT_INTERRUPTED, EXIT_INVALID, EXIT_PASS, EXIT_PLAN
 
@@ -60,7 +60,7 @@ def test_a_killed_command_line_takes_everything_with_it(tmp_path: Path) -> None:
     """kill -9 in mid-run: no process and no folder five seconds later."""
     with loadtest("run", *SMALL, "--duration", "60", "--out", "run", cwd=tmp_path) as program:
         program.wait_for(lambda: len(program.pids_of("loadtest.engine.worker")) == 2, "workers")
-        program.wait_for(lambda: bool(list((tmp_path / "run").glob("parts/*"))), "records")
+        program.wait_for(lambda: has_measured(tmp_path / "run"), "steady rows")
         assert len(program.offspring) > 20
         assert program.folders
         program.process.send_signal(signal.SIGKILL)
@@ -72,8 +72,7 @@ def test_a_killed_command_line_takes_everything_with_it(tmp_path: Path) -> None:
 def test_a_killed_worker_invalidates_its_region_and_no_other(tmp_path: Path) -> None:
     """Load is never moved: the region's cells are invalid, the others stand."""
     with loadtest("run", *SMALL, "--duration", "12", "--out", "run", cwd=tmp_path) as program:
-        parts = tmp_path / "run" / "parts"
-        program.wait_for(lambda: bool(list(parts.glob("*.parquet"))), "records")
+        program.wait_for(lambda: has_measured(tmp_path / "run"), "steady rows")
         victim = next(p for p in program.pids_of("loadtest.engine.worker") if region_of(p) == "syd")
         os.kill(victim, signal.SIGKILL)
         out, err = program.process.communicate(timeout=120)
@@ -90,8 +89,7 @@ def test_a_killed_worker_invalidates_its_region_and_no_other(tmp_path: Path) -> 
 def test_an_interrupted_run_keeps_what_it_measured(tmp_path: Path) -> None:
     """Ctrl-C: exit code 130, records and report are there, marked partial."""
     with loadtest("run", *SMALL, "--duration", "60", "--out", "run", cwd=tmp_path) as program:
-        parts = tmp_path / "run" / "parts"
-        program.wait_for(lambda: bool(list(parts.glob("*.parquet"))), "records")
+        program.wait_for(lambda: has_measured(tmp_path / "run"), "steady rows")
         program.process.send_signal(signal.SIGINT)
         out, err = program.process.communicate(timeout=60)
 

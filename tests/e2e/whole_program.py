@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 SMALL = (
     *("--regions", "cdg,syd", "--deployments", "single,multi,replica"),
     *("--warmup", "1", "--rate", "15", "--looks", "1"),
@@ -130,6 +132,15 @@ def gone_within(program: Program, seconds: float) -> list[str]:
     while program.remains() and time.monotonic() < end:
         time.sleep(0.05)
     return program.remains()
+
+
+def has_measured(folder: Path) -> bool:
+    """Tell whether steady rows are in the run folder already; warm-up rows come first."""
+    return any(
+        "steady" in pq.read_table(part, columns=["stage"]).column("stage").to_pylist()
+        for part in (folder / "parts").glob("*.parquet")
+        if not part.name.startswith(".")
+    )
 
 
 def read(path: Path) -> dict[str, Any]:
