@@ -57,8 +57,9 @@ def analyse(folder: Path) -> None:
         steps.append((name, time.monotonic() - started, peak))
 
     from loadtest.analysis.load import load_run
-    from loadtest.analysis.summary import summarise, write_summary
-    from loadtest.gate.verdict import judge, write_verdict
+    from loadtest.analysis.summary import summarise
+    from loadtest.gate.verdict import judge
+    from loadtest.records.folder import RunFolder
 
     done("imports")
     run = load_run(folder)
@@ -66,8 +67,9 @@ def analyse(folder: Path) -> None:
     summary = summarise(run)
     done("summary and validity")
     verdict = judge(run, summary)
-    write_verdict(folder, verdict)
-    write_summary(folder, summary.judged(verdict.decision))
+    found = RunFolder(folder)
+    found.save_json("verdict.json", verdict.to_json())
+    found.save_json("summary.json", summary.judged(verdict.decision).to_json())
     done("verdict")
     size = (folder / "records.parquet").stat().st_size
     print(f"{len(run.frame):,} rows, {size / len(run.frame):.1f} bytes a row on disk")

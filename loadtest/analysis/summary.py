@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +17,6 @@ from loadtest.records.kinds import ERROR_DROPPED
 from loadtest.units import US_PER_MS, US_PER_S
 
 SCHEMA_VERSION: Final = 1
-FILE_NAME: Final = "summary.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +109,6 @@ def summarise(run: Run) -> Summary:
         cells=tuple(_summarise_cell(run, cell, facts, validity) for cell in cells),
         validity=validity,
     )
-
-
-def write_summary(run_folder: Path, summary: Summary) -> Path:
-    """Write summary.json into a run folder and return its path."""
-    path = Path(run_folder) / FILE_NAME
-    path.write_text(json.dumps(summary.to_json(), indent=1) + "\n", encoding="utf-8")
-    return path
 
 
 def _facts(run: Run, cells: tuple[CellRows, ...]) -> RunFacts:

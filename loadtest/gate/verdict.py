@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Final
 
 from loadtest.analysis.cells import cell_rows
@@ -14,7 +12,6 @@ from loadtest.gate.results import Decision, RuleResult, Verdict
 from loadtest.gate.rules import Judge
 from loadtest.plan.thresholds import parse_thresholds
 
-FILE_NAME: Final = "verdict.json"
 _PRECEDENCE: Final[tuple[Decision, ...]] = ("fail", "invalid", "inconclusive", "pass")
 
 
@@ -69,13 +66,6 @@ def judge(
         seed=run.plan.seed,
         resamples=gate.resamples,
     )
-
-
-def write_verdict(run_folder: Path, verdict: Verdict) -> Path:
-    """Write verdict.json into a run folder and return its path."""
-    path = Path(run_folder) / FILE_NAME
-    path.write_text(json.dumps(verdict.to_json(), indent=1) + "\n", encoding="utf-8")
-    return path
 
 
 def _overall(results: list[RuleResult], invalid: tuple[str, ...]) -> Decision:

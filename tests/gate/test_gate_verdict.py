@@ -12,8 +12,9 @@ import synth
 from loadtest.analysis.load import load_run
 from loadtest.analysis.summary import summarise
 from loadtest.gate.results import EXIT_CODES
-from loadtest.gate.verdict import judge, write_verdict
+from loadtest.gate.verdict import judge
 from loadtest.plan.model import Gate, Load
+from loadtest.records.folder import RunFolder
 
 JudgeRun = Callable[..., Any]
 
@@ -217,10 +218,11 @@ def test_later_looks_are_stricter(judge_run: JudgeRun) -> None:
 
 def test_judging_again_gives_the_same_bytes(judge_run: JudgeRun) -> None:
     judged = judge_run("ttfb.p95 < 100ms", "ttfb.p50(multi) <= 2 * ttfb.p50(single)")
-    folder = judged.run.folder
-    first = write_verdict(folder, judged.verdict).read_bytes()
-    run = load_run(folder)
-    assert write_verdict(folder, judge(run, summarise(run))).read_bytes() == first
+    folder = RunFolder(judged.run.folder)
+    first = folder.save_json("verdict.json", judged.verdict.to_json()).read_bytes()
+    run = load_run(folder.path)
+    again = judge(run, summarise(run)).to_json()
+    assert folder.save_json("verdict.json", again).read_bytes() == first
     content = json.loads(first)
     assert (content["schema"], content["seed"]) == (1, run.plan.seed)
 
