@@ -117,9 +117,13 @@ class Crew:
             raise EngineError(self._failure)
 
     def on_ready(self, client_id: str, data: dict[str, Any]) -> None:
-        """A worker is prepared."""
+        """A worker is prepared, and says so until it is told when to start."""
         member = self._member(client_id, data)
-        if member is not None and member.state == "asked":
+        if member is None:
+            return
+        # what it said last may be as old as the segment before, when it was running
+        member.entry.state = "ready"
+        if member.state == "asked":
             member.self_check, member.clock = data["self_check"], data["clock"]
             member.state = "ready"
             self._changed.set()

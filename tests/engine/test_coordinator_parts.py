@@ -13,6 +13,7 @@ from engine_rows import batch
 from loadtest.clock import FakeClock
 from loadtest.engine.collector import Collector
 from loadtest.engine.coordinator_api import MAX_BODY_BYTES, ApiError, CoordinatorApi
+from loadtest.engine.crew import Crew
 from loadtest.engine.protocol import CurveKeys, curve_keys, port_number, seconds, split_address
 from loadtest.engine.roster import Roster
 from loadtest.errors import EngineError
@@ -85,6 +86,20 @@ def test_a_senseless_batch_is_refused_and_not_acknowledged(change: dict[str, Any
     assert not collector.take("w", "syd", {**batch(0), **change})
     assert collector.refused == 1
     assert collector.take("w", "syd", batch(0))
+
+
+def test_a_worker_that_is_ready_is_not_taken_for_running() -> None:
+    """Its last word on itself may come from the segment before; it would never be told to start."""
+    roster = Roster(FakeClock().monotonic_ns)
+    roster.hello("id-1", {**HELLO, "state": "running"})
+    crew = Crew("r1", Collector(), roster, lambda *_: None)
+    crew.muster(1, {"syd": roster.present("syd")}, wanted=1)
+    ready = {"run_id": "r1", "segment": 1, "self_check": {}, "clock": {}}
+    crew.on_ready("id-1", {**ready, "segment": 0})
+    (member,) = crew.active()
+    assert (member.state, member.entry.state) == ("asked", "running")
+    crew.on_ready("id-1", ready)
+    assert (member.state, member.entry.state) == ("ready", "ready")
 
 
 class FakeDesk:
