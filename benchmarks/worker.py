@@ -1,12 +1,15 @@
 """
-A real worker at full speed: open model, every phase recorded, rows home to the coordinator.
+A real worker at full speed: every phase recorded, rows home to the coordinator.
 
-    python benchmarks/worker.py [--rates 10000,20000,30000] [--seconds 8] [--peers]
+    python benchmarks/worker.py [--rates 10000,20000,30000] [--seconds 8] [--rounds 3] [--peers]
 
-One Locust worker has a core to itself; the target and the coordinator share the other.  Lateness is
-actual minus intended start; the error is the reported wait minus the target's nominal delay, so it
-holds the target's own lateness too.  With --peers, FastHttpUser and k6 run closed at the end on the
-worker's core against the same target, for the ratio.
+One Locust worker has a core to itself; target, coordinator and this script share the other.  The
+rates are those of an open model, Poisson arrivals, answered after 5 ms.  Lateness is actual minus
+intended start.  The error is the reported wait minus what the target stamped itself, from the
+arrival of the request to the write of the answer.  The last row is the closed model: 50 connections
+that ask again as soon as they are answered, which is what peers are compared in: with --peers,
+FastHttpUser and k6 do the same on the same core, each by itself and without a coordinator.  Shown
+are medians over the rounds, in brackets the least and the greatest.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -29,34 +33,40 @@ import lab  # noqa: E402 - after the path
 from engine_rig import Rig, order, until  # noqa: E402 - the tests' own rig
 
 DELAY_US = 5_000
-USERS = 400
-SCENARIO = f"""
-from locust import task
+USERS = 200
+CLOSED_USERS = 50
+SCENARIO = """
+from locust import constant, task
 from loadtest.engine.user import TTFBUser
 
 class Visit(TTFBUser):
     scenario = "visit"
+    wait_time = constant(0)
 
     @task
     def page(self):
-        self.client.get("/d/{DELAY_US}", name="GET /d")
+        self.client.get("/d/%d", name="GET /d")
 """
-HEAD = ("arrivals/s", "sent/s", "dropped", "worker CPU", "lateness us p50 / p99 / p99.9",
-        "error us p50 / p99 / p99.9", "rows lost")  # fmt: skip
+HEAD = ("arrivals/s", "sent/s", "dropped", "worker CPU %", "lateness us p50", "p99", "p99.9",
+        "error us p50", "p99", "p99.9", "rows lost")  # fmt: skip
+RANKS = (50, 99, 99.9)
 
 
-def play(rate: float, seconds: float, url: str) -> list[str]:
-    """Play one rate and return a row of the table."""
+def play(rate: float, seconds: float, url: str) -> list[float]:
+    """Play one rate, or the closed model for rate 0; return a row of the table as numbers."""
+    load: dict[str, Any] = {"duration_s": seconds, "warmup_s": 2, "block_s": 1}
+    if rate:
+        load |= {"rate": rate / 2, "users": USERS}  # the order has two arms
+    else:
+        load |= {"model": "closed", "users": CLOSED_USERS // 2}
     with tempfile.TemporaryDirectory(prefix="loadtest-worker-") as folder:
-        Path(folder, "scenario.py").write_text(SCENARIO)
+        Path(folder, "scenario.py").write_text(SCENARIO % (DELAY_US if rate else 0))
         rig = Rig(Path(folder))
         try:
-            os.sched_setaffinity(rig.coordinator().pid, {lab.SERVER_CORE})
+            rig.coordinator()
             os.sched_setaffinity(rig.worker("cdg").pid, {lab.GENERATOR_CORE})
             until(lambda: len(rig.get("/v1/status")["workers"]) == 1, "the worker joins", 60)
-            load = {"rate": rate / 2, "duration_s": seconds, "warmup_s": 2, "block_s": 1}
-            body = order(("cdg",), url, "full", load={**load, "users": USERS})
-            status, content = rig.call("POST", "/v1/runs", body)
+            status, content = rig.call("POST", "/v1/runs", order(("cdg",), url, "full", load=load))
             assert status == 201, content
             final = rig.wait_final("full", seconds + 60)
             assert final["state"] == "done", final["error"]
@@ -64,50 +74,57 @@ def play(rate: float, seconds: float, url: str) -> list[str]:
             tables = [pq.read_table(io.BytesIO(part)) for part in rig.parts("full")]
         finally:
             rig.close()
-    columns: dict[str, list[Any]] = {"error": [], "queue_us": [], "wait_us": [], "stage": []}
-    for table in tables:
-        for name, values in columns.items():
-            values.append(table.column(name).to_numpy())
-    error, late, wait, stage = (np.concatenate(values) for values in columns.values())
-    steady = stage == "steady"
-    good = steady & (error == "")
-    dropped = int((steady & (error == "dropped")).sum())
-    rows = report["rows"]
+    names = ("error", "queue_us", "wait_us", "app_us", "stage")
+    columns = {
+        name: np.concatenate([table.column(name).to_numpy() for table in tables]) for name in names
+    }
+    steady = columns["stage"] == "steady"
+    good = steady & (columns["error"] == "")
+    missed = columns["wait_us"] - columns["app_us"]
     return [
-        f"{rate:,.0f}",
-        f"{good.sum() / seconds:,.0f}",
-        f"{dropped:,}",
-        f"{report['health']['cpu_share_mean']:.0%}",
-        percentiles(late[good]),
-        percentiles(wait[good] - DELAY_US),
-        str(rows["scheduled"] - rows["merged"]),
+        rate,
+        good.sum() / seconds,
+        (steady & (columns["error"] == "dropped")).sum(),
+        100 * report["health"]["cpu_share_mean"],
+        *np.percentile(columns["queue_us"][good], RANKS),
+        *np.percentile(np.abs(missed[good]), RANKS),
+        report["rows"]["missing"],
     ]
-
-
-def percentiles(values: Any) -> str:
-    """Return p50, p99 and p99.9 of whole microseconds."""
-    if not values.size:
-        return "-"
-    return " / ".join(f"{np.percentile(values, p):,.0f}" for p in (50, 99, 99.9))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
     parser.add_argument("--rates", default="10000,20000,30000", help="separated by commas")
     parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", action="store_true", help="FastHttpUser and k6 for the ratio")
     options = parser.parse_args()
     lab.raise_file_limit()
+    os.sched_setaffinity(0, {lab.SERVER_CORE})  # and whatever it starts, unless told otherwise
+    rates = [*(float(text) for text in options.rates.split(",")), 0.0]
+    runs: dict[float, list[list[float]]] = {rate: [] for rate in rates}
+    peers: dict[str, list[float]] = {}
     with lab.target() as target:
         print(", ".join(f"{key} {value}" for key, value in lab.machine(target.kind).items()))
-        rates = [float(text) for text in options.rates.split(",")]
-        lab.print_table(HEAD, [play(rate, options.seconds, target.url) for rate in rates])
-        for name in ("FastHttpUser", "k6") if options.peers else ():
-            seconds = options.seconds
-            found = lab.run_peer(name, f"{target.url}/d/0", rate=0, seconds=seconds, users=50)
-            print(
-                f"{name}: {found['n'] / found['seconds']:,.0f} requests/s, closed, 50 connections"
-            )
+        for number in range(options.rounds):
+            for rate in rates:
+                runs[rate].append(play(rate, options.seconds, target.url))
+            for name in ("FastHttpUser", "k6") if options.peers else ():
+                url = f"{target.url}/d/0"
+                found = lab.run_peer(name, url, rate=0, seconds=options.seconds, users=CLOSED_USERS)
+                peers.setdefault(name, []).append(found["n"] / found["seconds"])
+            print(f"round {number + 1} of {options.rounds} done", flush=True)
+    lab.print_table(HEAD, [row(rate, runs[rate]) for rate in rates])
+    ours = statistics.median(run[1] for run in runs[0.0])
+    for name, asked in peers.items():
+        ratio = ours / statistics.median(asked)
+        print(f"{name}: {lab.spread(asked)} requests/s, closed; ours is {ratio:.2f} times that")
+
+
+def row(rate: float, found: list[list[float]]) -> list[str]:
+    """Return a row of the table: what was asked for, and the spread of what was found."""
+    cells = [lab.spread(values) for values in zip(*found, strict=True)]
+    return [f"{rate:,.0f}" if rate else "closed", *cells[1:]]
 
 
 if __name__ == "__main__":

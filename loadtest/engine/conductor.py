@@ -18,6 +18,7 @@ from loadtest.engine.clocksync import Timeline
 from loadtest.engine.collector import Collector
 from loadtest.engine.crew import Crew, Member, Send
 from loadtest.engine.roster import Roster, WorkerEntry
+from loadtest.engine.wait import Breath
 from loadtest.errors import EngineError, LoadtestError
 from loadtest.plan.order import RunOrder
 from loadtest.plan.schedule import Digest, RegionSchedule, digest_schedules
@@ -274,7 +275,7 @@ class Conductor:
 
     def _digest(self) -> None:
         """Hash the schedule in the background; a long one takes seconds."""
-        digest = digest_schedules(list(self.schedules.values()), pause=lambda: gevent.sleep(0))
+        digest = digest_schedules(list(self.schedules.values()), pause=Breath())
         self.digests.append(digest)
 
 

@@ -62,6 +62,7 @@ class Connection(Waiter):
         self.framer = ResponseFramer()
         self._limits = limits
         self._offset = instruments.offset
+        self._alarm = instruments.alarm
         self._send_began = 0
         self._sample: Sample | None = None
         self._over = True
@@ -190,6 +191,8 @@ class Connection(Waiter):
             self._on_closed(why(error), orderly=False)
         else:
             now = _monotonic_ns()
+            if self._alarm.due_ns <= now:
+                self._alarm.fire()  # an arrival is not to wait until a burst of answers is read
             tls = self._tls
             if not data:
                 # under TLS an end without close_notify may be anybody's: it ends no body
@@ -203,8 +206,8 @@ class Connection(Waiter):
                 arrival = self._arrival_ns(ancillary, now)
                 if not self._over:
                     self._take(data, now, arrival)
-        if self._over:
-            self._resume()
+        if self._over and self._greenlet is not None:
+            self._greenlet.switch()  # the last thing to do here: the user may send again
 
     def _decrypt(self, tls: Tls, data: bytes, now: int, arrival: int) -> None:
         session, incoming = tls.session, tls.incoming
@@ -304,17 +307,12 @@ class Connection(Waiter):
             self._settle(Failure("closed-early", f"{got}: {why}", unanswered=unanswered))
 
     def _settle(self, failure: Failure | None) -> None:
-        """The request's outcome is known; its greenlet is resumed when the callback is through."""
+        """The request's outcome is known; its greenlet goes on when the callback is through."""
         if self._over:
             self.usable = False
             return
         self._failure = failure
         self._over = True
-
-    def _resume(self) -> None:
-        """Switch to the waiting user: the last thing a callback does, for it may send again."""
-        if self._greenlet is not None:
-            self._greenlet.switch()
 
     # The end.
 

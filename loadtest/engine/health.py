@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -127,17 +128,18 @@ class HealthMonitor:
         self._last_cpu_ns = 0
         self._last_steal = (0, 0)
 
-    def start(self, epoch_ns: int, now_ns: int) -> None:
+    def start(self, epoch_ns: int, now_ns: int, polled_ns: int) -> None:
         """
         Begin a segment.
 
         Args:
             epoch_ns: Monotonic moment that the timeline counts from.
             now_ns: Monotonic time.
+            polled_ns: See ``second``.
         """
         self._pauses.start()
         self._started_ns, self._last_ns = epoch_ns, now_ns
-        self._last_cpu_ns = time.process_time_ns()
+        self._last_cpu_ns = time.process_time_ns() - polled_ns
         self._last_steal = self._read_stat()
 
     def stop(self) -> None:
@@ -152,13 +154,24 @@ class HealthMonitor:
         """Take in how late a chunk of arrivals was released."""
         self._recent_late.update(lateness_us)
 
-    def second(self, now_ns: int, in_flight: int) -> dict[str, Any] | None:
+    def second(
+        self,
+        now_ns: int,
+        *,
+        in_flight: int,
+        polled_ns: int,
+        breathe: Callable[[], None] = lambda: None,
+    ) -> dict[str, Any] | None:
         """
         Close a slice of the timeline.
 
         Args:
             now_ns: Monotonic time.
             in_flight: Requests under way at this moment.
+            polled_ns: What the process has spent so far on looking whether there is anything to do:
+                its share of the CPU is counted without it.
+            breathe: Called between small steps, to let others run; what they report meanwhile
+                belongs to the next slice.
 
         Returns:
             The timeline entry; None when no time has passed.
@@ -166,13 +179,23 @@ class HealthMonitor:
         elapsed_ns = now_ns - self._last_ns
         if elapsed_ns <= 0:
             return None
-        cpu_ns, steal = time.process_time_ns(), self._read_stat()
-        cpu = (cpu_ns - self._last_cpu_ns) / elapsed_ns
+        cpu_ns, steal = time.process_time_ns() - polled_ns, self._read_stat()
+        cpu = max(0.0, (cpu_ns - self._last_cpu_ns) / elapsed_ns)
         ticks = steal[1] - self._last_steal[1]
         stolen = (steal[0] - self._last_steal[0]) / ticks if ticks > 0 else 0.0
+        self._last_ns, self._last_cpu_ns, self._last_steal = now_ns, cpu_ns, steal
+        lags, self._recent_lag = self._recent_lag, []
+        lates, self._recent_late = self._recent_late, Counter()
         lag, late = Histogram(), Histogram()
-        lag.add_all(self._recent_lag)
-        late.add_counts(self._recent_late)
+        lag.add_all(lags)
+        breathe()
+        late.add_counts(lates, breathe)
+        self.late += sum(n for us, n in lates.items() if us > self._late_after_us)
+        for share, value in ((self._cpu, cpu), (self._steal, stolen)):
+            share.add(value)
+        for whole, part in ((self._lag, lag), (self._lateness, late)):
+            whole.merge(part)
+            breathe()
         entry = {
             "t_s": round((now_ns - self._started_ns) / NS_PER_S, 2),
             "loop_lag_p99_us": lag.percentile(99),
@@ -182,21 +205,10 @@ class HealthMonitor:
             "lateness_p99_us": late.percentile(99),
             "in_flight": in_flight,
         }
-        self._fold(cpu, stolen)
-        self._last_ns, self._last_cpu_ns, self._last_steal = now_ns, cpu_ns, steal
         self.in_flight_peak = max(self.in_flight_peak, in_flight)
         if len(self.timeline) < _TIMELINE_LIMIT:
             self.timeline.append(entry)
         return entry
-
-    def _fold(self, cpu: float, stolen: float) -> None:
-        self._cpu.add(cpu)
-        self._steal.add(stolen)
-        self._lag.add_all(self._recent_lag)
-        self._lateness.add_counts(self._recent_late)
-        self.late += sum(n for us, n in self._recent_late.items() if us > self._late_after_us)
-        self._recent_lag.clear()
-        self._recent_late.clear()
 
     def summary(self, tcp: Totals, resends: int, dropped: int) -> dict[str, Any]:
         """Return the run so far in numbers, as engine.json holds them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 _EXACT_BITS = 8
 
@@ -26,14 +26,30 @@ class Histogram:
         """Count values; equal ones cost one step together."""
         self.add_counts(Counter(values))
 
-    def add_counts(self, counts: Mapping[int, int]) -> None:
-        """Count values that were counted already: value -> how often."""
+    def add_counts(
+        self, counts: Mapping[int, int], breathe: Callable[[], None] = lambda: None
+    ) -> None:
+        """
+        Count values that were counted already.
+
+        Args:
+            counts: Value -> how often.
+            breathe: Called between values, a microsecond of work each, to let others run.
+        """
         for value, count in counts.items():
             known = max(0, value)
             self._counts[_bucket(known)] += count
             self.total += count
             self.sum += known * count
             self.highest = max(self.highest, known)
+            breathe()
+
+    def merge(self, other: Histogram) -> None:
+        """Count what another histogram counted, bucket by bucket."""
+        self._counts.update(other._counts)
+        self.total += other.total
+        self.sum += other.sum
+        self.highest = max(self.highest, other.highest)
 
     def percentile(self, p: float) -> int:
         """

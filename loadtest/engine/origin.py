@@ -66,23 +66,19 @@ class Origin:
         self.host_header = host or _authority(self.name, port)
         self.server_name = urlsplit(f"//{self.host_header}").hostname or self.name
         self.context = _tls_context(ca_file) if parts.scheme == "https" else None
-        self._heads: dict[Any, Any] = {}
+        self.heads: dict[Any, Any] = {}
+        """Request heads built before; emptied when it has grown too large."""
 
     @property
     def secure(self) -> bool:
         """Whether connections are TLS."""
         return self.context is not None
 
-    @property
-    def heads(self) -> dict[Any, Any]:
-        """Request heads built before; emptied when it has grown too large."""
-        return self._heads
-
     def remember_head(self, key: Any, value: Any) -> None:
         """Keep a built request head for its next use."""
-        if len(self._heads) >= _REMEMBERED_HEADS:
-            self._heads.clear()
-        self._heads[key] = value
+        if len(self.heads) >= _REMEMBERED_HEADS:
+            self.heads.clear()
+        self.heads[key] = value
 
 
 @lru_cache(maxsize=1024)

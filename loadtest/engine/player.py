@@ -1,7 +1,7 @@
 """
 Plays a schedule: at the nanosecond an arrival is due, an idle user is switched to.
 
-Nothing stands between timer and user: the timer's callback runs in the hub, takes a user that is
+Nothing stands between alarm and user: the alarm's callback runs in the hub, takes a user that is
 parked there and switches straight into it.  An arrival that finds no idle user is recorded as
 dropped, one that leaves late is sent all the same and its lateness recorded: the load never
 adapts to the target.
@@ -22,7 +22,8 @@ from gevent.lock import Semaphore
 from locust import User
 from locust.exception import InterruptTaskSet, RescheduleTask, StopUser
 
-from loadtest.engine.precise_timer import PreciseTimer
+from loadtest.engine.alarm import NEVER
+from loadtest.engine.instruments import Instruments
 from loadtest.engine.recorder import NO_ARRIVAL, Arrival, Recorder
 from loadtest.engine.user import TTFBUser
 from loadtest.errors import EngineError
@@ -33,15 +34,11 @@ from loadtest.units import NS_PER_S
 logger = logging.getLogger(__name__)
 
 _monotonic_ns = time.monotonic_ns
-_BURST = 64
+_BURST = 16
 """Arrivals released before the loop may look at its sockets again."""
 
 _STARTING_AT_ONCE = 16
 """Users that run ``on_start`` at the same time, so that getting ready is no attack."""
-
-_CALIBRATION_ARMS = 8
-_CALIBRATION_AHEAD_NS = 200_000
-_LONGEST_SPIN_NS = 60_000
 
 _NORMAL_ENDS = (StopUser, RescheduleTask, InterruptTaskSet)
 
@@ -98,9 +95,7 @@ class Player:
         self._seats: list[Seat] = []
         self._weights = _cumulative([float(cls.weight) for cls in classes])
         self._hub = get_hub()
-        self._timer = PreciseTimer(self._tick)
-        self._spin_ns = _cost_of_arming(self._timer)
-        self._soon = self._hub.loop.run_callback
+        self._alarm = Instruments.here().alarm
         self._chunk: Chunk | None = next(chunks, None)
         self._position = 0
         self._start_ns = self._epoch_us = 0
@@ -160,12 +155,13 @@ class Player:
         if self._chunk is None:
             self.finished.set()
         else:
-            self._timer.arm(start_ns + self._chunk.due_ns[0] if len(self._chunk) else start_ns)
+            due_ns = start_ns + self._chunk.due_ns[0] if len(self._chunk) else start_ns
+            self._alarm.set(due_ns, self._release)
 
     def stop(self) -> None:
         """Release nothing any more; what is in flight goes on."""
         self._stopped = True
-        self._timer.disarm()
+        self._alarm.clear()
         self.finished.set()
 
     def close(self, grace_s: float) -> None:
@@ -180,7 +176,7 @@ class Player:
             gevent.sleep(0.01)
         greenlets = [seat.greenlet for seat in self._seats if seat.greenlet is not None]
         gevent.killall(greenlets, block=True, timeout=5)
-        self._timer.close()
+        self._alarm.clear()
         self._seats.clear()
 
     def take_lateness(self) -> list[int]:
@@ -188,14 +184,15 @@ class Player:
         taken, self.lateness_us = self.lateness_us, []
         return taken
 
-    def _tick(self) -> None:
-        """Release what is due.  Runs in the hub: must not block."""
+    def _release(self) -> int:
+        """Release what is due, and return when the next is.  Runs in the hub: must not block."""
         lateness = self.lateness_us
+        due_ns = NEVER
         for _ in range(_BURST):
             chunk = self._chunk
             if chunk is None or self._stopped:
                 self.finished.set()
-                return
+                return NEVER
             position = self._position
             if position == len(chunk.due_ns):
                 self._chunk, self._position = next(self._chunks, None), 0
@@ -204,11 +201,7 @@ class Player:
             due_ns = self._start_ns + due
             late_ns = _monotonic_ns() - due_ns
             if late_ns < 0:
-                if late_ns > -self._spin_ns:
-                    self._soon(self._tick)
-                else:
-                    self._timer.arm(due_ns)
-                return
+                break
             self._position = position + 1
             self.played += 1
             lateness.append(late_ns // 1000)
@@ -230,7 +223,7 @@ class Player:
                 seat.greenlet.switch((due_ns, chunk.cold[position]))  # type: ignore[union-attr]
             else:
                 self._recorder.drop(arrival)
-        self._soon(self._tick)  # more may be due: let the loop look at its sockets first
+        return due_ns  # after a full burst it has passed: the loop looks at its sockets first
 
     def _pick_scenario(self) -> int:
         draw = self._random() * self._weights[-1]
@@ -290,21 +283,6 @@ class Player:
             logger.warning("on_stop of %s: %s", type(user).__name__, error)
         finally:
             user.client.close()
-
-
-def _cost_of_arming(timer: PreciseTimer) -> int:
-    """
-    Return what setting the timer costs here, in nanoseconds.
-
-    A microsecond on most machines, 25 and more where a hypervisor has to be asked.  An arrival that
-    is due sooner than that is waited for by turning the loop, which is cheaper and more punctual.
-    """
-    began = _monotonic_ns()
-    for _ in range(_CALIBRATION_ARMS):
-        timer.arm(_monotonic_ns() + _CALIBRATION_AHEAD_NS)
-    cost = (_monotonic_ns() - began) // _CALIBRATION_ARMS
-    timer.disarm()
-    return min(cost, _LONGEST_SPIN_NS)
 
 
 def _cumulative(weights: Sequence[float]) -> list[float]:

@@ -3,8 +3,8 @@ Packs samples into rows, and rows into the columns that travel.
 
 Rows are packed into a preallocated buffer, about a microsecond each; a column is then a strided
 view of it.  Both together cost less than filling one array per column.  A full buffer gives way to
-another and waits: encoding one takes a millisecond, in which arrivals would leave late, so whoever
-flushes may take a breath between any two small pieces of it.
+another and waits: encoding one takes a fifth of a millisecond, in which arrivals would leave late,
+so whoever flushes may take a breath between any two columns of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 
 from loadtest.engine.sample import Sample
 from loadtest.engine.server_timing import NOTHING
-from loadtest.engine.tally import Tallies, part_of, tally_columns
 from loadtest.records.kinds import (
     CLOCK_KERNEL,
     CLOCK_USER,
@@ -27,10 +26,10 @@ from loadtest.records.kinds import (
 )
 from loadtest.records.layout import COLUMNS, MAX_WORDS, OTHER, ROW, WIDTHS, offset_of
 
-CHUNK_ROWS = 2048
-"""Rows of one chunk."""
-_TALLY_ROWS = 128
-"""Rows summed up for Locust between two breaths, about 60 us of work."""
+CHUNK_ROWS = 1024
+"""Rows of one chunk: 90 KB, which the connection's thread encrypts in a tenth of a millisecond."""
+_PATIENCE_CHUNKS = 32
+"""Full chunks that may wait; beyond these they are encoded without pause, or memory would fill."""
 
 STAGES = (STAGE_WARM_UP, STAGE_STEADY)
 CLOCKS = (CLOCK_KERNEL, CLOCK_USER)
@@ -86,7 +85,6 @@ class Recorder:
         deployments: Names of the arms; an arrival's ``deployment`` indexes them.
         scenarios: Names of the scenarios; an arrival's ``scenario`` indexes them.
         ship: Takes each encoded chunk: first row, rows, columns, words.
-        tally: Takes what Locust's statistics need: (method, name) -> Tally, and error texts.
     """
 
     def __init__(
@@ -94,7 +92,6 @@ class Recorder:
         deployments: tuple[str, ...],
         scenarios: tuple[str, ...],
         ship: Callable[[dict[str, Any]], None],
-        tally: Callable[[Tallies], None] | None = None,
     ) -> None:
         self.errors = 0
         self.dropped = 0
@@ -113,10 +110,7 @@ class Recorder:
         self._full: deque[tuple[bytearray, int, int]] = deque()
         self._spare: list[bytearray] = []
         self._ship = ship
-        self._tally = tally
         self._names = Words(MAX_WORDS["name"])
-        self._methods: list[str] = []
-        self._name_codes: dict[str, int] = {}
         self._served_by = Words(MAX_WORDS["served_by"], ("",))
         self._regions: dict[bytes, int] = {}
         self._fixed = {
@@ -127,11 +121,9 @@ class Recorder:
             "clock": list(CLOCKS),
         }
 
-    def redirect(
-        self, ship: Callable[[dict[str, Any]], None], tally: Callable[[Tallies], None] | None
-    ) -> None:
-        """Hand later chunks to others: a new segment counts on with the same recorder."""
-        self._ship, self._tally = ship, tally
+    def redirect(self, ship: Callable[[dict[str, Any]], None]) -> None:
+        """Hand later chunks to another: a new segment counts on with the same recorder."""
+        self._ship = ship
 
     def begin(self, epoch_ns: int) -> None:
         """Set the run's epoch, a monotonic moment, and record what came before it was known."""
@@ -163,7 +155,6 @@ class Recorder:
             tls = sample.tls_ns // 1000
         timing = sample.server_timing if sample.timing_header else NOTHING
         region = sample.region_header
-        name = self._name_codes.get(sample.name)
         row = (
             arrival[0],
             arrival[5],
@@ -182,7 +173,7 @@ class Recorder:
             timing[0],
             sample.status,
             timing[2],
-            self._name_code(sample.name, sample.method) if name is None else name,
+            self._names.code(sample.name),
             self._regions.get(region) or self._region_code(sample) if region else 0,
             arrival[3],
             arrival[4],
@@ -230,7 +221,7 @@ class Recorder:
         head = (number, intended_us, start_us, 0, block, late)
         phases = (0, 0, 0, 0, 0, 0, 0, -1, -1, 0, -1)
         codes = (deployment, scenario, stage, error)
-        row = (*head, *phases, self._name_code(name, ""), 0, *codes, 1, 1, 0, 0)
+        row = (*head, *phases, self._names.code(name), 0, *codes, 1, 1, 0, 0)
         try:
             _PACK(self._buffer, self._held * _STEP, *row)
         except struct.error:
@@ -243,13 +234,6 @@ class Recorder:
         code = self._served_by.code(sample.served_by)
         if len(self._regions) < MAX_WORDS["served_by"]:
             self._regions[sample.region_header] = code
-        return code
-
-    def _name_code(self, name: str, method: str) -> int:
-        code = self._names.code(name)
-        if code == len(self._methods):
-            self._methods.append(method)
-            self._name_codes[name] = code
         return code
 
     def _turn(self) -> None:
@@ -266,7 +250,7 @@ class Recorder:
         Encode what is held and hand it on; nothing happens when nothing is held.
 
         Args:
-            breathe: Called between pieces of about 50 us, to let others run.
+            breathe: Called after every column, ten microseconds of work, to let others run.
         """
         if self._held:
             patient, self.patient = self.patient, True
@@ -277,27 +261,13 @@ class Recorder:
             columns = {}
             for name, column in columns_of(buffer, rows):
                 columns[name] = column
-                if breathe is not None:
+                if breathe is not None and len(self._full) <= _PATIENCE_CHUNKS:
                     breathe()
             words = {"name": list(self._names.listed), "served_by": list(self._served_by.listed)}
             words |= self._fixed
             self._ship({"first_row": first, "rows": rows, "columns": columns, "words": words})
             self._full.popleft()
             self._spare.append(buffer)
-            self._count(columns, rows, breathe)
-
-    def _count(
-        self, columns: dict[str, bytes], rows: int, breathe: Callable[[], None] | None
-    ) -> None:
-        """Sum a chunk up for Locust's statistics, piece by piece."""
-        if self._tally is None:
-            return
-        for start in range(0, rows, _TALLY_ROWS):
-            count = min(_TALLY_ROWS, rows - start)
-            piece = part_of(columns, start, count)
-            self._tally(tally_columns(piece, count, self._names.listed, self._methods))
-            if breathe is not None:
-                breathe()
 
 
 def columns_of(buffer: bytearray, rows: int) -> Iterator[tuple[str, bytes]]:

@@ -12,7 +12,6 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
-from locust import stats as locust_stats
 
 from loadtest.engine.client import TTFBClient
 from loadtest.engine.clocksync import ClockSync, Timeline
@@ -28,8 +27,8 @@ from loadtest.engine.recorder import Recorder
 from loadtest.engine.scenario import load_scenario
 from loadtest.engine.selfcheck import self_check
 from loadtest.engine.shipping import Shipper
-from loadtest.engine.tally import Tallies, add_to_locust
 from loadtest.engine.user import TTFBUser
+from loadtest.engine.wait import Breath
 from loadtest.errors import EngineError
 from loadtest.plan.order import RunOrder
 from loadtest.plan.schedule import RegionSchedule
@@ -39,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 FLUSH_S = 0.15
 """How often held rows are encoded and sent: the sweet spot between stalls and overhead."""
+
+_LATENESS_STEP = 512
+"""Values of lateness counted at once: twenty microseconds of work."""
 
 _DRAIN_S = 60.0
 _STOP_GRACE_S = 1.0
@@ -125,12 +127,12 @@ class Session:
         names = tuple(cls.scenario_name() for cls in classes)
         state = self._run = previous or RunState(
             self.order.run_id,
-            Recorder(self._arms, names, self._ship, self._tally),
+            Recorder(self._arms, names, self._ship),
             Shipper(self._send_batch),
             HealthMonitor(int(self.order.plan.validity.late_after_ms * US_PER_MS)),
             Instruments.here().tcp_totals(),
         )
-        state.recorder.redirect(self._ship, self._tally)
+        state.recorder.redirect(self._ship)
         state.shipper.redirect(self._send_batch)
         if not state.self_check:
             state.self_check = self_check()
@@ -201,7 +203,7 @@ class Session:
         gc.collect()
         gc.freeze()  # what is here now stays for the run: later collections need not look at it
         health = self._run.health
-        health.start(recorder.epoch_ns, time.monotonic_ns())
+        health.start(recorder.epoch_ns, time.monotonic_ns(), Instruments.here().alarm.polled_ns)
         lag = _LagProbe(health)
         player.start(start_ns, (self.start_ns - self.epoch_ns) // NS_PER_US)
         self.state = "running"
@@ -220,37 +222,49 @@ class Session:
             gc.unfreeze()
 
     def _keep_house(self, player: Player) -> None:
-        """Ship rows every FLUSH_S and report health every second."""
+        """Ship rows every FLUSH_S and report health every second, in small steps."""
         assert self._run is not None
         due = time.monotonic() + 1.0
         recorder = self._run.recorder
         recorder.patient = True
+        breathe = Breath()
         while not self._over.wait(FLUSH_S):
-            recorder.flush(_breathe)
-            self._run.health.on_lateness(player.take_lateness())
+            recorder.flush(breathe)
+            self._note_lateness(player, breathe)
             self._run.shipper.resend(time.monotonic_ns())
             if time.monotonic() >= due:
                 due += 1.0
-                self._beat(player)
+                self._beat(player, breathe)
         recorder.patient = False
 
-    def _beat(self, player: Player) -> None:
+    def _note_lateness(self, player: Player, breathe: Callable[[], None]) -> None:
         assert self._run is not None
-        self._run.health.on_lateness(player.take_lateness())
-        entry = self._run.health.second(time.monotonic_ns(), player.in_flight)
-        if entry is not None:
-            self._send(HEALTH, {**self.key, "entry": entry, **self._counts()})
+        lateness_us = player.take_lateness()
+        for first in range(0, len(lateness_us), _LATENESS_STEP):
+            self._run.health.on_lateness(lateness_us[first : first + _LATENESS_STEP])
+            breathe()
 
-    def _counts(self) -> dict[str, Any]:
+    def _beat(self, player: Player, breathe: Callable[[], None] = lambda: None) -> None:
+        assert self._run is not None
+        self._note_lateness(player, breathe)
+        entry = self._run.health.second(
+            time.monotonic_ns(),
+            in_flight=player.in_flight,
+            polled_ns=Instruments.here().alarm.polled_ns,
+            breathe=breathe,
+        )
+        if entry is not None:
+            self._send(HEALTH, {**self.key, "entry": entry, **self._counts(breathe)})
+
+    def _counts(self, breathe: Callable[[], None] = lambda: None) -> dict[str, Any]:
         assert self._run is not None
         recorder, shipper = self._run.recorder, self._run.shipper
+        tcp = _since(self._run.tcp, breathe)
         return {
             "sent": recorder.rows,
             "lost": shipper.lost_rows,
             "clock": self._clocks.report(),
-            "health": self._run.health.summary(
-                _since(self._run.tcp), shipper.resends, recorder.dropped
-            ),
+            "health": self._run.health.summary(tcp, shipper.resends, recorder.dropped),
             "messages": dict(recorder.messages.most_common(20)),
         }
 
@@ -281,17 +295,9 @@ class Session:
     def _send_batch(self, batch: dict[str, Any]) -> None:
         self._send(BATCH, {**self.key, **batch})
 
-    def _tally(self, tallies: Tallies) -> None:
-        add_to_locust(self._environment.stats, tallies, locust_stats.bucket_response_time)
 
-
-def _breathe() -> None:
-    """Let arrivals leave and answers come in before going on."""
-    gevent.sleep(0)
-
-
-def _since(before: TcpTotals) -> TcpTotals:
-    now = Instruments.here().tcp_totals()
+def _since(before: TcpTotals, breathe: Callable[[], None]) -> TcpTotals:
+    now = Instruments.here().tcp_totals(breathe)
     return TcpTotals(
         now.retransmits - before.retransmits,
         now.segments_sent - before.segments_sent,

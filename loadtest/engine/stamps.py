@@ -79,7 +79,8 @@ def receive_stamp_ns(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind in (_SO_TIMESTAMPING, _SO_TIMESTAMPNS):
             seconds, nanoseconds = _TIMESPEC.unpack_from(data)
-            return int(seconds) * NS_PER_S + int(nanoseconds)
+            stamp_ns: int = seconds * NS_PER_S + nanoseconds
+            return stamp_ns
     return 0
 
 

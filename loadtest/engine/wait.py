@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
-from gevent import getcurrent
+from gevent import get_hub, getcurrent
 
 from loadtest.engine.instruments import Instruments
+from loadtest.units import NS_PER_US
 
 READ: Final = 1  # libev's EV_READ and EV_WRITE
 WRITE: Final = 2
@@ -79,6 +81,31 @@ class Waiter:
             self.unguard()
             watcher.stop()
             watcher.close()
+
+
+class Breath:
+    """
+    Cuts a long work into slices, and lets the loop go round once after each.
+
+    Call it between small steps.  ``gevent.sleep(0)`` would not do: it lets other greenlets run, but
+    comes back before the loop has looked at its sockets, so the work would be one long stall.  Nor
+    would a turn after every step: when the loop is full, each takes a millisecond, and the work is
+    never done.
+
+    Args:
+        slice_ns: How long may be worked between two turns.
+    """
+
+    def __init__(self, slice_ns: int = 60 * NS_PER_US) -> None:
+        self._slice_ns = slice_ns
+        self._until_ns = time.monotonic_ns() + slice_ns
+
+    def __call__(self) -> None:
+        """Go on, or wait for the loop's next turn when the slice is used up."""
+        if time.monotonic_ns() >= self._until_ns:
+            hub = get_hub()
+            hub.wait(hub.loop.timer(0.0))
+            self._until_ns = time.monotonic_ns() + self._slice_ns
 
 
 def why(error: OSError) -> str:

@@ -24,7 +24,7 @@ from loadtest.clock import SystemClock
 from loadtest.engine import protocol
 from loadtest.engine.clocksync import ClockSync, Timeline
 from loadtest.engine.protocol import curve_keys, required, seconds, split_address
-from loadtest.engine.secure_rpc import secure_locust
+from loadtest.engine.secure_rpc import secure_locust, step_back
 from loadtest.engine.session import RunState, Session
 from loadtest.errors import EXIT_ENGINE, LoadtestError
 from loadtest.plan.order import RunOrder, parse_order
@@ -201,6 +201,7 @@ def main() -> int:
     except ConnectionError:
         logger.error("coordinator at %s:%d does not answer; is it running?", host, port)
         return EXIT_ENGINE
+    step_back()
     vars(environment)["loadtest_worker"] = Worker(
         runner, region, os.environ.get("FLY_MACHINE_ID", "")
     )

@@ -92,13 +92,17 @@ class RegionSchedule:
         self._steady = LoadProfile.of(self.load)
         self._warm_up = LoadProfile.constant(self._steady.opening_rate, self._warmup_s)
         self._block_s = Fraction(str(self.load.block_s))
+        self._block_ns = int(self._block_s * NS_PER_S)
+        self._warmup_ns = int(self._warmup_s * NS_PER_S)
+        self._warm_blocks = self._count(self._warm_up)
+        self._last_steady_block = self._count(self._steady) - 1
         self._phase = self._rng("phase").random()
         self._orders = _orders(len(self.arms))
 
     @property
     def warmup_ns(self) -> int:
         """Nanoseconds from the segment's start to the start of its steady stage."""
-        return int(self._warmup_s * NS_PER_S)
+        return self._warmup_ns
 
     @property
     def total_ns(self) -> int:
@@ -108,16 +112,15 @@ class RegionSchedule:
     @property
     def blocks(self) -> int:
         """Number of blocks of this segment, warm-up included."""
-        return self._count(self._warm_up) + self._count(self._steady)
+        return self._warm_blocks + self._last_steady_block + 1
 
     def block_at(self, elapsed_ns: int) -> int:
         """Return the block that a moment of the segment belongs to."""
-        warm_blocks = self._count(self._warm_up)
-        if elapsed_ns < self.warmup_ns:
-            return self.first_block + int(Fraction(elapsed_ns, NS_PER_S) / self._block_s)
-        since = Fraction(elapsed_ns - self.warmup_ns, NS_PER_S)
-        last = self._count(self._steady) - 1
-        return self.first_block + warm_blocks + min(int(since / self._block_s), last)
+        # runs for every request of the closed model, hence whole numbers, counted beforehand
+        if elapsed_ns < self._warmup_ns:
+            return self.first_block + elapsed_ns // self._block_ns
+        steady_block = (elapsed_ns - self._warmup_ns) // self._block_ns
+        return self.first_block + self._warm_blocks + min(steady_block, self._last_steady_block)
 
     def chunks(self, worker: int = 0, workers: int = 1) -> Iterator[Chunk]:
         """

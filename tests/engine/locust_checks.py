@@ -29,7 +29,6 @@ from loadtest.engine.dispatch import PinnedDispatcher
 from loadtest.engine.player import Player
 from loadtest.engine.scenario import load_scenario
 from loadtest.engine.secure_rpc import parse_message, shield
-from loadtest.engine.tally import Tally, add_to_locust
 from loadtest.engine.user import TTFBUser
 from loadtest.errors import EngineError
 from loadtest.plan.model import Deployment, Load, Plan
@@ -376,21 +375,6 @@ def check_a_scenario_that_cannot_be_loaded_says_where_and_why() -> None:
         assert "none.py" in sentence_of(lambda: load_scenario("scenarios/none.py"))
     (recipes,) = load_scenario("scenarios/recipes.py")
     assert recipes.scenario_name() == "recipes"
-
-
-def check_locust_counts_what_we_count() -> None:
-    environment = Environment()
-    tally = Tally(rows=10, errors=2, bytes=500, response_us=1_000_000, slowest_us=200_000)
-    tally.quickest_us = 50_500
-    tally.by_ms.update({50: 4, 147: 6})
-    for _ in range(2):
-        add_to_locust(environment.stats, {("GET", "/x"): tally}, lambda ms: round(ms, -1))
-    entry = environment.stats.get("/x", "GET")
-    for counted in (entry, environment.stats.total):
-        assert (counted.num_requests, counted.num_failures) == (20, 4)
-        assert counted.avg_response_time == 100.0
-        assert (counted.min_response_time, counted.max_response_time) == (50.5, 200.0)
-        assert counted.response_times == {50: 8, 150: 12}
 
 
 def main() -> None:

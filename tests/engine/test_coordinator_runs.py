@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -127,6 +128,22 @@ def test_a_run_and_its_second_segment(rig: Rig, url: str) -> None:
         assert worker["clock"]["exchanges"] >= 8
         assert worker["timeline"]
         assert worker["health"]["dropped"] == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are listed on Linux only")
+def test_encryption_runs_behind_the_measurement(rig: Rig) -> None:
+    """A worker's ZeroMQ threads have a lower priority than its main thread."""
+    worker = rig.processes[1]
+
+    def priorities() -> dict[str, set[int]]:
+        found: dict[str, set[int]] = {}
+        for task in Path(f"/proc/{worker.pid}/task").iterdir():
+            kind = "zmq" if (task / "comm").read_text().startswith("ZMQbg") else "other"
+            found.setdefault(kind, set()).add(os.getpriority(os.PRIO_PROCESS, int(task.name)))
+        return found
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    until(lambda: priorities() == {"zmq": {min(before + 10, 19)}, "other": {before}}, "it is so")
 
 
 def test_the_api_refuses_with_a_sentence(rig: Rig, url: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -29,6 +30,19 @@ def test_a_percentile_is_the_nearest_rank_within_one_percent(values: list[int], 
     assert histogram.sum == sum(values)
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 10**7), max_size=80), st.lists(st.integers(0, 10**7), max_size=80))
+def test_merged_histograms_are_one_over_all_values(first: list[int], second: list[int]) -> None:
+    merged, whole = Histogram(), Histogram()
+    whole.add_all(first + second)
+    for values in (first, second):
+        part = Histogram()
+        part.add_all(values)
+        merged.merge(part)
+    assert (merged.total, merged.sum, merged.highest) == (whole.total, whole.sum, whole.highest)
+    assert [merged.percentile(p) for p in (1, 50, 99)] == [whole.percentile(p) for p in (1, 50, 99)]
+
+
 def test_an_empty_histogram_answers_zero() -> None:
     assert Histogram().percentile(99) == 0
 
@@ -43,7 +57,7 @@ def test_steal_is_read_from_the_first_line_of_proc_stat() -> None:
 @pytest.fixture
 def monitor() -> Iterator[HealthMonitor]:
     made = HealthMonitor(late_after_us=2_000)
-    made.start(epoch_ns=0, now_ns=NS_PER_S)
+    made.start(epoch_ns=0, now_ns=NS_PER_S, polled_ns=0)
     yield made
     made.stop()
 
@@ -52,11 +66,11 @@ def test_a_second_of_health_and_its_sum(monitor: HealthMonitor) -> None:
     for lag_us in (10, 20, 30):
         monitor.on_lag(lag_us * 1_000)
     monitor.on_lateness([50] * 98 + [2_000, 5_000])
-    entry = monitor.second(2 * NS_PER_S, in_flight=4)
+    entry = monitor.second(2 * NS_PER_S, in_flight=4, polled_ns=0)
     assert entry is not None
     assert (entry["t_s"], entry["loop_lag_p99_us"], entry["in_flight"]) == (2.0, 30, 4)
     assert 1_990 <= entry["lateness_p99_us"] <= 2_020
-    assert monitor.second(2 * NS_PER_S, in_flight=0) is None
+    assert monitor.second(2 * NS_PER_S, in_flight=0, polled_ns=0) is None
 
     summary = monitor.summary(TCP, resends=2, dropped=1)
     assert (summary["late"], summary["dropped"], summary["resends"]) == (1, 1, 2)
@@ -65,8 +79,37 @@ def test_a_second_of_health_and_its_sum(monitor: HealthMonitor) -> None:
     assert summary["lateness_p50_us"] == 50
 
 
+def test_polling_is_no_use_of_the_cpu(monitor: HealthMonitor, monkeypatch) -> None:
+    """A second of CPU time, half of it spent on looking whether there is anything to do."""
+    spent_ns = time.process_time_ns()
+    monitor.start(epoch_ns=0, now_ns=NS_PER_S, polled_ns=7)
+    monkeypatch.setattr("time.process_time_ns", lambda: spent_ns + NS_PER_S)
+    entry = monitor.second(2 * NS_PER_S, in_flight=0, polled_ns=7 + NS_PER_S // 2)
+    assert entry is not None
+    assert entry["cpu_share"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_what_is_reported_during_a_breath_belongs_to_the_next_second(
+    monitor: HealthMonitor,
+) -> None:
+    monitor.on_lag(10_000)
+    monitor.on_lateness([100, 200])
+
+    def breathe() -> None:
+        monitor.on_lag(99_000_000)
+        monitor.on_lateness([99_000])
+
+    first = monitor.second(2 * NS_PER_S, in_flight=0, polled_ns=0, breathe=breathe)
+    assert first is not None
+    assert (first["loop_lag_p99_us"], first["lateness_p99_us"]) == (10, 200)
+    second = monitor.second(3 * NS_PER_S, in_flight=0, polled_ns=0)
+    assert second is not None
+    assert second["loop_lag_p99_us"] >= 99_000
+    assert monitor.summary(TCP, resends=0, dropped=0)["late"] >= 1
+
+
 def test_a_second_without_arrivals_is_all_zero(monitor: HealthMonitor) -> None:
-    entry = monitor.second(2 * NS_PER_S, in_flight=0)
+    entry = monitor.second(2 * NS_PER_S, in_flight=0, polled_ns=0)
     assert entry is not None
     assert (entry["lateness_p99_us"], entry["loop_lag_p99_us"]) == (0, 0)
 

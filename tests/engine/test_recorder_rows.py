@@ -9,10 +9,9 @@ from engine_rows import EPOCH_NS, arrival, recorder, sample
 
 from loadtest.engine.recorder import CHUNK_ROWS, Recorder, Words
 from loadtest.engine.sample import Sample
-from loadtest.engine.tally import tally_columns
 from loadtest.records.batch import Batch, decode_batches
 from loadtest.records.kinds import ERROR_KINDS
-from loadtest.records.layout import OTHER
+from loadtest.records.layout import COLUMNS, OTHER
 
 
 def decoded(chunk: dict[str, Any]) -> list[dict[str, Any]]:
@@ -169,18 +168,30 @@ def test_an_untrusted_region_header_cannot_fill_memory() -> None:
     assert words[-1] == OTHER
 
 
-def test_the_tally_for_locust_counts_every_row() -> None:
-    """Totals, failures, extremes and the histogram match the rows, per name."""
+def test_a_full_chunk_waits_for_whoever_flushes_now_and_then() -> None:
+    """Until then nothing is encoded; then every column is followed by a breath."""
     made, chunks = recorder()
-    for number in range(10):
-        made.record(sample(number, wait_ms=10.0 * (number + 1)))
-    for number in range(5):
-        made.record(sample(number, name="POST /cook", method="POST", error="status"))
-    made.flush()
-    chunk = chunks[0]
-    tallies = tally_columns(chunk["columns"], 15, chunk["words"]["name"], ["GET", "POST"])
-    get, post = tallies[("GET", "/recipes")], tallies[("POST", "/cook")]
-    assert (get.rows, get.errors, get.bytes) == (10, 0, 12_000)
-    assert (get.quickest_us, get.slowest_us) == (10_055, 100_055)
-    assert sum(get.by_ms.values()) == 10
-    assert (post.rows, post.errors) == (5, 5)
+    made.patient = True
+    for number in range(CHUNK_ROWS + 5):
+        made.record(sample(number))
+    assert chunks == []
+    breaths: list[int] = []
+    made.flush(lambda: breaths.append(len(chunks)))
+    assert [(chunk["first_row"], chunk["rows"]) for chunk in chunks] == [
+        (0, CHUNK_ROWS),
+        (CHUNK_ROWS, 5),
+    ]
+    assert breaths == [0] * len(COLUMNS) + [1] * len(COLUMNS)
+
+
+def test_a_recorder_that_falls_behind_takes_no_breath() -> None:
+    """Memory is bounded by encoding at once what has waited for too long."""
+    made, chunks = recorder()
+    made.patient = True
+    too_many = 40
+    for number in range(too_many * CHUNK_ROWS):
+        made.record(sample(number))
+    breaths: list[int] = []
+    made.flush(lambda: breaths.append(len(chunks)))
+    assert len(chunks) == too_many
+    assert 0 < min(breaths) < too_many
