@@ -3,13 +3,14 @@ A real worker at full speed: every phase recorded, rows home to the coordinator.
 
     python benchmarks/worker.py [--rates 10000,20000,30000] [--seconds 8] [--rounds 3] [--peers]
 
-One Locust worker has a core to itself; target, coordinator and this script share the other.  The
-rates are those of an open model, Poisson arrivals, answered after 5 ms.  Lateness is actual minus
-intended start.  The error is the reported wait minus what the target stamped itself, from the
-arrival of the request to the write of the answer.  The last row is the closed model: 50 connections
-that ask again as soon as they are answered, which is what peers are compared in: with --peers,
-FastHttpUser and k6 do the same on the same core, each by itself and without a coordinator.  Shown
-are medians over the rounds, in brackets the least and the greatest.
+One Locust worker has a core to itself; target, coordinator and this script share the other.  There
+are 400 users, and the target answers after 5 ms.  The rates are those of an open model with Poisson
+arrivals.  Lateness is actual minus intended start.  The error is the reported wait minus what the
+target stamped itself, from the arrival of the request to the write of the answer.  The last row is
+the closed model: the users ask again as soon as they are answered.  That is the most a tool can do,
+and what peers are compared in: with --peers, FastHttpUser and k6 do the same on the same core, each
+by itself and without a coordinator.  Shown are medians over the rounds, in brackets the least and
+the greatest.
 """
 
 from __future__ import annotations
@@ -32,10 +33,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "tests" / "engine
 import lab  # noqa: E402 - after the path
 from engine_rig import Rig, order, until  # noqa: E402 - the tests' own rig
 
-DELAY_US = 5_000
-USERS = 200
-CLOSED_USERS = 50
-SCENARIO = """
+DELAY_US, USERS = 5_000, 400
+SCENARIO = f"""
 from locust import constant, task
 from loadtest.engine.user import TTFBUser
 
@@ -45,7 +44,7 @@ class Visit(TTFBUser):
 
     @task
     def page(self):
-        self.client.get("/d/%d", name="GET /d")
+        self.client.get("/d/{DELAY_US}", name="GET /d")
 """
 HEAD = ("arrivals/s", "sent/s", "dropped", "worker CPU %", "lateness us p50", "p99", "p99.9",
         "error us p50", "p99", "p99.9", "rows lost")  # fmt: skip
@@ -54,13 +53,11 @@ RANKS = (50, 99, 99.9)
 
 def play(rate: float, seconds: float, url: str) -> list[float]:
     """Play one rate, or the closed model for rate 0; return a row of the table as numbers."""
-    load: dict[str, Any] = {"duration_s": seconds, "warmup_s": 2, "block_s": 1}
-    if rate:
-        load |= {"rate": rate / 2, "users": USERS}  # the order has two arms
-    else:
-        load |= {"model": "closed", "users": CLOSED_USERS // 2}
+    # the order has two arms, and each gets half of everything
+    load: dict[str, Any] = {"duration_s": seconds, "warmup_s": 2, "block_s": 1, "users": USERS // 2}
+    load |= {"rate": rate / 2} if rate else {"model": "closed"}
     with tempfile.TemporaryDirectory(prefix="loadtest-worker-") as folder:
-        Path(folder, "scenario.py").write_text(SCENARIO % (DELAY_US if rate else 0))
+        Path(folder, "scenario.py").write_text(SCENARIO)
         rig = Rig(Path(folder))
         try:
             rig.coordinator()
@@ -110,8 +107,8 @@ def main() -> None:
             for rate in rates:
                 runs[rate].append(play(rate, options.seconds, target.url))
             for name in ("FastHttpUser", "k6") if options.peers else ():
-                url = f"{target.url}/d/0"
-                found = lab.run_peer(name, url, rate=0, seconds=options.seconds, users=CLOSED_USERS)
+                url = f"{target.url}/d/{DELAY_US}"
+                found = lab.run_peer(name, url, rate=0, seconds=options.seconds, users=USERS)
                 peers.setdefault(name, []).append(found["n"] / found["seconds"])
             print(f"round {number + 1} of {options.rounds} done", flush=True)
     lab.print_table(HEAD, [row(rate, runs[rate]) for rate in rates])
