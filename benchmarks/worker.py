@@ -1,7 +1,7 @@
 """
 A real worker at full speed: every phase recorded, rows home to the coordinator.
 
-    python benchmarks/worker.py [--rates 10000,20000,30000] [--seconds 8] [--rounds 3] [--peers]
+    python benchmarks/worker.py [--rates 10000,20000,30000] [--rounds 3] [--peers] [--busy]
 
 One Locust worker has a core to itself; target, coordinator and this script share the other.  There
 are 400 users, and the target answers after 5 ms.  The rates are those of an open model with Poisson
@@ -9,13 +9,15 @@ arrivals.  Lateness is actual minus intended start.  The error is the reported w
 target stamped itself, from the arrival of the request to the write of the answer.  The last row is
 the closed model: the users ask again as soon as they are answered.  That is the most a tool can do,
 and what peers are compared in: with --peers, FastHttpUser and k6 do the same on the same core, each
-by itself and without a coordinator.  Shown are medians over the rounds, in brackets the least and
-the greatest.
+by itself and without a coordinator.  With --busy, a loop that never rests is pinned beside the
+worker, as on a machine whose CPU is stolen.  Shown are medians over the rounds, in brackets the
+least and the greatest.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import statistics
@@ -47,7 +49,7 @@ class Visit(TTFBUser):
         self.client.get("/d/{DELAY_US}", name="GET /d")
 """
 HEAD = ("arrivals/s", "sent/s", "dropped", "worker CPU %", "lateness us p50", "p99", "p99.9",
-        "error us p50", "p99", "p99.9", "rows lost")  # fmt: skip
+        "error us p50", "p99", "p99.9", "in user space p99", "rows lost")  # fmt: skip
 RANKS = (50, 99, 99.9)
 
 
@@ -71,7 +73,7 @@ def play(rate: float, seconds: float, url: str) -> list[float]:
             tables = [pq.read_table(io.BytesIO(part)) for part in rig.parts("full")]
         finally:
             rig.close()
-    names = ("error", "queue_us", "wait_us", "app_us", "stage")
+    names = ("error", "queue_us", "wait_us", "wait_user_us", "app_us", "stage")
     columns = {
         name: np.concatenate([table.column(name).to_numpy() for table in tables]) for name in names
     }
@@ -85,6 +87,7 @@ def play(rate: float, seconds: float, url: str) -> list[float]:
         100 * report["health"]["cpu_share_mean"],
         *np.percentile(columns["queue_us"][good], RANKS),
         *np.percentile(np.abs(missed[good]), RANKS),
+        np.percentile((columns["wait_user_us"] - columns["app_us"])[good], 99),
         report["rows"]["missing"],
     ]
 
@@ -95,13 +98,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", action="store_true", help="FastHttpUser and k6 for the ratio")
+    parser.add_argument("--busy", action="store_true", help="another program on the worker's core")
     options = parser.parse_args()
     lab.raise_file_limit()
     os.sched_setaffinity(0, {lab.SERVER_CORE})  # and whatever it starts, unless told otherwise
     rates = [*(float(text) for text in options.rates.split(",")), 0.0]
     runs: dict[float, list[list[float]]] = {rate: [] for rate in rates}
     peers: dict[str, list[float]] = {}
-    with lab.target() as target:
+    with lab.target() as target, lab.busy_core() if options.busy else contextlib.nullcontext():
         print(", ".join(f"{key} {value}" for key, value in lab.machine(target.kind).items()))
         for number in range(options.rounds):
             for rate in rates:
