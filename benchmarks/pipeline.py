@@ -57,7 +57,6 @@ def produce(port: int, rows: int, rate: float) -> None:
         ("single", "replica"),
         ("recipes",),
         lambda chunk: shipper.add(chunk, time.monotonic_ns()),
-        lambda _tallies: None,
     )
 
     def hear() -> None:

@@ -44,7 +44,7 @@ class Generator:
         self.samples: list[tuple[int, int, bytes]] = []
         self.failed = self.dropped = self.warm_n = 0
         self.lateness: list[int] = []
-        self.begin_ns = 0
+        self.begin_ns = NEVER
         self.cpu_s = 0.0
         target, resolver = SimpleNamespace(url=base, host="", ca_file=""), Resolver()
         self.clients = [TTFBClient(target, self.record, resolver=resolver) for _ in range(users)]

@@ -93,6 +93,7 @@ class Alarm:
         self.due_ns, self._ring = due_ns, ring
         if not self._prepare.active:
             self._prepare.start(self._before_sleep)
+        self._arm()  # the loop may be past the point where it decides how to wait
 
     def fire(self) -> None:
         """Ring if the moment has come.  Runs in the hub."""
@@ -125,8 +126,10 @@ class Alarm:
         if self._polling:
             self._polling = False
             self._idle.stop()
-        if self.due_ns not in (self._armed_ns, NEVER):
-            assert self._timer is not None
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None and self.due_ns not in (self._armed_ns, NEVER):
             self._armed_ns = self.due_ns
             self._timer.arm(self.due_ns)
 

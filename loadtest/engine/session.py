@@ -231,7 +231,7 @@ class Session:
         while not self._over.wait(FLUSH_S):
             recorder.flush(breathe)
             self._note_lateness(player, breathe)
-            self._run.shipper.resend(time.monotonic_ns())
+            self._run.shipper.resend(time.monotonic_ns(), breathe=breathe)
             if time.monotonic() >= due:
                 due += 1.0
                 self._beat(player, breathe)

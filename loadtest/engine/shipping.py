@@ -101,13 +101,27 @@ class Shipper:
                 self.acknowledged_rows += parcel.rows
         self._fill(now_ns)
 
-    def resend(self, now_ns: int, patience_ns: int = RESEND_AFTER_NS) -> None:
-        """Send again what has been under way for too long; the wait doubles with every try."""
-        for parcel in self._under_way.values():
+    def resend(
+        self,
+        now_ns: int,
+        patience_ns: int = RESEND_AFTER_NS,
+        breathe: Callable[[], None] = lambda: None,
+    ) -> None:
+        """
+        Send again what has been under way for too long; the wait doubles with every try.
+
+        Args:
+            now_ns: Monotonic time.
+            patience_ns: How long the first wait is.
+            breathe: Called after each batch, to let others run.
+        """
+        for number, parcel in list(self._under_way.items()):
             wait = min(patience_ns << (parcel.tries - 1), _LONGEST_WAIT_NS)
-            if now_ns - parcel.sent_ns >= wait:
+            # during a breath it may have been acknowledged
+            if now_ns - parcel.sent_ns >= wait and number in self._under_way:
                 self.resends += 1
                 self._dispatch(parcel, now_ns)
+                breathe()
 
     def _fill(self, now_ns: int) -> None:
         while self._waiting and len(self._under_way) < self._window:

@@ -115,13 +115,23 @@ def test_a_distant_moment_is_slept_until(world: World) -> None:
 def test_a_near_moment_is_polled_for(world: World) -> None:
     """No timer is armed for less than it costs; the loop is kept from sleeping instead."""
     alarm = world.alarm()
-    alarm.set(world.now + 2 * ARMING_NS, world.ring)
+    alarm.set(world.now, world.ring)
+    armed = list(world.armed)
+    world.moments = [world.now + 2 * ARMING_NS]
     world.turn()
-    assert (world.armed, world.idle.active) == ([], True)
-    world.now += 2 * ARMING_NS
+    assert len(world.rung) == 1
+    assert (world.armed, world.idle.active) == (armed, True)
+    world.now = alarm.due_ns
     world.turn()
-    assert world.rung == [world.now]
+    assert len(world.rung) == 2
     assert not world.idle.active
+
+
+def test_a_moment_set_after_the_loop_has_decided_how_to_wait_wakes_it(world: World) -> None:
+    """As by a greenlet that runs between that decision and the wait."""
+    alarm = world.alarm()
+    alarm.set(world.now + 1, world.ring)
+    assert world.armed == [alarm.due_ns]
 
 
 def test_only_empty_turns_count_as_polling(world: World) -> None:
@@ -150,12 +160,12 @@ def test_what_is_overdue_rings_once_a_turn_and_keeps_the_loop_awake(world: World
         world.turn()
         assert len(world.rung) == rings
         assert world.idle.active == (rings < 3)
-    assert world.armed == [alarm.due_ns]
+    assert world.armed[-1] == alarm.due_ns
 
 
 def test_nothing_rings_early_twice_or_when_cleared(world: World) -> None:
     alarm = world.alarm()
-    alarm.set(world.now + 1, world.ring)
+    alarm.set(world.now + ARMING_NS + 1, world.ring)
     alarm.fire()
     assert world.rung == []
     world.now += 1

@@ -38,6 +38,16 @@ def test_an_unanswered_batch_is_sent_again_ever_more_patiently() -> None:
     assert (len(sent), shipper.resends) == (3, 2)
 
 
+def test_what_is_acknowledged_in_a_breath_is_not_sent_again() -> None:
+    sent: list[dict[str, Any]] = []
+    shipper = Shipper(sent.append)
+    for _ in range(3):
+        shipper.add(chunk(), 0)
+    shipper.resend(RESEND_AFTER_NS, breathe=lambda: shipper.acknowledge([1, 2], RESEND_AFTER_NS))
+    assert [batch["seq"] for batch in sent] == [0, 1, 2, 0]
+    assert shipper.resends == 1
+
+
 def test_the_window_bounds_what_is_under_way() -> None:
     sent: list[dict[str, Any]] = []
     shipper = Shipper(sent.append, window=2)
