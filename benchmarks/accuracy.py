@@ -1,15 +1,17 @@
 """
 How true is the time to first byte that each tool reports?
 
-    python benchmarks/accuracy.py [--quick] [--json FILE]
+    python benchmarks/accuracy.py [--quick] [--rates 10,100] [--shares 80,95] [--json FILE]
 
 The target answers after a known delay and sends the truth along with every answer: from the
 kernel's receive stamp of the request to the moment of its write, on its own clock.  Error: what the
 tool reports minus that, request by request; tables show the size of it at p50, p99 and p99.9.  hey
 prints times to 0.1 ms and nothing of the answer, so its row is the difference of percentiles.
 
-Each tool is measured at common rates and at shares of its own maximum, generator and target on a
-core of their own, the tools in turn within each round and the order turned from round to round.
+Each tool is measured at common rates and at shares of its own maximum in the closed model,
+generator and target on a core of their own, the tools in turn within each round and the order
+turned from round to round.  The last column tells how much of the wanted rate was sent: an open
+model needs a free user for every arrival, and a tool near its end has none.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ def hey(target: lab.Target, rate: float, seconds: float, users: int) -> dict[str
     target.ask("/reset")
     command = [lab.debian("hey"), "-z", f"{seconds + 1:g}s", "-c", str(users), "-o", "csv"]
     command += ["-q", str(max(1, round(rate / users)))] if rate else []
-    out, cpu_s = lab.run_pinned([*command, f"{target.url}/d/{COMMON_DELAY_US}"], seconds + 60)
+    out, _ = lab.run_pinned([*command, f"{target.url}/d/{COMMON_DELAY_US}"], seconds + 60)
     truth = json.loads(target.ask("/truth"))
     waits = sorted(float(row["Response-delay"]) * 1e6 for row in csv.DictReader(io.StringIO(out)))
     if not waits:
@@ -57,7 +59,7 @@ def hey(target: lab.Target, rate: float, seconds: float, users: int) -> dict[str
         rank: abs(waits[int(len(waits) * float(rank[1:]) / 100)] - truth[f"{rank}_ns"] / 1e3)
         for rank in RANKS
     }
-    return {"n": len(waits), "seconds": seconds, "cpu_s": cpu_s, "failed": 0, "errors_us": errors}
+    return {"n": len(waits), "seconds": seconds + 1, "failed": 0, "errors_us": errors}
 
 
 def measure(
@@ -77,22 +79,27 @@ class Results:
         self.runs: list[dict[str, Any]] = []
         self.missing: dict[str, str] = {}
 
-    def add(self, tool: str, label: str, result: dict[str, Any]) -> None:
-        self.runs.append({"tool": tool, "rate": label, **result})
+    def add(self, tool: str, label: str, wanted: float, result: dict[str, Any]) -> None:
+        self.runs.append({"tool": tool, "rate": label, "wanted": wanted, **result})
+        sent = result["n"] / result["seconds"] / wanted
         kinds = {
             "loadtest": {"loadtest": "errors_us", "loadtest-user": "user_errors_us"},
             "k6": {"k6": "errors_us", "k6-duration": "duration_errors_us"},
         }.get(tool, {tool: "errors_us"})
         for name, key in kinds.items():
             if result.get(key):
-                self.errors.setdefault(label, {}).setdefault(name, []).append(result[key])
+                self.errors.setdefault(label, {}).setdefault(name, []).append(
+                    {**result[key], "sent": sent}
+                )
 
 
-def attempt(results: Results, tool: str, job: Callable[[], dict[str, Any]], label: str) -> None:
+def attempt(
+    results: Results, tool: str, job: Callable[[], dict[str, Any]], label: str, wanted: float
+) -> None:
     if tool in results.missing:
         return
     try:
-        results.add(tool, label, job())
+        results.add(tool, label, wanted, job())
     except lab.Missing as missing:
         results.missing[tool] = str(missing)
         print(f"  left out: {missing}", flush=True)
@@ -102,8 +109,7 @@ def attempt(results: Results, tool: str, job: Callable[[], dict[str, Any]], labe
 
 def run(options: argparse.Namespace, target: lab.Target) -> tuple[Results, dict[str, float]]:
     tools = [tool for tool in TOOLS if "-" not in tool]
-    rates = (100, 1000) if options.quick else (10, 100, 1000)
-    shares = (80,) if options.quick else (50, 80, 95)
+    rates, shares = numbers(options.rates), numbers(options.shares)
     seconds = 2.0 if options.quick else 10.0
     rounds = 1 if options.quick else 3
     results, maxima = Results(), {}
@@ -135,8 +141,13 @@ def run(options: argparse.Namespace, target: lab.Target) -> tuple[Results, dict[
                 ) -> dict[str, Any]:
                     return measure(target, tool, wanted, length, loaded)
 
-                attempt(results, tool, job, label)
+                attempt(results, tool, job, label, wanted)
     return results, maxima
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Return the whole numbers of a list that commas separate."""
+    return tuple(int(word) for word in text.split(",") if word)
 
 
 def report(results: Results, maxima: dict[str, float]) -> dict[str, Any]:
@@ -152,11 +163,13 @@ def report(results: Results, maxima: dict[str, float]) -> dict[str, Any]:
             ratio = p99 / ours if ours else 0.0
             bias = [entry["bias"] for entry in by_tool[tool] if "bias" in entry]
             cells = [lab.spread(columns[rank]) for rank in RANKS]
-            rows.append([tool, *cells, lab.spread(bias) if bias else "", f"{ratio:,.1f}"])
+            sent = statistics.median(entry["sent"] for entry in by_tool[tool])
+            row = [*cells, lab.spread(bias) if bias else "", f"{ratio:,.1f}", f"{sent:.0%}"]
+            rows.append([tool, *row])
             medians = {rank: statistics.median(columns[rank]) for rank in RANKS}
             summary.setdefault(label, {})[tool] = {**medians, "p99_ratio": ratio}
         print(f"\nError of the reported time to first byte at {label}, microseconds")
-        lab.print_table(["tool", "p50", "p99", "p99.9", "bias", "p99 / ours"], rows)
+        lab.print_table(["tool", "p50", "p99", "p99.9", "bias", "p99 / ours", "sent"], rows)
     print("\nMaxima: " + ", ".join(f"{tool} {rate:,.0f}/s" for tool, rate in maxima.items()))
     for tool, explanation in EXPLANATIONS.items():
         print(f"{tool}: {explanation}")
@@ -168,8 +181,13 @@ def report(results: Results, maxima: dict[str, float]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").strip().splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short round, for a look")
+    parser.add_argument("--rates", default="", help="common rates, by default 10,100,1000")
+    parser.add_argument("--shares", default="", help="per cent of the maximum, by default 50,80,95")
     parser.add_argument("--json", type=Path, help="write every run and the summary here")
     options = parser.parse_args()
+    if not options.rates and not options.shares:
+        options.rates = "100,1000" if options.quick else "10,100,1000"
+        options.shares = "80" if options.quick else "50,80,95"
     lab.raise_file_limit()
     with lab.target() as target:
         about = lab.machine(target.kind)

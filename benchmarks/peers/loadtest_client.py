@@ -41,7 +41,10 @@ class Generator:
         self.rate, self.seconds = rate, seconds
         self.recorder = Recorder(("one",), ("one",), lambda _: None)
         self.recorder.epoch_ns = time.monotonic_ns()
-        self.samples: list[tuple[int, int, bytes]] = []
+        # flat lists of what the garbage collector does not look at: a run keeps no samples either
+        self.waits: list[int] = []
+        self.user_waits: list[int] = []
+        self.truths: list[bytes] = []
         self.failed = self.dropped = self.warm_n = 0
         self.lateness: list[int] = []
         self.begin_ns = NEVER
@@ -59,7 +62,9 @@ class Generator:
         if sample.error:
             self.failed += 1
         elif sample.reused and self.rate:
-            self.samples.append((sample.wait_ns, sample.wait_user_ns, sample.timing_header))
+            self.waits.append(sample.wait_ns)
+            self.user_waits.append(sample.wait_user_ns)
+            self.truths.append(sample.timing_header)
             self.lateness.append(sample.start_ns - sample.intended_ns)
 
     def closed(self) -> None:
@@ -121,9 +126,9 @@ class Generator:
         gevent.killall(greenlets)
 
     def result(self) -> dict[str, Any]:
-        truths = [float(header.partition(b"dur=")[2]) * 1e6 for _, _, header in self.samples]
-        kernel = [wait - t for (wait, _, _), t in zip(self.samples, truths, strict=True)]
-        user = [wait - t for (_, wait, _), t in zip(self.samples, truths, strict=True)]
+        truths = [float(header.partition(b"dur=")[2]) * 1e6 for header in self.truths]
+        kernel = [wait - truth for wait, truth in zip(self.waits, truths, strict=True)]
+        user = [wait - truth for wait, truth in zip(self.user_waits, truths, strict=True)]
         return {
             "n": self.warm_n,
             "seconds": self.seconds,

@@ -104,7 +104,8 @@ class Breath:
         """Go on, or wait for the loop's next turn when the slice is used up."""
         if time.monotonic_ns() >= self._until_ns:
             hub = get_hub()
-            hub.wait(hub.loop.timer(0.0))
+            with hub.loop.timer(0.0) as timer:
+                hub.wait(timer)
             self._until_ns = time.monotonic_ns() + self._slice_ns
 
 
