@@ -4,7 +4,7 @@ A real worker at full speed: every phase recorded, rows home to the coordinator.
     python benchmarks/worker.py [--rates 10000,20000,30000] [--rounds 3] [--peers] [--busy]
 
 One Locust worker has a core to itself; target, coordinator and this script share the other.  There
-are 400 users, and the target answers after 5 ms.  The rates are those of an open model with Poisson
+are 600 users, and the target answers after 5 ms.  The rates are those of an open model with Poisson
 arrivals.  Lateness is actual minus intended start.  The error is the reported wait minus what the
 target stamped itself, from the arrival of the request to the write of the answer.  The last row is
 the closed model: the users ask again as soon as they are answered.  That is the most a tool can do,
@@ -35,7 +35,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "tests" / "engine
 import lab  # noqa: E402 - after the path
 from engine_rig import Rig, order, until  # noqa: E402 - the tests' own rig
 
-DELAY_US, USERS = 5_000, 400
+DELAY_US, USERS = 5_000, 600
 SCENARIO = f"""
 from locust import constant, task
 from loadtest.engine.user import TTFBUser

@@ -119,11 +119,15 @@ class Collector:
         Write what waits as a part.
 
         Raises:
-            RecordsError: It cannot be stored.
+            RecordsError: It cannot be stored; it waits on.
         """
         with self._writing:
             taken, self._waiting = self._waiting, Counter()
-            table = self._writer.flush()
+            try:
+                table = self._writer.flush()
+            except BaseException:
+                self._waiting.update(taken)
+                raise
             if table is None:
                 return
             for worker, rows in taken.items():

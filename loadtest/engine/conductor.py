@@ -105,7 +105,8 @@ class Conductor:
 
     def conduct(self) -> None:
         """Do the whole segment; never raises, ends in a final state."""
-        flusher = gevent.spawn(self._flush_parts)
+        over = Event()
+        flusher = gevent.spawn(self._flush_parts, over)
         digester = gevent.spawn(self._digest)
         try:
             self._gather()
@@ -121,7 +122,8 @@ class Conductor:
         except Exception as error:
             logger.exception("run %s", self.run_id)
             self.error, end = f"coordinator: {type(error).__name__}: {error}", "failed"
-        flusher.kill()
+        over.set()
+        flusher.join()  # not killed: it may be writing a part, whose rows nobody else has
         digester.kill()
         self._finish(end)
 
@@ -261,10 +263,9 @@ class Conductor:
     def _now_s(self) -> float:
         return self._timeline.now_ns() / NS_PER_S
 
-    def _flush_parts(self) -> None:
+    def _flush_parts(self, over: Event) -> None:
         due_s = self._now_s() + PART_EVERY_S
-        while True:
-            gevent.sleep(_TICK_S)
+        while not over.wait(_TICK_S):
             if self.collector.full or self._now_s() >= due_s:
                 due_s = self._now_s() + PART_EVERY_S
                 try:

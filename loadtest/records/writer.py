@@ -110,18 +110,18 @@ class PartWriter:
             The rows written; None when nothing waited.
 
         Raises:
-            RecordsError: The part cannot be stored, such as on a full disk.
+            RecordsError: The part cannot be stored, such as on a full disk; its rows wait on.
         """
         if not self._waiting:
             return None
         taken, self._waiting, self.waiting_rows = self._waiting, [], 0
-        table, data = self._call(lambda: _encoded(taken))
         try:
-            file = tempfile.TemporaryFile(prefix="loadtest-part-")  # noqa: SIM115 - kept open
-            file.write(data)
-            file.flush()
-        except OSError as error:
-            raise RecordsError(f"a part of {len(data)} bytes cannot be stored: {error}") from error
+            table, data = self._call(lambda: _encoded(taken))
+            file = _stored(data)
+        except BaseException:
+            self._waiting[:0] = taken
+            self.waiting_rows += sum(batch.rows for batch in taken)
+            raise
         self.parts.append(Part(f"part-{len(self.parts):05d}.parquet", table.num_rows, file))
         self.rows += table.num_rows
         return table
@@ -145,6 +145,16 @@ class Part:
         """Return the part's content, a Parquet file."""
         self.file.seek(0)
         return self.file.read()
+
+
+def _stored(data: bytes) -> IO[bytes]:
+    try:
+        file = tempfile.TemporaryFile(prefix="loadtest-part-")  # noqa: SIM115 - kept open
+        file.write(data)
+        file.flush()
+    except OSError as error:
+        raise RecordsError(f"a part of {len(data)} bytes cannot be stored: {error}") from error
+    return file
 
 
 def _encoded(batches: list[Batch]) -> tuple[pa.Table, bytes]:

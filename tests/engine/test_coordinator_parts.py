@@ -6,17 +6,22 @@ import io
 import json
 from typing import Any
 
+import gevent
 import pytest
 from engine_rig import order
 from engine_rows import batch
 
-from loadtest.clock import FakeClock
+from loadtest.clock import FakeClock, SystemClock
+from loadtest.engine.clocksync import Timeline
 from loadtest.engine.collector import Collector
+from loadtest.engine.conductor import Conductor
 from loadtest.engine.coordinator_api import MAX_BODY_BYTES, ApiError, CoordinatorApi
 from loadtest.engine.crew import Crew
 from loadtest.engine.protocol import CurveKeys, curve_keys, port_number, seconds, split_address
 from loadtest.engine.roster import Roster
-from loadtest.errors import EngineError
+from loadtest.errors import EngineError, RecordsError
+from loadtest.plan.order import parse_order
+from loadtest.records.writer import Work
 from loadtest.units import NS_PER_S
 
 HELLO = {"protocol": 1, "name": "m1-abcd", "region": "syd", "state": "idle", "versions": {}}
@@ -100,6 +105,54 @@ def test_a_worker_that_is_ready_is_not_taken_for_running() -> None:
     assert (member.state, member.entry.state) == ("asked", "running")
     crew.on_ready("id-1", ready)
     assert (member.state, member.entry.state) == ("ready", "ready")
+
+
+def test_a_part_that_cannot_be_stored_keeps_its_rows_waiting(monkeypatch) -> None:
+    """A disk that has room again gets them; a broken run keeps what it measured."""
+    collector = Collector()
+    assert collector.take("w", "syd", batch(0))
+
+    def full(**_: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tempfile.TemporaryFile", full)
+        with pytest.raises(RecordsError, match="No space left on device"):
+            collector.flush()
+    assert collector.take("w", "syd", batch(1))
+    assert collector.received["w"].merged == 0
+    collector.flush()
+    assert collector.received["w"].merged == collector.rows_merged == 20
+    collector.close()
+
+
+def test_a_run_that_ends_while_a_part_is_written_keeps_its_rows(monkeypatch) -> None:
+    monkeypatch.setattr("loadtest.engine.conductor.PART_EVERY_S", 0.0)
+    outcomes: list[str] = []
+
+    def write(work: Work) -> Any:
+        """Take until the run has come to its end, and a moment longer."""
+        run.stop_asked.set()
+        while not run.digests:
+            gevent.sleep(0.001)
+        gevent.sleep(0.001)
+        outcomes.append("written")
+        return work()
+
+    clock = SystemClock()
+    run = Conductor(
+        parse_order(order(("cdg",), "http://127.0.0.1:9")),
+        Roster(clock.monotonic_ns),
+        send=lambda *_: None,
+        spawn_drivers=lambda: None,
+        timeline=Timeline(clock),
+        call=write,
+    )
+    assert run.collector.take("w", "cdg", batch(0))
+    run.conduct()
+    assert (run.state, outcomes) == ("stopped", ["written"])
+    assert run.collector.received["w"].merged == run.collector.rows_merged == 10
+    run.collector.close()
 
 
 class FakeDesk:
