@@ -60,6 +60,7 @@ def analyse(folder: Path) -> None:
     from loadtest.analysis.summary import summarise
     from loadtest.gate.verdict import judge
     from loadtest.records.folder import RunFolder
+    from loadtest.report.write import write_report
 
     done("imports")
     run = load_run(folder)
@@ -71,6 +72,8 @@ def analyse(folder: Path) -> None:
     found.save_json("verdict.json", verdict.to_json())
     found.save_json("summary.json", summary.judged(verdict.decision).to_json())
     done("verdict")
+    write_report(folder, run, summary, verdict, "benchmarks/analysis.py")
+    done("report")
     size = (folder / "records.parquet").stat().st_size
     print(f"{len(run.frame):,} rows, {size / len(run.frame):.1f} bytes a row on disk")
     print(f"verdict: {verdict.sentence}")

@@ -140,6 +140,7 @@ class Session:
         try:
             index, workers = self._share
             player.prepare(len(range(index, self._load.users, workers)))
+            gc.collect()  # now, for it takes a tenth of a second: many workers may share a machine
             if self._await_start():
                 self._play(player)
         finally:
@@ -200,7 +201,6 @@ class Session:
         start_ns = self._timeline.to_monotonic_ns(self.start_ns - offset_ns)
         recorder = self._run.recorder
         recorder.begin(self._timeline.to_monotonic_ns(self.epoch_ns - offset_ns))
-        gc.collect()
         gc.freeze()  # what is here now stays for the run: later collections need not look at it
         health = self._run.health
         health.start(recorder.epoch_ns, time.monotonic_ns(), Instruments.here().alarm.polled_ns)
