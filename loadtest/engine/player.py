@@ -187,7 +187,9 @@ class Player:
     def _release(self) -> int:
         """Release what is due, and return when the next is.  Runs in the hub: must not block."""
         lateness = self.lateness_us
-        due_ns = NEVER
+        due_ns = (
+            self._start_ns
+        )  # has passed: where only empty chunks are found, we are back at once
         for _ in range(_BURST):
             chunk = self._chunk
             if chunk is None or self._stopped:

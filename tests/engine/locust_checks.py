@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import traceback
+from array import array
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from loadtest.engine.secure_rpc import parse_message, shield
 from loadtest.engine.user import TTFBUser
 from loadtest.errors import EngineError
 from loadtest.plan.model import Deployment, Load, Plan
-from loadtest.plan.schedule import RegionSchedule
+from loadtest.plan.schedule import Chunk, RegionSchedule
 
 LOAD = {"rate": 100, "duration_s": 0.5, "warmup_s": 0, "block_s": 0.1}
 
@@ -130,6 +131,18 @@ def check_every_arrival_is_played_once_and_never_early() -> None:
     assert all(late_ns >= 0 for _, late_ns, _ in begun)
     assert len(player.take_lateness()) == 100
     assert not stage.recorder.dropped
+
+
+def check_empty_chunks_do_not_end_the_load() -> None:
+    """One worker of many has no part in most chunks of a slow schedule."""
+    stage = Stage(Visit)
+    empty = Chunk("steady", 0, (), array("q"), b"", b"")
+    last = Chunk("steady", 0, (7,), array("q", [1_000]), b"\x01", b"\x00")
+    chunks = iter([*[empty] * 100, last])
+    player = Player(chunks, stage.classes, stage.recorder, stage.make_user, arms=2, seed=1)
+    begun = stage.play(player)
+    assert [arrival[0] for _, _, arrival in begun] == [7]
+    assert player.finished.is_set()
 
 
 def check_an_arrival_without_a_free_user_is_dropped() -> None:
