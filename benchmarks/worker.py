@@ -4,14 +4,14 @@ A real worker at full speed: every phase recorded, rows home to the coordinator.
     python benchmarks/worker.py [--rates 10000,20000,30000] [--rounds 3] [--peers] [--busy]
 
 One Locust worker has a core to itself; target, coordinator and this script share the other.  There
-are 600 users, and the target answers after 5 ms.  The rates are those of an open model with Poisson
-arrivals.  Lateness is actual minus intended start.  The error is the reported wait minus what the
-target stamped itself, from the arrival of the request to the write of the answer.  The last row is
-the closed model: the users ask again as soon as they are answered.  That is the most a tool can do,
-and what peers are compared in: with --peers, FastHttpUser and k6 do the same on the same core, each
-by itself and without a coordinator.  With --busy, a loop that never rests is pinned beside the
-worker, as on a machine whose CPU is stolen.  Shown are medians over the rounds, in brackets the
-least and the greatest.
+are 600 users, and the target answers after 5 ms.  The rates are those of an open model, arrivals
+evenly spaced or, with --arrivals poisson, at random.  Lateness is actual minus intended start.  The
+error is the reported wait minus what the target stamped itself, from the arrival of the request to
+the write of the answer.  The last row is the closed model: the users ask again as soon as they are
+answered.  That is the most a tool can do, and what peers are compared in: with --peers,
+FastHttpUser and k6 do the same on the same core, each by itself and without a coordinator.  With
+--busy, a loop that never rests is pinned beside the worker, as on a machine whose CPU is stolen.
+Shown are medians over the rounds, in brackets the least and the greatest.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ HEAD = ("arrivals/s", "sent/s", "dropped", "worker CPU %", "lateness us p50", "p
 RANKS = (50, 99, 99.9)
 
 
-def play(rate: float, seconds: float, url: str) -> list[float]:
+def play(rate: float, seconds: float, url: str, arrivals: str = "constant") -> list[float]:
     """Play one rate, or the closed model for rate 0; return a row of the table as numbers."""
     # the order has two arms, and each gets half of everything
     load: dict[str, Any] = {"duration_s": seconds, "warmup_s": 2, "block_s": 1, "users": USERS // 2}
-    load |= {"rate": rate / 2} if rate else {"model": "closed"}
+    load |= {"rate": rate / 2, "arrivals": arrivals} if rate else {"model": "closed"}
     with tempfile.TemporaryDirectory(prefix="loadtest-worker-") as folder:
         Path(folder, "scenario.py").write_text(SCENARIO)
         rig = Rig(Path(folder))
@@ -97,6 +97,7 @@ def main() -> None:
     parser.add_argument("--rates", default="10000,20000,30000", help="separated by commas")
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--arrivals", choices=("constant", "poisson"), default="constant")
     parser.add_argument("--peers", action="store_true", help="FastHttpUser and k6 for the ratio")
     parser.add_argument("--busy", action="store_true", help="another program on the worker's core")
     options = parser.parse_args()
@@ -109,7 +110,7 @@ def main() -> None:
         print(", ".join(f"{key} {value}" for key, value in lab.machine(target.kind).items()))
         for number in range(options.rounds):
             for rate in rates:
-                runs[rate].append(play(rate, options.seconds, target.url))
+                runs[rate].append(play(rate, options.seconds, target.url, options.arrivals))
             for name in ("FastHttpUser", "k6") if options.peers else ():
                 url = f"{target.url}/d/{DELAY_US}"
                 found = lab.run_peer(name, url, rate=0, seconds=options.seconds, users=USERS)
