@@ -96,7 +96,6 @@ class Coordinator:
         else:
             if run is not None:
                 run.collector.close()
-            self._runner.stats.reset_all()
             run = self.run = Conductor(
                 order,
                 self._roster,

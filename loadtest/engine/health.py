@@ -191,11 +191,12 @@ class HealthMonitor:
         breathe()
         late.add_counts(lates, breathe)
         self.late += sum(n for us, n in lates.items() if us > self._late_after_us)
-        for share, value in ((self._cpu, cpu), (self._steal, stolen)):
-            share.add(value)
-        for whole, part in ((self._lag, lag), (self._lateness, late)):
-            whole.merge(part)
-            breathe()
+        self._cpu.add(cpu)
+        self._steal.add(stolen)
+        self._lag.merge(lag)
+        breathe()
+        self._lateness.merge(late)
+        breathe()
         entry = {
             "t_s": round((now_ns - self._started_ns) / NS_PER_S, 2),
             "loop_lag_p99_us": lag.percentile(99),
