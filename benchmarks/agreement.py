@@ -29,9 +29,9 @@ from benchmarks.lab import HERE, k6, print_table
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan
 from loadtest.run.deployment import deploy_all
-from loadtest.run.orders import Orders, Secrets, orders_of
-from loadtest.run.place import WORLD_TOKEN_VARIABLE, Place, open_place
 from loadtest.run.progress import Silent
+from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
+from loadtest.run.run_world import WORLD_TOKEN_VARIABLE, RunWorld, open_place
 
 WARM = 2
 TIMEOUT_S = 120
@@ -90,7 +90,7 @@ def sweep(
 
 
 def our_run(
-    place: Place, options: argparse.Namespace, folder: Path
+    place: RunWorld, options: argparse.Namespace, folder: Path
 ) -> dict[Cell, tuple[float, int]]:
     """Let `loadtest run` measure the world; return median and number of each cell."""
     plan_words = [options.plan] if options.plan else []
@@ -111,7 +111,7 @@ def our_run(
     return {(c["deployment"], c["region"]): (c["ttfb_ms"]["p50"], c["n"]) for c in cells}
 
 
-def addresses(plan: Plan, place: Place, orders: Orders) -> dict[Cell, str]:
+def addresses(plan: Plan, place: RunWorld, orders: RunDeployment) -> dict[Cell, str]:
     """Return the page that every cell asks for."""
     targets = place.targets(plan, orders, place.describe(plan))
     return {

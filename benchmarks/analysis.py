@@ -60,7 +60,7 @@ def analyse(folder: Path) -> None:
     from loadtest.analysis.summary import summarise
     from loadtest.gate.verdict import judge
     from loadtest.records.folder import RunFolder
-    from loadtest.report.write import write_report
+    from loadtest.report.pages.write import write_report
 
     done("imports")
     run = load_run(folder)

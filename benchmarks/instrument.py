@@ -33,7 +33,7 @@ import pyarrow.parquet as pq  # noqa: E402
 import trustme  # noqa: E402
 from engine_rig import SCENARIO, Rig, order, until  # noqa: E402 - the tests' own rig
 
-from loadtest.world.links import LinkControl  # noqa: E402
+from loadtest.world.links.control import LinkControl  # noqa: E402
 
 DELAY_MS = 5.0
 RTT_MS = 100.0

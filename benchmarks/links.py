@@ -17,8 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from loadtest.world.link_probe import Probe
-from loadtest.world.links import LinkControl
+from loadtest.world.links.control import LinkControl
+from loadtest.world.links.probe import Probe
 
 PLAIN_RELAY = """
 import asyncio, sys, threading, os

@@ -45,10 +45,10 @@ def produce(port: int, rows: int, rate: float) -> None:
     import gevent
     from locust.rpc.protocol import Message
 
-    from loadtest.engine.protocol import BATCH, curve_keys
-    from loadtest.engine.recorder import Recorder
-    from loadtest.engine.secure_rpc import SecureClient
-    from loadtest.engine.shipping import Shipper
+    from loadtest.engine.wire.protocol import BATCH, curve_keys
+    from loadtest.engine.wire.secure_rpc import SecureClient
+    from loadtest.engine.worker.recorder import Recorder
+    from loadtest.engine.worker.shipping import Shipper
 
     name = f"w{os.getpid()}"
     client = SecureClient("127.0.0.1", port, name, curve_keys("CLIENT"))
@@ -80,13 +80,13 @@ def produce(port: int, rows: int, rate: float) -> None:
 
 def record_rows(recorder: Any, rows: int, rate: float) -> Any:
     """Record rows of a constant rate with believable jitter; yield now and then."""
-    from loadtest.engine.sample import Sample
+    from loadtest.engine.client.sample import RequestSample
 
     draw = random.Random(os.getpid())
     gap_ns = int(1e9 / rate)
     waits = [int(draw.gauss(46e6, 150e3)) for _ in range(4_096)]
     lates = [draw.randrange(20_000, 90_000) for _ in range(4_093)]
-    sample = Sample("GET /recipes", "GET", 0)
+    sample = RequestSample("GET /recipes", "GET", 0)
     sample.kernel = sample.reused = True
     sample.status, sample.bytes, sample.region_header = 200, 1_200, b"cdg"
     for number in range(rows):
@@ -109,9 +109,9 @@ def collect(port: int, expected: int, ready: Callable[[], None]) -> dict[str, An
     import gevent
     from locust.rpc.protocol import Message
 
-    from loadtest.engine.collector import Collector
-    from loadtest.engine.protocol import ACK, curve_keys
-    from loadtest.engine.secure_rpc import SecureServer
+    from loadtest.engine.coordinator.collector import Collector
+    from loadtest.engine.wire.protocol import ACK, curve_keys
+    from loadtest.engine.wire.secure_rpc import SecureServer
 
     server = SecureServer("127.0.0.1", port, curve_keys("SERVER"))
     pool = gevent.get_hub().threadpool

@@ -75,7 +75,7 @@ for command in (gate, compare, history):
 def run(terminal: Terminal, /, plan: str | None, **options: Any) -> int:
     """Measure a PLAN (default: the latency tables), write the report, exit with the verdict."""
     from loadtest.plan.resolve import load_plan
-    from loadtest.run.conduct import Conduct
+    from loadtest.run.conductor import RunConductor
 
     where = options["world"]
     flags = flags_of(options)
@@ -84,7 +84,7 @@ def run(terminal: Terminal, /, plan: str | None, **options: Any) -> int:
     elif where is not None and not where.startswith(("http://", "https://")):
         raise PlanError(f"--world: {where!r} is neither 'embedded', 'fly' nor the URL of a world")
     resolved = load_plan(plan, flags)
-    conduct = Conduct(
+    conduct = RunConductor(
         resolved,
         terminal,
         out=options["out"],

@@ -51,7 +51,7 @@ def gate(
             raise click.UsageError("--candidate and --app go with --base")
         return say(terminal, judge_folder(Path(what) if what else None))
     from loadtest.plan.resolve import load_raw, resolve_plan
-    from loadtest.run.conduct import Conduct
+    from loadtest.run.conductor import RunConductor
     from loadtest.run.revisions import (
         GATE_PLAN,
         is_url,
@@ -75,7 +75,7 @@ def gate(
         raw, dropped = load_raw(what or GATE_PLAN, flags)
         if scratch is None and what is None and flags["thresholds"] is None:
             raw["thresholds"] = without_counts(raw["thresholds"])
-        conduct = Conduct(
+        conduct = RunConductor(
             resolve_plan(merge(raw, keys), dropped),
             terminal,
             out=options["out"],

@@ -19,7 +19,8 @@ from loadtest.gate.decide import Levels, decide, holm, levels_of
 from loadtest.gate.pairs import Arm, baseline
 from loadtest.gate.results import Decision
 from loadtest.plan.model import Gate
-from loadtest.plan.thresholds import Threshold, parse_threshold
+from loadtest.plan.threshold_parser import parse_threshold
+from loadtest.plan.thresholds import Threshold
 
 SECONDS = 600
 PER_ARM = 3_000

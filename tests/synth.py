@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from synth_files import HEALTH, engine_json, table_of, worker_json, world_json, write_json
 
-from loadtest.plan.model import Deployment, Load, Network, Plan
+from loadtest.plan.model import Deployment, Load, NetworkSettings, Plan
 from loadtest.records.schema import ERROR_DROPPED, ERROR_KINDS, RECORDS
 
 RTT_MS = {
@@ -81,7 +81,7 @@ def make_plan(**changes: Any) -> Plan:
             Deployment(name="replica", fly_toml="fly/recipes-replica/fly.toml"),
         ),
         "load": Load(rate=10.0, duration_s=30.0, warmup_s=4.0, block_s=2.0),
-        "network": Network(rtt_ms=RTT_MS, sources=dict.fromkeys(RTT_MS, "synthetic")),
+        "network": NetworkSettings(rtt_ms=RTT_MS, sources=dict.fromkeys(RTT_MS, "synthetic")),
         "base_ms": BASE_MS,
         "thresholds": ("ttfb.p95 < 100ms where deployment = replica",),
     }

@@ -22,7 +22,8 @@ from loadtest.cli import cli
 from loadtest.plan import thresholds
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import resolve_plan
-from loadtest.plan.thresholds import DIMENSIONS, METRICS, parse_threshold
+from loadtest.plan.threshold_parser import parse_threshold
+from loadtest.plan.thresholds import DIMENSIONS, METRICS
 from loadtest.records.kinds import ERROR_KINDS
 from loadtest.records.schema import RECORDS
 
@@ -118,7 +119,7 @@ def check_names() -> set[str]:
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
                 continue
-            if call.func.id == "Check":
+            if call.func.id == "ValidityCheck":
                 named |= {k.value for k in call.keywords if k.arg == "name"}
             elif call.func.id in ("_Gauge", "_share_check"):
                 named.add(call.args[0])
@@ -243,7 +244,7 @@ def test_the_scenario_of_the_readme_loads(tmp_path: Path) -> None:
     (tmp_path / "search.py").write_text(body, encoding="utf-8")
     # In a process of its own: importing Locust patches sockets.
     program = (
-        "from loadtest.engine.scenario import load_scenario\n"
+        "from loadtest.engine.worker.scenario import load_scenario\n"
         "print(*[(c.scenario_name(), len(c.playable_tasks())) for c in load_scenario('search.py')])"
     )
     done = subprocess.run(

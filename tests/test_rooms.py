@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "loadtest"
 
 BASE = {"errors", "units", "clock", "assets", "regions"}
-ANY = set(sys.stdlib_module_names)
+STANDARD = set(sys.stdlib_module_names)
 
-# room -> (rooms of ours it may import, packages of others it may import)
+# room -> (rooms of ours it may import, packages of others it may import); a sub-room's row stands
+# for itself, and a room whose folder has sub-rooms speaks there of its own files alone.
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "__init__": (set(), set()),
     "__main__": ({"cli"}, set()),
@@ -22,26 +24,60 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "clock": (set(), set()),
     "assets": (set(), set()),
     "regions": ({"assets"}, set()),
+    "kernel": (set(), set()),
     "plan": (BASE, {"pydantic"}),
     "fly": (BASE, {"httpx"}),
-    "world": (
-        BASE | {"plan", "fly"},
-        {"starlette", "uvicorn", "uvloop", "httptools", "psycopg"},
+    # WHERE: the emulated world, from what knows nothing to what knows all
+    "world.guard": (set(), set()),
+    "world.links": (BASE | {"kernel"}, set()),
+    "world.edge": (BASE | {"fly"}, {"httptools"}),
+    "world.postgres": (BASE | {"world.guard"}, {"psycopg"}),
+    "world.machines": (
+        BASE | {"fly", "world", "world.guard", "world.links", "world.edge", "world.postgres"},
+        set(),
     ),
-    "engine": (
-        BASE | {"plan", "records"},
-        {"locust", "gevent", "greenlet", "httptools", "brotli", "zmq", "msgpack", "psutil"},
+    "world.api": (
+        BASE | {"fly", "world.machines"},
+        {"starlette", "uvicorn"},
+    ),
+    "world": (
+        BASE | {"world.api", "world.guard", "world.machines"},
+        {"uvloop"},
+    ),
+    # DO: what every process of the engine shares, and its two kinds of process
+    "engine.hub": (BASE | {"kernel"}, {"gevent"}),
+    "engine.wire": (BASE, {"locust", "gevent", "zmq", "msgpack"}),
+    "engine.client": (
+        BASE | {"kernel", "records", "engine.hub"},
+        {"gevent", "httptools", "brotli"},
+    ),
+    "engine": (BASE | {"engine.client"}, {"locust"}),
+    "engine.worker": (
+        BASE | {"plan", "records", "engine", "engine.hub", "engine.client", "engine.wire"},
+        {"locust", "gevent"},
+    ),
+    "engine.coordinator": (
+        BASE | {"plan", "records", "engine.hub", "engine.wire"},
+        {"locust", "gevent"},
     ),
     "records": (BASE, {"pyarrow"}),
     "analysis": (BASE | {"plan", "records"}, {"pandas", "numpy", "pyarrow"}),
-    "gate": (BASE | {"plan", "analysis"}, {"numpy", "pandas"}),
-    "report": (
-        BASE | {"plan", "analysis", "gate"},
-        {"matplotlib", "jinja2", "markupsafe", "numpy"},
+    "gate": (BASE | {"plan", "analysis"}, {"numpy"}),
+    "report.base": (BASE | {"plan", "analysis", "gate"}, {"matplotlib", "numpy"}),
+    "report.figures": (BASE | {"report.base"}, {"matplotlib"}),
+    "report.sections": (
+        BASE | {"plan", "analysis", "gate", "report.base", "report.figures"},
+        {"numpy"},
     ),
-    "refapp": (set(), {"starlette", "uvicorn", "uvloop", "psycopg", "psycopg_pool"}),
+    "report.pages": (
+        BASE | {"analysis", "gate", "report.base", "report.figures", "report.sections"},
+        {"jinja2"},
+    ),
+    "report": (set(), set()),
+    "refapp": ({"kernel"}, {"starlette", "uvicorn", "psycopg", "psycopg_pool"}),
     "run": (
-        BASE | {"plan", "fly", "world", "records", "analysis", "gate", "report"},
+        BASE
+        | {"plan", "fly", "world", "world.guard", "records", "analysis", "gate", "report.pages"},
         {"httpx", "zmq"},  # zmq: makes the keys of a run; sockets are the engine's
     ),
     "terminal": (BASE, {"rich"}),
@@ -53,6 +89,18 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
+def room_of(dotted: str) -> str:
+    """Return the room that a module (dotted, without our own name in front) belongs to."""
+    parts = dotted.split(".")
+    return ".".join(parts[:2]) if ".".join(parts[:2]) in ROOMS else parts[0]
+
+
+def module_of(path: Path) -> str:
+    """Return a file's dotted name without our own name in front."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
 def imports_of(path: Path) -> set[str]:
     """Return dotted names of everything a file imports, at any depth of its code."""
     names: set[str] = set()
@@ -62,26 +110,73 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             module = node.module or ""
-            names |= (
-                {f"loadtest.{a.name}" for a in node.names} if module == "loadtest" else {module}
-            )
+            if module.partition(".")[0] == "loadtest":
+                names |= {f"{module}.{a.name}" for a in node.names}
+            else:
+                names.add(module)
     return names
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_module_imports_only_what_its_room_may(path: Path) -> None:
     """Data flows one way: plan, world, engine, records | analysis, gate, report."""
-    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    room = room_of(module_of(path))
     assert room in ROOMS, f"{room} is in no row of the table"
     ours, others = ROOMS[room]
 
     for name in imports_of(path):
         top, _, rest = name.partition(".")
         if top == "loadtest":
-            other = rest.split(".")[0]
-            assert not other or other == room or other in ours, f"{path.name} imports {name}"
+            other = room_of(rest)
+            known = other in ours or other == room or rest == "__version__"
+            assert not rest or known, f"{path.name} imports {name}"
         else:
-            assert top in ANY or top in others, f"{path.name} imports {name}"
+            assert top in STANDARD or top in others, f"{path.name} imports {name}"
+
+
+def test_no_row_of_the_table_allows_what_nobody_needs() -> None:
+    """A door that nobody uses is shut, so that the table tells how things are."""
+    used: dict[str, set[str]] = defaultdict(set)
+    for path in MODULES:
+        room = room_of(module_of(path))
+        for name in imports_of(path):
+            top, _, rest = name.partition(".")
+            used[room].add(room_of(rest) if top == "loadtest" else top)
+    idle = {
+        room: unused
+        for room, (ours, others) in ROOMS.items()
+        if (unused := (ours - BASE | others) - used[room])
+    }
+    assert not idle
+
+
+def test_no_two_modules_need_each_other() -> None:
+    """Imports form no circle, late imports included."""
+    names = {module_of(path) for path in MODULES}
+    graph: dict[str, set[str]] = {}
+    for path in MODULES:
+        wanted = set()
+        for name in imports_of(path):
+            rest = name.removeprefix("loadtest.")
+            if rest not in names:
+                rest = rest.rpartition(".")[0]
+            wanted.add(rest)
+        graph[module_of(path)] = wanted & names - {module_of(path)}
+    left = dict(graph)
+    while free := [name for name, needs in left.items() if not needs & left.keys()]:
+        for name in free:
+            del left[name]
+    assert not left, f"in a circle, or behind one: {sorted(left)}"
+
+
+def test_a_public_class_name_means_one_thing() -> None:
+    """Two classes of one name are two words for the price of one misunderstanding."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for path in MODULES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(module_of(path))
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
 def test_nothing_prints_past_the_terminal() -> None:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from loadtest.engine.client import TTFBClient
+from loadtest.engine.client.client import TTFBClient
 
 
 def main(url: str, ca_file: str, count: int, cold: bool) -> None:

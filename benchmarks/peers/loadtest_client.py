@@ -19,12 +19,12 @@ from gevent.event import Event
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from loadtest.engine.alarm import NEVER
-from loadtest.engine.client import TTFBClient
-from loadtest.engine.instruments import Instruments
-from loadtest.engine.origin import Resolver
-from loadtest.engine.recorder import Recorder
-from loadtest.engine.sample import Sample
+from loadtest.engine.client.client import TTFBClient
+from loadtest.engine.client.origin import AddressResolver
+from loadtest.engine.client.sample import RequestSample
+from loadtest.engine.hub.alarm import NEVER
+from loadtest.engine.hub.instruments import Instruments
+from loadtest.engine.worker.recorder import Recorder
 
 WARM_UP_S = 1.0
 BURST = 16  # arrivals released before the loop looks at its sockets, as in a run
@@ -49,11 +49,11 @@ class Generator:
         self.lateness: list[int] = []
         self.begin_ns = NEVER
         self.cpu_s = 0.0
-        target, resolver = SimpleNamespace(url=base, host="", ca_file=""), Resolver()
+        target, resolver = SimpleNamespace(url=base, host="", ca_file=""), AddressResolver()
         self.clients = [TTFBClient(target, self.record, resolver=resolver) for _ in range(users)]
         self.idle: list[Any] = []
 
-    def record(self, sample: Sample) -> None:
+    def record(self, sample: RequestSample) -> None:
         sample.context = ARRIVAL
         self.recorder.record(sample)
         if sample.start_ns < self.begin_ns:

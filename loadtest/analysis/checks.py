@@ -14,7 +14,7 @@ COUNTING: Final = frozenset({"complete", "worker", "reconciliation", "dropped"})
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ValidityCheck:
     """
     One fact that the numbers' worth hangs on.
 
@@ -94,7 +94,7 @@ class SplitTest:
 class Validity:
     """All checks of a run.  Only a run whose every check is ok is valid."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[ValidityCheck, ...]
     aa: SplitTest
 
     @property
@@ -103,7 +103,7 @@ class Validity:
         return all(check.ok for check in self.checks)
 
     @property
-    def failed(self) -> tuple[Check, ...]:
+    def failed(self) -> tuple[ValidityCheck, ...]:
         """The checks that failed, in order."""
         return tuple(check for check in self.checks if not check.ok)
 

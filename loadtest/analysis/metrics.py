@@ -29,7 +29,7 @@ _RESPONSE = ("queue_us", *_COLD, "receive_us")
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class MetricSample:
     """
     A metric of some rows: whole microseconds, counts, or 0 and 1 for shares.
 
@@ -53,7 +53,7 @@ def is_time(metric: str) -> bool:
     return metric not in ("errors", "replayed", "db_round_trips")
 
 
-def sample_of(frame: pd.DataFrame, rows: NDArray[np.int32], metric: str) -> Sample:
+def sample_of(frame: pd.DataFrame, rows: NDArray[np.int32], metric: str) -> MetricSample:
     """
     Return a metric's sample among some rows of a frame.
 
@@ -71,22 +71,22 @@ def sample_of(frame: pd.DataFrame, rows: NDArray[np.int32], metric: str) -> Samp
     good = kind == kinds.index("") if "" in kinds else np.zeros(rows.size, bool)
     if metric == "errors":
         sent = ~_any_of(kind, kinds, (ERROR_DROPPED, ERROR_CANCELLED))
-        return Sample((~good[sent]).astype(np.int8), rows[sent], _none())
+        return MetricSample((~good[sent]).astype(np.int8), rows[sent], _none())
     if metric == "replayed":
         taken = rows[good]
-        return Sample(frame["replayed"].to_numpy()[taken].astype(np.int8), taken, _none())
+        return MetricSample(frame["replayed"].to_numpy()[taken].astype(np.int8), taken, _none())
     if metric in (*REPORTED, "db_round_trips"):
         column = metric if metric == "db_round_trips" else f"{metric}_us"
         taken = rows[good]
         values = frame[column].to_numpy()[taken]
-        return Sample(values[values >= 0], taken[values >= 0], _none())
+        return MetricSample(values[values >= 0], taken[values >= 0], _none())
     if metric == "response_from_schedule":
         failed = ~good & ~_any_of(kind, kinds, (ERROR_CANCELLED,))
-        return Sample(_sum(frame, rows[good], _RESPONSE), rows[good], rows[failed])
+        return MetricSample(_sum(frame, rows[good], _RESPONSE), rows[good], rows[failed])
     if metric in PHASES:
         fresh = metric in CONNECTION_PHASES
         taken = rows[good & ~frame["reused"].to_numpy()[rows]] if fresh else rows[good]
-        return Sample(frame[f"{metric}_us"].to_numpy()[taken], taken, _none())
+        return MetricSample(frame[f"{metric}_us"].to_numpy()[taken], taken, _none())
     failed = ~good & ~_any_of(kind, kinds, (ERROR_DROPPED, ERROR_CANCELLED))
     unmet = failed & _any_of(kind, kinds, _BEFORE_CONNECTION)
     return _first_byte_sample(frame, rows, metric, good, failed, unmet)
@@ -99,16 +99,18 @@ def _first_byte_sample(  # noqa: PLR0917 - the parts of one expression, cut for 
     good: NDArray[np.bool_],
     failed: NDArray[np.bool_],
     unmet: NDArray[np.bool_],
-) -> Sample:
+) -> MetricSample:
     """Return the sample of a metric that asks whether the connection was warm."""
     reused = frame["reused"].to_numpy()[rows]
     if metric == "ttfb_cold":
         taken = rows[good & ~reused]
-        return Sample(_sum(frame, taken, _COLD), taken, rows[failed & ~reused])
+        return MetricSample(_sum(frame, taken, _COLD), taken, rows[failed & ~reused])
     if metric == "ttfb":
         once = frame["attempts"].to_numpy()[rows] == 1
         taken = rows[good & reused & once]
-        return Sample(frame["wait_us"].to_numpy()[taken], taken, rows[(failed & reused) | unmet])
+        return MetricSample(
+            frame["wait_us"].to_numpy()[taken], taken, rows[(failed & reused) | unmet]
+        )
     raise KeyError(metric)
 
 

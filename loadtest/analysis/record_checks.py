@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.analysis.cells import CellRows, codes_of
-from loadtest.analysis.checks import Check
+from loadtest.analysis.checks import ValidityCheck
 from loadtest.analysis.load import Run
 from loadtest.analysis.percentiles import rank_of
 from loadtest.records.kinds import CLOCK_KERNEL, CLOCK_USER, ERROR_DROPPED
@@ -20,7 +20,7 @@ ADHERENCE = 0.99
 _THINNED = 200_000
 
 
-def record_checks(run: Run, region: str, rows: NDArray[np.int32]) -> Iterator[Check]:
+def record_checks(run: Run, region: str, rows: NDArray[np.int32]) -> Iterator[ValidityCheck]:
     """Yield the checks of one region's steady rows."""
     if not rows.size:
         return
@@ -59,11 +59,11 @@ def record_checks(run: Run, region: str, rows: NDArray[np.int32]) -> Iterator[Ch
     yield from _stamp_checks(run, region, sent)
 
 
-def _stamp_checks(run: Run, region: str, rows: NDArray[np.int32]) -> Iterator[Check]:
+def _stamp_checks(run: Run, region: str, rows: NDArray[np.int32]) -> Iterator[ValidityCheck]:
     limits = run.plan.validity
     clock, clocks = codes_of(run.frame, "clock")
     by_user = float(_word(clock[rows], clocks, CLOCK_USER).mean())
-    yield Check(
+    yield ValidityCheck(
         name="clock source",
         scope="region",
         observed=by_user,
@@ -85,7 +85,7 @@ def _stamp_checks(run: Run, region: str, rows: NDArray[np.int32]) -> Iterator[Ch
     gap = np.sort(run.frame["wait_user_us"].to_numpy()[stamped] - wait)
     observed = float(gap[rank_of(99, gap.size) - 1]) / US_PER_MS
     ok = observed <= limits.stamp_gap_p99_ms
-    yield Check(
+    yield ValidityCheck(
         name="stamp gap",
         scope="region",
         observed=observed,
@@ -99,7 +99,7 @@ def _stamp_checks(run: Run, region: str, rows: NDArray[np.int32]) -> Iterator[Ch
     )
 
 
-def schedule_checks(run: Run) -> Iterator[Check]:
+def schedule_checks(run: Run) -> Iterator[ValidityCheck]:
     """Yield for each region the check that the records hold what the schedule ordered."""
     planned = int(run.engine.get("schedule", {}).get("arrivals", 0))
     arms = {code: len(run.plan.arms_in(code)) for code in run.plan.regions}
@@ -115,7 +115,7 @@ def schedule_checks(run: Run) -> Iterator[Check]:
         found = _distinct(arrival[region == regions.index(code)]) if code in regions else 0
         share = min(1.0, found / due)
         ok = share >= ADHERENCE
-        yield Check(
+        yield ValidityCheck(
             name="schedule",
             scope="region",
             observed=share,
@@ -141,12 +141,12 @@ def _distinct(values: NDArray[np.int64]) -> int:
     return int(seen.sum())
 
 
-def cell_checks(cells: tuple[CellRows, ...]) -> Iterator[Check]:
+def cell_checks(cells: tuple[CellRows, ...]) -> Iterator[ValidityCheck]:
     """Yield a failed check for each cell that the plan wants and the records lack."""
     for cell in cells:
         if cell.rows.size:
             continue
-        yield Check(
+        yield ValidityCheck(
             name="measured",
             scope="cell",
             observed=0,
@@ -163,9 +163,9 @@ def cell_checks(cells: tuple[CellRows, ...]) -> Iterator[Check]:
 
 def _share_check(
     name: str, region: str, observed: float, *, limit: float, what: str, advice: str
-) -> Check:
+) -> ValidityCheck:
     ok = observed <= limit
-    return Check(
+    return ValidityCheck(
         name=name,
         scope="region",
         observed=observed,

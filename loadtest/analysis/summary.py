@@ -10,7 +10,7 @@ import numpy as np
 from loadtest.analysis.cells import CellRows, CellSummary, cell_rows, count_words
 from loadtest.analysis.checks import Validity
 from loadtest.analysis.load import Run
-from loadtest.analysis.metrics import PHASES, Sample, sample_of
+from loadtest.analysis.metrics import PHASES, MetricSample, sample_of
 from loadtest.analysis.percentiles import Distribution, describe, number
 from loadtest.analysis.validity import check_cells
 from loadtest.records.kinds import ERROR_DROPPED
@@ -184,7 +184,7 @@ def _summarise_cell(run: Run, cell: CellRows, facts: RunFacts, validity: Validit
     )
 
 
-def _describe(sample: Sample, *, failures: bool = False) -> Distribution:
+def _describe(sample: MetricSample, *, failures: bool = False) -> Distribution:
     values = sample.with_failures() if failures else sample.values
     return describe(values, per_unit=US_PER_MS)
 
@@ -194,7 +194,7 @@ def _reported(run: Run, cell: CellRows, metric: str) -> Distribution | None:
     return _describe(sample) if sample.values.size else None
 
 
-def _mean(sample: Sample) -> float | None:
+def _mean(sample: MetricSample) -> float | None:
     if not sample.values.size:
         return None
     return float(sample.values.sum(dtype=np.int64)) / sample.values.size

@@ -13,7 +13,7 @@ from typing import Any
 
 from loadtest.analysis.aa import TOLERATED_RAW, most_fires, split_test
 from loadtest.analysis.cells import CellRows, by_region, cell_rows
-from loadtest.analysis.checks import Check, SplitTest, Validity
+from loadtest.analysis.checks import SplitTest, Validity, ValidityCheck
 from loadtest.analysis.load import Run
 from loadtest.analysis.record_checks import cell_checks, record_checks, schedule_checks
 from loadtest.analysis.worker_checks import worker_checks
@@ -40,9 +40,9 @@ def check_cells(run: Run, cells: tuple[CellRows, ...]) -> Validity:
     return Validity(tuple(checks), aa)
 
 
-def _completeness(run: Run) -> Iterator[Check]:
+def _completeness(run: Run) -> Iterator[ValidityCheck]:
     if not run.engine:
-        yield Check(
+        yield ValidityCheck(
             name="complete",
             scope="run",
             observed=0,
@@ -56,7 +56,7 @@ def _completeness(run: Run) -> Iterator[Check]:
     state = str(run.engine.get("state", ""))
     reason = str(run.engine.get("reason", ""))
     ok = state == "done"
-    yield Check(
+    yield ValidityCheck(
         name="complete",
         scope="run",
         observed=float(ok),
@@ -70,7 +70,7 @@ def _completeness(run: Run) -> Iterator[Check]:
     )
 
 
-def _links(run: Run) -> Iterator[Check]:
+def _links(run: Run) -> Iterator[ValidityCheck]:
     """The world's own measurement of its links; a world without links (Fly's own) has none."""
     links: list[dict[str, Any]] = [
         link for link in run.world.get("links") or () if link.get("measured_rtt_p50_ms") is not None
@@ -81,7 +81,7 @@ def _links(run: Run) -> Iterator[Check]:
     worst = max(links, key=lambda link: _off_ms(link) / _allowed_ms(run, link))
     bad = [link for link in links if not link.get("ok", _off_ms(link) <= _allowed_ms(run, link))]
     pair = f"{worst['from']}-{worst['to']}"
-    yield Check(
+    yield ValidityCheck(
         name="links",
         scope="run",
         observed=_off_ms(worst),
@@ -108,7 +108,7 @@ def _allowed_ms(run: Run, link: dict[str, Any]) -> float:
     return max(network.tolerance_ms, network.tolerance_share * float(link["configured_rtt_ms"]))
 
 
-def _split_check(aa: SplitTest) -> Check:
+def _split_check(aa: SplitTest) -> ValidityCheck:
     if not aa.trials:
         why = "Too few samples for an A/A test within the run."
     else:
@@ -117,7 +117,7 @@ def _split_check(aa: SplitTest) -> Check:
             f"({aa.raw_fires / aa.trials:.0%}, nominal is 5 %) and {aa.gate_fires} would have "
             "failed the gate."
         )
-    return Check(
+    return ValidityCheck(
         name="a/a",
         scope="run",
         observed=aa.raw_fires / aa.trials if aa.trials else None,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from loadtest.analysis.cells import codes_of
-from loadtest.analysis.checks import Check
+from loadtest.analysis.checks import ValidityCheck
 from loadtest.analysis.load import Run
 from loadtest.units import US_PER_MS
 
@@ -28,7 +28,7 @@ class _Gauge:
     advice: str
 
 
-def worker_checks(run: Run) -> Iterator[Check]:
+def worker_checks(run: Run) -> Iterator[ValidityCheck]:
     """Yield lost workers, reconciliation and health of every worker."""
     workers: list[dict[str, Any]] = list(run.engine.get("workers") or ())
     codes, words = codes_of(run.frame, "worker")
@@ -73,7 +73,7 @@ def _gauges(run: Run, worker: dict[str, Any]) -> tuple[_Gauge, ...]:
     )  # fmt: skip
 
 
-def _read(worker: dict[str, Any], gauge: _Gauge) -> Check:
+def _read(worker: dict[str, Any], gauge: _Gauge) -> ValidityCheck:
     section = worker.get(gauge.section) or {}
     raw = section.get(gauge.key)
     observed = None if raw is None else float(raw) / gauge.per
@@ -85,7 +85,7 @@ def _read(worker: dict[str, Any], gauge: _Gauge) -> Check:
         found = f"{observed:.1%} (limit {gauge.limit:.0%})"
     else:
         found = f"{observed:.2f} {gauge.unit} (limit {gauge.limit:g} {gauge.unit})"
-    return Check(
+    return ValidityCheck(
         name=gauge.name,
         scope="region",
         observed=observed,
@@ -99,10 +99,10 @@ def _read(worker: dict[str, Any], gauge: _Gauge) -> Check:
     )
 
 
-def _alive(worker: dict[str, Any]) -> Check:
+def _alive(worker: dict[str, Any]) -> ValidityCheck:
     state = str(worker.get("state", ""))
     ok = state == "finished"
-    return Check(
+    return ValidityCheck(
         name="worker",
         scope="region",
         observed=float(ok),
@@ -118,12 +118,12 @@ def _alive(worker: dict[str, Any]) -> Check:
     )
 
 
-def _reconciled(worker: dict[str, Any], recorded: int) -> Check:
+def _reconciled(worker: dict[str, Any], recorded: int) -> ValidityCheck:
     rows = worker.get("rows") or {}
     sent, received, merged = (int(rows.get(key, 0)) for key in ("sent", "received", "merged"))
     missing = int(rows.get("missing", 0))
     ok = sent == received == merged == recorded and missing == 0
-    return Check(
+    return ValidityCheck(
         name="reconciliation",
         scope="region",
         observed=max(missing, sent - recorded, abs(merged - recorded)),
@@ -141,14 +141,14 @@ def _reconciled(worker: dict[str, Any], recorded: int) -> Check:
     )
 
 
-def _retransmits(run: Run, worker: dict[str, Any]) -> Check:
+def _retransmits(run: Run, worker: dict[str, Any]) -> ValidityCheck:
     health = worker.get("health") or {}
     segments, again = health.get("segments_sent"), health.get("retransmits")
     share = None if again is None or not segments else float(again) / float(segments)
     limit = run.plan.validity.retransmit_share
     ok = share is None or share <= limit
     found = "not measured here" if share is None else f"{share:.2%} (limit {limit:.2%})"
-    return Check(
+    return ValidityCheck(
         name="retransmits",
         scope="region",
         observed=share,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from locust import User
 
 if TYPE_CHECKING:
-    from loadtest.engine.client import TTFBClient
+    from loadtest.engine.client.client import TTFBClient
 
 
 class TTFBUser(User):

@@ -24,7 +24,7 @@ class CheckStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class MachineEvent:
     """
     Something that happened to a machine.
 
@@ -40,7 +40,7 @@ class Event:
     output: str = ""
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Event:
+    def from_json(cls, data: Mapping[str, Any]) -> MachineEvent:
         """Read the API's form."""
         request = data.get("request") or {}
         ended = request.get("exit_event") or {}
@@ -65,7 +65,7 @@ class Machine:
     instance_id: str
     config: MachineConfig
     checks: tuple[CheckStatus, ...] = ()
-    events: tuple[Event, ...] = ()
+    events: tuple[MachineEvent, ...] = ()
 
     @property
     def run_id(self) -> str:
@@ -73,7 +73,7 @@ class Machine:
         return self.config.metadata.get(RUN_ID_KEY, "")
 
     @property
-    def last_exit(self) -> Event | None:
+    def last_exit(self) -> MachineEvent | None:
         """Return the newest exit event that tells a code."""
         exits = [event for event in self.events if event.exit_code is not None]
         return max(exits, key=lambda event: event.timestamp_ms, default=None)
@@ -102,7 +102,7 @@ class Machine:
                 )
                 for check in data.get("checks") or ()
             ),
-            events=tuple(Event.from_json(event) for event in data.get("events") or ()),
+            events=tuple(MachineEvent.from_json(event) for event in data.get("events") or ()),
         )
 
 

@@ -33,8 +33,8 @@ from loadtest.fly.machines import (
     PLATFORM_VERSION_KEY,
     PROCESS_GROUP_KEY,
     RELEASE_GROUP,
-    Check,
     Guest,
+    MachineCheck,
     MachineConfig,
     Mount,
     Service,
@@ -77,7 +77,7 @@ class AppConfig:
     env: Mapping[str, str] = field(default_factory=dict)
     processes: Mapping[str, str] = field(default_factory=lambda: {"app": ""})
     services: tuple[Scoped[Service], ...] = ()
-    checks: Mapping[str, Scoped[Check]] = field(default_factory=dict)
+    checks: Mapping[str, Scoped[MachineCheck]] = field(default_factory=dict)
     vms: tuple[Scoped[Guest], ...] = ()
     restarts: tuple[Scoped[tuple[str, int]], ...] = ()
     mounts: tuple[Scoped[Mount], ...] = ()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from loadtest.fly.machines import Check, Concurrency, Guest, Mount, Port, Service
+from loadtest.fly.machines import Concurrency, Guest, MachineCheck, Mount, Port, Service
 from loadtest.fly.values import parse_duration_s, parse_memory_mb, parse_vm_size
 
 T = TypeVar("T")
@@ -99,7 +99,7 @@ def read_services(sections: Sequence[Table]) -> list[Scoped[Service]]:
     ]
 
 
-def read_checks(section: Table) -> dict[str, Scoped[Check]]:
+def read_checks(section: Table) -> dict[str, Scoped[MachineCheck]]:
     """Read ``[checks.<name>]``; these tell about the machine and do not gate routing on Fly."""
     return {
         str(name): Scoped(_check(check, check.get("type", "tcp")), _groups(check))
@@ -188,18 +188,18 @@ def _service(section: Table) -> Service:
     )
 
 
-def _or_default(checks: list[Check]) -> tuple[Check, ...]:
+def _or_default(checks: list[MachineCheck]) -> tuple[MachineCheck, ...]:
     """Give a service without checks the one that flyctl gives it."""
-    return tuple(checks) or (Check("tcp", None, 15.0, 2.0, 1.0),)
+    return tuple(checks) or (MachineCheck("tcp", None, 15.0, 2.0, 1.0),)
 
 
-def _check(section: Table, kind: str) -> Check:
+def _check(section: Table, kind: str) -> MachineCheck:
     if kind not in ("http", "tcp"):
         raise ValueError(f"check type {kind!r} is not one of http, tcp")
     headers = section.get("headers") or {}
     if not isinstance(headers, Mapping):
         headers = {entry["name"]: entry["value"] for entry in headers}
-    return Check(
+    return MachineCheck(
         type=kind,
         port=_port(section["port"], "port") if "port" in section else None,
         interval_s=_milliseconds(section, "interval", 15.0),

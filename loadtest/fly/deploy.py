@@ -28,7 +28,7 @@ _OUTPUT_LINES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class AppOrder:
     """
     What to deploy, and where.
 
@@ -85,7 +85,7 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
+class DeployedApp:
     """An app that runs: its name, its machines, and whether this deployment made the app."""
 
     app: str
@@ -93,7 +93,7 @@ class Deployment:
     app_created: bool
 
 
-def placements(order: Order) -> tuple[Placement, ...]:
+def placements(order: AppOrder) -> tuple[Placement, ...]:
     """
     Return the machines that an order asks for, primary region first.
 
@@ -127,7 +127,9 @@ def placements(order: Order) -> tuple[Placement, ...]:
     return tuple(found)
 
 
-async def deploy(client: MachinesClient, order: Order, done: set[tuple[str, str]]) -> Deployment:
+async def deploy(
+    client: MachinesClient, order: AppOrder, done: set[tuple[str, str]]
+) -> DeployedApp:
     """
     Bring an app up and return when every machine of it is healthy.
 
@@ -150,10 +152,10 @@ async def deploy(client: MachinesClient, order: Order, done: set[tuple[str, str]
     machines = await _all(
         [_bring_up(client, order.name, place, until, order.deadline_s) for place in places]
     )
-    return Deployment(order.name, tuple(machines), created)
+    return DeployedApp(order.name, tuple(machines), created)
 
 
-async def release(client: MachinesClient, order: Order, done: set[tuple[str, str]]) -> bool:
+async def release(client: MachinesClient, order: AppOrder, done: set[tuple[str, str]]) -> bool:
     """
     Make an app, set its secrets and run its release command, unless its database has seen it.
 
@@ -201,13 +203,13 @@ def last_lines(machine: Machine) -> str:
     return "\n".join(f"  | {line}" for line in lines[-_OUTPUT_LINES:])
 
 
-def release_key(order: Order) -> tuple[str, str]:
+def release_key(order: AppOrder) -> tuple[str, str]:
     """Return what a release command is known by: image, command, the database it prepares."""
     database = order.secrets.get("DATABASE_URL") or order.env.get("DATABASE_URL", order.name)
     return f"{order.image} {order.config.release_command}", database
 
 
-async def _release(client: MachinesClient, order: Order, done: set[tuple[str, str]]) -> None:
+async def _release(client: MachinesClient, order: AppOrder, done: set[tuple[str, str]]) -> None:
     """Run the release command in a machine of its own, unless its database has seen it."""
     command = order.config.release_command
     if not command or release_key(order) in done:

@@ -39,7 +39,7 @@ class Guest:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class MachineCheck:
     """
     A health check: passing means the machine may take requests.
 
@@ -80,7 +80,7 @@ class Check:
         return data
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Check:
+    def from_json(cls, data: Mapping[str, Any]) -> MachineCheck:
         """Read the API's form; ValueError when a value is of no use."""
         return cls(
             type=str(data.get("type", "tcp")),
@@ -132,7 +132,7 @@ class Service:
     protocol: str = "tcp"
     ports: tuple[Port, ...] = ()
     concurrency: Concurrency = Concurrency()
-    checks: tuple[Check, ...] = ()
+    checks: tuple[MachineCheck, ...] = ()
     autostop: str = "off"
     autostart: bool = True
     min_machines_running: int = 0
@@ -177,7 +177,7 @@ class Service:
                 int(limits.get("soft_limit") or 20),
                 int(limits["hard_limit"]) if limits.get("hard_limit") else None,
             ),
-            checks=tuple(Check.from_json(check) for check in data.get("checks") or ()),
+            checks=tuple(MachineCheck.from_json(check) for check in data.get("checks") or ()),
             autostop=("stop" if autostop else "off") if isinstance(autostop, bool) else autostop,
             autostart=bool(data.get("autostart", True)),
             min_machines_running=int(data.get("min_machines_running") or 0),
@@ -226,7 +226,7 @@ class MachineConfig:
     entrypoint: tuple[str, ...] = ()
     guest: Guest = Guest()
     services: tuple[Service, ...] = ()
-    checks: Mapping[str, Check] = field(default_factory=dict)
+    checks: Mapping[str, MachineCheck] = field(default_factory=dict)
     restart_policy: str = "on-failure"
     max_retries: int = 10
     stop_signal: str = "SIGINT"
@@ -287,7 +287,7 @@ class MachineConfig:
                 int(guest.get("memory_mb") or 256),
             ),
             services=tuple(Service.from_json(item) for item in data.get("services") or ()),
-            checks={n: Check.from_json(c) for n, c in (data.get("checks") or {}).items()},
+            checks={n: MachineCheck.from_json(c) for n, c in (data.get("checks") or {}).items()},
             restart_policy=str(restart.get("policy") or "on-failure"),
             max_retries=int(restart.get("max_retries") or 10),
             stop_signal=str(stop.get("signal") or "SIGINT"),

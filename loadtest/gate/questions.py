@@ -10,7 +10,8 @@ from loadtest.analysis.blocks import Blocked, Grouping, block_sample, group_bloc
 from loadtest.analysis.bootstrap import Weights, draw_weights, join_weights
 from loadtest.analysis.cells import CellRows
 from loadtest.analysis.load import Run
-from loadtest.plan.thresholds import Measure, Threshold, arms_of
+from loadtest.plan.threshold_checks import arms_of
+from loadtest.plan.thresholds import Measure, Threshold
 
 FAILURES_COUNT = ("ttfb", "ttfb_cold", "response_from_schedule")
 """Metrics of which a failed request is an infinitely slow sample."""

@@ -10,7 +10,7 @@ from loadtest.analysis.summary import Summary
 from loadtest.gate.decide import levels_of
 from loadtest.gate.results import Decision, RuleResult, Verdict
 from loadtest.gate.rules import Judge
-from loadtest.plan.thresholds import parse_thresholds
+from loadtest.plan.threshold_checks import parse_thresholds
 
 _PRECEDENCE: Final[tuple[Decision, ...]] = ("fail", "invalid", "inconclusive", "pass")
 

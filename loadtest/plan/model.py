@@ -56,7 +56,7 @@ class Load(Frozen):
     timeout_s: Annotated[float, Field(gt=0, le=600)] = 15.0
 
 
-class Network(Frozen):
+class NetworkSettings(Frozen):
     """
     The emulated wide-area network.
 
@@ -101,7 +101,7 @@ class Deployment(Frozen):
     title: str = ""
 
 
-class Database(Frozen):
+class DatabaseSettings(Frozen):
     """The PostgreSQL app, deployed before the deployments; an empty ``fly_toml`` leaves it out."""
 
     fly_toml: str = "fly/recipes-db/fly.toml"
@@ -121,7 +121,7 @@ class Generator(Frozen):
     """A worker whose client reads a known delay wrong by more than this (p99) stops the run."""
 
 
-class Validity(Frozen):
+class ValidityLimits(Frozen):
     """Limits beyond which numbers are not trusted; the analysis says why each stands there."""
 
     loop_lag_p99_ms: Millis = 25.0
@@ -166,10 +166,10 @@ class Plan(Frozen):
     paths: Annotated[tuple[Path, ...], Field(min_length=1, max_length=64)] = ("/",)
     """What ``scenarios/pages.py`` asks for, in turn; other scenarios may read it."""
     deployments: Annotated[tuple[Deployment, ...], Field(min_length=1, max_length=32)]
-    database: Database = Database()
+    database: DatabaseSettings = DatabaseSettings()
     generator: Generator = Generator()
     load: Load = Load()
-    network: Network = Network()
+    network: NetworkSettings = NetworkSettings()
     base: str = "published"
     """``published``, milliseconds for every region, or the path of a CSV (region, base_ms)."""
     base_ms: dict[str, Millis] = {}
@@ -177,7 +177,7 @@ class Plan(Frozen):
     healthy_within_s: Annotated[float, Field(gt=0, le=3_600)] = 60.0
     """How long a deployment may take to get healthy before the run is given up."""
     thresholds: tuple[str, ...] = ()
-    validity: Validity = Validity()
+    validity: ValidityLimits = ValidityLimits()
     gate: Gate = Gate()
     reproduce: bool = True
     """Put the published tables beside ours in the report."""

@@ -16,7 +16,7 @@ from loadtest.assets import find_asset
 from loadtest.errors import PlanError
 from loadtest.plan.model import Deployment, Plan
 from loadtest.plan.network import base_times_ms, round_trips
-from loadtest.plan.thresholds import check_thresholds
+from loadtest.plan.threshold_checks import check_thresholds
 from loadtest.regions import region_table, suggest_regions
 
 DEFAULT_PLAN = "scenarios/latency-tables.toml"

@@ -26,6 +26,17 @@ _MS_PER: Final = {"us": 1 / US_PER_MS, "ms": 1.0, "s": float(MS_PER_S)}
 _CLAUSES: Final = ("where", "for", "pooled")
 
 
+def parse_threshold(text: str) -> Threshold:
+    """
+    Parse one rule.
+
+    Raises:
+        PlanError: It is not of the grammar; the message has a caret under the fault, what was
+            expected there, and the nearest word.
+    """
+    return Parser(text).threshold()
+
+
 class Parser:
     """
     Parses one rule.

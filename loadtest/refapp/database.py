@@ -38,7 +38,7 @@ class Ledger:
     round_trips: int = 0
 
 
-class Session:
+class DatabaseSession:
     """One request's use of one connection."""
 
     def __init__(self, connection: Connection, ledger: Ledger, database: Database) -> None:
@@ -128,7 +128,7 @@ class Database:
             await self._pool.close()
 
     @asynccontextmanager
-    async def session(self, ledger: Ledger) -> AsyncIterator[Session]:
+    async def session(self, ledger: Ledger) -> AsyncIterator[DatabaseSession]:
         """
         Lend a connection; the time until it is there counts as time spent on the database.
 
@@ -143,7 +143,7 @@ class Database:
             connection = await self._pool.getconn()
         ledger.database_ns += time.monotonic_ns() - begun_ns
         try:
-            yield Session(connection, ledger, self)
+            yield DatabaseSession(connection, ledger, self)
         finally:
             if self._pool is None:
                 await connection.close()

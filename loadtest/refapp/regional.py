@@ -18,7 +18,7 @@ from typing import Any
 
 from loadtest.refapp.regional_policy import (
     RegionalSettings,
-    Replay,
+    ReplayAnswer,
     parse_replay_source,
     replay_after,
     replay_before,
@@ -148,7 +148,7 @@ def with_region(headers: list[tuple[bytes, bytes]], region: str) -> list[tuple[b
     return [*headers, (b"fly-region", region.encode("latin-1"))]
 
 
-async def _answer(send: Send, settings: RegionalSettings, replay: Replay) -> None:
+async def _answer(send: Send, settings: RegionalSettings, replay: ReplayAnswer) -> None:
     """Answer with a replay."""
     headers = [(b"fly-replay", replay.header.encode("latin-1")), (b"content-length", b"0")]
     region = with_region(headers, settings.current_region)

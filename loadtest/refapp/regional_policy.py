@@ -94,7 +94,7 @@ class RegionalSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
+class ReplayAnswer:
     """The answer that makes the proxy run a request elsewhere: status 409, no body."""
 
     region: str
@@ -107,7 +107,7 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplaySource:
+class ReplayOrigin:
     """Where a replayed request comes from, as the proxy tells in ``fly-replay-src``."""
 
     instance: str = ""
@@ -115,7 +115,7 @@ class ReplaySource:
     state: str = ""
 
 
-def parse_replay_source(header: str | None) -> ReplaySource | None:
+def parse_replay_source(header: str | None) -> ReplayOrigin | None:
     """Return the content of a ``fly-replay-src`` header; unknown keys are ignored."""
     if header is None:
         return None
@@ -124,7 +124,7 @@ def parse_replay_source(header: str | None) -> ReplaySource | None:
         key, equals, value = part.partition("=")
         if equals:
             fields.setdefault(key.strip().lower(), value.strip().strip('"'))
-    return ReplaySource(
+    return ReplayOrigin(
         fields.get("instance", ""), fields.get("region", ""), fields.get("state", "")
     )
 
@@ -136,7 +136,7 @@ def replay_before(
     now_s: float,
     *,
     replay_failed: bool = False,
-) -> Replay | None:
+) -> ReplayAnswer | None:
     """
     Decide before the app runs.
 
@@ -154,18 +154,18 @@ def replay_before(
     if not settings.secondary or replay_failed:
         return None
     if method in settings.replay_methods:
-        return Replay(settings.primary_region, HTTP_METHOD)
+        return ReplayAnswer(settings.primary_region, HTTP_METHOD)
     latest = max(_moments(settings.cookie_name, cookie_headers), default=0.0)
     # A moment further ahead than any window was not set by us; it must not pin a visitor to the
     # primary region for ever.
     if now_s < latest <= now_s + settings.window_s + _SKEW_S:
-        return Replay(settings.primary_region, THRESHOLD)
+        return ReplayAnswer(settings.primary_region, THRESHOLD)
     return None
 
 
 def replay_after(
     settings: RegionalSettings, error: BaseException, *, replay_failed: bool = False
-) -> Replay | None:
+) -> ReplayAnswer | None:
     """
     Decide after the app failed: a write that met a read-only database is replayed.
 
@@ -181,12 +181,12 @@ def replay_after(
         The replay, or None to let the error take its course.
     """
     if settings.secondary and not replay_failed and is_read_only_error(error):
-        return Replay(settings.primary_region, CAPTURED_WRITE)
+        return ReplayAnswer(settings.primary_region, CAPTURED_WRITE)
     return None
 
 
 def threshold_cookie(
-    settings: RegionalSettings, method: str, source: ReplaySource | None, now_s: float
+    settings: RegionalSettings, method: str, source: ReplayOrigin | None, now_s: float
 ) -> str | None:
     """
     Return the Set-Cookie header of an answer, or None.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from loadtest.refapp.regional_policy import (
     RegionalSettings,
-    Replay,
+    ReplayAnswer,
     parse_replay_source,
     replay_after,
     replay_before,
@@ -171,7 +171,7 @@ def _with_region(headers: Headers, settings: RegionalSettings) -> Headers:
 
 
 def _answer(
-    start_response: StartResponse, settings: RegionalSettings, replay: Replay
+    start_response: StartResponse, settings: RegionalSettings, replay: ReplayAnswer
 ) -> list[bytes]:
     """Answer with a replay."""
     headers = [

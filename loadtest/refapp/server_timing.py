@@ -12,7 +12,7 @@ from loadtest.refapp.regional_policy import parse_replay_source
 _NS_PER_MS = 1_000_000
 
 
-class ServerTiming:
+class ServerTimingHeader:
     """
     Adds ``Server-Timing`` and ``Fly-Region`` to every answer.
 

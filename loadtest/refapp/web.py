@@ -22,7 +22,7 @@ from loadtest.refapp import pages, queries
 from loadtest.refapp.catalogue import slugify
 from loadtest.refapp.database import Database, Ledger
 from loadtest.refapp.regional import AsgiApp, RegionalMiddleware
-from loadtest.refapp.server_timing import ServerTiming
+from loadtest.refapp.server_timing import ServerTimingHeader
 from loadtest.refapp.settings import Settings
 from loadtest.refapp.timer import PreciseTimer
 
@@ -36,7 +36,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(slots=True)
-class Kitchen:
+class AppContext:
     """What the handlers share."""
 
     settings: Settings
@@ -46,7 +46,7 @@ class Kitchen:
 
 def create_app(settings: Settings) -> AsgiApp:
     """Return the app, as one of the deployments' settings make it."""
-    kitchen = Kitchen(
+    context = AppContext(
         settings,
         Database(
             settings.read_url,
@@ -58,13 +58,13 @@ def create_app(settings: Settings) -> AsgiApp:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        kitchen.timer = PreciseTimer()
-        kitchen.database.open()
+        context.timer = PreciseTimer()
+        context.database.open()
         try:
             yield
         finally:
-            await kitchen.database.close()
-            kitchen.timer.close()
+            await context.database.close()
+            context.timer.close()
 
     app = Starlette(
         routes=[
@@ -88,8 +88,8 @@ def create_app(settings: Settings) -> AsgiApp:
         lifespan=lifespan,
         max_body_size=_MAX_BODY,
     )
-    app.state.kitchen = kitchen
-    return ServerTiming(app, settings.region)
+    app.state.context = context
+    return ServerTimingHeader(app, settings.region)
 
 
 def paced(handler: Handler) -> Handler:
@@ -102,16 +102,16 @@ def paced(handler: Handler) -> Handler:
 
     @functools.wraps(handler)
     async def slow_enough(request: Request) -> Response:
-        kitchen, ledger = _kitchen(request), _ledger(request)
+        context, ledger = _context(request), _ledger(request)
         try:
             response = await handler(request)
         except HTTPException as error:
             response = await _explain(request, error)
-        if kitchen.timer is not None:
-            edge = request.headers.get("fly-region", kitchen.settings.region)
-            base_ns = round(kitchen.settings.base_ms_for(edge) * _NS_PER_MS)
-            away_ns = kitchen.database.distance_ns(ledger.round_trips)
-            await kitchen.timer.sleep_until(ledger.start_ns + base_ns + away_ns)
+        if context.timer is not None:
+            edge = request.headers.get("fly-region", context.settings.region)
+            base_ns = round(context.settings.base_ms_for(edge) * _NS_PER_MS)
+            away_ns = context.database.distance_ns(ledger.round_trips)
+            await context.timer.sleep_until(ledger.start_ns + base_ns + away_ns)
         return response
 
     return slow_enough
@@ -119,10 +119,10 @@ def paced(handler: Handler) -> Handler:
 
 async def start(request: Request) -> Response:
     """List the cities: one round trip."""
-    kitchen = _kitchen(request)
-    async with kitchen.database.session(_ledger(request)) as session:
+    context = _context(request)
+    async with context.database.session(_ledger(request)) as session:
         cities = await session.fetch(pages.City, queries.ALL_CITIES)
-    return HTMLResponse(pages.start_page(kitchen.settings.region, cities))
+    return HTMLResponse(pages.start_page(context.settings.region, cities))
 
 
 async def list_recipes(request: Request) -> Response:
@@ -131,11 +131,11 @@ async def list_recipes(request: Request) -> Response:
 
     Without a city, the visitor's is the one nearest to the edge that took the request.
     """
-    kitchen = _kitchen(request)
+    context = _context(request)
     search = _clean(request.query_params.get("q", ""))[:_MAX_SEARCH]
     wanted = slugify(request.query_params.get("city", ""))
-    edge = request.headers.get("fly-region", kitchen.settings.region)
-    async with kitchen.database.session(_ledger(request)) as session:
+    edge = request.headers.get("fly-region", context.settings.region)
+    async with context.database.session(_ledger(request)) as session:
         found = await session.fetch(
             pages.City, queries.ONE_CITY, {"slug": wanted, "region": _clean(edge)}
         )
@@ -148,19 +148,19 @@ async def list_recipes(request: Request) -> Response:
             queries.RECIPES_OF_A_CITY,
             {"city_id": found[0].id, "pattern": queries.contains(search)},
         )
-    return HTMLResponse(pages.city_page(kitchen.settings.region, found[0], search, recipes))
+    return HTMLResponse(pages.city_page(context.settings.region, found[0], search, recipes))
 
 
 async def show_recipe(request: Request) -> Response:
     """Show one recipe: one round trip."""
-    kitchen = _kitchen(request)
-    async with kitchen.database.session(_ledger(request)) as session:
+    context = _context(request)
+    async with context.database.session(_ledger(request)) as session:
         found = await session.fetch(
             pages.RecipeInCity, queries.ONE_RECIPE, {"id": request.path_params["id"]}
         )
     if not found:
         raise HTTPException(404, "There is no such recipe.")
-    return HTMLResponse(pages.recipe_page(kitchen.settings.region, found[0]))
+    return HTMLResponse(pages.recipe_page(context.settings.region, found[0]))
 
 
 async def cook_recipe(request: Request) -> Response:
@@ -169,8 +169,8 @@ async def cook_recipe(request: Request) -> Response:
 
     A link in a newsletter can only be a GET, so this is the write that no method gives away.
     """
-    kitchen = _kitchen(request)
-    async with kitchen.database.session(_ledger(request)) as session:
+    context = _context(request)
+    async with context.database.session(_ledger(request)) as session:
         found = await session.fetch(
             queries.RecipeId, queries.COUNT_COOKED, {"id": request.path_params["id"]}
         )
@@ -181,12 +181,12 @@ async def cook_recipe(request: Request) -> Response:
 
 async def add_recipe(request: Request) -> Response:
     """Add a recipe, from a form or from JSON: one round trip."""
-    kitchen = _kitchen(request)
+    context = _context(request)
     wants_json = _is_json(request)
     fields, faults = _recipe_from(await _fields(request))
     if faults:
         return _refusal(request, faults)
-    async with kitchen.database.session(_ledger(request)) as session:
+    async with context.database.session(_ledger(request)) as session:
         added = await session.fetch(queries.RecipeId, queries.ADD_RECIPE, fields)
     if not added:
         return _refusal(request, [f"city: no city is called {fields['city']!r} here"])
@@ -198,7 +198,7 @@ async def add_recipe(request: Request) -> Response:
 
 async def healthz(request: Request) -> Response:
     """Tell whether the app can serve pages: its database connections are open."""
-    if _kitchen(request).database.ready:
+    if _context(request).database.ready:
         return JSONResponse({"status": "ok"})
     return JSONResponse({"status": "waiting for the database"}, 503)
 
@@ -247,30 +247,30 @@ def _refusal(request: Request, faults: list[str]) -> Response:
     """Return what is wrong with a recipe, in the form it was sent in."""
     if _is_json(request):
         return JSONResponse({"errors": faults}, 422)
-    region = _kitchen(request).settings.region
+    region = _context(request).settings.region
     return HTMLResponse(pages.message_page(region, "This recipe cannot be added", faults), 422)
 
 
 async def _explain(request: Request, error: Exception) -> Response:
     """Return an HTTP error as a page."""
     assert isinstance(error, HTTPException)
-    region = _kitchen(request).settings.region
+    region = _context(request).settings.region
     page = pages.message_page(region, f"Error {error.status_code}", [error.detail])
     return HTMLResponse(page, error.status_code, error.headers)
 
 
 async def _database_away(request: Request, _error: Exception) -> Response:
     """Return that the database does not answer."""
-    region = _kitchen(request).settings.region
+    region = _context(request).settings.region
     page = pages.message_page(region, "Closed for a moment", ["The database does not answer."])
     return HTMLResponse(page, 503, {"retry-after": "1"})
 
 
-def _kitchen(request: Request) -> Kitchen:
+def _context(request: Request) -> AppContext:
     """Return what the handlers share."""
-    kitchen = request.app.state.kitchen
-    assert isinstance(kitchen, Kitchen)
-    return kitchen
+    context = request.app.state.context
+    assert isinstance(context, AppContext)
+    return context
 
 
 def _ledger(request: Request) -> Ledger:

@@ -19,7 +19,7 @@ PATIENCE_S = 15.0
 FINAL_STATES = frozenset({"done", "failed", "stopped"})
 
 
-class Coordinator:
+class CoordinatorClient:
     """
     Drives one coordinator.
 
@@ -156,9 +156,11 @@ class Coordinator:
 
 
 @contextmanager
-def connect(url: str, token: str, on_silence: Callable[[], object] = bool) -> Iterator[Coordinator]:
-    """Give a client and close it afterwards; the arguments are those of `Coordinator`."""
-    coordinator = Coordinator(url, token, on_silence=on_silence)
+def connect(
+    url: str, token: str, on_silence: Callable[[], object] = bool
+) -> Iterator[CoordinatorClient]:
+    """Give a client and close it afterwards; the arguments are those of `CoordinatorClient`."""
+    coordinator = CoordinatorClient(url, token, on_silence=on_silence)
     try:
         yield coordinator
     finally:

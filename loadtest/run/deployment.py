@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 
 from loadtest.fly.client import connect
-from loadtest.fly.deploy import Order, deploy, destroy_run, release, release_key
-from loadtest.run.orders import Orders
-from loadtest.run.place import Place
+from loadtest.fly.deploy import AppOrder, deploy, destroy_run, release, release_key
 from loadtest.run.progress import Progress
+from loadtest.run.run_deployment import RunDeployment
+from loadtest.run.run_world import RunWorld
 
 
-def deploy_all(place: Place, orders: Orders, progress: Progress, *, generator: bool = True) -> None:
+def deploy_all(
+    place: RunWorld, orders: RunDeployment, progress: Progress, *, generator: bool = True
+) -> None:
     """
     Deploy database, apps and load generator, if wanted; return when all are healthy.
 
@@ -24,19 +26,21 @@ def deploy_all(place: Place, orders: Orders, progress: Progress, *, generator: b
     asyncio.run(_deploy_all(place, orders, progress, generator))
 
 
-def destroy_all(place: Place, orders: Orders) -> None:
+def destroy_all(place: RunWorld, orders: RunDeployment) -> None:
     """Destroy every machine that a run made; for places that outlive the run."""
     asyncio.run(_destroy_all(place, orders))
 
 
-async def _deploy_all(place: Place, orders: Orders, progress: Progress, generator: bool) -> None:
+async def _deploy_all(
+    place: RunWorld, orders: RunDeployment, progress: Progress, generator: bool
+) -> None:
     async with connect(place.api_url, place.token) as client:
         released: set[tuple[str, str]] = set()
         # Release commands have a place of their own here, so no deployment runs them again.
         elsewhere = {release_key(order) for order in orders.apps.values()}
         ready = asyncio.Event()  # the database is up and the release commands have run
 
-        async def one(order: Order) -> None:
+        async def one(order: AppOrder) -> None:
             await deploy(client, order, elsewhere)
             progress.done(f"{order.name}: healthy in {', '.join(order.regions)}")
 
@@ -47,7 +51,7 @@ async def _deploy_all(place: Place, orders: Orders, progress: Progress, generato
                 await release(client, order, released)
             ready.set()
 
-        async def app(order: Order) -> None:
+        async def app(order: AppOrder) -> None:
             if orders.database_first:
                 await ready.wait()
             await one(order)
@@ -64,7 +68,7 @@ async def _deploy_all(place: Place, orders: Orders, progress: Progress, generato
             raise _first(errors) from None
 
 
-async def _destroy_all(place: Place, orders: Orders) -> None:
+async def _destroy_all(place: RunWorld, orders: RunDeployment) -> None:
     async with connect(place.api_url, place.token) as client:
         every = [*orders.apps.values(), orders.generator]
         if orders.database is not None:

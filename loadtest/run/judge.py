@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from loadtest.analysis.load import Run
     from loadtest.analysis.summary import Summary
     from loadtest.gate.results import Verdict
-    from loadtest.report.tables import Table
+    from loadtest.report.pages.tables import Table
 
 REPORTS = Path("reports")
 
@@ -60,8 +60,8 @@ def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = 
         RecordsError: The run cannot be read.
     """
     from loadtest.gate import github, junit, markdown
-    from loadtest.report import tables
-    from loadtest.report.write import write_report
+    from loadtest.report.pages import tables
+    from loadtest.report.pages.write import write_report
 
     found = find_folder(folder)
     _rescue(found)

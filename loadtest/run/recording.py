@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadtest.errors import RecordsError
-from loadtest.run.coordinator import Coordinator
+from loadtest.run.coordinator import CoordinatorClient
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class PartStore:
         folder: Folder for the parts; made when needed.
     """
 
-    coordinator: Coordinator
+    coordinator: CoordinatorClient
     run_id: str
     folder: Path
     names: list[str] = field(default_factory=list)

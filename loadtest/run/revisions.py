@@ -17,10 +17,11 @@ from typing import Any
 
 from loadtest.errors import PlanError
 from loadtest.fly.config import read_app_config
-from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM, COUNTS, parse_threshold
-from loadtest.run.orders import OUR_IMAGE, image_name
-from loadtest.world.reaper import remove_dir
-from loadtest.world.remains import FOLDER_PREFIX, write_owner
+from loadtest.plan.threshold_parser import parse_threshold
+from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM, COUNTS
+from loadtest.run.run_deployment import OUR_IMAGE, image_name
+from loadtest.world.guard.reaper import remove_dir
+from loadtest.world.guard.remains import FOLDER_PREFIX, write_owner
 
 GATE_PLAN = "scenarios/gate.toml"
 APP_PLACES = ("fly.toml", "fly/recipes-multi/fly.toml")

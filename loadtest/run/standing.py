@@ -14,17 +14,19 @@ from typing import Any
 from loadtest.errors import WorldError
 from loadtest.fly.answers import Machine
 from loadtest.fly.client import connect
-from loadtest.fly.deploy import Order, placements
+from loadtest.fly.deploy import AppOrder, placements
 from loadtest.fly.machines import MachineConfig
 from loadtest.plan.model import Plan
-from loadtest.run.orders import Orders
-from loadtest.run.place import Place
+from loadtest.run.run_deployment import RunDeployment
+from loadtest.run.run_world import RunWorld
 
 REMEDY = "start the world anew with this plan and these flags: loadtest world up ..."
 _SAME_MS = 1e-6
 
 
-def still_to_deploy(place: Place, plan: Plan, orders: Orders, world: Mapping[str, Any]) -> Orders:
+def still_to_deploy(
+    place: RunWorld, plan: Plan, orders: RunDeployment, world: Mapping[str, Any]
+) -> RunDeployment:
     """
     Return what a run has to deploy in a world that is up: everything, or the generator alone.
 
@@ -57,12 +59,12 @@ def still_to_deploy(place: Place, plan: Plan, orders: Orders, world: Mapping[str
     return replace(orders, database=None, apps={})
 
 
-def _apps(orders: Orders) -> list[Order]:
+def _apps(orders: RunDeployment) -> list[AppOrder]:
     database = [orders.database] if orders.database is not None else []
     return [*database, *orders.apps.values()]
 
 
-async def _machines(place: Place, orders: Orders) -> dict[str, tuple[Machine, ...]]:
+async def _machines(place: RunWorld, orders: RunDeployment) -> dict[str, tuple[Machine, ...]]:
     """Return the machines of every app that a plan names, none where there is no such app."""
     async with connect(place.api_url, place.token) as client:
         found = {}
@@ -91,7 +93,7 @@ def network_faults(plan: Plan, world: Mapping[str, Any]) -> list[str]:
     return faults
 
 
-def _app_faults(order: Order, machines: tuple[Machine, ...]) -> Iterator[str]:
+def _app_faults(order: AppOrder, machines: tuple[Machine, ...]) -> Iterator[str]:
     """Yield how an app differs from its order: machines, their program, their settings."""
     for place in placements(order):
         where = (place.region, place.config.group)

@@ -12,7 +12,7 @@ from loadtest.records.folder import RunFolder
 from loadtest.units import format_ms
 
 if TYPE_CHECKING:
-    from loadtest.report.tables import Table
+    from loadtest.report.pages.tables import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ def compare_folders(folders: Sequence[Path], *, force: bool, page: Path | None) 
     """
     from loadtest.analysis.compare import compare
     from loadtest.analysis.load import load_run
-    from loadtest.report.compare_page import build_comparison, comparison_tables, render
-    from loadtest.report.write import write_whole
+    from loadtest.report.pages.compare import build_comparison, comparison_tables, render
+    from loadtest.report.pages.write import write_whole
 
     runs = [load_run(RunFolder.open(folder).path) for folder in folders]
     comparison = compare(runs, force=force)
@@ -58,7 +58,7 @@ def history_below(folder: Path) -> Trend:
         RecordsError: There are no analysed runs.
     """
     from loadtest.analysis.history import MIN_PART, history
-    from loadtest.report.tables import Table
+    from loadtest.report.pages.tables import Table
 
     runs = sorted({path.parent.resolve() for path in folder.glob("*/summary.json")})
     if not runs:

@@ -8,9 +8,15 @@ from typing import Any
 
 from loadtest.plan.model import Plan
 from loadtest.run.deployment import deploy_all
-from loadtest.run.orders import DATABASE_USER, REPLICA_PORT, Orders, Secrets, orders_of
-from loadtest.run.place import WORLD_TOKEN_VARIABLE, Place, open_place
 from loadtest.run.progress import Progress
+from loadtest.run.run_deployment import (
+    DATABASE_USER,
+    REPLICA_PORT,
+    RunDeployment,
+    Secrets,
+    orders_of,
+)
+from loadtest.run.run_world import WORLD_TOKEN_VARIABLE, RunWorld, open_place
 
 
 def stay(
@@ -38,7 +44,9 @@ def stay(
         threading.Event().wait()
 
 
-def _addresses(plan: Plan, orders: Orders, keys: Secrets, world: dict[str, Any]) -> list[str]:
+def _addresses(
+    plan: Plan, orders: RunDeployment, keys: Secrets, world: dict[str, Any]
+) -> list[str]:
     width = max(len(order.name) for order in orders.apps.values()) if orders.apps else 0
     lines = ["", "Deployments, as clients of each region reach them:"]
     for region in plan.regions:
@@ -59,7 +67,7 @@ def _addresses(plan: Plan, orders: Orders, keys: Secrets, world: dict[str, Any])
     return lines
 
 
-def _how_to_measure(place: Place, flags: str) -> list[str]:
+def _how_to_measure(place: RunWorld, flags: str) -> list[str]:
     words = ["loadtest run", *filter(None, [flags]), f"--world {place.api_url}"]
     return [
         "",

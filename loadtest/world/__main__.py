@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 
 from loadtest.errors import LoadtestError
-from loadtest.world.guardian import read_line
-from loadtest.world.reaper import become_subreaper, end_all, remove_dir
-from loadtest.world.remains import write_owner
+from loadtest.world.guard.guardian import read_line
+from loadtest.world.guard.reaper import become_subreaper, end_all, remove_dir
+from loadtest.world.guard.remains import write_owner
 
 _POLITE_S = 0.3
 _HARD_S = 1.0
@@ -33,10 +33,10 @@ async def run(base: Path, spec: bytes, sink: int) -> None:
         spec: Its spec as JSON.
         sink: Descriptor of the line to the guardian.
     """
-    from loadtest.world.api import listen, make_server
-    from loadtest.world.house import Registry
+    from loadtest.world.api.app import listen, make_server
+    from loadtest.world.machines.context import Registry
+    from loadtest.world.machines.supervisor import World
     from loadtest.world.spec import WorldSpec
-    from loadtest.world.supervisor import World
 
     registry = Registry(base, sink)
     ending = asyncio.Event()

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from loadtest.errors import WorldError
-from loadtest.world.remains import orphaned, sweep, sweep_orphans
+from loadtest.world.guard.remains import orphaned, sweep, sweep_orphans
 from loadtest.world.spec import WorldSpec
 
 _START_S = 30.0
@@ -111,7 +111,7 @@ def start_world(
     own["PYTHONPATH"] = os.pathsep.join(filter(None, (root, own.get("PYTHONPATH"))))
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "loadtest.world.guardian"],
+            [sys.executable, "-m", "loadtest.world.guard.guardian"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=own,

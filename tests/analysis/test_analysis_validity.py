@@ -16,7 +16,7 @@ from loadtest.analysis.blocks import blocked
 from loadtest.analysis.cells import cell_rows
 from loadtest.analysis.load import Run, load_run
 from loadtest.analysis.validity import check
-from loadtest.plan.model import Generator, Validity
+from loadtest.plan.model import Generator, ValidityLimits
 
 
 def test_an_honest_run_is_valid(plain_run: Run) -> None:
@@ -66,7 +66,7 @@ def test_one_of_two_workers_lost_is_noticed(make_run: Callable[..., Run]) -> Non
 
 def test_user_clocks_may_be_forbidden(make_run: Callable[..., Run]) -> None:
     allowed = check(make_run(user_clock=True))
-    strict = synth.make_plan(validity=Validity(user_clock_allowed=False))
+    strict = synth.make_plan(validity=ValidityLimits(user_clock_allowed=False))
     assert allowed.ok
     assert "clock source" in {c.name for c in check(make_run(plan=strict, user_clock=True)).failed}
 

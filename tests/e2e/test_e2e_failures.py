@@ -160,7 +160,7 @@ def test_a_coordinator_that_dies_in_mid_run_leaves_what_was_measured(tmp_path: P
 
     def kill(program: Program) -> None:
         measuring(program, tmp_path)
-        os.kill(program.pids_of("loadtest.engine.coordinator")[0], signal.SIGKILL)
+        os.kill(program.pids_of("loadtest.engine.coordinator.main")[0], signal.SIGKILL)
 
     told = failure(tmp_path, until=kill)
     assert told.startswith(f"{EXIT_ENGINE}: ")

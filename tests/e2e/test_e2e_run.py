@@ -26,7 +26,7 @@ def test_a_run_measures_judges_reports_and_leaves_nothing(tmp_path: Path) -> Non
     rule = ("--threshold", "ttfb.p50(replica) <= 0.5 * ttfb.p50(multi) for each region in syd")
     words = ("run", *SMALL, *rule, "--duration", "8", "--out", "run")
     with loadtest(*words, cwd=tmp_path) as program:
-        program.wait_for(lambda: bool(program.pids_of("loadtest.engine.worker")), "workers")
+        program.wait_for(lambda: bool(program.pids_of("loadtest.engine.worker.main")), "workers")
         out, err = program.process.communicate(timeout=120)
 
     folder = tmp_path / "run"
@@ -59,7 +59,9 @@ def test_a_run_measures_judges_reports_and_leaves_nothing(tmp_path: Path) -> Non
 def test_a_killed_command_line_takes_everything_with_it(tmp_path: Path) -> None:
     """kill -9 in mid-run: no process and no folder five seconds later."""
     with loadtest("run", *SMALL, "--duration", "60", "--out", "run", cwd=tmp_path) as program:
-        program.wait_for(lambda: len(program.pids_of("loadtest.engine.worker")) == 2, "workers")
+        program.wait_for(
+            lambda: len(program.pids_of("loadtest.engine.worker.main")) == 2, "workers"
+        )
         program.wait_for(lambda: has_measured(tmp_path / "run"), "steady rows")
         assert len(program.offspring) > 20
         assert program.folders
@@ -73,7 +75,9 @@ def test_a_killed_worker_invalidates_its_region_and_no_other(tmp_path: Path) -> 
     """Load is never moved: the region's cells are invalid, the others stand."""
     with loadtest("run", *SMALL, "--duration", "12", "--out", "run", cwd=tmp_path) as program:
         program.wait_for(lambda: has_measured(tmp_path / "run"), "steady rows")
-        victim = next(p for p in program.pids_of("loadtest.engine.worker") if region_of(p) == "syd")
+        victim = next(
+            p for p in program.pids_of("loadtest.engine.worker.main") if region_of(p) == "syd"
+        )
         os.kill(victim, signal.SIGKILL)
         out, err = program.process.communicate(timeout=120)
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from loadtest.engine.client import TTFBClient
-from loadtest.engine.limits import Limits
-from loadtest.engine.sample import Sample
+from loadtest.engine.client.client import TTFBClient
+from loadtest.engine.client.limits import Limits
+from loadtest.engine.client.sample import RequestSample
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -122,10 +122,10 @@ def answering(*answers: bytes, then_close: bool = False) -> Handler:
 
 
 @contextlib.contextmanager
-def client_of(url: str, **options: Any) -> Iterator[tuple[TTFBClient, list[Sample]]]:
+def client_of(url: str, **options: Any) -> Iterator[tuple[TTFBClient, list[RequestSample]]]:
     """A client of a URL and the samples it records; options are those of Limits, or ca_file."""
     ca_file, headers = options.pop("ca_file", ""), options.pop("headers", None)
-    samples: list[Sample] = []
+    samples: list[RequestSample] = []
     target = SimpleNamespace(url=url, host=options.pop("host", ""), ca_file=ca_file)
     client = TTFBClient(target, samples.append, limits=Limits(**options), headers=headers)
     try:

@@ -76,7 +76,7 @@ class Rig:
     def coordinator(self) -> subprocess.Popen[bytes]:
         process = self.start(
             "coordinator",
-            *("-m", "loadtest.engine.coordinator"),
+            *("-m", "loadtest.engine.coordinator.main"),
             PORT=str(self.port),
             LOCUST_PORT=str(self.locust_port),
             LOADTEST_TOKEN=TOKEN,
@@ -91,7 +91,7 @@ class Rig:
     ) -> subprocess.Popen[bytes]:
         return self.start(
             f"worker-{machine or region}",
-            *("-m", "loadtest.engine.worker"),
+            *("-m", "loadtest.engine.worker.main"),
             COORDINATOR=f"127.0.0.1:{port or self.locust_port}",
             FLY_REGION=region,
             FLY_MACHINE_ID=machine or f"m-{region}",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from loadtest.engine.recorder import Arrival, Recorder
-from loadtest.engine.sample import Sample
+from loadtest.engine.client.sample import RequestSample
+from loadtest.engine.worker.recorder import Arrival, Recorder
 from loadtest.units import NS_PER_MS
 
 EPOCH_NS = 1_000 * NS_PER_MS
@@ -15,10 +15,10 @@ def arrival(number: int = 0, deployment: int = 0, stage: int = 1) -> Arrival:
     return (number, number // 10, stage, deployment, 0, number * 1_000)
 
 
-def sample(number: int = 0, wait_ms: float = 50.0, **changes: Any) -> Sample:
+def sample(number: int = 0, wait_ms: float = 50.0, **changes: Any) -> RequestSample:
     """Return a warm request that left 100 us late and took ``wait_ms`` to its first byte."""
     due = EPOCH_NS + number * NS_PER_MS
-    made = Sample("GET /recipes", "GET", due + 100_000, due, arrival(number))
+    made = RequestSample("GET /recipes", "GET", due + 100_000, due, arrival(number))
     made.send_ns = 20_000
     made.sent_ns = made.start_ns + made.send_ns
     made.first_ns = made.sent_ns + int(wait_ms * NS_PER_MS)

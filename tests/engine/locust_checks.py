@@ -25,12 +25,12 @@ from locust import task
 from locust.env import Environment
 from locust.runners import WorkerNode
 
-from loadtest.engine.closed import ClosedPlayer
-from loadtest.engine.dispatch import PinnedDispatcher
-from loadtest.engine.player import Player
-from loadtest.engine.scenario import load_scenario
-from loadtest.engine.secure_rpc import parse_message, shield
+from loadtest.engine.coordinator.dispatch import PinnedDispatcher
 from loadtest.engine.user import TTFBUser
+from loadtest.engine.wire.secure_rpc import parse_message, shield
+from loadtest.engine.worker.closed import ClosedPlayer
+from loadtest.engine.worker.player import Player
+from loadtest.engine.worker.scenario import load_scenario
 from loadtest.errors import EngineError
 from loadtest.plan.model import Deployment, Load, Plan
 from loadtest.plan.schedule import Chunk, RegionSchedule

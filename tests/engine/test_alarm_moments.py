@@ -9,9 +9,9 @@ import gevent
 import pytest
 from client_servers import OK, ScriptServer, answering, client_of
 
-from loadtest.engine.alarm import NEVER, Alarm
-from loadtest.engine.instruments import Instruments
-from loadtest.engine.wait import Breath
+from loadtest.engine.hub.alarm import NEVER, Alarm
+from loadtest.engine.hub.instruments import Instruments
+from loadtest.engine.hub.wait import Breath
 
 ARMING_NS = 10_000
 """What arming the fake timer costs; a sleep is worth its while from three times that."""

@@ -13,7 +13,7 @@ import gevent
 import pytest
 from client_servers import OK, ScriptServer, answering, client_of, read_request
 
-from loadtest.engine.instruments import Instruments
+from loadtest.engine.hub.instruments import Instruments
 
 pytestmark = pytest.mark.contract
 
@@ -274,7 +274,7 @@ def test_no_such_name() -> None:
 def test_a_slow_resolver_runs_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """The user goes on; the look-up is left to end by itself."""
     monkeypatch.setattr(
-        "loadtest.engine.origin.gevent_socket.getaddrinfo", lambda *_: gevent.sleep(5) or []
+        "loadtest.engine.client.origin.gevent_socket.getaddrinfo", lambda *_: gevent.sleep(5) or []
     )
     with client_of("http://slow.invalid", dns_s=0.05) as (client, samples):
         client.get("/")
@@ -291,7 +291,7 @@ def test_users_share_one_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
         gevent.sleep(0.02)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
-    monkeypatch.setattr("loadtest.engine.origin.gevent_socket.getaddrinfo", once)
+    monkeypatch.setattr("loadtest.engine.client.origin.gevent_socket.getaddrinfo", once)
     with ScriptServer(answering(OK)) as server:
         url = server.url.replace("127.0.0.1", "shared.invalid")
         with client_of(url) as (client, samples):
@@ -307,7 +307,9 @@ def test_addresses_are_tried_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     with ScriptServer(answering(OK)) as server:
         port = server.port
         found = [(socket.AF_INET, 1, 6, "", (host, port)) for host in ("127.0.0.9", "127.0.0.1")]
-        monkeypatch.setattr("loadtest.engine.origin.gevent_socket.getaddrinfo", lambda *_: found)
+        monkeypatch.setattr(
+            "loadtest.engine.client.origin.gevent_socket.getaddrinfo", lambda *_: found
+        )
         with client_of(f"http://two.invalid:{port}") as (client, samples):
             assert client.get("/").ok
     assert samples[0].address == "127.0.0.1"

@@ -10,9 +10,9 @@ import gevent
 import pytest
 from gevent.server import StreamServer
 
-from loadtest.engine.client import TTFBClient
-from loadtest.engine.limits import Limits
-from loadtest.engine.sample import Sample
+from loadtest.engine.client.client import TTFBClient
+from loadtest.engine.client.limits import Limits
+from loadtest.engine.client.sample import RequestSample
 from loadtest.records.kinds import ERROR_KINDS
 
 pytestmark = pytest.mark.contract
@@ -186,7 +186,7 @@ def test_malformed_answers_are_error_samples_and_harm_nobody_else() -> None:
     wrong: list[tuple[str, bytes, str]] = []
 
     def user(numbers: range) -> None:
-        samples: list[Sample] = []
+        samples: list[RequestSample] = []
         limits = Limits(read_s=0.05, head_bytes=8192)
         client = TTFBClient(target, samples.append, limits=limits)
         for number in numbers:

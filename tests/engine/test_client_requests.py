@@ -15,7 +15,7 @@ import gevent
 import pytest
 from client_servers import OK, ScriptServer, answering, client_of, read_request
 
-from loadtest.engine.response import ResponseError
+from loadtest.engine.client.response import ResponseError
 from loadtest.errors import LoadtestError
 
 pytestmark = pytest.mark.contract

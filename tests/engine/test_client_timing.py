@@ -9,10 +9,10 @@ from typing import Any
 import gevent
 import pytest
 
-from loadtest.engine.precise_timer import PreciseTimer
-from loadtest.engine.sample import Sample
-from loadtest.engine.server_timing import NOTHING, parse_region, parse_server_timing
-from loadtest.engine.watchdog import Watchdog
+from loadtest.engine.client.sample import RequestSample
+from loadtest.engine.client.server_timing import NOTHING, parse_region, parse_server_timing
+from loadtest.engine.hub.timer import HubTimer
+from loadtest.engine.hub.watchdog import Watchdog
 
 
 class FakeTimer:
@@ -110,7 +110,7 @@ def test_the_timer_fires_not_before_its_moment(timerfd: bool, monkeypatch) -> No
         monkeypatch.setattr("sys.platform", "other")
     fired: list[int] = []
     done = gevent.event.Event()
-    timer = PreciseTimer(lambda: (fired.append(time.monotonic_ns()), done.set()))
+    timer = HubTimer(lambda: (fired.append(time.monotonic_ns()), done.set()))
     if timerfd and not timer.precise:
         pytest.skip("no timerfd on this platform")
     try:
@@ -144,7 +144,7 @@ def test_a_callback_may_arm_the_timer_again() -> None:
         else:
             done.set()
 
-    timer = PreciseTimer(tick)
+    timer = HubTimer(tick)
     timer.arm(time.monotonic_ns())
     assert done.wait(5)
     timer.close()
@@ -153,7 +153,7 @@ def test_a_callback_may_arm_the_timer_again() -> None:
 
 def test_phases_of_a_sample() -> None:
     """Differences of moments; never negative, and 0 where a moment never came."""
-    sample = Sample("x", "GET", start_ns=1_000, intended_ns=400)
+    sample = RequestSample("x", "GET", start_ns=1_000, intended_ns=400)
     assert (sample.queue_ns, sample.wait_ns, sample.receive_ns) == (600, 0, 0)
     sample.sent_ns, sample.first_ns, sample.first_user_ns, sample.last_ns = (
         2_000,
@@ -164,7 +164,7 @@ def test_phases_of_a_sample() -> None:
     assert (sample.wait_ns, sample.wait_user_ns, sample.receive_ns) == (3_000, 4_000, 4_000)
     sample.first_ns = 1_900
     assert sample.wait_ns == 0
-    assert Sample("x", "GET", 1_000).queue_ns == 0
+    assert RequestSample("x", "GET", 1_000).queue_ns == 0
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 import trustme
 from client_servers import OK, ScriptServer, answering, client_of, read_request
 
-from loadtest.engine.origin import origin_of
+from loadtest.engine.client.origin import origin_of
 from loadtest.errors import EngineError
 
 pytestmark = pytest.mark.contract
@@ -251,7 +251,7 @@ SCRIPT = """
 from gevent import monkey; monkey.patch_all()
 import sys
 from types import SimpleNamespace
-from loadtest.engine.client import TTFBClient
+from loadtest.engine.client.client import TTFBClient
 samples = []
 for url in sys.argv[2:]:
     client = TTFBClient(SimpleNamespace(url=url, host="", ca_file=sys.argv[1]), samples.append)

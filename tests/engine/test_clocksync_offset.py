@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.clock import FakeClock
-from loadtest.engine.clocksync import ClockSync, Exchange, Timeline
+from loadtest.engine.wire.clocksync import ClockExchange, ClockSync, Timeline
 from loadtest.units import NS_PER_MS, NS_PER_US
 
 
@@ -24,7 +24,7 @@ def test_the_error_is_half_the_difference_of_the_two_ways(
     t2 = t1 + there + offset
     t3 = t2 + busy
     t4 = t3 - offset + back
-    exchange = Exchange.of(t1, t2, t3, t4)
+    exchange = ClockExchange.of(t1, t2, t3, t4)
     assert exchange.delay_ns == there + back
     assert abs(exchange.offset_ns - offset - (there - back) / 2) <= 1
 

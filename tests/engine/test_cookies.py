@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.engine.cookies import (
+from loadtest.engine.client.cookies import (
     CookieJar,
     default_path,
     domain_matches,

@@ -12,13 +12,13 @@ from engine_rig import order
 from engine_rows import batch
 
 from loadtest.clock import FakeClock, SystemClock
-from loadtest.engine.clocksync import Timeline
-from loadtest.engine.collector import Collector
-from loadtest.engine.conductor import Conductor
-from loadtest.engine.coordinator_api import MAX_BODY_BYTES, ApiError, CoordinatorApi
-from loadtest.engine.crew import Crew
-from loadtest.engine.protocol import CurveKeys, curve_keys, port_number, seconds, split_address
-from loadtest.engine.roster import Roster
+from loadtest.engine.coordinator.api import MAX_BODY_BYTES, CoordinatorApi, CoordinatorApiError
+from loadtest.engine.coordinator.collector import Collector
+from loadtest.engine.coordinator.conductor import SegmentConductor
+from loadtest.engine.coordinator.roster import Roster
+from loadtest.engine.coordinator.run_workers import RunWorkers
+from loadtest.engine.wire.clocksync import Timeline
+from loadtest.engine.wire.protocol import CurveKeys, curve_keys, port_number, seconds, split_address
 from loadtest.errors import EngineError, RecordsError
 from loadtest.plan.order import parse_order
 from loadtest.records.writer import Work
@@ -97,13 +97,13 @@ def test_a_worker_that_is_ready_is_not_taken_for_running() -> None:
     """Its last word on itself may come from the segment before; it would never be told to start."""
     roster = Roster(FakeClock().monotonic_ns)
     roster.hello("id-1", {**HELLO, "state": "running"})
-    crew = Crew("r1", Collector(), roster, lambda *_: None)
-    crew.muster(1, {"syd": roster.present("syd")}, wanted=1)
+    workers = RunWorkers("r1", Collector(), roster, lambda *_: None)
+    workers.gather(1, {"syd": roster.present("syd")}, wanted=1)
     ready = {"run_id": "r1", "segment": 1, "self_check": {}, "clock": {}}
-    crew.on_ready("id-1", {**ready, "segment": 0})
-    (member,) = crew.active()
+    workers.on_ready("id-1", {**ready, "segment": 0})
+    (member,) = workers.active()
     assert (member.state, member.entry.state) == ("asked", "running")
-    crew.on_ready("id-1", ready)
+    workers.on_ready("id-1", ready)
     assert (member.state, member.entry.state) == ("ready", "ready")
 
 
@@ -127,7 +127,7 @@ def test_a_part_that_cannot_be_stored_keeps_its_rows_waiting(monkeypatch) -> Non
 
 
 def test_a_run_that_ends_while_a_part_is_written_keeps_its_rows(monkeypatch) -> None:
-    monkeypatch.setattr("loadtest.engine.conductor.PART_EVERY_S", 0.0)
+    monkeypatch.setattr("loadtest.engine.coordinator.conductor.PART_EVERY_S", 0.0)
     outcomes: list[str] = []
 
     def write(work: Work) -> Any:
@@ -140,7 +140,7 @@ def test_a_run_that_ends_while_a_part_is_written_keeps_its_rows(monkeypatch) -> 
         return work()
 
     clock = SystemClock()
-    run = Conductor(
+    run = SegmentConductor(
         parse_order(order(("cdg",), "http://127.0.0.1:9")),
         Roster(clock.monotonic_ns),
         send=lambda *_: None,
@@ -166,7 +166,7 @@ class FakeDesk:
 
     def accept(self, order: Any) -> Any:
         if self.accepted:
-            raise ApiError(409, "run r1 is in state steady")
+            raise CoordinatorApiError(409, "run r1 is in state steady")
         self.accepted.append(order)
         return order
 

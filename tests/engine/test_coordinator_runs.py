@@ -278,7 +278,7 @@ def test_a_killed_worker_costs_its_region_alone(own_rig: Rig) -> None:
     """Its acknowledged rows are kept; the other region is whole; a new one gets no load."""
     own_rig.start(
         "coordinator",
-        *("-m", "loadtest.engine.coordinator"),
+        *("-m", "loadtest.engine.coordinator.main"),
         PORT=str(own_rig.port),
         LOCUST_PORT=str(own_rig.locust_port),
         LOADTEST_TOKEN="token-of-the-rig",

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.engine.health import HealthMonitor, PauseWatch, read_steal
-from loadtest.engine.histogram import Histogram
+from loadtest.engine.wire.histogram import Histogram
+from loadtest.engine.worker.health import HealthMonitor, PauseWatch, read_steal
 from loadtest.units import NS_PER_S
 
 TCP = SimpleNamespace(retransmits=3, segments_sent=500)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from engine_rows import EPOCH_NS, arrival, recorder, sample
 
-from loadtest.engine.recorder import CHUNK_ROWS, Recorder, Words
-from loadtest.engine.sample import Sample
+from loadtest.engine.client.sample import RequestSample
+from loadtest.engine.worker.recorder import CHUNK_ROWS, Recorder, Words
 from loadtest.records.batch import Batch, decode_batches
 from loadtest.records.kinds import ERROR_KINDS
 from loadtest.records.layout import COLUMNS, OTHER
@@ -97,7 +97,7 @@ def test_a_dropped_arrival_and_a_failed_task_are_rows() -> None:
 def test_a_request_outside_any_arrival_is_labelled_so() -> None:
     """Requests of on_start belong to no block and never to the steady stage."""
     made, chunks = recorder()
-    made.record(Sample("GET /login", "GET", EPOCH_NS - 2_000_000))
+    made.record(RequestSample("GET /login", "GET", EPOCH_NS - 2_000_000))
     made.flush()
     (row,) = decoded(chunks[0])
     assert (row["stage"], row["block"], row["arrival"]) == ("warm-up", -1, -1)
@@ -108,7 +108,7 @@ def test_what_comes_before_the_epoch_waits_for_it() -> None:
     """A log-in of on_start keeps its arm and lands before the start of the time line."""
     chunks: list[dict[str, Any]] = []
     made = Recorder(("single", "replica"), ("recipes",), chunks.append)
-    early = Sample("POST /login", "POST", EPOCH_NS - 3_000_000, context=(-1, -1, 0, 1, 0, 0))
+    early = RequestSample("POST /login", "POST", EPOCH_NS - 3_000_000, context=(-1, -1, 0, 1, 0, 0))
     made.record(early)
     assert made.rows == 0
     made.begin(EPOCH_NS)

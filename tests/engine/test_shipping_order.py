@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.engine.shipping import RESEND_AFTER_NS, Shipper
+from loadtest.engine.worker.shipping import RESEND_AFTER_NS, Shipper
 
 
 def chunk(rows: int = 10, size: int = 100) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from loadtest.engine.stamps import (
+from loadtest.kernel.stamps import (
     ANCILLARY_BYTES,
     RealtimeOffset,
     StampKeeper,

@@ -10,7 +10,7 @@ import pytest
 from loadtest.errors import PlanError
 from loadtest.fly.answers import Machine
 from loadtest.fly.config import parse_app_config
-from loadtest.fly.deploy import Order, last_lines, placements
+from loadtest.fly.deploy import AppOrder, last_lines, placements
 
 TOML = """
 app = "load"
@@ -23,10 +23,10 @@ processes = ["coordinator"]
 """
 
 
-def order(**more: Any) -> Order:
+def order(**more: Any) -> AppOrder:
     config = parse_app_config(TOML, Path("fly.toml"))
     base: dict[str, Any] = {"regions": ("ord", "cdg"), "primary_region": "cdg", "run_id": "r1"}
-    return Order(config, **{**base, "image": "i", **more})
+    return AppOrder(config, **{**base, "image": "i", **more})
 
 
 def test_machines_are_named_by_app_group_region_number_and_run() -> None:

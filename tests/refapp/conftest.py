@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from refapp_stage import PASSWORD, Stage, free_port
 
-from loadtest.world.postgres import PostgresSpec, RunningPostgres, start_postgres
+from loadtest.world.postgres.server import PostgresSpec, RunningPostgres, start_postgres
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from loadtest.world.postgres import RunningPostgres
+from loadtest.world.postgres.server import RunningPostgres
 
 PASSWORD = "p:a's s/wörd%"
 QUOTED = "p%3Aa%27s%20s%2Fw%C3%B6rd%25"

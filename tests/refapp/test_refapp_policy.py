@@ -12,7 +12,7 @@ from loadtest.refapp.regional_policy import (
     HTTP_METHOD,
     THRESHOLD,
     RegionalSettings,
-    ReplaySource,
+    ReplayOrigin,
     database_url,
     is_read_only_error,
     parse_replay_source,
@@ -95,7 +95,7 @@ def test_replay_header_names_the_primary_region() -> None:
 def test_threshold_cookie_is_set_for_writes(
     settings: RegionalSettings, method: str, state: str | None, expected: bool
 ) -> None:
-    source = None if state is None else ReplaySource("i", "syd", state)
+    source = None if state is None else ReplayOrigin("i", "syd", state)
     assert (threshold_cookie(settings, method, source, NOW) is not None) == expected
 
 
@@ -139,7 +139,7 @@ def test_any_replay_source_is_survived(header: str) -> None:
 )
 def test_replay_source_comes_back(region: str, state: str, spaces: str) -> None:
     header = f"instance=e2;{spaces}region={region} ;t=1;{spaces}state={state}"
-    assert parse_replay_source(header) == ReplaySource("e2", region, state)
+    assert parse_replay_source(header) == ReplayOrigin("e2", region, state)
 
 
 def _raised(error: Exception, cause: Exception | None = None) -> Exception:

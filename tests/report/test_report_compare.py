@@ -12,7 +12,7 @@ from synth import Effects, make_plan, write_run
 from loadtest.analysis.compare import CellComparison, Comparison, RunComparison, compare
 from loadtest.analysis.fingerprint import Difference
 from loadtest.analysis.load import load_run
-from loadtest.report.compare_page import (
+from loadtest.report.pages.compare import (
     build_comparison,
     comparison_tables,
     render,

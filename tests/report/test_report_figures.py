@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.report.events import Event
-from loadtest.report.figure_connections import Dumbbell, draw_connections
-from loadtest.report.figure_distribution import Curve, draw_distribution
-from loadtest.report.figure_parts import Bar, draw_parts
-from loadtest.report.figure_published import Pair, draw_published
-from loadtest.report.figure_shift import Shift, draw_shift
-from loadtest.report.figure_strip import Track, draw_strip
-from loadtest.report.scales import MOST_TICKS, linear_ticks, log_limits, log_ticks
-from loadtest.report.style import ROLES, arm_styles
+from loadtest.report.base.events import TimelineEvent
+from loadtest.report.base.scales import MOST_TICKS, linear_ticks, log_limits, log_ticks
+from loadtest.report.base.style import ROLES, arm_styles
+from loadtest.report.figures.connections import Dumbbell, draw_connections
+from loadtest.report.figures.distribution import Curve, draw_distribution
+from loadtest.report.figures.parts import Bar, draw_parts
+from loadtest.report.figures.published import Pair, draw_published
+from loadtest.report.figures.shift import ShiftCurve, draw_shift
+from loadtest.report.figures.strip import Track, draw_strip
 
 STYLES = arm_styles({"single": "", "multi": "", "multi-fresh": "multi"})
 LIMITS = (40.0, 600.0)
@@ -29,7 +29,7 @@ def distribution() -> str:
 
 
 def shift() -> str:
-    numbers = Shift([5, 50, 95], [-10.0, -20.0, -30.0], [-12, -22, -33], [-8, -18, -27], 300)
+    numbers = ShiftCurve([5, 50, 95], [-10.0, -20.0, -30.0], [-12, -22, -33], [-8, -18, -27], 300)
     return draw_shift(
         "ord",
         "ord Chicago",
@@ -47,7 +47,7 @@ def parts() -> str:
 
 def strip() -> str:
     track = Track("multi", STYLES["multi"], [1.0, 3.0], [250.0, 260.0], [280.0, 300.0], 300)
-    events = [Event(2.0, "worker lost")]
+    events = [TimelineEvent(2.0, "worker lost")]
     return draw_strip(
         "ord", "ord Chicago", [track], events, warmup_s=1.0, end_s=4.0, limits_ms=LIMITS
     )

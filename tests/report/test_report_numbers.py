@@ -14,9 +14,16 @@ from synth import Effects, make_plan, write_run
 from loadtest.analysis.load import Run, load_run
 from loadtest.analysis.summary import summarise
 from loadtest.gate.results import Verdict
-from loadtest.report.context import Context
-from loadtest.report.events import MOST_EVENTS, events_in
-from loadtest.report.numbers import CURVE_POINTS, STRIP_BINS, bin_edges, curves, strips, thin_curve
+from loadtest.report.base.context import Context
+from loadtest.report.base.events import MOST_EVENTS, events_in
+from loadtest.report.base.numbers import (
+    CURVE_POINTS,
+    STRIP_BINS,
+    bin_edges,
+    curves,
+    strips,
+    thin_curve,
+)
 
 NO_GATE = Verdict("r", "none", "", (), (), 0, 0.05, 1, 1, 1, 1)
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.errors import RecordsError
-from loadtest.report import html, markdown
-from loadtest.report.view import (
+from loadtest.report.base.view import (
     Callout,
     Code,
     Definitions,
@@ -28,7 +27,8 @@ from loadtest.report.view import (
     Table,
     Text,
 )
-from loadtest.report.write import write_whole
+from loadtest.report.pages import html, markdown
+from loadtest.report.pages.write import write_whole
 
 EVIL = "<script>alert(1)</script>\"'`|*_[x](javascript:y)&"
 VOID = {"meta", "link", "br", "hr", "img", "input", "rect", "path", "use", "circle", "line"}

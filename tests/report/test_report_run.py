@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from synth import Effects, make_plan, write_run
 
-from loadtest.analysis.checks import Check, SplitTest, Validity
+from loadtest.analysis.checks import SplitTest, Validity, ValidityCheck
 from loadtest.analysis.load import Run, load_run
 from loadtest.analysis.summary import Summary, summarise
 from loadtest.gate.results import Decision, RuleResult, Verdict
 from loadtest.plan.model import Deployment, Load
-from loadtest.report import html, markdown
-from loadtest.report.model import build_report
-from loadtest.report.tables import terminal_tables, verdict_block
-from loadtest.report.view import Heading, Table
-from loadtest.report.write import write_report
+from loadtest.report.base.view import Heading, Table
+from loadtest.report.pages import html, markdown
+from loadtest.report.pages.model import build_report
+from loadtest.report.pages.tables import terminal_tables, verdict_block
+from loadtest.report.pages.write import write_report
 from loadtest.units import format_ms
 
 COMMAND = "loadtest run --regions cdg,ord,syd,scl"
@@ -149,8 +149,12 @@ def test_markdown_keeps_its_form(stored: Stored, golden: Callable[[str, str], No
     """Checks are made by hand: their sentences belong to the analysis, whose tests have them."""
     run, summary, verdict = stored
     checks = (
-        Check("loop lag", "region", 0.21, 5.0, "ms", True, "The loop was on time.", region="cdg"),
-        Check("late", "region", 0.02, 0.01, "share", False, "Too late.", "Go slower.", "syd"),
+        ValidityCheck(
+            "loop lag", "region", 0.21, 5.0, "ms", True, "The loop was on time.", region="cdg"
+        ),
+        ValidityCheck(
+            "late", "region", 0.02, 0.01, "share", False, "Too late.", "Go slower.", "syd"
+        ),
     )
     aa = SplitTest(100, 4, 0, True, {"cdg/single": 0.071, "syd/replica": 0.12})
     steady = dataclasses.replace(summary, validity=Validity(checks, aa))

@@ -12,7 +12,7 @@ from loadtest.errors import EngineError, WorldError
 from loadtest.plan.order import RunOrder
 from loadtest.plan.resolve import load_plan
 from loadtest.run import coordinator as module
-from loadtest.run.coordinator import PATIENCE_S, Coordinator
+from loadtest.run.coordinator import PATIENCE_S, CoordinatorClient
 
 Answer = httpx.Response | Exception
 
@@ -37,7 +37,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     return fake
 
 
-def talking(answer: Callable[[httpx.Request], Answer]) -> tuple[Coordinator, list[httpx.Request]]:
+def talking(
+    answer: Callable[[httpx.Request], Answer],
+) -> tuple[CoordinatorClient, list[httpx.Request]]:
     """Return a client whose every request is answered by a function, and the requests so far."""
     seen: list[httpx.Request] = []
 
@@ -49,7 +51,7 @@ def talking(answer: Callable[[httpx.Request], Answer]) -> tuple[Coordinator, lis
         return told
 
     transport = httpx.MockTransport(handle)
-    return Coordinator("http://127.0.0.1:9", "secret", transport=transport), seen
+    return CoordinatorClient("http://127.0.0.1:9", "secret", transport=transport), seen
 
 
 def in_turn(*answers: Answer) -> Callable[[httpx.Request], Answer]:
@@ -95,7 +97,7 @@ def test_there_is_no_patience_once_the_world_is_gone(clock: FakeTime) -> None:
         raise WorldError("the world is gone")
 
     transport = httpx.MockTransport(lambda _request: httpx.Response(502))
-    client = Coordinator("http://127.0.0.1:9", "t", on_silence=gone, transport=transport)
+    client = CoordinatorClient("http://127.0.0.1:9", "t", on_silence=gone, transport=transport)
     with pytest.raises(WorldError, match="the world is gone"):
         client.status("r1")
     assert clock.now_s == 100.0

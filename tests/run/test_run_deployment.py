@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from loadtest.errors import WorldError
-from loadtest.fly.deploy import Order
+from loadtest.fly.deploy import AppOrder
 from loadtest.plan.resolve import load_plan
 from loadtest.run import deployment as module
-from loadtest.run.orders import Orders, Secrets, orders_of
-from loadtest.run.place import Place
 from loadtest.run.progress import Silent
+from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
+from loadtest.run.run_world import RunWorld
 
-PLACE = Place("http://127.0.0.1:9", "t", None)
+PLACE = RunWorld("http://127.0.0.1:9", "t", None)
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Fleet:
     news: list[str] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)
 
-    async def deploy(self, _client: Any, order: Order, done: set[tuple[str, str]]) -> None:
+    async def deploy(self, _client: Any, order: AppOrder, done: set[tuple[str, str]]) -> None:
         assert module.release_key(order) in done or not order.config.release_command
         self.news.append(f"begin {order.name}")
         await asyncio.sleep(0)
@@ -37,7 +37,7 @@ class Fleet:
             await asyncio.Event().wait()
         self.news.append(f"healthy {order.name}")
 
-    async def release(self, _client: Any, order: Order, done: set[tuple[str, str]]) -> None:
+    async def release(self, _client: Any, order: AppOrder, done: set[tuple[str, str]]) -> None:
         if module.release_key(order) not in done:
             self.news.append(f"release {order.name}")
             done.add(module.release_key(order))
@@ -62,7 +62,7 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
     return stand_in
 
 
-def orders(**changes: Any) -> Orders:
+def orders(**changes: Any) -> RunDeployment:
     plan = load_plan(None, {"regions": ["cdg"], "deployments": ["single", "multi"]})
     return replace(orders_of(plan, "r1", Secrets()), **changes)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from loadtest.errors import EngineError, RecordsError
-from loadtest.run.coordinator import Coordinator
+from loadtest.run.coordinator import CoordinatorClient
 from loadtest.run.recording import PartStore
 
 
-class Parts(Coordinator):
+class Parts(CoordinatorClient):
     """A coordinator that has what it is given."""
 
     def __init__(self, **content: bytes) -> None:

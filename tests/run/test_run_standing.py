@@ -10,25 +10,25 @@ import pytest
 
 from loadtest.errors import WorldError
 from loadtest.fly.answers import Machine
-from loadtest.fly.deploy import Order, placements
+from loadtest.fly.deploy import AppOrder, placements
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan
 from loadtest.run import standing as module
-from loadtest.run.orders import Orders, Secrets, orders_of
-from loadtest.run.place import Place
+from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
+from loadtest.run.run_world import RunWorld
 from loadtest.run.standing import network_faults, still_to_deploy
 
-PLACE = Place("http://127.0.0.1:9", "t", None)
+PLACE = RunWorld("http://127.0.0.1:9", "t", None)
 Machines = dict[str, tuple[Machine, ...]]
 
 
-def planned(**flags: Any) -> tuple[Plan, Orders]:
+def planned(**flags: Any) -> tuple[Plan, RunDeployment]:
     wanted = {"regions": ["cdg", "syd"], "deployments": ["single", "multi"], **flags}
     plan = load_plan(None, wanted)
     return plan, orders_of(plan, "r2", Secrets())
 
 
-def up(order: Order) -> tuple[Machine, ...]:
+def up(order: AppOrder) -> tuple[Machine, ...]:
     """Return the machines that deploying an order has made, for another run."""
     return tuple(
         Machine(str(number), place.name, "started", place.region, "i", place.config)
@@ -36,7 +36,7 @@ def up(order: Order) -> tuple[Machine, ...]:
     )
 
 
-def stand(orders: Orders) -> Machines:
+def stand(orders: RunDeployment) -> Machines:
     assert orders.database is not None
     every = (*orders.apps.values(), orders.database)
     return {order.name: up(order) for order in every} | {"loadtest": ()}
@@ -53,9 +53,9 @@ def world(**links: float) -> Mapping[str, Any]:
 
 
 def asked(
-    plan: Plan, orders: Orders, machines: Machines, monkeypatch: pytest.MonkeyPatch
-) -> Orders:
-    async def found(_place: Place, _orders: Orders) -> Machines:
+    plan: Plan, orders: RunDeployment, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> RunDeployment:
+    async def found(_place: RunWorld, _orders: RunDeployment) -> Machines:
         return {order: machines.get(order, ()) for order in ("loadtest", *stand(orders))}
 
     monkeypatch.setattr(module, "_machines", found)

@@ -10,8 +10,8 @@ import pytest
 
 from loadtest.plan.resolve import load_plan
 from loadtest.run import visit as module
-from loadtest.run.place import Place
 from loadtest.run.progress import Silent
+from loadtest.run.run_world import RunWorld
 
 WORLD = {
     "edges": {
@@ -41,8 +41,8 @@ def test_every_address_is_told_and_the_world_stays(monkeypatch: pytest.MonkeyPat
     deployed: list[bool] = []
 
     @contextmanager
-    def open_place(*_: Any) -> Iterator[Place]:
-        yield Place("http://127.0.0.1:9", "world-token", Extras())  # type: ignore[arg-type]
+    def open_place(*_: Any) -> Iterator[RunWorld]:
+        yield RunWorld("http://127.0.0.1:9", "world-token", Extras())  # type: ignore[arg-type]
 
     class Waiting:
         def wait(self) -> None:

@@ -14,11 +14,11 @@ import pytest
 
 from loadtest.errors import PlanError, WorldError
 from loadtest.plan.resolve import load_plan
-from loadtest.run.conduct import Conduct
+from loadtest.run.conductor import RunConductor
 from loadtest.run.progress import Silent
-from loadtest.world import postgres_binaries
 from loadtest.world.handle import start_world
-from loadtest.world.postgres_binaries import find_postgres
+from loadtest.world.postgres import binaries as postgres_binaries
+from loadtest.world.postgres.binaries import find_postgres
 from loadtest.world.spec import WorldSpec
 
 
@@ -49,7 +49,7 @@ def test_a_run_folder_without_permission_is_the_flags_fault(tmp_path: Path) -> N
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o755)
     with unprivileged(), pytest.raises(PlanError, match=r"--out: .*run: cannot be written \(Perm"):
-        Conduct(load_plan(), Silent(), out=locked / "run")
+        RunConductor(load_plan(), Silent(), out=locked / "run")
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from typing import Any
 from loadtest.fly.answers import Machine
 from loadtest.fly.client import MachinesClient, connect
 from loadtest.fly.config import parse_app_config
-from loadtest.fly.deploy import Order, deploy
-from loadtest.world.reaper import descendants, start_time
+from loadtest.fly.deploy import AppOrder, deploy
+from loadtest.world.guard.reaper import descendants, start_time
 
 DEADLINE_S = 15.0
 
@@ -82,9 +82,9 @@ def spec(folder: Path, **overrides: Any) -> dict[str, Any]:
     }
 
 
-def order(toml: str = TOML, **overrides: Any) -> Order:
+def order(toml: str = TOML, **overrides: Any) -> AppOrder:
     """Return what deploys the app everywhere."""
-    return Order(
+    return AppOrder(
         **{
             "config": parse_app_config(toml, Path("fly.toml")),
             "regions": ("cdg", "ord"),

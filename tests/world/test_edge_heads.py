@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtest.fly.replay import Replay
-from loadtest.world.edge_body import RequestBody
-from loadtest.world.edge_http import (
+from loadtest.world.edge.body import RequestBody
+from loadtest.world.edge.http import (
     AnswerHead,
     Caller,
     Headers,
@@ -21,8 +21,8 @@ from loadtest.world.edge_http import (
     request_id,
     request_lines,
 )
-from loadtest.world.edge_route import EdgeError, fallback_route, first_route, replay_route
-from loadtest.world.edge_types import AppSettings, Backend
+from loadtest.world.edge.route import EdgeError, fallback_route, first_route, replay_route
+from loadtest.world.edge.types import AppSettings, Backend
 
 CALLER = Caller(b"10.0.0.9", b"10.0.0.1", 443, True, b"syd")
 

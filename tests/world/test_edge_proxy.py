@@ -14,8 +14,8 @@ import trustme
 import uvloop
 
 from loadtest.errors import WorldError
-from loadtest.world.edge import Edge
-from loadtest.world.edge_types import AppSettings, Backend, EdgeSettings
+from loadtest.world.edge.proxy import EdgeListener
+from loadtest.world.edge.types import AppSettings, Backend, EdgeSettings
 
 pytestmark = pytest.mark.contract
 
@@ -163,7 +163,7 @@ class Stage:
     def __init__(self) -> None:
         self.machines: list[Machine] = []
         self.writers: list[asyncio.StreamWriter] = []
-        self.edge: Edge
+        self.edge: EdgeListener
         self.port = 0
 
     async def machine(self, machine_id: str, region: str, **how: Any) -> Machine:
@@ -177,7 +177,7 @@ class Stage:
         await self.open_world(World({"app": list(machines)}, AppSettings(**app)), settings)
 
     async def open_world(self, world: World, settings: EdgeSettings | None = None) -> None:
-        self.edge = Edge("syd", world, settings)
+        self.edge = EdgeListener("syd", world, settings)
         self.port = await self.edge.listen("app")
 
     async def client(self) -> Client:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.world.link_flow import (
+from loadtest.world.links.flow import (
     FIRST_WINDOW,
     MSS,
     WINDOW_CEILING,

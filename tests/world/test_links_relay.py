@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from loadtest.errors import WorldError
-from loadtest.world.link_relay import LEAD_CEILING_NS
-from loadtest.world.links import LinkControl
+from loadtest.world.links.control import LinkControl
+from loadtest.world.links.relay import LEAD_CEILING_NS
 
 pytestmark = pytest.mark.contract
 

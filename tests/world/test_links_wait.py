@@ -10,11 +10,18 @@ from collections.abc import Callable
 
 import pytest
 
-from loadtest.world.link_wait import READ, WRITE, EpollWaiter, SelectorWaiter, StampClock, Waiter
+from loadtest.world.links.wait import (
+    READ,
+    WRITE,
+    EpollWaiter,
+    SelectorWaiter,
+    SocketWaiter,
+    StampClock,
+)
 
 pytestmark = pytest.mark.contract
 
-KINDS: list[Callable[[], Waiter]] = [SelectorWaiter]
+KINDS: list[Callable[[], SocketWaiter]] = [SelectorWaiter]
 if sys.platform == "linux":
     KINDS.append(EpollWaiter)
 
@@ -28,7 +35,7 @@ def waiter(request: pytest.FixtureRequest) -> object:
     made.close()
 
 
-def test_a_deadline_ends_the_wait_and_not_before_its_time(waiter: Waiter) -> None:
+def test_a_deadline_ends_the_wait_and_not_before_its_time(waiter: SocketWaiter) -> None:
     for _ in range(3):
         deadline = time.monotonic_ns() + 2_000_000
         assert waiter.wait(deadline) == []
@@ -37,7 +44,7 @@ def test_a_deadline_ends_the_wait_and_not_before_its_time(waiter: Waiter) -> Non
     assert waiter.wait(time.monotonic_ns() - 1) == []
 
 
-def test_sockets_are_reported_as_they_are_watched(waiter: Waiter) -> None:
+def test_sockets_are_reported_as_they_are_watched(waiter: SocketWaiter) -> None:
     here, there = socket.socketpair()
     with here, there:
         fd = here.fileno()
@@ -53,7 +60,7 @@ def test_sockets_are_reported_as_they_are_watched(waiter: Waiter) -> None:
         assert waiter.wait(time.monotonic_ns() + 1_000_000) == []
 
 
-def test_a_new_deadline_replaces_the_old_one(waiter: Waiter) -> None:
+def test_a_new_deadline_replaces_the_old_one(waiter: SocketWaiter) -> None:
     here, there = socket.socketpair()
     with here, there:
         waiter.watch(here.fileno(), READ)

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from loadtest.errors import WorldError
-from loadtest.world import postgres_binaries
-from loadtest.world.postgres import PostgresSpec
-from loadtest.world.postgres_binaries import (
+from loadtest.world.postgres import binaries as postgres_binaries
+from loadtest.world.postgres.binaries import (
     SETTING,
     TOOLS,
     Account,
@@ -17,7 +16,7 @@ from loadtest.world.postgres_binaries import (
     major_of,
     server_account,
 )
-from loadtest.world.postgres_cluster import (
+from loadtest.world.postgres.cluster import (
     copy_binaries,
     let_enter,
     quote_conninfo,
@@ -25,6 +24,7 @@ from loadtest.world.postgres_cluster import (
     quote_setting,
     server_settings,
 )
+from loadtest.world.postgres.server import PostgresSpec
 
 
 def make_server(directory: Path, version: str, *, code: int = 0) -> Path:

@@ -17,9 +17,9 @@ import psycopg
 import pytest
 
 from loadtest.errors import WorldError
-from loadtest.world.postgres import PostgresSpec, RunningPostgres, start_postgres
-from loadtest.world.postgres_binaries import Account, find_postgres
-from loadtest.world.postgres_remains import clear_shared_memory
+from loadtest.world.guard.shared_memory import clear_shared_memory
+from loadtest.world.postgres.binaries import Account, find_postgres
+from loadtest.world.postgres.server import PostgresSpec, RunningPostgres, start_postgres
 
 pytestmark = pytest.mark.contract
 
@@ -297,7 +297,7 @@ def test_an_ordinary_user_may_run_it_too() -> None:
     port = free_port()
     program = f"""
 import asyncio, pathlib
-from loadtest.world.postgres import PostgresSpec, start_postgres
+from loadtest.world.postgres.server import PostgresSpec, start_postgres
 async def main():
     base = pathlib.Path({str(base)!r})
     spec = PostgresSpec("p", "cdg", "primary", base, {port}, base / "template", "a", "b")

@@ -15,8 +15,8 @@ import pytest
 import small_world as small
 
 from loadtest.errors import WorldError
+from loadtest.world.guard.remains import sweep_orphans
 from loadtest.world.handle import WorldHandle, start_world
-from loadtest.world.remains import sweep_orphans
 
 pytestmark = [
     pytest.mark.contract,

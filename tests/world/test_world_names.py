@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.world.names import Name, Row, find_names, parse_name, rewrite, select
+from loadtest.world.machines.names import Name, Row, find_names, parse_name, rewrite, select
 
 RTT_MS = {"cdg-ord": 104.0, "cdg-syd": 280.0, "ord-syd": 200.0}
 

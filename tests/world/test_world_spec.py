@@ -9,13 +9,13 @@ import pytest
 
 from loadtest.errors import PlanError
 from loadtest.fly.machines import MachineConfig, Service
-from loadtest.world.environment import (
+from loadtest.world.machines.environment import (
     base_environment,
     internal_ports,
     port_variables,
     with_real_ports,
 )
-from loadtest.world.logs import tail
+from loadtest.world.machines.logs import tail
 from loadtest.world.spec import WorldSpec
 
 GOOD: dict[str, Any] = {

@@ -1,0 +1,334 @@
+"""
+The HTTP client of a scenario: Locust's manners, a measuring instrument's stamps.
+
+    self.client.get("/recipes", name="GET /recipes")
+
+What it does not do, on purpose: follow redirects (each hop is a request of its own, with its own
+sample), send a request twice unasked (a stale connection is the one exception, see ``request``), or
+raise because a request failed (that is a sample; ``raise_for_status`` turns it into an exception).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from loadtest.engine.client.connection import HttpConnection
+from loadtest.engine.client.cookies import CookieJar
+from loadtest.engine.client.dial import Dialer
+from loadtest.engine.client.limits import Limits
+from loadtest.engine.client.origin import AddressResolver, Origin, TargetLike, origin_of
+from loadtest.engine.client.request import (
+    build_fields,
+    build_request_line,
+    encode_body,
+    with_cookies,
+    with_query,
+)
+from loadtest.engine.client.response import CaughtResponse, Response
+from loadtest.engine.client.sample import RequestSample
+from loadtest.engine.client.state import TargetState
+from loadtest.engine.client.verbs import Verbs
+from loadtest.engine.hub.instruments import Instruments
+from loadtest.engine.hub.wait import Failure
+from loadtest.records.kinds import ERROR_CANCELLED
+from loadtest.units import NS_PER_S
+
+_IDEMPOTENT: Final = frozenset(
+    ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE")
+)  # RFC 9110, 9.2.2
+_monotonic_ns = time.monotonic_ns
+
+Recorder = Callable[[RequestSample], object]
+Params = Mapping[str, Any] | list[tuple[str, Any]] | str
+
+
+class TTFBClient(Verbs):
+    """
+    The client of one user.
+
+    Connections and cookies are kept apart by target, also where targets differ by port alone, so
+    that deployments under comparison on one machine cannot meet through a cookie.
+
+    Args:
+        target: Where paths lead; see ``use``.
+        record: Called with the RequestSample of every request when its outcome is known.
+        limits: Time-outs and sizes.
+        resolver: Shared by the users of a process, so that each name is looked up once.
+        headers: Sent with every request; a request's own headers win.
+    """
+
+    def __init__(
+        self,
+        target: TargetLike,
+        record: Recorder,
+        *,
+        limits: Limits | None = None,
+        resolver: AddressResolver | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._record = record
+        self._limits = limits or Limits()
+        self._resolver = resolver or AddressResolver()
+        self._instruments = Instruments.here()
+        self._headers = dict(headers or {})
+        self._headers_key = tuple(self._headers.items())
+        self._read_ns = int(self._limits.read_s * NS_PER_S)
+        self._send_ns = int(self._limits.send_s * NS_PER_S)
+        self._places: dict[tuple[str, str, str], TargetState] = {}
+        self._elsewhere: dict[tuple[TargetState, str], TargetState] = {}
+        self._unrecorded: CaughtResponse | None = None
+        self._intended_ns = 0
+        self._context: object = None
+        self._cold = False
+        self.use(target)
+
+    # What the schedule player calls.
+
+    def use(self, target: TargetLike) -> None:
+        """
+        Send from now on to another target; its connections and cookies are as they were left.
+
+        Raises:
+            EngineError: Its URL or CA file cannot be used.
+        """
+        key = (target.url, target.host, target.ca_file)
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = TargetState(origin_of(*key), CookieJar())
+        self._place = place
+
+    def begin(
+        self, intended_ns: int, context: object = None, *, new_connection: bool = False
+    ) -> None:
+        """
+        Begin an arrival.
+
+        Args:
+            intended_ns: Its intended start, CLOCK_MONOTONIC; its first request's ``queue`` counts
+                from there.
+            context: Whatever ``record`` wants to find again in ``sample.context``.
+            new_connection: Its first request opens a connection of its own, as ``request`` does.
+        """
+        self._intended_ns = intended_ns
+        self._cold = new_connection
+        self._context = context
+
+    @property
+    def target_url(self) -> str:
+        """Base URL in use."""
+        return self._place.origin.url
+
+    @property
+    def cookies(self) -> CookieJar:
+        """Cookies of the target in use."""
+        return self._place.cookies
+
+    def close(self) -> None:
+        """Close every connection, and record what a scenario left unrecorded."""
+        self._settle_unrecorded()
+        for place in (*self._places.values(), *self._elsewhere.values()):
+            place.close()
+
+    # What a scenario calls, besides the verbs.
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        name: str | None = None,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+        data: Any = None,
+        json: Any = None,
+        timeout: float | None = None,
+        new_connection: bool = False,
+        catch_response: bool = False,
+    ) -> Response:
+        """
+        Send one request and return its response; a failure is a response too, and a sample.
+
+        A reused connection may turn out to have been closed by the server before it answered with
+        a single byte. An idempotent request is then sent once more, on a new connection; its sample
+        has ``attempts`` 2 and is no measurement of TTFB. Nothing else is ever sent twice.
+
+        Args:
+            method: HTTP method, upper case.
+            path: Path with or without a query, or a whole URL.
+            name: Name in the tables; by default the path without its query.
+            params: Appended to the query.
+            headers: Sent besides, and instead of, the client's own.
+            data: Body: bytes, text, or a mapping or pairs sent as a form.
+            json: Body: anything that JSON can say. Not together with ``data``.
+            timeout: Seconds to the last response byte; see ``Limits``.
+            new_connection: Open a connection for this request and close it after: a first visitor.
+            catch_response: Return a context manager that lets the scenario judge the answer.
+
+        Returns:
+            The response; ``error`` says what went wrong, ``status_code`` is 0 if no answer came.
+
+        Raises:
+            ValueError: The request itself cannot be sent, such as a header with a line break in it.
+        """
+        start_ns = _monotonic_ns()
+        if self._unrecorded is not None:
+            self._settle_unrecorded()
+        place = self._place
+        if path[:1] != "/":
+            place, path = self._resolve_place(path)
+        if params:
+            path = with_query(path, params)
+        body, kind = encode_body(method, data, json)
+        head, default_name = self._head(place.origin, method, path, headers, kind)
+        if body is not None:
+            head = head[:-2] + b"Content-Length: %d\r\n\r\n" % len(body)
+        if len(place.cookies):
+            head = with_cookies(head, place.cookies, place.origin, path)
+        sample = RequestSample(
+            name or default_name, method, start_ns, self._intended_ns, self._context
+        )
+        self._intended_ns = 0
+        if self._cold:
+            self._cold, new_connection = False, True
+        if body is not None:
+            head += body
+        connection = self._perform(place, head, sample, timeout, new_connection)
+        return self._conclude(
+            place, path, sample, connection, cold=new_connection, catch_response=catch_response
+        )
+
+    # How it is done.
+
+    def _conclude(
+        self,
+        place: TargetState,
+        path: str,
+        sample: RequestSample,
+        connection: HttpConnection | None,
+        *,
+        cold: bool,
+        catch_response: bool,
+    ) -> Response:
+        """Keep cookies and connection, have the sample recorded, make the response."""
+        pieces: list[bytes] = []
+        if connection is not None:
+            pieces = connection.pieces
+            if (cookies := connection.framer.cookies) is not None:
+                place.store_cookies(cookies, path)
+            if cold:
+                connection.close()
+            else:
+                place.give_back(connection, self._limits.idle_connections)
+        url, kept = place.origin.url + path, sample.bytes <= self._limits.keep_bytes
+        if catch_response:
+            caught = CaughtResponse(sample, url, pieces, kept, self._record)
+            self._unrecorded = caught
+            return caught
+        if sample.status >= 400 and not sample.error:
+            sample.error, sample.detail = "status", f"HTTP {sample.status}"
+        self._record(sample)
+        return Response(sample, url, pieces, kept)
+
+    def _head(
+        self, origin: Origin, method: str, path: str, headers: Mapping[str, str] | None, kind: str
+    ) -> tuple[bytes, str]:
+        key = (method, path, self._headers_key, tuple(headers.items()) if headers else None, kind)
+        found: tuple[bytes, str] | None = origin.heads.get(key)
+        if found is None:
+            fields: bytes | None = origin.heads.get(key[2:])
+            if fields is None:
+                fields = build_fields(origin, {**self._headers, **(headers or {})}, kind)
+                origin.remember_head(key[2:], fields)
+            found = build_request_line(method, path) + fields, path.partition("?")[0]
+            origin.remember_head(key, found)
+        return found
+
+    def _resolve_place(self, url: str) -> tuple[TargetState, str]:
+        """Return where a whole URL leads; its cookies are those of the target in use."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError(f"path {url!r}: need /PATH, http://HOST/PATH or https://HOST/PATH")
+        base = f"{parts.scheme}://{parts.netloc}"
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        here = self._place
+        if base == here.origin.url:
+            return here, path
+        found = self._elsewhere.get((here, base))
+        if found is None:
+            origin = origin_of(base, "", here.origin.ca_file)
+            found = self._elsewhere[(here, base)] = TargetState(origin, here.cookies)
+        return found, path
+
+    def _perform(
+        self,
+        place: TargetState,
+        request: bytes,
+        sample: RequestSample,
+        timeout: float | None,
+        new_connection: bool,
+    ) -> HttpConnection | None:
+        """Do it; the outcome goes into the sample. Returns the connection, if one came to be."""
+        connection: HttpConnection | None = None
+        try:
+            if not new_connection:
+                connection = place.take_idle()
+            if connection is None:
+                connection = self._open(place, sample, timeout)
+            else:
+                sample.reused = True
+                sample.address = connection.address
+            try:
+                self._exchange(connection, request, sample, timeout)
+            except Failure as failure:
+                connection.close()
+                if not (failure.unanswered and sample.reused and sample.method in _IDEMPOTENT):
+                    raise
+                _forget_attempt(sample)
+                connection = self._open(place, sample, timeout)
+                self._exchange(connection, request, sample, timeout)
+        except Failure as failure:
+            sample.error, sample.detail = failure.kind, failure.detail
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            sample.error, sample.detail = ERROR_CANCELLED, type(error).__name__
+            self._record(sample)
+            raise
+        return connection
+
+    def _open(
+        self, place: TargetState, sample: RequestSample, timeout: float | None
+    ) -> HttpConnection:
+        line = Dialer(place.origin, self._limits, self._instruments)
+        line.dial(sample, self._resolver, timeout)
+        return HttpConnection(line, sample.address, self._limits, self._instruments)
+
+    def _exchange(
+        self,
+        connection: HttpConnection,
+        request: bytes,
+        sample: RequestSample,
+        timeout: float | None,
+    ) -> None:
+        read_ns = self._read_ns if timeout is None else int(timeout * NS_PER_S)
+        send_ns = self._send_ns if timeout is None else min(self._send_ns, read_ns)
+        connection.exchange(
+            request, sample, bodiless=sample.method == "HEAD", read_ns=read_ns, send_ns=send_ns
+        )
+
+    def _settle_unrecorded(self) -> None:
+        """Record a caught response that no ``with`` block ever judged."""
+        caught, self._unrecorded = self._unrecorded, None
+        if caught is not None and not caught.entered:
+            caught.record()
+
+
+def _forget_attempt(sample: RequestSample) -> None:
+    """Make a sample ready for a second attempt; its start stays that of the first."""
+    sample.attempts = 2
+    sample.reused = False
+    sample.kernel = False
+    sample.sent_ns = sample.first_ns = sample.first_user_ns = sample.last_ns = 0

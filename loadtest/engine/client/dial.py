@@ -1,0 +1,214 @@
+"""
+From a name to a line that requests can be sent on: resolve, connect, shake hands, each phase timed.
+
+TLS runs over memory BIOs from the handshake on, so the socket itself is always read as plain bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import ssl
+import time
+from typing import Any, Final
+
+from gevent.monkey import get_original
+
+from loadtest.engine.client.limits import Limits
+from loadtest.engine.client.origin import Address, AddressResolver, Origin
+from loadtest.engine.client.sample import RequestSample
+from loadtest.engine.hub.instruments import Instruments
+from loadtest.engine.hub.wait import READ, WRITE, Expired, Failure, HubWaiter, why
+from loadtest.kernel.stamps import enable_receive_stamps, tcp_info
+from loadtest.units import NS_PER_S
+
+_READ_BYTES: Final = 64 * 1024
+_monotonic_ns = time.monotonic_ns
+
+
+class Tls:
+    """A TLS session between two memory BIOs."""
+
+    __slots__ = ("incoming", "outgoing", "session")
+
+    def __init__(self, context: ssl.SSLContext, server_name: str) -> None:
+        self.incoming = ssl.MemoryBIO()
+        self.outgoing = ssl.MemoryBIO()
+        self.session = context.wrap_bio(self.incoming, self.outgoing, server_hostname=server_name)
+
+
+class Dialer(HubWaiter):
+    """
+    Opens one line.
+
+    Args:
+        origin: Where to.
+        limits: Time-outs of the phases.
+        instruments: The hub's shared parts.
+    """
+
+    def __init__(self, origin: Origin, limits: Limits, instruments: Instruments) -> None:
+        super().__init__(instruments)
+        self._origin = origin
+        self._limits = limits
+        self.socket: Any = None
+        """The connected, non-blocking socket."""
+        self.tls: Tls | None = None
+
+    def dial(self, sample: RequestSample, resolver: AddressResolver, cap_s: float | None) -> None:
+        """
+        Resolve, connect, shake hands; the phases' times go into the sample.
+
+        Args:
+            sample: Gets dns_ns, connect_ns, tls_ns, address, connect_rtt_us.
+            resolver: Addresses of names.
+            cap_s: Lowers every phase's time-out that is longer; None for none.
+
+        Raises:
+            Failure: A phase failed; its time until then is in the sample, nothing is left open.
+        """
+        limits = self._limits
+        start = _monotonic_ns()
+        try:
+            addresses = self._resolve(resolver, _lower(limits.dns_s, cap_s))
+        finally:
+            resolved = _monotonic_ns()
+            sample.dns_ns = resolved - start
+        try:
+            deadline_ns = resolved + int(_lower(limits.connect_s, cap_s) * NS_PER_S)
+            self._connect(addresses, deadline_ns, sample)
+        except BaseException:
+            self.hang_up()
+            raise
+        finally:
+            connected = _monotonic_ns()
+            sample.connect_ns = connected - resolved
+        if self._origin.context is None:
+            return
+        try:
+            deadline_ns = connected + int(_lower(limits.tls_s, cap_s) * NS_PER_S)
+            self._shake_hands(self._origin.context, deadline_ns)
+        except BaseException:
+            self.hang_up()
+            raise
+        finally:
+            sample.tls_ns = _monotonic_ns() - connected
+
+    def hang_up(self) -> None:
+        """Close the socket; harmless without one."""
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+    def _resolve(self, resolver: AddressResolver, timeout_s: float) -> list[Address]:
+        host, port = self._origin.name, self._origin.port
+        self.guard(_monotonic_ns() + int(timeout_s * NS_PER_S))
+        try:
+            return resolver.addresses(host, port)
+        except Expired:
+            raise Failure("dns", f"no answer for {host!r} within {timeout_s:g} s") from None
+        except OSError as error:
+            raise Failure("dns", f"cannot resolve {host!r}: {why(error)}") from None
+        finally:
+            self.unguard()
+
+    def _connect(self, addresses: list[Address], deadline_ns: int, sample: RequestSample) -> None:
+        failure = Failure("connect", f"{self._origin.name!r} has no address")
+        for index, address in enumerate(addresses):
+            now = _monotonic_ns()
+            share_ns = (deadline_ns - now) // (len(addresses) - index)
+            sample.address = address.host
+            try:
+                self._connect_to(address, now + share_ns)
+            except Failure as error:
+                failure = error
+                self.hang_up()
+                continue
+            if (info := tcp_info(self.socket)) is not None:
+                sample.connect_rtt_us = info.rtt_us
+            return
+        raise failure
+
+    def _connect_to(self, address: Address, deadline_ns: int) -> None:
+        where = f"{address.host} port {self._origin.port}"
+        # the platform's own socket: waiting is done here, whatever Locust has patched
+        original: type[socket.socket] = get_original("socket", "socket")
+        try:
+            sock = original(address.family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise Failure("connect", f"no socket for {where}: {why(error)}") from None
+        self.socket = sock
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._instruments.keeper.active:
+            enable_receive_stamps(sock)
+        code = sock.connect_ex(address.sockaddr)
+        if code == errno.EINPROGRESS:
+            try:
+                self.wait(self.socket.fileno(), WRITE, deadline_ns)
+            except Expired:
+                raise Failure("connect-timeout", f"no answer from {where} in time") from None
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code == errno.ECONNREFUSED:
+            raise Failure("connect-refused", f"{where} refused the connection")
+        if code == errno.ETIMEDOUT:
+            raise Failure("connect-timeout", f"no answer from {where}")
+        if code:
+            raise Failure("connect", f"cannot connect to {where}: {os.strerror(code)}")
+
+    def _shake_hands(self, context: ssl.SSLContext, deadline_ns: int) -> None:
+        try:
+            self.tls = Tls(context, self._origin.server_name)
+            while not self._handshake_step(self.tls, deadline_ns):
+                pass
+        except Expired:
+            raise Failure("tls", "the TLS handshake was not finished in time") from None
+        except ssl.SSLCertVerificationError as error:
+            raise Failure("tls", f"certificate refused: {error.verify_message}") from None
+        except OSError as error:  # ssl.SSLError is one
+            raise Failure("tls", f"TLS handshake failed: {why(error)}") from None
+        except ValueError as error:  # a name that no certificate can carry
+            raise Failure("tls", f"TLS handshake failed: {error}") from None
+
+    def _handshake_step(self, tls: Tls, deadline_ns: int) -> bool:
+        """Go as far as the bytes at hand reach; returns True when the handshake is done."""
+        try:
+            tls.session.do_handshake()
+            done = True
+        except ssl.SSLWantReadError:
+            done = False
+        except ssl.SSLError:
+            self._tell_why(tls)
+            raise
+        self._send_all(tls.outgoing.read(), deadline_ns)
+        if done:
+            return True
+        while True:
+            try:
+                data = self.socket.recv(_READ_BYTES)
+                break
+            except BlockingIOError:
+                self.wait(self.socket.fileno(), READ, deadline_ns)
+        if not data:
+            raise ConnectionResetError(errno.ECONNRESET, "the server closed during the handshake")
+        tls.incoming.write(data)
+        return False
+
+    def _tell_why(self, tls: Tls) -> None:
+        """Send the alert, as far as the socket takes it."""
+        with contextlib.suppress(OSError):  # the handshake's failure is what gets reported
+            self.socket.send(tls.outgoing.read())
+
+    def _send_all(self, data: bytes, deadline_ns: int) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self.socket.send(view) :]
+            except BlockingIOError:
+                self.wait(self.socket.fileno(), WRITE, deadline_ns)
+
+
+def _lower(limit_s: float, cap_s: float | None) -> float:
+    return limit_s if cap_s is None or cap_s > limit_s else cap_s

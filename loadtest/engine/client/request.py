@@ -1,0 +1,126 @@
+"""
+Builds the bytes of a request: head, body, cookies.
+
+Source: RFC 9112, section 3 (request line); RFC 9110, section 5 (fields) and 8.6 (Content-Length).
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from loadtest.engine.client.cookies import CookieJar
+from loadtest.engine.client.origin import Origin
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FORBIDDEN_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_UNRESERVED = "/?%:@!$&'()*+,;=~-._[]|"
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/?%:@!$&'()*+,;=~._|-]*")
+_OURS = ("content-length", "transfer-encoding")
+_WITH_BODY = frozenset(("POST", "PUT", "PATCH"))  # whose Content-Length is sent even if it is 0
+_DEFAULTS = {"user-agent": "loadtest", "accept": "*/*", "accept-encoding": "gzip, deflate, br"}
+
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+
+
+def build_request_line(method: str, path: str) -> bytes:
+    """
+    Return the first line of a request.
+
+    Args:
+        method: HTTP method.
+        path: Path and query; characters that the line cannot carry are percent-encoded.
+
+    Raises:
+        ValueError: The method is none.
+    """
+    if not _TOKEN.fullmatch(method):
+        raise ValueError(f"method {method!r}: letters only, such as GET")
+    path = path.partition("#")[0]
+    if not _PLAIN_PATH.fullmatch(path):
+        path = quote(path, safe=_UNRESERVED)
+    return f"{method} {path} HTTP/1.1\r\n".encode("latin-1")
+
+
+def build_fields(origin: Origin, headers: Mapping[str, str], content_type: str) -> bytes:
+    """
+    Return a request's headers and the blank line after them.
+
+    Args:
+        origin: Names the host.
+        headers: In any case; they replace the defaults of the same name.
+        content_type: Of the body; empty for none. A header of that name wins.
+
+    Raises:
+        ValueError: A header name or value that would break the head's framing.
+    """
+    fields = {"host": origin.host_header, **_DEFAULTS}
+    if content_type:
+        fields["content-type"] = content_type
+    for name, value in headers.items():
+        _check(name, value)
+        fields[name.lower()] = value
+    lines = [f"{_title(name)}: {value}\r\n" for name, value in fields.items()]
+    return ("".join(lines) + "\r\n").encode("latin-1")
+
+
+def _check(name: str, value: str) -> None:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"header name {name!r}: only letters, digits and !#$%&'*+.^_`|~-")
+    if name.lower() in _OURS:
+        raise ValueError(f"header {name}: the client sets it from the body; leave it out")
+    if not isinstance(value, str) or _FORBIDDEN_IN_VALUE.search(value):
+        raise ValueError(f"header {name}: value {value!r} must be text without line breaks")
+    if any(ord(c) > 255 for c in value):
+        raise ValueError(f"header {name}: value {value!r} must be Latin-1; percent-encode the rest")
+
+
+def _title(name: str) -> str:
+    return "-".join(part.capitalize() for part in name.split("-"))
+
+
+def encode_body(method: str, data: Any, json: Any) -> tuple[bytes | None, str]:
+    """
+    Return a request's body (None for no body) and its content type (empty: the scenario says it).
+
+    Args:
+        method: Decides whether no body is said to be one of no bytes.
+        data: Bytes and text go as they are; a mapping or pairs go as a form.
+        json: Anything that JSON can say.
+
+    Raises:
+        ValueError: Both are given.
+    """
+    if data is None and json is None:
+        return (b"" if method in _WITH_BODY else None), ""
+    if json is not None:
+        if data is not None:
+            raise ValueError("give data= or json=, not both")
+        return json_module.dumps(json, separators=(",", ":")).encode(), JSON
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data), ""
+    if isinstance(data, str):
+        return data.encode(), ""
+    return urlencode(data, doseq=True).encode(), FORM
+
+
+def with_query(path: str, params: Mapping[str, Any] | list[tuple[str, Any]] | str) -> str:
+    """Return a path with parameters appended to its query."""
+    query = params if isinstance(params, str) else urlencode(params, doseq=True)
+    if not query:
+        return path
+    return f"{path}{'&' if '?' in path else '?'}{query}"
+
+
+def with_cookies(head: bytes, jar: CookieJar, origin: Origin, path: str) -> bytes:
+    """Return a head with the cookies that belong in it; a Cookie header of one's own wins."""
+    if b"\r\nCookie: " in head:
+        return head
+    value = jar.header(host=origin.server_name, path=path, secure=origin.secure)
+    if not value:
+        return head
+    return head[:-2] + b"Cookie: " + value.encode("latin-1", "replace") + b"\r\n\r\n"

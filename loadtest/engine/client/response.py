@@ -1,0 +1,329 @@
+"""What a scenario gets back: the answer, its times, and a say in whether it counts as a success."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Final
+
+import brotli
+
+from loadtest.engine.client.parser import take_apart
+from loadtest.engine.client.sample import RequestSample
+from loadtest.errors import LoadtestError
+from loadtest.records.kinds import ERROR_CHECK
+from loadtest.units import NS_PER_MS
+
+_CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
+_RECORDED: Final = (
+    "the request is recorded already; send it with catch_response=True and judge it in a with block"
+)
+_MAX_DECODED: Final = 64 * 1024 * 1024  # a bomb of zeros must not take the worker down
+
+
+class ResponseError(Exception):
+    """
+    A request failed, and the scenario asked to be told by ``raise_for_status``.
+
+    Scenarios may raise it inside a ``catch_response`` block too: it marks the request as failed.
+    """
+
+
+class Headers(Mapping[str, str]):
+    """
+    Response headers by name, whatever its case; repeated ones joined by a comma.
+
+    Args:
+        pairs: Names and values in their order.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self.pairs = list(pairs)
+        """Every header as it came: the way to several Set-Cookie values."""
+        self._values: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+        for name, value in self.pairs:
+            key = name.lower()
+            self._names.setdefault(key, name)
+            self._values[key] = f"{self._values[key]}, {value}" if key in self._values else value
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Any:
+        return iter(self._names.values())
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._values
+
+
+class Response:
+    """
+    The answer to one request, or what became of it.
+
+    Headers and body are taken out of the raw bytes when they are first asked for.
+
+    Args:
+        sample: The request's stamps and outcome.
+        url: Base URL and path that were asked.
+        pieces: Raw bytes of the response as far as they were kept.
+        kept: Whether they are all there.
+    """
+
+    __slots__ = ("_body", "_headers", "_kept", "_pieces", "sample", "url")
+
+    def __init__(self, sample: RequestSample, url: str, pieces: list[bytes], kept: bool) -> None:
+        self.sample = sample
+        self.url = url
+        self._pieces = pieces
+        self._kept = kept
+        self._headers: Headers | None = None
+        self._body = b""
+
+    def __repr__(self) -> str:
+        return f"<Response {self.sample.error or self.sample.status} {self.url}>"
+
+    @property
+    def status_code(self) -> int:
+        """HTTP status; 0 when none came."""
+        return self.sample.status
+
+    @property
+    def error(self) -> str:
+        """Empty, or the kind of failure (``records.kinds.ERROR_KINDS``)."""
+        return self.sample.error
+
+    @property
+    def ok(self) -> bool:
+        """Whether a complete answer came with a status below 400."""
+        return not self.sample.error and 0 < self.sample.status < 400
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    @property
+    def headers(self) -> Headers:
+        """Response headers; empty when no head came."""
+        if self._headers is None:
+            pairs, self._body = take_apart(self._pieces)
+            self._headers = Headers(pairs)
+            self._pieces = []
+        return self._headers
+
+    @property
+    def content(self) -> bytes:
+        """
+        The body, decoded (gzip, deflate, br).
+
+        Raises:
+            LoadtestError: It was longer than what is kept, or its coding is broken.
+        """
+        headers = self.headers
+        if not self._kept:
+            raise LoadtestError(
+                f"{self.url}: the body of {self.sample.bytes} bytes was not kept; to read it, "
+                "raise keep_bytes in the client's limits"
+            )
+        return _decode(self._body, headers.get("content-encoding", ""), self.url)
+
+    @property
+    def text(self) -> str:
+        """The body as text, by the charset that the headers name, else UTF-8; never an error."""
+        content = self.content
+        match = _CHARSET.search(self.headers.get("content-type", ""))
+        try:
+            return content.decode(match[1] if match else "utf-8", "replace")
+        except LookupError:
+            return content.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """
+        Return the body as JSON.
+
+        Raises:
+            ValueError: It is none.
+        """
+        return json.loads(self.content)
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes of head and body as they came."""
+        return self.sample.bytes
+
+    @property
+    def ttfb_ms(self) -> float:
+        """Time to first byte: last request byte sent to first response byte, milliseconds."""
+        return self.sample.ttfb_ms
+
+    @property
+    def elapsed_ms(self) -> float:
+        """Start of the request to its last response byte, milliseconds."""
+        return (
+            (self.sample.last_ns - self.sample.start_ns) / NS_PER_MS if self.sample.last_ns else 0.0
+        )
+
+    @property
+    def phases_ms(self) -> dict[str, float]:
+        """Milliseconds of each phase, in the order they happen."""
+        sample = self.sample
+        return {
+            "queue": sample.queue_ns / NS_PER_MS,
+            "dns": sample.dns_ns / NS_PER_MS,
+            "connect": sample.connect_ns / NS_PER_MS,
+            "tls": sample.tls_ns / NS_PER_MS,
+            "send": sample.send_ns / NS_PER_MS,
+            "wait": sample.wait_ns / NS_PER_MS,
+            "receive": sample.receive_ns / NS_PER_MS,
+        }
+
+    def success(self) -> None:
+        """
+        Count the request as a success, in a ``catch_response`` block.
+
+        Raises:
+            LoadtestError: It was sent without ``catch_response=True`` and is recorded already.
+        """
+        raise LoadtestError(_RECORDED)
+
+    def failure(self, why: object) -> None:
+        """
+        Count the request as failed, in a ``catch_response`` block.
+
+        Args:
+            why: A text or an exception; it stands in the error's detail.
+
+        Raises:
+            LoadtestError: It was sent without ``catch_response=True`` and is recorded already.
+        """
+        raise LoadtestError(f"{_RECORDED} (failure: {why})")
+
+    def __enter__(self) -> Response:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return None
+
+    def raise_for_status(self) -> None:
+        """
+        Turn a failed request into an exception.
+
+        Raises:
+            ResponseError: No complete answer, or a status from 400 on.
+        """
+        if self.sample.error:
+            raise ResponseError(f"{self.url}: {self.sample.error}: {self.sample.detail}")
+        if self.sample.status >= 400:
+            raise ResponseError(f"{self.url}: HTTP {self.sample.status}")
+
+
+class CaughtResponse(Response):
+    """
+    A response whose success the scenario decides: ``with client.get(..., catch_response=True)``.
+
+    The sample is recorded at the end of the block: failed if ``failure`` was called or the block
+    raised, a success if ``success`` was called, else by its status.
+    """
+
+    __slots__ = ("_recorder", "_verdict", "entered")
+
+    def __init__(
+        self,
+        sample: RequestSample,
+        url: str,
+        pieces: list[bytes],
+        kept: bool,
+        recorder: Callable[[RequestSample], object],
+    ) -> None:
+        super().__init__(sample, url, pieces, kept)
+        self._recorder: Callable[[RequestSample], object] | None = recorder
+        self._verdict: str | None = None
+        self.entered = False
+
+    def success(self) -> None:
+        """Count it as a success, whatever its status; an answer that never came stays failed."""
+        self._verdict = ""
+
+    def failure(self, why: object) -> None:
+        """Count it as failed; ``why`` is a text or an exception."""
+        self._verdict = str(why) or "failed"
+
+    def __enter__(self) -> CaughtResponse:
+        self.entered = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, Exception) and self._verdict is None:
+            self.failure(error if str(error) else type(error).__name__)
+        self.record()
+        return isinstance(error, ResponseError)
+
+    def record(self) -> None:
+        """Hand the sample to the recorder, once."""
+        recorder, self._recorder = self._recorder, None
+        if recorder is None:
+            return
+        sample = self.sample
+        if not sample.error:
+            if self._verdict:
+                sample.error, sample.detail = ERROR_CHECK, self._verdict
+            elif self._verdict is None and sample.status >= 400:
+                sample.error, sample.detail = "status", f"HTTP {sample.status}"
+        recorder(sample)
+
+
+def _decode(body: bytes, coding: str, url: str) -> bytes:
+    """Undo the content codings, the last applied first."""
+    try:
+        for name in reversed([name.strip().lower() for name in coding.split(",") if name.strip()]):
+            body = _undo(name, body)
+    except (OSError, EOFError, zlib.error, brotli.error, ValueError) as error:
+        raise LoadtestError(f"{url}: the body's coding {coding!r} is broken: {error}") from None
+    return body
+
+
+def _undo(coding: str, body: bytes) -> bytes:
+    if coding == "identity" or not body:
+        return body
+    if coding in ("gzip", "x-gzip"):
+        return _bounded(zlib.decompressobj(16 + zlib.MAX_WBITS), body)
+    if coding == "deflate":  # zlib by the book, raw by some servers
+        try:
+            return _bounded(zlib.decompressobj(), body)
+        except zlib.error:
+            return _bounded(zlib.decompressobj(-zlib.MAX_WBITS), body)
+    if coding == "br":
+        return _unbrotli(body)
+    raise ValueError(f"unknown coding {coding!r}; known are gzip, deflate and br")
+
+
+def _bounded(decompressor: Any, body: bytes) -> bytes:
+    decoded: bytes = decompressor.decompress(body, _MAX_DECODED)
+    if decompressor.unconsumed_tail:
+        raise ValueError(f"more than {_MAX_DECODED} bytes when decoded")
+    if not decompressor.eof:
+        raise ValueError("it ends too early")
+    return decoded
+
+
+def _unbrotli(body: bytes) -> bytes:
+    decompressor = brotli.Decompressor()
+    decoded = bytes(decompressor.process(body, output_buffer_limit=_MAX_DECODED))
+    if not decompressor.is_finished():
+        raise ValueError(f"it ends too early, or is more than {_MAX_DECODED} bytes when decoded")
+    return decoded

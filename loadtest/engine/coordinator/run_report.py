@@ -1,0 +1,93 @@
+"""What the coordinator says of a run: progress for the eye, and engine.json for the record."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from loadtest.engine.coordinator.collector import Received
+from loadtest.engine.coordinator.conductor import SegmentConductor
+from loadtest.engine.coordinator.run_workers import Member
+
+_PACKAGES = ("loadtest", "locust", "gevent", "pyzmq", "pyarrow", "httptools")
+
+
+def progress(run: SegmentConductor) -> dict[str, Any]:
+    """Return the state of a run as ``GET /v1/runs/{id}`` answers it."""
+    return {
+        "run_id": run.run_id,
+        "segment": run.order.segment,
+        "state": run.state,
+        "elapsed_s": round(min(run.elapsed_s, run.total_s), 2),
+        "total_s": round(run.total_s, 2),
+        "rows_merged": run.collector.rows_merged,
+        "cells": run.collector.cells(),
+        "workers": [
+            {"id": m.entry.name, "region": m.entry.region, "state": m.state, "sent": m.sent}
+            for m in run.workers.members.values()
+        ],
+        "error": run.error,
+    }
+
+
+def engine_report(run: SegmentConductor) -> dict[str, Any]:
+    """Return the content of engine.json, at any moment of a run."""
+    return {
+        "schema": 1,
+        "run_id": run.run_id,
+        "state": run.state,
+        "reason": run.error,
+        "epoch_wall_ns": run.epoch_ns,
+        "schedule": {
+            "fingerprint": _fingerprint(run),
+            "arrivals": sum(digest.arrivals for digest in run.digests),
+        },
+        "versions": {**_versions(), "python": platform.python_version()},
+        "batches_refused": run.collector.refused,
+        "workers": [_worker(run, member) for member in run.workers.members.values()],
+        "segments": run.segments,
+    }
+
+
+def _worker(run: SegmentConductor, member: Member) -> dict[str, Any]:
+    received = run.collector.received.get(member.entry.name, Received())
+    # rows that a lost worker never told of are unknown: what came is then the least it sent
+    sent = max(member.sent, received.rows)
+    return {
+        "id": member.entry.name,
+        "region": member.entry.region,
+        "state": member.state,
+        "rows": {
+            "scheduled": member.scheduled,
+            "sent": sent,
+            "received": received.rows,
+            "merged": received.merged,
+            "missing": sent - received.merged,
+        },
+        "clock": member.clock,
+        "self_check": member.self_check,
+        "health": {**member.health, "duplicates": received.duplicates},
+        "messages": member.messages,
+        "versions": member.entry.versions,
+        "timeline": member.timeline,
+    }
+
+
+def _fingerprint(run: SegmentConductor) -> str:
+    """Return one hash over the schedules of all segments; of a single one, its own."""
+    hashes = [digest.fingerprint for digest in run.digests]
+    if len(hashes) == 1:
+        return hashes[0]
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest() if hashes else ""
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "source"
+    return found

@@ -1,0 +1,324 @@
+"""One segment of a run on one worker: get ready, play, drain, report."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import gevent
+from gevent.event import Event
+
+from loadtest.engine.client.client import TTFBClient
+from loadtest.engine.client.limits import Limits
+from loadtest.engine.client.origin import AddressResolver
+from loadtest.engine.hub.instruments import Instruments, TcpTotals
+from loadtest.engine.hub.timer import HubTimer
+from loadtest.engine.hub.wait import Breath
+from loadtest.engine.user import TTFBUser
+from loadtest.engine.wire.clocksync import ClockSync, Timeline
+from loadtest.engine.wire.protocol import BATCH, FIN, HEALTH, READY, REPEAT_S
+from loadtest.engine.worker.closed import ClosedPlayer
+from loadtest.engine.worker.health import LAG_EVERY_NS, HealthMonitor
+from loadtest.engine.worker.player import Player
+from loadtest.engine.worker.recorder import Recorder
+from loadtest.engine.worker.scenario import load_scenario
+from loadtest.engine.worker.selfcheck import self_check
+from loadtest.engine.worker.shipping import Shipper
+from loadtest.errors import EngineError
+from loadtest.plan.order import RunOrder
+from loadtest.plan.schedule import RegionSchedule
+from loadtest.units import NS_PER_US, US_PER_MS
+
+logger = logging.getLogger(__name__)
+
+FLUSH_S = 0.15
+"""How often held rows are encoded and sent: the sweet spot between stalls and overhead."""
+
+_LATENESS_STEP = 512
+"""Values of lateness counted at once: twenty microseconds of work."""
+
+_DRAIN_S = 60.0
+_STOP_GRACE_S = 1.0
+_START_WITHIN_S = 90.0
+
+Send = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(slots=True)
+class RunState:
+    """What lasts over the segments of one run on this worker."""
+
+    run_id: str
+    recorder: Recorder
+    shipper: Shipper
+    health: HealthMonitor
+    tcp: TcpTotals
+    """What TCP had counted before the run."""
+    self_check: dict[str, Any] = field(default_factory=dict)
+
+
+class SegmentSession:
+    """
+    One segment.
+
+    Args:
+        order: What to do.
+        share: This worker's index among those of its region, and their number.
+        region: This worker's region.
+        environment: Locust's environment, for users and statistics.
+        send: Sends a message to the coordinator.
+        clocks: Collected exchanges with the coordinator.
+        timeline: This worker's time line.
+    """
+
+    def __init__(
+        self,
+        order: RunOrder,
+        share: tuple[int, int],
+        *,
+        region: str,
+        environment: Any,
+        send: Send,
+        clocks: ClockSync,
+        timeline: Timeline,
+    ) -> None:
+        self.order = order
+        self.state = "preparing"
+        self.start_ns = 0
+        """Coordinator's moment of the segment's start; 0 until it is told."""
+        self.epoch_ns = 0
+        self.told_start = Event()
+        self.released = Event()
+        self._over = Event()
+        self.stop_asked = False
+        self._share = share
+        self._region = region
+        self._environment = environment
+        self._send = send
+        self._clocks = clocks
+        self._timeline = timeline
+        self._arms = order.plan.arms_in(region)
+        self._load = order.plan.load
+        self._schedule = RegionSchedule(order.plan, region, order.segment, order.first_block)
+        self._player: Player | None = None
+        self._run: RunState | None = None
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What every message about this segment begins with."""
+        return {"run_id": self.order.run_id, "segment": self.order.segment}
+
+    def run(self, previous: RunState | None) -> RunState:
+        """
+        Do the whole segment; returns when the coordinator has every row, or has gone.
+
+        Args:
+            previous: State of the same run's segment before this one.
+
+        Raises:
+            EngineError: Getting ready failed; the sentence is for the person who started the run.
+        """
+        classes = load_scenario(self.order.plan.scenario)
+        names = tuple(cls.scenario_name() for cls in classes)
+        state = self._run = previous or RunState(
+            self.order.run_id,
+            Recorder(self._arms, names, self._ship),
+            Shipper(self._send_batch),
+            HealthMonitor(int(self.order.plan.validity.late_after_ms * US_PER_MS)),
+            Instruments.here().tcp_totals(),
+        )
+        state.recorder.redirect(self._ship)
+        state.shipper.redirect(self._send_batch)
+        if not state.self_check:
+            state.self_check = self_check()
+        player = self._player = self._make_player(classes, state.recorder)
+        try:
+            index, workers = self._share
+            player.prepare(len(range(index, self._load.users, workers)))
+            gc.collect()  # now, for it takes a tenth of a second: many workers may share a machine
+            if self._await_start():
+                self._play(player)
+        finally:
+            player.close(0.0)
+        self._drain(state)
+        return state
+
+    def stop(self) -> None:
+        """End the load now; what was measured is still drained."""
+        self.stop_asked = True
+        self.told_start.set()
+        if self._player is not None:
+            self._player.stop()
+
+    def _make_player(self, classes: list[type[TTFBUser]], recorder: Recorder) -> Player:
+        targets = self.order.targets.get(self._region, {})
+        missing = [arm for arm in self._arms if arm not in targets]
+        if missing:
+            raise EngineError(f"order: no target for {', '.join(missing)} in {self._region}")
+        limits = Limits(
+            connect_s=min(10.0, self._load.timeout_s),
+            tls_s=min(10.0, self._load.timeout_s),
+            read_s=self._load.timeout_s,
+        )
+        resolver = AddressResolver()
+
+        def make_user(user_class: type[TTFBUser], arm: int) -> TTFBUser:
+            user = user_class(self._environment)
+            name = self._arms[arm]
+            client = TTFBClient(targets[name], recorder.record, limits=limits, resolver=resolver)
+            user.equip(client, self._region, name, self.order.plan.paths)
+            return user
+
+        text = f"{self.order.plan.seed} {self._region} {self._share} {self.order.segment}"
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+        chunks = self._schedule.chunks(*self._share)
+        if self._load.model == "closed":
+            return ClosedPlayer(
+                self._schedule, self._share, classes, recorder, make_user, seed=seed
+            )
+        return Player(chunks, classes, recorder, make_user, arms=len(self._arms), seed=seed)
+
+    def _await_start(self) -> bool:
+        """Say that we are ready until the start is told; False when there will be none."""
+        assert self._run is not None
+        self.state = "ready"
+        end = time.monotonic() + _START_WITHIN_S
+        while not self.told_start.is_set() and time.monotonic() < end:
+            report = {"self_check": self._run.self_check, "clock": self._clocks.report()}
+            self._send(READY, {**self.key, **report})
+            self.told_start.wait(REPEAT_S)
+        return self.start_ns != 0 and not self.stop_asked
+
+    def _play(self, player: Player) -> None:
+        """Play the share of the schedule from the moment that the coordinator named."""
+        assert self._run is not None
+        offset_ns = self._clocks.settle()
+        start_ns = self._timeline.to_monotonic_ns(self.start_ns - offset_ns)
+        recorder = self._run.recorder
+        recorder.begin(self._timeline.to_monotonic_ns(self.epoch_ns - offset_ns))
+        gc.freeze()  # what is here now stays for the run: later collections need not look at it
+        health = self._run.health
+        health.start(recorder.epoch_ns, time.monotonic_ns(), Instruments.here().alarm.polled_ns)
+        lag = _LagProbe(health)
+        player.start(start_ns, (self.start_ns - self.epoch_ns) // NS_PER_US)
+        self.state = "running"
+        housekeeping = gevent.spawn(self._keep_house, player)
+        try:
+            player.finished.wait()
+            self.state = "draining"
+            grace_s = _STOP_GRACE_S if self.stop_asked else self._load.timeout_s + 1.0
+            player.close(grace_s)
+        finally:
+            self._over.set()
+            housekeeping.join()
+            lag.close()
+            self._beat(player)
+            health.stop()
+            gc.unfreeze()
+
+    def _keep_house(self, player: Player) -> None:
+        """Ship rows every FLUSH_S and report health every second, in small steps."""
+        assert self._run is not None
+        due = time.monotonic() + 1.0
+        recorder = self._run.recorder
+        recorder.patient = True
+        breathe = Breath()
+        while not self._over.wait(FLUSH_S):
+            recorder.flush(breathe)
+            self._note_lateness(player, breathe)
+            self._run.shipper.resend(time.monotonic_ns(), breathe=breathe)
+            if time.monotonic() >= due:
+                due += 1.0
+                self._beat(player, breathe)
+        recorder.patient = False
+
+    def _note_lateness(self, player: Player, breathe: Callable[[], None]) -> None:
+        assert self._run is not None
+        lateness_us = player.take_lateness()
+        for first in range(0, len(lateness_us), _LATENESS_STEP):
+            self._run.health.on_lateness(lateness_us[first : first + _LATENESS_STEP])
+            breathe()
+
+    def _beat(self, player: Player, breathe: Callable[[], None] = lambda: None) -> None:
+        assert self._run is not None
+        self._note_lateness(player, breathe)
+        entry = self._run.health.second(
+            time.monotonic_ns(),
+            in_flight=player.in_flight,
+            polled_ns=Instruments.here().alarm.polled_ns,
+            breathe=breathe,
+        )
+        if entry is not None:
+            self._send(HEALTH, {**self.key, "entry": entry, **self._counts(breathe)})
+
+    def _counts(self, breathe: Callable[[], None] = lambda: None) -> dict[str, Any]:
+        assert self._run is not None
+        recorder, shipper = self._run.recorder, self._run.shipper
+        tcp = _since(self._run.tcp, breathe)
+        return {
+            "sent": recorder.rows,
+            "lost": shipper.lost_rows,
+            "clock": self._clocks.report(),
+            "health": self._run.health.summary(tcp, shipper.resends, recorder.dropped),
+            "messages": dict(recorder.messages.most_common(20)),
+        }
+
+    def _drain(self, state: RunState) -> None:
+        """Ship the rest, wait for its acknowledgement, then say ``fin`` until released."""
+        self.state = "draining"
+        state.recorder.flush()
+        end = time.monotonic() + _DRAIN_S
+        while not state.shipper.drained and time.monotonic() < end:
+            state.shipper.resend(time.monotonic_ns())
+            gevent.sleep(0.01)
+        self.state = "finished"
+        played = self._player.played if self._player is not None else 0
+        while not self.released.is_set() and time.monotonic() < end:
+            fin = {"played": played, "stopped": self.stop_asked, **self._counts()}
+            self._send(FIN, {**self.key, **fin})
+            self.released.wait(REPEAT_S)
+
+    def acknowledge(self, numbers: list[int]) -> None:
+        """Take in the coordinator's acknowledgement of batches."""
+        if self._run is not None:
+            self._run.shipper.acknowledge(numbers, time.monotonic_ns())
+
+    def _ship(self, chunk: dict[str, Any]) -> None:
+        assert self._run is not None
+        self._run.shipper.add(chunk, time.monotonic_ns())
+
+    def _send_batch(self, batch: dict[str, Any]) -> None:
+        self._send(BATCH, {**self.key, **batch})
+
+
+def _since(before: TcpTotals, breathe: Callable[[], None]) -> TcpTotals:
+    now = Instruments.here().tcp_totals(breathe)
+    return TcpTotals(
+        now.retransmits - before.retransmits,
+        now.segments_sent - before.segments_sent,
+        now.connections - before.connections,
+    )
+
+
+class _LagProbe:
+    """Asks the loop to be on time, again and again, and tells health how late it was."""
+
+    def __init__(self, health: HealthMonitor) -> None:
+        self._health = health
+        self._due_ns = time.monotonic_ns() + LAG_EVERY_NS
+        self._timer = HubTimer(self._fired)
+        self._timer.arm(self._due_ns)
+
+    def _fired(self) -> None:
+        now = time.monotonic_ns()
+        self._health.on_lag(now - self._due_ns)
+        self._due_ns = max(self._due_ns + LAG_EVERY_NS, now)
+        self._timer.arm(self._due_ns)
+
+    def close(self) -> None:
+        self._timer.close()

@@ -1,0 +1,72 @@
+"""What happened to the load generator of a region while the run went on, from engine.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from loadtest.report.base.words import ms, share
+from loadtest.units import US_PER_MS
+
+if TYPE_CHECKING:
+    from loadtest.plan.model import ValidityLimits
+    from loadtest.report.base.context import Context
+
+MOST_EVENTS: Final = 8
+_TOGETHER_S: Final = 3.0
+_LOST: Final = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEvent:
+    """Something that happened to a region's generator; ``label`` is a few words, for people."""
+
+    t_s: float
+    label: str
+    kind: str = ""
+
+
+def events_in(context: Context, region: str) -> list[TimelineEvent]:
+    """
+    Return the events of a region in the order of time, at most ``MOST_EVENTS``.
+
+    An event is the loss of a worker, or a moment of its health beyond the plan's limit; moments
+    that follow each other closely are one event.
+    """
+    found: list[TimelineEvent] = []
+    for worker in context.run.engine.get("workers") or ():
+        if worker.get("region") == region:
+            found += _events_of(worker, context.plan.validity)
+    found.sort(key=lambda event: event.t_s)
+    kept: list[TimelineEvent] = []
+    last_s: dict[str, float] = {}
+    for event in found:
+        if event.t_s - last_s.get(event.kind, -math.inf) > _TOGETHER_S:
+            kept.append(event)
+        last_s[event.kind] = event.t_s
+    # Losses are what a reader must not miss; other events give way to them.
+    lost = [event for event in kept if event.kind == _LOST][:MOST_EVENTS]
+    others = [event for event in kept if event.kind != _LOST][: MOST_EVENTS - len(lost)]
+    return sorted([*others, *lost], key=lambda event: event.t_s)
+
+
+def _events_of(worker: Mapping[str, Any], limits: ValidityLimits) -> Iterator[TimelineEvent]:
+    timeline = worker.get("timeline") or ()
+    for moment in timeline:
+        t_s = float(moment.get("t_s", 0.0))
+        for key, limit_ms, words in (
+            ("gc_pause_us", limits.gc_pause_ms, "garbage collection held the process for"),
+            ("loop_lag_p99_us", limits.loop_lag_p99_ms, "event loop late by"),
+            ("lateness_p99_us", limits.late_after_ms, "requests left late by"),
+        ):
+            value_ms = float(moment.get(key, 0.0)) / US_PER_MS
+            if value_ms > limit_ms:
+                yield TimelineEvent(t_s, f"{words} {ms(value_ms)} ({worker.get('id', '')})", key)
+        steal = float(moment.get("steal_share", 0.0))
+        if steal > limits.steal_share:
+            yield TimelineEvent(t_s, f"machine lost {share(steal)} of its CPU to others", "steal")
+    if worker.get("state") == "lost":
+        last_s = max((float(moment.get("t_s", 0.0)) for moment in timeline), default=0.0)
+        yield TimelineEvent(last_s, f"worker {worker.get('id', '')} was lost", _LOST)

@@ -1,0 +1,111 @@
+"""The report as markdown: verdict, tables and facts, for a pull request or a job summary."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from loadtest.report.base.view import (
+    Block,
+    Callout,
+    Code,
+    Definitions,
+    Heading,
+    Matrix,
+    Report,
+    Table,
+    Text,
+)
+from loadtest.report.base.words import decision
+from loadtest.report.pages.model import build_report
+
+if TYPE_CHECKING:
+    from loadtest.analysis.load import Run
+    from loadtest.analysis.summary import Summary
+    from loadtest.gate.results import Verdict
+
+_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~$])")
+
+
+def render(run: Run, summary: Summary, verdict: Verdict, *, command: str = "") -> str:
+    """
+    Return the report of a run as GitHub-flavoured markdown, figures left out.
+
+    Args:
+        run: The stored run.
+        summary: What the analysis made of it.
+        verdict: What the gate decided.
+        command: The command line that repeats the run; empty leaves it out.
+    """
+    return render_view(build_report(run, summary, verdict, command=command))
+
+
+def render_view(report: Report) -> str:
+    """Return the markdown of a view that is ready made."""
+    lines = [f"# {escape(report.headline)}", "", f"**{decision(report.verdict)}**", ""]
+    lines += [f"- {escape(reason)}" for reason in report.reasons]
+    lines += ["", *(line for callout in report.callouts for line in _block(callout))]
+    lines += [f"- {escape(label)}: {escape(value)}" for label, value in report.facts]
+    for section in report.sections:
+        lines += ["", f"## {escape(section.title)}", ""]
+        for block in section.blocks:
+            lines += _block(block)
+    lines += ["", escape(report.footer), ""]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
+
+
+def table_lines(table: Table) -> list[str]:
+    """Return one table as markdown lines, caption first, note last."""
+    rules = ["---:" if table.alignment(i) == "right" else "---" for i in range(len(table.headers))]
+    lines = [f"**{escape(table.title)}**", "", _row(table.headers), f"| {' | '.join(rules)} |"]
+    lines += [_row(row) for row in table.rows]
+    return [*lines, "", *([escape(table.note), ""] if table.note else [])]
+
+
+def escape(text: str) -> str:
+    """Return text that markdown shows as it stands, on one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def _row(values: tuple[str, ...]) -> str:
+    return f"| {' | '.join(escape(value) for value in values)} |"
+
+
+def _block(block: Block) -> list[str]:
+    lines: list[str] = []
+    match block:
+        case Table():
+            lines = table_lines(block)
+        case Text(text):
+            lines = [escape(text), ""]
+        case Callout(kind, text):
+            word = {"note": "Note", "partial": "Partial run"}.get(kind) or decision(kind)
+            lines = [f"> **{word}** {escape(text)}", ""]
+        case Heading(text):
+            lines = [f"### {escape(text)}", ""]
+        case Code(label, text):
+            longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+            fence = "`" * max(3, longest + 1)
+            lines = [f"{escape(label)}:", "", fence, text, fence, ""]
+        case Definitions(items):
+            lines = [*(f"- **{escape(term)}**: {escape(meaning)}" for term, meaning in items), ""]
+        case Matrix():
+            lines = _matrix(block)
+    return lines
+
+
+def _matrix(matrix: Matrix) -> list[str]:
+    """Return the matrix with one line per cell: p50, p95, decision."""
+    heads = ("region", *(column.name for column in matrix.columns))
+    rules = ["---", *("---:" for _ in matrix.columns)]
+    lines = [f"**{escape(matrix.caption)}**", "", _row(heads), f"| {' | '.join(rules)} |"]
+    for region, _, cells in matrix.rows:
+        texts = []
+        for cell in cells:
+            if cell is None:
+                texts.append("–")
+                continue
+            texts.append(f"{cell.p50} (p95 {cell.p95}) {decision(cell.decision)}".strip())
+            texts[-1] += "".join(f"; {v.name} {v.p50} (p95 {v.p95})" for v in cell.variants)
+        lines.append(_row((region, *texts)))
+    return [*lines, "", escape(matrix.note), ""]

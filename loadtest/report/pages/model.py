@@ -1,0 +1,128 @@
+"""Builds the view of a run: its sections in their order, and what stands above them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loadtest.report.base.context import Context
+from loadtest.report.base.view import Callout, Report
+from loadtest.report.base.words import count, share
+from loadtest.report.sections.connections import section_connections, section_served
+from loadtest.report.sections.distributions import section_distributions, section_time
+from loadtest.report.sections.gate import section_gate
+from loadtest.report.sections.headline import headline
+from loadtest.report.sections.matrix import section_matrix
+from loadtest.report.sections.parts import section_parts
+from loadtest.report.sections.published import section_published
+from loadtest.report.sections.reproduce import schedule_words, section_reproduce
+from loadtest.report.sections.tables import section_tables
+from loadtest.report.sections.validity import section_validity
+
+if TYPE_CHECKING:
+    from loadtest.analysis.load import Run
+    from loadtest.analysis.summary import Summary
+    from loadtest.gate.results import Verdict
+
+
+def build_report(run: Run, summary: Summary, verdict: Verdict, *, command: str = "") -> Report:
+    """
+    Return everything a report says, figures yet to be drawn.
+
+    Args:
+        run: The stored run.
+        summary: What the analysis made of it.
+        verdict: What the gate decided.
+        command: The command line that repeats the run; empty leaves it out.
+    """
+    context = Context(run, summary, verdict, command)
+    sections = (
+        section_matrix(context),
+        section_tables(context),
+        section_published(context),
+        section_distributions(context),
+        section_parts(context),
+        section_connections(context),
+        section_served(context),
+        section_time(context),
+        section_gate(context),
+        section_validity(context),
+        section_reproduce(context),
+    )
+    sentence = headline(context)
+    return Report(
+        title=f"{summary.run.title or summary.run.plan}: {sentence}",
+        headline=sentence,
+        verdict=verdict.decision,
+        reasons=_reasons(verdict),
+        callouts=_callouts(summary, verdict),
+        facts=_facts(context),
+        sections=tuple(section for section in sections if section is not None),
+        footer=_footer(context),
+        subtitle=" · ".join(part for part in (summary.run.title, context.started) if part),
+    )
+
+
+def _reasons(verdict: Verdict) -> tuple[str, ...]:
+    """Return the verdict's sentence, then what went against a pass, in the order of the rules."""
+    against = [
+        rule.why
+        for rule in verdict.rules
+        if rule.decision in {"fail", "inconclusive"} and rule.why not in verdict.sentence
+    ]
+    return tuple(part for part in (verdict.sentence, *against[:6]) if part)
+
+
+def _callouts(summary: Summary, verdict: Verdict) -> tuple[Callout, ...]:
+    callouts = []
+    if summary.run.partial:
+        reason = summary.run.reason or "it was stopped before its planned end"
+        callouts.append(
+            Callout(
+                "partial",
+                f"The run measured {summary.run.measured_s:.0f} s: {reason}. Everything below is "
+                "what was measured until then.",
+            )
+        )
+    failed = [check for check in summary.validity.failed if check.why not in verdict.sentence]
+    if failed:
+        more = f" ({len(failed) - 1} more under Validity)" if len(failed) > 1 else ""
+        callouts.append(Callout("invalid", f"{failed[0].why} {failed[0].advice}".strip() + more))
+    return tuple(callouts)
+
+
+def _facts(context: Context) -> tuple[tuple[str, str], ...]:
+    facts = context.summary.run
+    sent = sum(cell.n for cell in context.summary.cells)
+    errors = sum(cell.errors for cell in context.summary.cells)
+    link_layer = context.run.world.get("link_layer")
+    world = f"{facts.world}, {link_layer} links" if link_layer else facts.world
+    return (
+        ("Requests", f"{count(sent)} in {len(context.summary.cells)} cells"),
+        ("Errors", f"{count(errors)} ({share(errors / sent)})" if errors else "none"),
+        ("Measured", f"{facts.measured_s:g} s in {count(facts.blocks)} blocks"),
+        ("Load", schedule_words(context.plan).split(" after ")[0]),
+        ("World", world),
+        ("Round-trip times", context.plan.network.rtt if facts.world == "embedded" else "real"),
+        ("First byte stamped by", _clocks(context)),
+        ("Seed", str(facts.seed)),
+    )
+
+
+def _clocks(context: Context) -> str:
+    totals: dict[str, int] = {}
+    for cell in context.summary.cells:
+        for clock, n in cell.clocks.items():
+            totals[clock] = totals.get(clock, 0) + n
+    totals.pop("", None)
+    every = sum(totals.values())
+    if not every:
+        return "unknown"
+    if len(totals) == 1:
+        return f"{next(iter(totals))} clock"
+    return ", ".join(f"{clock} {share(n / every)}" for clock, n in sorted(totals.items()))
+
+
+def _footer(context: Context) -> str:
+    version = (context.run.engine.get("versions") or {}).get("loadtest", "")
+    parts = ("loadtest", version, "· run", context.summary.run.run_id)
+    return " ".join(part for part in parts if part)

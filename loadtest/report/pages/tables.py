@@ -1,0 +1,93 @@
+"""The plain tables and lines that the terminal prints; how they look is the printer's business."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from loadtest.analysis.reproduction import reproduce
+from loadtest.gate.rules import BUDGET_KIND
+from loadtest.report.base.context import Context
+from loadtest.report.base.view import Table
+from loadtest.report.base.words import DECISIONS, count, decision
+from loadtest.report.sections.gate import interval, quantity
+from loadtest.report.sections.published import published_table
+from loadtest.report.sections.tables import deployment_tables
+
+if TYPE_CHECKING:
+    from loadtest.analysis.load import Run
+    from loadtest.analysis.summary import Summary
+    from loadtest.gate.results import RuleResult, Verdict
+
+__all__ = ["Table", "terminal_tables", "verdict_block"]
+
+_TERMINAL: Final = (
+    *("region", "n", "p50", "95 % interval", "p95", "95 % interval", "errors", "served by"),
+)
+_PUBLISHED: Final = ("deployment", "region", "label", "published", "ours, p50", "difference")
+
+
+def terminal_tables(run: Run, summary: Summary, verdict: Verdict) -> list[Table]:
+    """
+    Return what `loadtest run` prints at its end: a narrow table per deployment, then the published
+    values beside ours where the plan asks for them.
+
+    Args:
+        run: The stored run.
+        summary: What the analysis made of it.
+        verdict: What the gate decided.
+    """
+    context = Context(run, summary, verdict, "")
+    tables = [_narrow(table, _TERMINAL) for table in deployment_tables(context)]
+    found = reproduce(run, summary)
+    if found.rows:
+        tables.append(_narrow(published_table(found), _PUBLISHED))
+    return tables
+
+
+def verdict_block(verdict: Verdict) -> list[str]:
+    """
+    Return the last lines of the terminal: each rule with what it saw, then the verdict.
+
+    The verdict comes last, as the eye rests at the end of a terminal's output.
+    """
+    lines: list[str] = []
+    kept = [r for r in verdict.rules if (r.kind, r.decision) == (BUDGET_KIND, "pass")]
+    for rule in verdict.rules:
+        if rule in kept:
+            continue
+        lines.append(f"{DECISIONS[rule.decision][0]} {rule.rule}  [{rule.cell}]")
+        lines.append(f"    {_observed(rule)}: {decision(rule.decision)}")
+        if rule.flip and rule.decision != "pass":
+            lines.append(f"    {rule.flip}")
+    if kept:
+        worst = max(kept, key=lambda rule: rule.observed or 0.0)
+        lines.append(f"✓ {worst.rule}  [each of {len(kept)} cells]")
+        lines.append(f"    at most {_observed(worst)}: {decision('pass')}")
+    lines += [f"⊘ {text}" for text in verdict.invalid if text not in verdict.sentence]
+    if lines:
+        lines.append("")
+    lines.append(f"{DECISIONS[verdict.decision][0]} {verdict.sentence}")
+    return lines
+
+
+def _observed(rule: RuleResult) -> str:
+    limit = quantity(rule.limit, rule.unit)
+    against = f"margin {limit}" if rule.base is not None else f"limit {limit}"
+    parts = (quantity(rule.observed, rule.unit), interval(rule), against, f"n = {count(rule.n)}")
+    return "  ".join(part for part in parts if part)
+
+
+def _narrow(table: Table, names: tuple[str, ...]) -> Table:
+    """Keep the named columns, which fit 100 characters."""
+    kept: list[int] = []
+    for name in names:
+        kept.append(next(i for i, h in enumerate(table.headers) if h == name and i not in kept))
+    return Table(
+        key=table.key,
+        title=table.title,
+        headers=tuple(table.headers[i] for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in table.rows),
+        align="".join("r" if table.alignment(i) == "right" else "l" for i in kept),
+        note=table.note if names is _TERMINAL else "",
+        marks=table.marks,
+    )

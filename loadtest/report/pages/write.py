@@ -1,0 +1,72 @@
+"""Puts the report into the run folder."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loadtest.errors import RecordsError
+
+if TYPE_CHECKING:
+    from loadtest.analysis.load import Run
+    from loadtest.analysis.summary import Summary
+    from loadtest.gate.results import Verdict
+
+HTML_NAME = "report.html"
+MARKDOWN_NAME = "report.md"
+
+
+def write_report(
+    folder: Path, run: Run, summary: Summary, verdict: Verdict, command: str
+) -> tuple[Path, Path]:
+    """
+    Write report.html and report.md, each whole or not at all.
+
+    Args:
+        folder: The run folder; it exists.
+        run: The stored run.
+        summary: What the analysis made of it.
+        verdict: What the gate decided.
+        command: The command line that repeats the run.
+
+    Returns:
+        The paths of both files, HTML first.
+
+    Raises:
+        RecordsError: The folder cannot be written.
+    """
+    from loadtest.report.pages import html, markdown
+
+    pages = {
+        HTML_NAME: html.render(run, summary, verdict, command=command),
+        MARKDOWN_NAME: markdown.render(run, summary, verdict, command=command),
+    }
+    for name, text in pages.items():
+        write_whole(folder / name, text)
+    return folder / HTML_NAME, folder / MARKDOWN_NAME
+
+
+def write_whole(path: Path, text: str) -> None:
+    """
+    Replace a file at once, so that a reader or a crash never meets half of it.
+
+    Raises:
+        RecordsError: The file cannot be written; the message says where and why.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RecordsError(
+            f"cannot write {path}: {reason}; make the folder writable or give another with --out"
+        ) from error

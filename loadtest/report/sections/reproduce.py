@@ -1,0 +1,91 @@
+"""How to run it again, what everything was made of, what the words mean, what is not claimed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from loadtest.report.base.glossary import LIMITS_ALWAYS, LIMITS_EMBEDDED, TERMS
+from loadtest.report.base.view import Block, Code, Definitions, Heading, Section, Table, Text
+from loadtest.report.base.words import count
+
+if TYPE_CHECKING:
+    from loadtest.plan.model import Plan
+    from loadtest.report.base.context import Context
+
+
+def section_reproduce(context: Context) -> Section:
+    """Return the last section of a report."""
+    run = context.run
+    again = f"loadtest analyze {shlex.quote(run.run_id)}"
+    embedded = run.world.get("kind", "embedded") == "embedded"
+    limits = (*(LIMITS_EMBEDDED if embedded else ()), *LIMITS_ALWAYS)
+    blocks: list[Block] = [
+        *([Code("The same run again", context.command)] if context.command else []),
+        Code("The same numbers from the stored records", again),
+        _inputs(run.plan, run.world, run.engine),
+        Heading("Words"),
+        Definitions(TERMS),
+        Heading("What this is not"),
+        *(Text(limit) for limit in limits),
+    ]
+    return Section(
+        "reproduce", "How to reproduce, and what the words mean", "Reproduce", tuple(blocks)
+    )
+
+
+def plan_hash(plan: Plan) -> str:
+    """Return a fingerprint of the resolved plan: equal exactly when every setting is equal."""
+    text = json.dumps(plan.to_json(), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _inputs(plan: Plan, world: Mapping[str, Any], engine: Mapping[str, Any]) -> Table:
+    machine = world.get("machine") or {}
+    postgres = world.get("postgres") or {}
+    schedule = engine.get("schedule") or {}
+    load = plan.load
+    versions = {**(world.get("versions") or {}), **(engine.get("versions") or {})}
+    rows = [
+        ("plan", f"{plan.name}, sha256 {plan_hash(plan)[:16]}"),
+        ("seed", str(plan.seed)),
+        (
+            "schedule",
+            f"{schedule_words(plan)}; {count(schedule.get('arrivals', 0))} arrivals, "
+            f"sha256 {str(schedule.get('fingerprint', ''))[:16] or 'unknown'}",
+        ),
+        ("blocks", f"{load.block_s:g} s, arms in random order inside each"),
+        ("scenario", plan.scenario),
+        ("world", str(world.get("kind", "unknown"))),
+        ("link layer", str(world.get("link_layer", "none"))),
+        ("round-trip times", plan.network.rtt),
+        ("base times of the app", plan.base),
+        ("database", f"PostgreSQL {postgres['version']}" if postgres.get("version") else "none"),
+        ("machine", _machine(machine)),
+        ("versions", ", ".join(f"{name} {value}" for name, value in sorted(versions.items()))),
+    ]
+    return Table("inputs", "What the run was made of", ("input", "value"), tuple(rows), "lw")
+
+
+def schedule_words(plan: Plan) -> str:
+    """Return the load in words: model, rate, duration."""
+    load = plan.load
+    if load.stages:
+        rate = f"{len(load.stages)} stages over {sum(s.duration_s for s in load.stages):g} s"
+    else:
+        rate = f"{load.rate:g} arrivals/s in each cell for {load.duration_s:g} s"
+    if load.model == "closed":
+        return f"closed model, {load.users} users in each cell for {load.duration_s:g} s"
+    return f"open model, {load.arrivals}, {rate} after {load.warmup_s:g} s of warm-up"
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    parts = [
+        f"{machine['cpus']} CPUs" if machine.get("cpus") else "",
+        f"{machine['memory_mb'] / 1024:.1f} GB" if machine.get("memory_mb") else "",
+        str(machine.get("platform") or machine.get("kernel") or ""),
+    ]
+    return ", ".join(part for part in parts if part) or "unknown"

@@ -1,0 +1,213 @@
+"""How far the numbers can be trusted: every check, the generator's health, the links, the A/A."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from loadtest.report.base.view import Block, Callout, Section, Table, Text
+from loadtest.report.base.words import NOTHING, count, decision, listing, ms, number, share
+from loadtest.units import US_PER_MS
+
+if TYPE_CHECKING:
+    from loadtest.analysis.checks import SplitTest, Validity, ValidityCheck
+    from loadtest.report.base.context import Context
+
+_CSV: Final = (
+    *("name", "scope", "region", "deployment", "scenario", "worker", "observed", "limit"),
+    *("unit", "ok", "why", "advice"),
+)
+
+
+def section_validity(context: Context) -> Section:
+    """Return the section about validity."""
+    validity = context.summary.validity
+    workers = context.run.engine.get("workers") or ()
+    links = context.run.world.get("links") or ()
+    failed = [Callout("invalid", f"{c.why} {c.advice}".strip()) for c in validity.failed]
+    blocks: list[Block] = [
+        *failed,
+        checks_table(validity),
+        Text(_split_words(validity.aa)),
+        *([_detectable(context)] if validity.aa.detectable else []),
+        *([_bookkeeping(workers), _health(workers)] if workers else []),
+        *([_links(links)] if links else []),
+    ]
+    return Section("validity", "How far to trust these numbers", "Validity", tuple(blocks))
+
+
+def checks_table(validity: Validity) -> Table:
+    """Return one row per kind of check, with the worst place it was seen at; CSV has them all."""
+    groups: dict[str, list[ValidityCheck]] = {}
+    for check in validity.checks:
+        groups.setdefault(check.name, []).append(check)
+    worst = [max(checks, key=_badness) for checks in groups.values()]
+    words = tuple("pass" if check.ok else "invalid" for check in worst)
+    return Table(
+        key="checks",
+        title="Checks of the measurement itself",
+        headers=("check", "state", "worst observed", "limit", "where", "places", "in words"),
+        rows=tuple(
+            (
+                check.name,
+                decision(word),
+                _measure(check.observed, check.unit),
+                _measure(check.limit, check.unit),
+                _where(check),
+                f"{sum(c.ok for c in groups[check.name])} of {len(groups[check.name])} ok",
+                check.why,
+            )
+            for check, word in zip(worst, words, strict=True)
+        ),
+        align="llrrllw",
+        note="The CSV file has every check at every place.",
+        marks=words,
+        csv_headers=_CSV,
+        csv_rows=tuple(
+            tuple("" if getattr(c, key) is None else getattr(c, key) for key in _CSV)
+            for c in validity.checks
+        ),
+    )
+
+
+def _badness(check: ValidityCheck) -> tuple[bool, float]:
+    if check.observed is None:
+        return (not check.ok, 0.0)
+    return (not check.ok, abs(check.observed) / check.limit if check.limit else check.observed)
+
+
+def _where(check: ValidityCheck) -> str:
+    named = [check.region, check.deployment, check.scenario, check.worker]
+    return " / ".join(part for part in named if part) or "whole run"
+
+
+def _measure(value: float | None, unit: str) -> str:
+    if value is None:
+        return NOTHING
+    if unit == "ms":
+        return ms(value)
+    if unit in {"share", "%"}:
+        return share(value if unit == "share" else value / 100, digits=2)
+    return f"{number(value)} {unit}".strip()
+
+
+def _split_words(aa: SplitTest) -> str:
+    if not aa.trials:
+        return "A/A: the run is too short to be split in two halves and compared with itself."
+    return (
+        f"A/A: each arm was split at random into two halves and the halves judged as if they were "
+        f"two arms. Of {count(aa.trials)} such comparisons {count(aa.raw_fires)} had a 95 % "
+        f"interval without zero ({share(aa.raw_fires / aa.trials)}; 5 % is nominal) and "
+        f"{count(aa.gate_fires)} would have failed the gate: a false alarm."
+    )
+
+
+def _detectable(context: Context) -> Table:
+    """Return the minimal detectable effects, region by arm."""
+    found = context.summary.validity.aa.detectable
+    arms = [arm for arm in context.arms if any(key.endswith(f"/{arm}") for key in found)]
+    return Table(
+        key="detectable",
+        title="Smallest slow-down of p50 that this run would have found (80 of 100 times)",
+        headers=("region", *arms),
+        rows=tuple(
+            (region, *(share(found.get(f"{region}/{arm}")) for arm in arms))
+            for region in context.regions
+        ),
+        align="l" + "r" * len(arms),
+    )
+
+
+def _bookkeeping(workers: Sequence[Mapping[str, Any]]) -> Table:
+    rows = []
+    for worker in workers:
+        told = worker.get("rows") or {}
+        counts = [int(told.get(key, 0)) for key in ("scheduled", "sent", "received", "merged")]
+        rows.append(
+            (
+                str(worker.get("id", "")),
+                str(worker.get("region", "")),
+                str(worker.get("state", "")),
+                *(count(n) for n in counts),
+                count(int(told.get("missing", 0))),
+            )
+        )
+    return Table(
+        key="reconciliation",
+        title="Reconciliation: every row that was sent has to arrive",
+        headers=("worker", "region", "state", "scheduled", "sent", "received", "merged", "missing"),
+        rows=tuple(rows),
+        align="lllrrrrr",
+    )
+
+
+_HEALTH: Final = (
+    ("self-check bias p50", "self_check", "bias_p50_us", "us"),
+    ("bias p99", "self_check", "bias_p99_us", "us"),
+    ("clock offset", "clock", "offset_us", "us"),
+    ("± uncertainty", "clock", "uncertainty_us", "us"),
+    ("loop lag p99", "health", "loop_lag_p99_us", "us"),
+    ("lateness p99", "health", "lateness_p99_us", "us"),
+    ("late", "health", "late", "n"),
+    ("dropped", "health", "dropped", "n"),
+    ("CPU mean", "health", "cpu_share_mean", "share"),
+    ("CPU max", "health", "cpu_share_max", "share"),
+    ("steal max", "health", "steal_share_max", "share"),
+    ("GC max", "health", "gc_pause_max_us", "us"),
+    ("resends", "health", "resends", "n"),
+    ("retransmits", "health", "retransmits", "n"),
+)
+
+
+def _health(workers: Sequence[Mapping[str, Any]]) -> Table:
+    return Table(
+        key="health",
+        title="The load generator while it measured",
+        headers=("worker", *(title for title, _, _, _ in _HEALTH)),
+        rows=tuple(
+            (
+                str(worker.get("id", "")),
+                *(_fact((worker.get(part) or {}).get(key), unit) for _, part, key, unit in _HEALTH),
+            )
+            for worker in workers
+        ),
+        align="l" + "r" * len(_HEALTH),
+        note=(
+            "Self-check: before load every worker measures a built-in server of known delay "
+            "through the very same client; the bias is how far off it read. Loop lag is how late "
+            "the event loop came round, lateness how far after its intended start a request left."
+        ),
+    )
+
+
+def _fact(value: float | None, unit: str) -> str:
+    if value is None:
+        return NOTHING
+    if unit == "us":
+        return ms(value / US_PER_MS)
+    return share(value) if unit == "share" else count(int(value))
+
+
+def _links(links: Sequence[Mapping[str, Any]]) -> Table:
+    words = tuple("pass" if link.get("ok") else "invalid" for link in links)
+    bad = [f"{link['from']}-{link['to']}" for link in links if not link.get("ok")]
+    return Table(
+        key="links",
+        title="Links: configured and measured round-trip time",
+        headers=("link", "configured", "measured p50", "measured p95", "off by", "n", "state"),
+        rows=tuple(
+            (
+                f"{link['from']}-{link['to']}",
+                ms(link["configured_rtt_ms"]),
+                ms(link["measured_rtt_p50_ms"]),
+                ms(link["measured_rtt_p95_ms"]),
+                ms(link["measured_rtt_p50_ms"] - link["configured_rtt_ms"]),
+                count(int(link["n"])),
+                decision(word),
+            )
+            for link, word in zip(links, words, strict=True)
+        ),
+        align="lrrrrrl",
+        note=f"Out of tolerance: {listing(bad)}." if bad else "Measured before the load started.",
+        marks=words,
+    )

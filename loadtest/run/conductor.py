@@ -1,0 +1,236 @@
+"""
+Conducts one run from plan to verdict.
+
+    run folder -> world up -> deploy -> measure links -> order to the coordinator -> records home
+    -> world down -> summary, verdict, report
+
+Plan and world are on disk before the first request, records before any analysis.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from loadtest.errors import EngineError, PlanError, RecordsError, WorldError
+from loadtest.plan.model import Plan
+from loadtest.plan.order import RunOrder
+from loadtest.records.folder import RunFolder
+from loadtest.run.coordinator import CoordinatorClient, connect
+from loadtest.run.deployment import deploy_all, destroy_all
+from loadtest.run.judge import Judged, judge_folder, undecided
+from loadtest.run.progress import Progress
+from loadtest.run.recording import PartStore
+from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
+from loadtest.run.run_world import RunWorld, open_place
+from loadtest.run.standing import network_faults, still_to_deploy
+
+REPORTS = "reports"
+WORKERS_DEADLINE_S = 30.0
+
+
+class RunConductor:
+    """
+    One run.
+
+    Args:
+        plan: Resolved plan.
+        progress: Told what goes on.
+        out: Run folder; None makes ``reports/<run id>``.
+        world_url: A world that is up already; empty starts what the plan names.
+        image: Image of the apps; empty takes what each fly.toml names.
+        command: The command line, for the report.
+        scratch: A folder that has to go with the run, should this process be killed.
+
+    Raises:
+        PlanError: The run folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        progress: Progress,
+        *,
+        out: Path | None = None,
+        world_url: str = "",
+        image: str = "",
+        command: str = "",
+        scratch: Path | None = None,
+    ) -> None:
+        self.plan = plan
+        self.run_id = new_run_id()
+        self.folder = _empty_folder(out if out is not None else Path(REPORTS) / self.run_id)
+        self._progress = progress
+        self._world_url = world_url
+        self._image = image
+        self._command = command
+        self._scratch = scratch
+        self._stop_asked = False
+        self._loading = False
+
+    def request_stop(self) -> None:
+        """
+        End the load and keep what was measured; before there is load, end at once.
+
+        Raises:
+            KeyboardInterrupt: Nothing has been measured yet.
+        """
+        self._stop_asked = True
+        if not self._loading:
+            raise KeyboardInterrupt
+
+    def run(self) -> Judged:
+        """
+        Do it all.
+
+        Returns:
+            What came of it, as the command line prints it.
+
+        Raises:
+            LoadtestError: The world, the engine or the records failed; whatever was measured
+                until then is in the run folder, judged and marked partial.
+        """
+        plan, folder = self.plan, self.folder
+        folder.save_json("plan.json", plan.to_json())
+        self._progress.step("starting the world")
+        failure: EngineError | WorldError | None = None
+        orders = orders_of(plan, self.run_id, keys := Secrets(), image=self._image)
+        with open_place(plan, orders, self._world_url, self._scratch) as place:
+            self._progress.done("world: the Machines API answers")
+            with ExitStack() as stack:
+                missing = orders
+                if self._world_url and place.extras is not None:
+                    missing = still_to_deploy(place, plan, orders, place.extras.describe())
+                if self._world_url or place.extras is None:
+                    stack.callback(self._clear_away, place, missing)
+                deploy_all(place, missing, self._progress)
+                world = self._write_world(place, orders)
+                try:
+                    self._measure(place, orders, keys, world)
+                except (EngineError, WorldError) as error:
+                    failure = error
+            self._progress.step("taking the world down")
+        rows = folder.merge_parts()
+        if failure is not None and rows == 0:
+            folder.records.unlink(missing_ok=True)  # an empty one would look like a run
+            raise failure
+        self._progress.step("analysing")
+        judged = judge_folder(folder.path, command=self._command, interrupted=self._stop_asked)
+        folder.point_latest()
+        if failure is not None:
+            self._progress.warn(f"what was measured until then is in {judged.report}")
+            raise failure
+        return judged
+
+    def _clear_away(self, place: RunWorld, orders: RunDeployment) -> None:
+        """Destroy what the run deployed; a place that is gone must not hide what was measured."""
+        try:
+            destroy_all(place, orders)
+        except WorldError as error:
+            self._progress.warn(f"machines of run {self.run_id} may be left behind: {error}")
+
+    def _write_world(self, place: RunWorld, orders: RunDeployment) -> dict[str, Any]:
+        """Measure the links, refuse a world out of tolerance, write world.json."""
+        if place.extras is not None:
+            self._progress.step("measuring the links")
+            place.extras.measure()
+        world = place.describe(self.plan)
+        world["run"] = {"id": self.run_id, "command": self._command}
+        world["apps"] = {name: order.name for name, order in orders.apps.items()}
+        world["database"] = orders.database.name if orders.database is not None else None
+        self.folder.save_json("world.json", world)
+        faults = [_link_sentence(link) for link in world["links"] if not link["ok"]]
+        if self._world_url:
+            faults += network_faults(self.plan, world)
+        if faults:
+            raise WorldError("\n".join(faults))
+        if world["links"]:
+            self._progress.done(f"links: {_worst(world['links'])}")
+        return world
+
+    def _measure(
+        self, place: RunWorld, orders: RunDeployment, keys: Secrets, world: dict[str, Any]
+    ) -> None:
+        """Run the segments; bring records, engine facts and counters home whatever happens."""
+        url = place.app_url(orders.generator.name, self.plan.primary_region, world)
+        targets = place.targets(self.plan, orders, world)
+        before = place.extras.counters() if place.extras is not None else {}
+        with connect(url, keys.token, place.still_there) as coordinator:
+            count = len(self.plan.regions) * self.plan.generator.workers_per_region
+            coordinator.wait_for_workers(count, WORKERS_DEADLINE_S)
+            store = PartStore(coordinator, self.run_id, self.folder.parts)
+            try:
+                self._segments(coordinator, targets, store)
+            finally:
+                if place.extras is not None:
+                    world["counters"] = {"before": before, "after": place.extras.counters()}
+                    self.folder.save_json("world.json", world)
+
+    def _segments(self, coordinator: CoordinatorClient, targets: Any, store: PartStore) -> None:
+        """Order one segment after the other until the gate is decided or the plan's cap is met."""
+        blocks = 0
+        for segment in range(self.plan.gate.max_looks):
+            order = RunOrder(
+                run_id=self.run_id,
+                plan=self.plan,
+                segment=segment,
+                first_block=blocks,
+                targets=targets,
+            )
+            self._loading = True
+            coordinator.submit(order)
+            status = coordinator.follow(self.run_id, segment, lambda s: self._tick(s, store))
+            store.fetch_new()
+            engine = coordinator.engine(self.run_id)
+            self.folder.save_json("engine.json", engine)
+            if status["state"] == "failed":
+                raise EngineError(status["error"] or "the run failed and the coordinator kept why")
+            self._progress.done(f"measured: {status['rows_merged']} requests, all accounted for")
+            blocks = sum(int(s["blocks"]) for s in engine["segments"])
+            last = segment + 1 == self.plan.gate.max_looks
+            if self._stop_asked or last:
+                return
+            self.folder.merge_parts(keep=True)
+            if not undecided(self.folder, look=segment + 1):
+                return
+            self._progress.warn("the gate is undecided: measuring on")
+
+    def _tick(self, status: dict[str, Any], store: PartStore) -> None:
+        self._progress.load(status)
+        store.fetch_new()
+        if self._stop_asked and status["state"] in ("waiting", "self-check", "warm-up", "steady"):
+            store.coordinator.stop(self.run_id)
+
+
+def _empty_folder(path: Path) -> RunFolder:
+    """Return the run folder, rid of an earlier run's files, which would mix with this one's."""
+    try:
+        folder = RunFolder.create(path)
+        folder.clear()
+    except RecordsError as error:
+        raise PlanError(f"--out: {error}") from error
+    return folder
+
+
+def new_run_id() -> str:
+    """Return a name for a run: the time in UTC and four random letters."""
+    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    return f"{now}-{secrets.token_hex(2)}"
+
+
+def _link_sentence(link: dict[str, Any]) -> str:
+    found = "not one ping came back"
+    if (p50_ms := link["measured_rtt_p50_ms"]) is not None:
+        found = f"measured {p50_ms:.2f} ms (median of {link['n']}): outside the tolerance"
+    return (
+        f"link {link['from']}-{link['to']}: set to {link['configured_rtt_ms']:g} ms, {found}; "
+        "the machine is too busy to emulate a network, try again when it is quieter"
+    )
+
+
+def _worst(links: list[dict[str, Any]]) -> str:
+    gaps = [abs(x["measured_rtt_p50_ms"] - x["configured_rtt_ms"]) for x in links]
+    return f"{len(links)} measured, the worst median is {max(gaps):.2f} ms off"

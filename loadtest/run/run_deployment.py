@@ -1,0 +1,209 @@
+"""From a plan to what is deployed: apps, their regions, their secrets; only reads files."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import quote
+
+import zmq
+
+from loadtest.assets import find_asset
+from loadtest.errors import PlanError
+from loadtest.fly.config import AppConfig, read_app_config
+from loadtest.fly.deploy import AppOrder
+from loadtest.plan.model import Deployment, Plan
+
+OUR_IMAGE = "loadtest"
+DATABASE_USER = "postgres"
+DATABASE_PORT = 5432
+REPLICA_PORT = 5433
+
+
+def curve_keys() -> dict[str, str]:
+    """Return fresh CURVE keys as the generator's machines expect them in their environment."""
+    server_public, server_secret = zmq.curve_keypair()
+    client_public, client_secret = zmq.curve_keypair()
+    return {
+        "LOADTEST_CURVE_SERVER_PUBLIC": server_public.decode(),
+        "LOADTEST_CURVE_SERVER_SECRET": server_secret.decode(),
+        "LOADTEST_CURVE_CLIENT_PUBLIC": client_public.decode(),
+        "LOADTEST_CURVE_CLIENT_SECRET": client_secret.decode(),
+    }
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secrets:
+    """Passwords and keys of one run, made anew for each; never shown, never stored."""
+
+    database: str = field(default_factory=lambda: secrets.token_urlsafe(18))
+    replication: str = field(default_factory=lambda: secrets.token_urlsafe(18))
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
+    curve: Mapping[str, str] = field(default_factory=curve_keys)
+
+
+@dataclass(frozen=True, slots=True)
+class RunDeployment:
+    """
+    Everything that is deployed for a run.
+
+    Args:
+        database: The PostgreSQL app, or None.
+        apps: One order for each deployment that is not a URL, by the deployment's name.
+        generator: The load generator's app.
+        folders: Image name -> folder that the commands of its machines run in (embedded world).
+        database_first: Apps are started when the database is ready, not beside it.
+    """
+
+    database: AppOrder | None
+    apps: Mapping[str, AppOrder]
+    generator: AppOrder
+    folders: Mapping[str, str]
+    database_first: bool = True
+
+
+def orders_of(plan: Plan, run_id: str, keys: Secrets, *, image: str = "") -> RunDeployment:
+    """
+    Turn a plan into deployment orders.
+
+    Args:
+        plan: Resolved plan.
+        run_id: Label of everything that is made.
+        keys: The run's secrets.
+        image: Image reference for our own apps; empty takes what each fly.toml names.
+
+    Raises:
+        PlanError: A fly.toml is missing or wrong.
+    """
+    folders: dict[str, str] = {OUR_IMAGE: str(Path.cwd())}
+    database = _database_order(plan, run_id, keys)
+    taken: set[str] = set()
+    apps: dict[str, AppOrder] = {}
+    for deployment in plan.deployments:
+        if deployment.url:
+            continue
+        order = _app_order(plan, deployment, run_id, taken)
+        order = replace(
+            order,
+            image=_image_reference(deployment, order.config, image, folders),
+            secrets=_database_urls(plan, database, keys),
+        )
+        taken.add(order.name)
+        apps[deployment.name] = order
+    config = _read(plan.generator.fly_toml, "generator.fly_toml")
+    generator = AppOrder(
+        config=config,
+        regions=plan.regions,
+        primary_region=plan.primary_region,
+        run_id=run_id,
+        image=image,
+        secrets={"LOADTEST_TOKEN": keys.token, **keys.curve},
+        group_regions={"coordinator": (plan.primary_region,), "worker": plan.regions},
+        counts={"worker": plan.generator.workers_per_region},
+        deadline_s=plan.healthy_within_s,
+    )
+    return RunDeployment(database, apps, generator, folders, plan.database.first)
+
+
+def _database_order(plan: Plan, run_id: str, keys: Secrets) -> AppOrder | None:
+    if not plan.database.fly_toml or not any(d.fly_toml for d in plan.deployments):
+        return None
+    config = _read(plan.database.fly_toml, "database.fly_toml")
+    everywhere = plan.database.regions == "all"
+    return AppOrder(
+        config=config,
+        regions=plan.regions if everywhere else (plan.primary_region,),
+        primary_region=plan.primary_region,
+        run_id=run_id,
+        secrets={
+            "OPERATOR_PASSWORD": keys.database,
+            "SU_PASSWORD": keys.database,
+            "REPL_PASSWORD": keys.replication,
+        },
+        env={"DATABASE_NAME": plan.database.database},
+        deadline_s=plan.healthy_within_s,
+    )
+
+
+def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str]) -> AppOrder:
+    """Return the order of one deployment but for its image and its secrets."""
+    config = _read(deployment.fly_toml, f"deployments.{deployment.name}.fly_toml")
+    config = replace(config, name=_app_name(deployment, config, taken))
+    env = dict(deployment.env)
+    if deployment.connection_per_database_use:
+        env["DATABASE_CONNECTIONS"] = "per-request"
+    if any(plan.base_ms.values()):
+        env["APP_BASE_MS"] = _base_times(plan)
+    return AppOrder(
+        config=config,
+        regions=_machine_regions(plan, deployment),
+        primary_region=plan.primary_region,
+        run_id=run_id,
+        env=env,
+        concurrency="" if deployment.edge_keeps_connections else "connections",
+        deadline_s=plan.healthy_within_s,
+    )
+
+
+def _base_times(plan: Plan) -> str:
+    """
+    Return how long the app waits, by client region.
+
+    A base time is what a client beside a machine feels, so the hop from the edge to that machine is
+    in it: the link adds that one, the app the rest.
+    """
+    hop_ms = plan.network.same_region_ms
+    return ",".join(f"{code}={max(0.0, ms - hop_ms):g}" for code, ms in plan.base_ms.items())
+
+
+def _machine_regions(plan: Plan, deployment: Deployment) -> tuple[str, ...]:
+    """Return the primary region, and where clients are unless one region serves them all."""
+    clients = plan.clients_of(deployment) if deployment.machines == "all" else ()
+    return tuple(c for c in plan.regions if c == plan.primary_region or c in clients)
+
+
+def _database_urls(plan: Plan, database: AppOrder | None, keys: Secrets) -> dict[str, str]:
+    """Return the addresses of primary and nearest replica; apps that want neither ignore them."""
+    if database is None:
+        return {}
+    login = f"postgres://{DATABASE_USER}:{quote(keys.database, safe='')}"
+    name = plan.database.database
+    nearest = f"top1.nearest.of.{database.name}.internal"
+    return {
+        "DATABASE_URL": f"{login}@{database.name}.internal:{DATABASE_PORT}/{name}",
+        "REPLICA_DATABASE_URL": f"{login}@{nearest}:{REPLICA_PORT}/{name}",
+    }
+
+
+def _app_name(deployment: Deployment, config: AppConfig, taken: set[str]) -> str:
+    """Name an app as its fly.toml does; variants and further revisions get a word behind it."""
+    if not deployment.of and config.name not in taken:
+        return config.name
+    return f"{config.name}-{deployment.name.removeprefix(deployment.of + '-')}"
+
+
+def _image_reference(
+    deployment: Deployment, config: AppConfig, image: str, folders: dict[str, str]
+) -> str:
+    """Choose the image; an app that is not ours gets one that stands for its folder."""
+    ours = image_name(config.image) == OUR_IMAGE
+    if image:
+        return image
+    if ours and not deployment.folder:
+        return config.image
+    folders[config.name] = str(Path(deployment.folder or config.folder).resolve())
+    return f"{config.name}:local"
+
+
+def image_name(reference: str) -> str:
+    """Return an image reference without registry and tag."""
+    return reference.rpartition("/")[2].partition(":")[0]
+
+
+def _read(relative: str, key: str) -> AppConfig:
+    path = find_asset(relative)
+    if path is None:
+        raise PlanError(f"{key}: there is no file {relative!r}")
+    return read_app_config(path)

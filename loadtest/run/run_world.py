@@ -1,0 +1,226 @@
+"""
+Where a run takes place: a Machines API, and what is around it.
+
+Everything here but `EmbeddedExtras` is the same for Fly and for the embedded world: an address, a
+token, and the targets that workers of each region find their deployments at.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from loadtest.errors import PlanError, WorldError
+from loadtest.plan.model import Plan
+from loadtest.plan.order import Target
+from loadtest.run.run_deployment import RunDeployment
+from loadtest.world.handle import start_world
+from loadtest.world.spec import ImageSpec, WorldSpec
+
+FLY_API = "https://api.machines.dev"
+FLY_TOKEN_VARIABLES = ("FLY_API_TOKEN", "FLY_ACCESS_TOKEN")
+WORLD_TOKEN_VARIABLE = "LOADTEST_WORLD_TOKEN"  # noqa: S105 - the name of a variable
+WORLD_TIMEOUT_S = 60.0
+PACKAGES = ("loadtest", "locust", "gevent", "httptools", "psycopg", "pyarrow", "pandas")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RunWorld:
+    """A Machines API to deploy to; ``extras`` is what only an embedded world can tell."""
+
+    api_url: str
+    token: str
+    extras: EmbeddedExtras | None
+
+    def still_there(self) -> None:
+        """
+        Return if the world answers, as far as that can be told.
+
+        Raises:
+            WorldError: It is gone.
+        """
+        if self.extras is not None:
+            self.extras.describe()
+
+    def describe(self, plan: Plan) -> dict[str, Any]:
+        """Return the content of world.json as far as it is known now."""
+        if self.extras is not None:
+            return self.extras.describe()
+        return {
+            "schema": 1,
+            "kind": "fly",
+            "api": self.api_url,
+            "regions": list(plan.regions),
+            "primary_region": plan.primary_region,
+            "links": [],
+            "versions": versions(),
+            "machine": {"platform": platform.platform()},
+        }
+
+    def targets(self, plan: Plan, orders: RunDeployment, world: Mapping[str, Any]) -> Targets:
+        """Return client region -> deployment -> target."""
+        found: Targets = {}
+        for region in plan.regions:
+            found[region] = {}
+            for name in plan.arms_in(region):
+                deployment = plan.deployment(name)
+                if deployment.url:
+                    url = deployment.url.rstrip("/")
+                else:
+                    url = self.app_url(orders.apps[name].name, region, world)
+                found[region][name] = Target(url=url)
+        return found
+
+    def app_url(self, app: str, region: str, world: Mapping[str, Any]) -> str:
+        """Return the address at which a client of a region reaches an app."""
+        if self.extras is None:
+            return f"https://{app}.fly.dev"
+        try:
+            return str(world["edges"][region][app])
+        except KeyError:
+            raise WorldError(
+                f"the world has no edge for app {app!r} in {region}; "
+                "does its fly.toml have an [http_service]?"
+            ) from None
+
+
+Targets = dict[str, dict[str, Target]]
+
+
+class EmbeddedExtras:
+    """The routes that an embedded world has beside the Machines API."""
+
+    def __init__(self, api_url: str, token: str) -> None:
+        self._url = api_url
+        try:
+            self._http = httpx.Client(
+                base_url=api_url,
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=WORLD_TIMEOUT_S,
+                trust_env=False,
+            )
+        except httpx.InvalidURL as error:
+            raise PlanError(f"--world: {api_url!r} is no URL: {error}") from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def describe(self) -> dict[str, Any]:
+        """Return regions, links, edges, machines, versions."""
+        return self._get("GET", "/world")
+
+    def measure(self) -> list[dict[str, Any]]:
+        """Measure every pair of regions through real links; return configured and measured."""
+        links: list[dict[str, Any]] = self._get("POST", "/world/measure")["links"]
+        return links
+
+    def counters(self) -> dict[str, Any]:
+        """Return what passed the links and the edges so far."""
+        return self._get("GET", "/world/counters")
+
+    def _get(self, method: str, path: str) -> dict[str, Any]:
+        try:
+            response = self._http.request(method, path)
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise WorldError(f"the world at {self._url} does not answer: {reason}") from error
+        if not response.is_success:
+            raise WorldError(f"the world: {method} {path}: {_refusal(response)}")
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise WorldError(f"{self._url} is not the Machines API of a world: no JSON at {path}")
+        return answer
+
+
+def _refusal(response: httpx.Response) -> str:
+    """Return the reason in an answer that is no success."""
+    try:
+        reason = str(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        reason = response.text[:300]
+    advice = f"; set {WORLD_TOKEN_VARIABLE}" if response.status_code == 401 else ""
+    return f"HTTP {response.status_code}: {reason}{advice}"
+
+
+@contextmanager
+def open_place(
+    plan: Plan, orders: RunDeployment, world_url: str, scratch: Path | None = None
+) -> Iterator[RunWorld]:
+    """
+    Give the place that a plan wants; an embedded world is started here and ended afterwards.
+
+    Args:
+        plan: Resolved plan.
+        orders: What will be deployed: its folders stand in for images.
+        world_url: A world that is up already, or empty.
+        scratch: A folder that has to go with an embedded world, should this process be killed.
+
+    Raises:
+        WorldError: The world cannot be started or reached.
+        PlanError: A token is missing.
+    """
+    if world_url:
+        extras = EmbeddedExtras(world_url, token := _token((WORLD_TOKEN_VARIABLE,)))
+        try:
+            extras.describe()
+            yield RunWorld(world_url, token, extras)
+        finally:
+            extras.close()
+    elif plan.world == "fly":
+        url = os.environ.get("FLY_FLAPS_BASE_URL", FLY_API)
+        yield RunWorld(url, _token(FLY_TOKEN_VARIABLES), None)
+    else:
+        spec = world_spec(plan, orders)
+        with start_world(replace(spec, scratch=(scratch,) if scratch else ())) as handle:
+            extras = EmbeddedExtras(handle.api_url, handle.token)
+            try:
+                yield RunWorld(handle.api_url, handle.token, extras)
+            finally:
+                extras.close()
+
+
+def world_spec(plan: Plan, orders: RunDeployment) -> WorldSpec:
+    """Return the embedded world that a plan wants."""
+    return WorldSpec(
+        regions=plan.regions,
+        primary_region=plan.primary_region,
+        rtt_ms=plan.network.rtt_ms,
+        same_region_ms=plan.network.same_region_ms,
+        tolerance_ms=plan.network.tolerance_ms,
+        tolerance_share=plan.network.tolerance_share,
+        images={name: ImageSpec(cwd=Path(folder)) for name, folder in orders.folders.items()},
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what took part, for world.json."""
+    found = {"python": sys.version.split()[0]}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _token(variables: tuple[str, ...]) -> str:
+    for name in variables:
+        if value := os.environ.get(name):
+            return value
+    raise PlanError(
+        f"no token: set {' or '.join(variables)} in the environment "
+        "(`fly tokens create org -x 2h` makes one for Fly; `loadtest world up` prints its own)"
+    )

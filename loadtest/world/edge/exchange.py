@@ -1,0 +1,241 @@
+"""One request through an edge: route it, replay it as a machine wishes, pass the answer on."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import random
+import time
+
+from loadtest.fly.replay import (
+    REPLAY_CONTENT_TYPE,
+    Replay,
+    ReplayError,
+    ReplaySource,
+    format_replay_failure,
+    format_replay_source,
+    parse_replay,
+    parse_replay_json,
+)
+from loadtest.world.edge.body import RequestBody
+from loadtest.world.edge.hop import ClientSide, EdgeContext, HopError, Hops
+from loadtest.world.edge.http import (
+    AnswerHead,
+    RequestHead,
+    answer_framing,
+    answer_lines,
+    chunk,
+    error_answer,
+    find,
+    request_id,
+)
+from loadtest.world.edge.route import (
+    EdgeError,
+    Route,
+    fallback_route,
+    first_route,
+    replay_route,
+)
+from loadtest.world.edge.upstream import UpstreamError, UpstreamLostError
+
+_logger = logging.getLogger(__name__)
+_LAST_CHUNK = b"0\r\n\r\n"
+_JSON_BYTES = 65_536
+
+
+class EdgeExchange:
+    """
+    One request and its answer.
+
+    Args:
+        context: The edge.
+        client: The connection that the request came by.
+        head: The request.
+        body: Its body, still coming perhaps.
+    """
+
+    def __init__(
+        self, context: EdgeContext, client: ClientSide, head: RequestHead, body: RequestBody
+    ) -> None:
+        self._context = context
+        self._client = client
+        self._head = head
+        self._body = body
+        self._start_us = time.time_ns() // 1_000
+        self._identity = request_id(self._start_us // 1_000, random.getrandbits(80), context.region)
+        self._hops = Hops(context, client, body, identity=self._identity, start_us=self._start_us)
+        self._answering = False
+
+    async def run(self) -> None:
+        """Carry the exchange through; whatever goes wrong stays within it."""
+        keep = False
+        self._context.tally.requests += 1
+        try:
+            keep = await self._serve()
+        except EdgeError as error:
+            keep = self._answer_self(error)
+        except UpstreamError as error:  # the answer had begun: only its end can tell the client
+            _logger.info("%s", error)
+            self._context.tally.errors += 1
+            self._client.abort()
+        except Exception:
+            _logger.exception("request %s failed in the edge", self._identity.decode())
+            keep = self._answer_self(EdgeError(500, "", "the edge failed"))
+        finally:
+            self._hops.drop()
+            self._client.exchange_over(keep=keep)
+
+    def pause_answer(self, paused: bool) -> None:
+        """Hold the machine back while the client does not read."""
+        if self._hops.upstream is not None:
+            self._hops.upstream.pause(paused)
+
+    async def _serve(self) -> bool:
+        context = self._context
+        route = first_route(context.resolver, context.app, context.region, self._head.headers)
+        try:
+            answer = await self._hops.ask(self._head, route, [])
+        except HopError as error:
+            raise EdgeError(502, "PC07", str(error)) from None
+        hops = 0
+        while (replay := await self._replay_asked(answer)) is not None:
+            hops += 1
+            if hops > context.settings.replay_hops:
+                raise EdgeError(502, "PA02", f"the request was replayed more than {hops - 1} times")
+            context.tally.replays += 1
+            route, answer, given_back = await self._replay(route, replay)
+            if given_back and _wants_replay(answer):
+                raise EdgeError(
+                    502, "PA03", "a request given back by a failed replay may not be replayed"
+                )
+        return await self._forward(route, answer)
+
+    # -- replays -----------------------------------------------------------------------------
+
+    async def _replay_asked(self, answer: AnswerHead) -> Replay | None:
+        try:
+            if (header := find(answer.headers, b"fly-replay")) is not None:
+                return parse_replay(header.decode("latin-1"))
+            if _is_replay_json(answer):
+                return parse_replay_json(await self._small_body())
+        except ReplayError as error:
+            raise EdgeError(502, "PA03", str(error)) from None
+        return None
+
+    async def _small_body(self) -> bytes:
+        upstream = self._hops.upstream
+        assert upstream is not None
+        parts: list[bytes] = []
+        parts.append(upstream.stream_to(parts.append))
+        try:
+            async with asyncio.timeout(self._context.settings.head_timeout_s):
+                await upstream.done
+        except (TimeoutError, UpstreamLostError):
+            raise EdgeError(502, "PA03", "the replay's body was cut off") from None
+        body = b"".join(parts)
+        if len(body) > _JSON_BYTES:
+            raise EdgeError(502, "PA03", f"the replay's body exceeds {_JSON_BYTES} bytes")
+        return body
+
+    async def _replay(self, route: Route, replay: Replay) -> tuple[Route, AnswerHead, bool]:
+        """Follow ``replay``; return the route taken, the answer, and whether it was given back."""
+        context, issuer = self._context, self._hops.backend
+        self._hops.leave(route)
+        if not self._body.replayable:
+            limit = context.settings.replay_body_bytes
+            raise EdgeError(
+                502, "PA01", f"a request body of more than {limit} bytes cannot be replayed"
+            )
+        self._head = _transformed(self._head, replay)
+        source = ReplaySource(
+            issuer.machine_id, issuer.region, time.time_ns() // 1_000, replay.state
+        )
+        added = [(b"fly-replay-src", format_replay_source(source).encode("latin-1"))]
+        began = time.monotonic_ns()
+        try:
+            target = replay_route(context.resolver, route.app, context.region, replay, issuer)
+            return target, await self._hops.ask(self._head, target, added, replay.timeout_s), False
+        except HopError as error:
+            if replay.fallback is None:
+                raise EdgeError(502, "PC07", str(error)) from None
+            reason = error.reason
+        except EdgeError as error:
+            if replay.fallback is None or error.code not in ("PR01", "PR02"):
+                raise
+            reason = "no_candidate"
+        elapsed_ms = (time.monotonic_ns() - began) // 1_000_000
+        failure = format_replay_failure(source, replay, reason, elapsed_ms)
+        own = fallback_route(context.resolver, route.app, context.region, replay, issuer)
+        try:
+            answer = await self._hops.ask(
+                self._head, own, [(b"fly-replay-failed", failure.encode("latin-1"))]
+            )
+        except HopError as error:
+            raise EdgeError(502, "PC07", str(error)) from None
+        return own, answer, True
+
+    # -- the answer --------------------------------------------------------------------------
+
+    async def _forward(self, route: Route, answer: AnswerHead) -> bool:
+        upstream, client = self._hops.upstream, self._client
+        assert upstream is not None
+        framing = answer_framing(self._head, answer)
+        if not self._body.complete:
+            framing = dataclasses.replace(framing, close=True)
+        self._answering = True
+        parts = [answer_lines(self._head, answer, framing, self._identity)]
+        if framing.chunked:
+            held = upstream.stream_to(lambda data: client.write(b"".join(chunk(data))))
+            parts.extend(chunk(held) if held else ())
+        else:
+            parts.append(upstream.stream_to(client.write))
+        whole = upstream.done.done()
+        if whole and framing.chunked and upstream.done.exception() is None:
+            parts.append(_LAST_CHUNK)
+        client.write(b"".join(parts))
+        reusable = await upstream.done
+        if framing.chunked and not whole:
+            client.write(_LAST_CHUNK)
+        self._hops.finish(route, reusable=reusable)
+        return not framing.close
+
+    def _answer_self(self, error: EdgeError) -> bool:
+        self._context.tally.errors += 1
+        if self._answering:
+            self._client.abort()
+            return False
+        _logger.info("%s %s: %s", error.status, error.code, error.sentence)
+        keep = self._head.keep_alive and self._body.complete
+        self._client.write(
+            error_answer(
+                error.status,
+                error.code,
+                error.sentence,
+                identity=self._identity,
+                head_only=self._head.method == b"HEAD",
+                close=not keep,
+            )
+        )
+        return keep
+
+
+def _is_replay_json(answer: AnswerHead) -> bool:
+    content_type = find(answer.headers, b"content-type") or b""
+    return content_type.split(b";")[0].strip().lower() == REPLAY_CONTENT_TYPE.encode()
+
+
+def _wants_replay(answer: AnswerHead) -> bool:
+    return find(answer.headers, b"fly-replay") is not None or _is_replay_json(answer)
+
+
+def _transformed(head: RequestHead, replay: Replay) -> RequestHead:
+    change = replay.transform
+    if change.path is None and not change.delete_headers and not change.set_headers:
+        return head
+    added = [(name.encode(), value.encode()) for name, value in change.set_headers]
+    gone = {name.lower().encode() for name in change.delete_headers}
+    gone |= {name.lower() for name, _ in added}
+    headers = [pair for pair in head.headers if pair[0].lower() not in gone]
+    target = head.target if change.path is None else change.path.encode()
+    return dataclasses.replace(head, target=target, headers=headers + added)

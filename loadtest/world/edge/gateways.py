@@ -1,0 +1,73 @@
+"""The edges of every region, and where each listens for which app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from loadtest.world.edge.proxy import EdgeListener
+from loadtest.world.edge.types import MachineResolver
+
+
+class Gateways:
+    """
+    One edge per region; an app is listened for in all of them once it has an HTTP service.
+
+    Args:
+        regions: The world's regions.
+    """
+
+    def __init__(self, regions: Sequence[str]) -> None:
+        self._regions = tuple(regions)
+        self._edges: dict[str, EdgeListener] = {}
+        self._ports: dict[str, dict[str, int]] = {region: {} for region in regions}
+        self._turn = asyncio.Lock()
+
+    def resolve_with(self, resolver: MachineResolver) -> None:
+        """Make the edges; ``resolver`` is what they ask for machines."""
+        self._edges = {region: EdgeListener(region, resolver) for region in self._regions}
+
+    async def ensure(self, app: str) -> None:
+        """Let every region's edge listen for an app, once."""
+        async with self._turn:
+            for region, edge in self._edges.items():
+                if app not in self._ports[region]:
+                    self._ports[region][app] = await edge.listen(app)
+
+    async def forget(self, app: str) -> None:
+        """Stop listening for an app that is gone."""
+        async with self._turn:
+            for region, edge in self._edges.items():
+                if self._ports[region].pop(app, None) is not None:
+                    await edge.unlisten(app)
+
+    def port(self, region: str, app: str) -> int | None:
+        """Return the port of a region's edge for an app, None where there is none."""
+        return self._ports[region].get(app)
+
+    def urls(self) -> dict[str, dict[str, str]]:
+        """Return the address of every app at every edge: region, then app."""
+        return {
+            region: {app: f"http://127.0.0.1:{port}" for app, port in ports.items()}
+            for region, ports in self._ports.items()
+        }
+
+    def counters(self) -> list[dict[str, Any]]:
+        """Return what every edge did for every app."""
+        return [
+            {
+                "region": region,
+                "app": app,
+                "requests": count.requests,
+                "replays": count.replays,
+                "errors": count.errors,
+                "upstream_connections": count.upstream_connections,
+            }
+            for region, edge in self._edges.items()
+            for app, count in edge.counters().items()
+        ]
+
+    async def close(self) -> None:
+        """Stop listening everywhere."""
+        await asyncio.gather(*(edge.close() for edge in self._edges.values()))

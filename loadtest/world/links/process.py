@@ -1,0 +1,168 @@
+"""
+The links process: ``python -m loadtest.world.links.process``.
+
+It obeys JSON lines on standard input, one answer line each on standard output, and ends when
+standard input does, so that it never outlives the process that started it.
+
+    {"id": 1, "op": "open", "link": "a", "target": ["127.0.0.1", 5432], "one_way_ns": 52000000,
+     "kind": "stream"}                                  -> {"id": 1, "ok": 40123}
+    {"id": 2, "op": "close", "link": "b"}               -> {"id": 2, "error": "no link 'b'"}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from loadtest.world.links.relay import Relay
+from loadtest.world.links.wait import READ, WRITE, sharpen
+
+KINDS = ("stream", "bulk")
+_READ_BYTES = 65_536
+
+
+class ControlChannel:
+    """
+    The relay's ear: reads commands, carries them out, writes the answers.
+
+    Args:
+        relay: What is commanded.
+        source: Descriptor of the commands; its end stops the relay.
+        sink: Descriptor of the answers.
+        priority: What the kernel granted, see :func:`sharpen`.
+    """
+
+    def __init__(self, relay: Relay, source: int, sink: int, priority: str) -> None:
+        self._relay = relay
+        self._priority = priority
+        self._source = source
+        self._sink = sink
+        self._partial = b""
+        self._outgoing = b""
+        os.set_blocking(source, False)
+        os.set_blocking(sink, False)
+        relay.watch(source, READ, self._on_readable)
+
+    def _on_readable(self, _mask: int) -> None:
+        try:
+            data = os.read(self._source, _READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            self._relay.stop()
+            return
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            self._outgoing += json.dumps(self._answer(line)).encode() + b"\n"
+        self._flush(0)
+
+    def _flush(self, _mask: int) -> None:
+        try:
+            sent = os.write(self._sink, self._outgoing)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._relay.stop()
+            return
+        self._outgoing = self._outgoing[sent:]
+        if self._outgoing:
+            self._relay.watch(self._sink, WRITE, self._flush)
+        else:
+            self._relay.forget(self._sink)
+
+    def _answer(self, line: bytes) -> dict[str, Any]:
+        number = None
+        try:
+            request = json.loads(line)
+            number = request["id"]
+            return {"id": number, "ok": self._obey(request)}
+        except LookupError as error:
+            return {"id": number, "error": f"the command lacks or does not know {error}"}
+        except (ValueError, TypeError, OSError) as error:
+            return {"id": number, "error": str(error)}
+
+    def _obey(self, request: dict[str, Any]) -> Any:
+        relay, operation = self._relay, request["op"]
+        if operation == "counters":
+            return {name: self._counters(name) for name in relay.links}
+        if operation == "status":
+            return {
+                "clock": "kernel" if relay.clock.kernel else "user",
+                "priority": self._priority,
+                "lead_ns": relay.lead_ns,
+                "deliveries": relay.deliveries,
+                "links": len(relay.links),
+            }
+        name = str(request["link"])
+        if operation == "open":
+            return self._open(name, request)
+        if name not in relay.links:
+            raise ValueError(f"no link {name!r}")
+        if operation == "retarget":
+            relay.links[name].target = _address(request["target"])
+            if request.get("one_way_ns") is not None:
+                relay.links[name].one_way_ns = int(request["one_way_ns"])
+        elif operation == "close":
+            relay.close(name)
+        elif operation == "cut":
+            relay.cut(name)
+        elif operation == "heal":
+            relay.heal(name)
+        else:
+            raise ValueError(f"no operation {operation!r}")
+        return None
+
+    def _open(self, name: str, request: dict[str, Any]) -> int:
+        kind, one_way_ns = request["kind"], int(request["one_way_ns"])
+        if name in self._relay.links:
+            raise ValueError(f"link {name!r} is open already")
+        if kind not in KINDS:
+            raise ValueError(f"kind of link {name!r} is {kind!r}; allowed: {', '.join(KINDS)}")
+        if one_way_ns < 0:
+            raise ValueError(f"one_way_ns of link {name!r} is {one_way_ns}; it must be 0 or more")
+        return self._relay.open(name, _address(request["target"]), one_way_ns, kind)
+
+    def _counters(self, name: str) -> list[int]:
+        link = self._relay.links[name]
+        return [link.connections, link.flights, link.bytes_out, link.bytes_in]
+
+
+def _address(value: list[Any] | None) -> tuple[str, int] | None:
+    return None if value is None else (str(value[0]), int(value[1]))
+
+
+def _raise_descriptor_limit() -> None:
+    if sys.platform == "win32":
+        return
+    import resource  # not on every platform
+
+    with contextlib.suppress(OSError, ValueError):
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def main() -> None:
+    """Serve links until standard input ends."""
+    # Who stops this process closes its standard input; a Ctrl-C meant for others must not.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _raise_descriptor_limit()
+    priority = sharpen()
+    relay = Relay()
+    ControlChannel(relay, sys.stdin.fileno(), sys.stdout.fileno(), priority)
+    # Nothing here makes rings, so the collector would only ever pause the loop.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        relay.run()
+    finally:
+        relay.shut()
+
+
+if __name__ == "__main__":
+    main()

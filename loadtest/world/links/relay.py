@@ -1,0 +1,182 @@
+"""The relay: every link a listener, one heap of due times, one loop that delivers on time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import heapq
+import itertools
+import os
+import socket
+import time
+from collections.abc import Callable
+
+from loadtest.world.links.connection import Link, RelayedConnection, RelayFlow
+from loadtest.world.links.wait import READ, StampClock, new_waiter
+
+LEAD_START_NS = 45_000
+"""What a delivery is late by on an idle machine, before the relay knows better."""
+
+LEAD_CEILING_NS = 250_000
+"""Most that a delivery is brought forward, however late this machine is."""
+
+_LEAD_STEPS_NS = (2_000, 200)
+_LEAD_SETTLED = 200
+_BACKLOG = 1_024
+_ACCEPTS = 32
+
+
+class Relay:
+    """
+    All links of a world, in one thread that blocks nowhere but in :meth:`run`.
+
+    The relay corrects itself: it watches by how much its deliveries miss their due time and brings
+    the timer forward by the running median of it (``lead_ns``), within bounds, so that waking up
+    late does not make every way longer than configured.
+    """
+
+    def __init__(self) -> None:
+        self.links: dict[str, Link] = {}
+        self.lead_ns = LEAD_START_NS
+        self.deliveries = 0
+        self.clock = StampClock()
+        self._waiter = new_waiter()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._heap: list[tuple[int, int, RelayFlow]] = []
+        self._ticket = itertools.count()
+        self._running = True
+        self._spare = os.open(os.devnull, os.O_RDONLY)
+
+    def open(self, link_id: str, target: tuple[str, int] | None, one_way_ns: int, kind: str) -> int:
+        """
+        Listen on a free loopback port for ``link_id``.
+
+        Args:
+            link_id: Name of the link, not in use.
+            target: Where its connections go; None refuses them.
+            one_way_ns: Delay of each direction.
+            kind: ``stream`` models slow start, ``bulk`` only the delay.
+
+        Returns:
+            The port.
+        """
+        listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
+        listener.setblocking(False)
+        link = Link(listener, target, one_way_ns, windowed=kind == "stream")
+        self.links[link_id] = link
+        self.watch(listener.fileno(), READ, lambda _mask: self._accept(link))
+        return int(listener.getsockname()[1])
+
+    def close(self, link_id: str) -> None:
+        """Stop listening and reset every connection of the link."""
+        link = self.links.pop(link_id)
+        self.forget(link.listener.fileno())
+        link.listener.close()
+        for connection in list(link.live):
+            connection.close(reset=True)
+
+    def cut(self, link_id: str) -> None:
+        """Stop delivering on the link; connections stay and bytes are held."""
+        self.links[link_id].cut = True
+
+    def heal(self, link_id: str) -> None:
+        """Deliver again, beginning with what was held."""
+        link = self.links[link_id]
+        link.cut = False
+        for connection in list(link.live):
+            connection.unpark()
+
+    def run(self) -> None:
+        """Serve until :meth:`stop`."""
+        heap = self._heap
+        while self._running:
+            events = self._waiter.wait(heap[0][0] if heap else None)
+            if heap:
+                self._release()
+            if not events:
+                continue
+            self.clock.resample(time.monotonic_ns())
+            for fd, mask in events:
+                # A handler may close a descriptor that stands later in the list.
+                if (handler := self._handlers.get(fd)) is not None:
+                    handler(mask)
+            if heap:
+                self._release()
+
+    def stop(self) -> None:
+        """Leave :meth:`run` after the events at hand."""
+        self._running = False
+
+    def shut(self) -> None:
+        """Close every socket."""
+        for link_id in list(self.links):
+            self.close(link_id)
+        self._waiter.close()
+        self.clock.close()
+        os.close(self._spare)
+
+    # -- what connections need (see Host) ----------------------------------------------------
+
+    def watch(self, fd: int, mask: int, handler: Callable[[int], None] | None = None) -> None:
+        """Call ``handler`` on what ``mask`` says of ``fd``; mask 0 stops, the handler stays."""
+        if handler is not None:
+            self._handlers[fd] = handler
+        self._waiter.watch(fd, mask)
+
+    def forget(self, fd: int) -> None:
+        """Stop watching ``fd``, which is about to be closed."""
+        self._waiter.watch(fd, 0)
+        self._handlers.pop(fd, None)
+
+    def schedule(self, flow: RelayFlow) -> None:
+        """Deliver ``flow`` when its next piece is due."""
+        if flow.scheduled or flow.blocked or flow.parked or flow.ended:
+            return
+        due_ns = flow.due_ns()
+        if due_ns is not None:
+            flow.scheduled = True
+            entry = (due_ns - self.lead_of(flow), next(self._ticket), flow)
+            heapq.heappush(self._heap, entry)
+
+    def lead_of(self, flow: RelayFlow) -> int:
+        """Return by how much deliveries of ``flow`` are brought forward: never much of its way."""
+        return min(self.lead_ns, flow.delay_ns >> 2)
+
+    def delivered(self, late_ns: int) -> None:
+        """Learn by how much a delivery missed its due time, and correct the lead by a step."""
+        self.deliveries += 1
+        step = _LEAD_STEPS_NS[self.deliveries > _LEAD_SETTLED]
+        lead = self.lead_ns + (step if late_ns > 0 else -step)
+        self.lead_ns = min(max(lead, 0), LEAD_CEILING_NS)
+
+    def _release(self) -> None:
+        heap = self._heap
+        while heap and heap[0][0] <= time.monotonic_ns():
+            flow = heapq.heappop(heap)[2]
+            flow.scheduled = False
+            if not flow.ended:
+                flow.connection.deliver(flow)
+
+    # -- listeners ---------------------------------------------------------------------------
+
+    def _accept(self, link: Link) -> None:
+        for _ in range(_ACCEPTS):
+            try:
+                sock, _ = link.listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    self._turn_away(link)
+                return
+            try:
+                RelayedConnection(self, link, sock)
+            except OSError:
+                sock.close()
+
+    def _turn_away(self, link: Link) -> None:
+        # Out of descriptors: a call left in the backlog would wake the loop for ever.
+        os.close(self._spare)
+        with contextlib.suppress(OSError):
+            link.listener.accept()[0].close()
+        self._spare = os.open(os.devnull, os.O_RDONLY)

@@ -1,0 +1,78 @@
+"""Health checks: asks a machine's own port, often until it first answers, then at its interval."""
+
+from __future__ import annotations
+
+import asyncio
+
+from loadtest.fly.machines import MachineCheck, MachineConfig
+
+_EAGER_S = 0.1
+_CHUNK = 4_096
+
+
+def named_checks(config: MachineConfig) -> dict[str, tuple[MachineCheck, int, bool]]:
+    """
+    Return a machine's checks by name.
+
+    Returns:
+        For each the check, the internal port it asks, and whether edges heed it: on Fly only
+        checks of services do.
+    """
+    found: dict[str, tuple[MachineCheck, int, bool]] = {}
+    for service in config.services:
+        for number, check in enumerate(service.checks):
+            port = check.port or service.internal_port
+            found[f"servicecheck-{number:02d}-{check.type}-{port}"] = (check, port, True)
+    first = config.services[0].internal_port if config.services else 0
+    for name, check in config.checks.items():
+        found[name] = (check, check.port or first, False)
+    return found
+
+
+async def probe(check: MachineCheck, port: int) -> str:
+    """
+    Ask once.
+
+    Args:
+        check: What to ask.
+        port: Real port on loopback.
+
+    Returns:
+        Empty when the check passes, else what was wrong.
+    """
+    try:
+        async with asyncio.timeout(check.timeout_s):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                return "" if check.type == "tcp" else await _ask(check, reader, writer)
+            finally:
+                writer.close()
+    except TimeoutError:
+        return f"no answer within {check.timeout_s:g} s"
+    except OSError as error:
+        return f"connection failed: {error.strerror or error}"
+
+
+async def _ask(
+    check: MachineCheck, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> str:
+    extra = "".join(f"{name}: {value}\r\n" for name, value in check.headers.items())
+    head = (
+        f"{check.method} {check.path} HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+        f"user-agent: Consul Health MachineCheck\r\nconnection: close\r\n{extra}\r\n"
+    )
+    writer.write(head.encode("latin-1"))
+    answer = await reader.read(_CHUNK)
+    words = answer.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
+    status = words[1] if len(words) > 1 and words[1].isdigit() else ""
+    if status.startswith("2"):
+        return ""
+    body = answer.partition(b"\r\n\r\n")[2][:200].decode("utf-8", "replace").strip()
+    if not status:
+        return f"{check.method} {check.path} was answered with something that is not HTTP"
+    return f"{check.method} {check.path} answered {status}" + (f": {body}" if body else "")
+
+
+def pause_s(check: MachineCheck, *, passed: bool) -> float:
+    """Return seconds until the next probe: few while the machine is still coming up."""
+    return check.interval_s if passed else _EAGER_S

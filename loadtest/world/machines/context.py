@@ -1,0 +1,109 @@
+"""What the machines of one world share."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from loadtest.fly.values import split_image
+from loadtest.world.guard.remains import write_process
+from loadtest.world.machines.network import WorldNetwork
+from loadtest.world.machines.ports import PortPool
+from loadtest.world.machines.store import Store
+from loadtest.world.postgres.binaries import PostgresBinaries
+from loadtest.world.spec import ImageSpec, WorldSpec
+
+POSTGRES_IMAGE = "flyio/postgres-flex"
+
+
+class EdgeHouse(Protocol):
+    """The edges of every region, as machines need them."""
+
+    async def ensure(self, app: str) -> None:
+        """Let every region's edge listen for an app."""
+        ...
+
+
+class Registry:
+    """
+    Tells the guardian which process groups exist, and writes them down for the worst case.
+
+    Args:
+        base: The world's folder.
+        sink: Descriptor of the line to the guardian.
+    """
+
+    def __init__(self, base: Path, sink: int) -> None:
+        self._base = base
+        self._sink = sink
+
+    def add(self, group: int, stop_signal: int) -> None:
+        """Note a process group and the signal that ends its leader politely."""
+        write_process(self._base, group)
+        self._tell({"group": group, "signal": int(stop_signal)})
+
+    def remove(self, group: int) -> None:
+        """Note that a process group is gone."""
+        self._tell({"gone": group})
+
+    def answer(self, message: Mapping[str, str]) -> None:
+        """Tell the CLI, through the guardian, that the world is up or why it is not."""
+        self._tell(message)
+
+    def _tell(self, message: Mapping[str, object]) -> None:
+        with contextlib.suppress(OSError):  # the guardian is gone; that is noticed elsewhere
+            os.write(self._sink, json.dumps(message).encode() + b"\n")
+
+
+@dataclass(slots=True)
+class WorldContext:
+    """
+    Everything a machine needs to run.
+
+    Args:
+        spec: The world.
+        base: Its folder.
+        store: Its apps and machines.
+        network: Its links.
+        edges: Its edges.
+        registry: Where process groups are noted.
+        environment: What every machine's environment starts from.
+        ports: Free ports.
+        postgres: The PostgreSQL in use, once there is one.
+    """
+
+    spec: WorldSpec
+    base: Path
+    store: Store
+    network: WorldNetwork
+    edges: EdgeHouse
+    registry: Registry
+    environment: Mapping[str, str]
+    ports: PortPool = field(default_factory=PortPool)
+    postgres: PostgresBinaries | None = None
+
+    def image(self, reference: str) -> ImageSpec | None:
+        """Return the local stand-in of an image; None when there is none."""
+        repository, _ = split_image(reference)
+        images = self.spec.images
+        return images.get(repository) or images.get(repository.rsplit("/", 1)[-1])
+
+    def knows_image(self, reference: str) -> bool:
+        """Tell whether a machine of this image can be run."""
+        return is_postgres(reference) or self.image(reference) is not None
+
+    @property
+    def image_names(self) -> str:
+        """Return the images that can be run, for a sentence."""
+        return ", ".join([POSTGRES_IMAGE, *self.spec.images])
+
+
+def is_postgres(reference: str) -> bool:
+    """Tell whether an image is Fly's PostgreSQL, from whatever registry."""
+    repository, _ = split_image(reference)
+    return repository == POSTGRES_IMAGE or repository.endswith(f"/{POSTGRES_IMAGE}")

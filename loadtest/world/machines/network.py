@@ -1,0 +1,252 @@
+"""Who reaches whom: the links of every machine, and what edges know of machines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from loadtest.errors import WorldError
+from loadtest.world.edge.types import AppSettings, Backend, ConcurrencyType
+from loadtest.world.links.control import Address, LinkControl, LinkCounters, LinkKind
+from loadtest.world.machines.names import Name, find_names, parse_name, rewrite, select
+from loadtest.world.machines.store import MachineRecord, Store
+from loadtest.world.spec import WorldSpec
+
+PRIMARY_PORT = 5432
+_log = logging.getLogger(__name__)
+_HOST = "127.0.0.1"
+
+
+@dataclass(slots=True)
+class MachineLink:
+    """The way from one machine to one name, and where it leads now."""
+
+    id: str
+    machine_id: str
+    host: str
+    port: int
+    name: Name
+    target: Address | None
+    one_way_ns: int
+    region: str
+    near_port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Where a name leads: an address (None while nobody listens), its region and delay."""
+
+    target: Address | None
+    region: str
+    one_way_ns: int
+
+
+class WorldNetwork:
+    """
+    Opens links, keeps them led to the right machines, and answers the edges.
+
+    Args:
+        spec: The world's regions and round-trip times.
+        store: Its machines.
+        links: The links process.
+        edge_port: Port of the edge of a region for an app, None where there is none.
+    """
+
+    def __init__(
+        self,
+        spec: WorldSpec,
+        store: Store,
+        links: LinkControl,
+        edge_port: Callable[[str, str], int | None],
+    ) -> None:
+        self._spec = spec
+        self._store = store
+        self._links = links
+        self._edge_port = edge_port
+        self._of_machine: dict[str, list[MachineLink]] = {}
+        self._to_machine: dict[tuple[str, str], int] = {}
+        self._cut: set[frozenset[str]] = set()
+        self._dirty = asyncio.Event()
+        self._candidates: dict[tuple[str, str], tuple[Backend, ...]] = {}
+        store.listen(self._on_change)
+
+    async def keep_aiming(self) -> None:
+        """Lead links to where their names point, whenever a machine has changed; never returns."""
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            for link in [link for links in self._of_machine.values() for link in links]:
+                await self._aim_again(link)
+
+    async def rewrite_env(self, machine: MachineRecord, env: Mapping[str, str]) -> dict[str, str]:
+        """
+        Return ``env`` with every private name replaced by the near end of a link from ``machine``.
+
+        Links that an earlier start of the machine opened are used again.
+        """
+        own = self._of_machine.setdefault(machine.id, [])
+        known = {(link.host, link.port): link for link in own}
+        wanted = dict.fromkeys(pair for value in env.values() for pair in find_names(value))
+        for host, port in wanted:
+            if (host, port) not in known:
+                known[host, port] = await self._open(machine, host, port)
+                own.append(known[host, port])
+        addresses = {pair: (_HOST, link.near_port) for pair, link in known.items()}
+        return {key: rewrite(value, addresses) for key, value in env.items()}
+
+    async def open_to_primary(self, machine: MachineRecord) -> Address:
+        """Return the near end of the link from a PostgreSQL replica to its primary."""
+        own = self._of_machine.setdefault(machine.id, [])
+        host = f"{machine.app}.internal"
+        for link in own:
+            if (link.host, link.port) == (host, PRIMARY_PORT):
+                return _HOST, link.near_port
+        # Bulk: the write-ahead log of the set-up would take many round trips of slow start.
+        own.append(await self._open(machine, host, PRIMARY_PORT, kind="bulk"))
+        return _HOST, own[-1].near_port
+
+    async def open_to_edges(self, machine: MachineRecord) -> None:
+        """Open the links from every edge to a machine that serves HTTP."""
+        if machine.http_port is None:
+            return
+        for region in self._spec.regions:
+            if (region, machine.id) in self._to_machine:
+                continue
+            link_id = f"edge/{region}/{machine.id}"
+            delay_ns = self._spec.one_way_ns(region, machine.region)
+            self._to_machine[region, machine.id] = await self._links.open(
+                link_id, (_HOST, machine.http_port), delay_ns
+            )
+            if frozenset((region, machine.region)) in self._cut:
+                await self._links.cut(link_id)
+
+    async def close_links(self, machine: MachineRecord) -> None:
+        """Close every link from and to a machine that is gone."""
+        for link in self._of_machine.pop(machine.id, ()):
+            await self._links.close(link.id)
+        for region in self._spec.regions:
+            if self._to_machine.pop((region, machine.id), None) is not None:
+                await self._links.close(f"edge/{region}/{machine.id}")
+
+    async def set_fault(self, kind: str, a: str, b: str) -> int:
+        """
+        Cut or heal every link between two regions, those opened later included.
+
+        Returns:
+            How many links it touched.
+        """
+        pair = frozenset((a, b))
+        (self._cut.add if kind == "cut" else self._cut.discard)(pair)
+        act = self._links.cut if kind == "cut" else self._links.heal
+        touched = 0
+        for link_id, ends in self._ends().items():
+            if ends == pair:
+                await act(link_id)
+                touched += 1
+        return touched
+
+    async def counters(self) -> list[tuple[MachineRecord, MachineLink, LinkCounters]]:
+        """Return what has passed over the link of every machine to every name."""
+        counts = await self._links.counters()
+        return [
+            (self._store.by_id(link.machine_id), link, counts[link.id])
+            for links in self._of_machine.values()
+            for link in links
+            if link.id in counts
+        ]
+
+    def app_settings(self, app: str) -> AppSettings | None:
+        """Return how edges treat an app; None when there is no such app."""
+        if app not in self._store.apps:
+            return None
+        kinds = {
+            service.concurrency.type
+            for machine in self._store.machines(app)
+            for service in machine.config.services
+            if service.is_http
+        }
+        kind: ConcurrencyType = "requests" if kinds == {"requests"} else "connections"
+        return AppSettings(concurrency_type=kind)
+
+    def candidates(self, app: str, edge_region: str) -> Sequence[Backend]:
+        """Return the machines of ``app`` that take requests, nearest to the edge first."""
+        found = self._candidates.get((app, edge_region))
+        if found is None:
+            machines = [machine for machine in self._store.machines(app) if machine.routable]
+            machines.sort(key=lambda m: self._spec.rtt_between_ms(edge_region, m.region))
+            backends = (self._backend(machine, edge_region) for machine in machines)
+            found = tuple(backend for backend in backends if backend is not None)
+            self._candidates[app, edge_region] = found
+        return found
+
+    def backend(self, app: str, machine_id: str, edge_region: str) -> Backend | None:
+        """Return the machine of ``app`` with this id if it takes requests, else None."""
+        for candidate in self.candidates(app, edge_region):
+            if candidate.machine_id == machine_id:
+                return candidate
+        return None
+
+    def _backend(self, machine: MachineRecord, edge_region: str) -> Backend | None:
+        port = self._to_machine.get((edge_region, machine.id))
+        return None if port is None else Backend(machine.id, machine.region, _HOST, port)
+
+    def _on_change(self, _machine: MachineRecord) -> None:
+        self._candidates.clear()
+        self._dirty.set()
+
+    async def _open(
+        self, machine: MachineRecord, host: str, port: int, *, kind: LinkKind = "stream"
+    ) -> MachineLink:
+        name = parse_name(host)
+        assert name is not None, "find_names returns names only"
+        aim = self._aim(name, port, machine.region)
+        link_id = f"machine/{machine.id}/{host}:{port}"
+        link = MachineLink(
+            link_id, machine.id, host, port, name, aim.target, aim.one_way_ns, aim.region
+        )
+        link.near_port = await self._links.open(link_id, aim.target, aim.one_way_ns, kind=kind)
+        if frozenset((machine.region, aim.region)) in self._cut:
+            await self._links.cut(link_id)
+        return link
+
+    def _aim(self, name: Name, port: int, asker_region: str) -> Aim:
+        """Return where a name and a port lead from a region at this moment."""
+        if name.kind == "flycast":
+            edge = self._edge_port(asker_region, name.app)
+            if edge is not None:
+                delay_ns = self._spec.one_way_ns(asker_region, asker_region)
+                return Aim((_HOST, edge), asker_region, delay_ns)
+        rows = list(self._store.rows())
+        primary = port == PRIMARY_PORT and any(r.primary for r in rows if r.app == name.app)
+        row = select(name, rows, asker_region, self._spec.rtt_between_ms, primary=primary)
+        if row is None:  # nobody yet: the primary region is the likeliest place
+            region = self._spec.primary_region
+            return Aim(None, region, self._spec.one_way_ns(asker_region, region))
+        real = self._store.by_id(row.machine_id).ports.get(port) if row.started else None
+        delay_ns = self._spec.one_way_ns(asker_region, row.region)
+        return Aim(None if real is None else (_HOST, real), row.region, delay_ns)
+
+    async def _aim_again(self, link: MachineLink) -> None:
+        machine = self._store.by_id(link.machine_id)
+        aim = self._aim(link.name, link.port, machine.region)
+        if (aim.target, aim.one_way_ns) == (link.target, link.one_way_ns):
+            return
+        link.target, link.one_way_ns, link.region = aim.target, aim.one_way_ns, aim.region
+        try:
+            await self._links.retarget(link.id, aim.target, aim.one_way_ns)
+        except WorldError as error:  # closed in the meantime
+            _log.warning("%s", error)
+
+    def _ends(self) -> dict[str, frozenset[str]]:
+        """Return the two regions of every open link by its id."""
+        ends = {
+            f"edge/{region}/{machine_id}": frozenset((region, self._store.by_id(machine_id).region))
+            for region, machine_id in self._to_machine
+        }
+        for links in self._of_machine.values():
+            for link in links:
+                own = self._store.by_id(link.machine_id).region
+                ends[link.id] = frozenset((own, link.region))
+        return ends

@@ -1,0 +1,176 @@
+"""What a machine runs: a program of the app, or PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from loadtest.errors import WorldError
+from loadtest.world.guard.reaper import die_with_parent
+from loadtest.world.machines.logs import open_log, tail
+from loadtest.world.postgres.server import RunningPostgres
+
+_KILLED_S = 2.0
+
+
+class Program(Protocol):
+    """A running program of a machine, leader of its own process group."""
+
+    @property
+    def pid(self) -> int:
+        """Return its process id."""
+        ...
+
+    @property
+    def stop_signal(self) -> int:
+        """Return the signal that the guardian ends it with if the world cannot."""
+        ...
+
+    async def wait(self) -> int:
+        """Return its exit code once it has ended; 128 + n after signal n."""
+        ...
+
+    async def stop(self, number: int, timeout_s: float) -> None:
+        """Send a signal, wait, then kill; returns when it is gone."""
+        ...
+
+    def last_lines(self) -> str:
+        """Return the end of its output."""
+        ...
+
+
+class AppProgram:
+    """A program of an app; its output goes to a file."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        log: Path,
+        stop_signal: int,
+        hide: tuple[str, ...],
+        log_start: int = 0,
+    ) -> None:
+        self._process = process
+        self._log = log
+        self._log_start = log_start
+        self._hide = hide
+        self.stop_signal = stop_signal
+
+    @property
+    def pid(self) -> int:
+        """Return its process id."""
+        return self._process.pid
+
+    async def wait(self) -> int:
+        """Return its exit code once it has ended, with whatever it left in its group killed."""
+        code = await self._process.wait()
+        self._signal_group(signal.SIGKILL)
+        return code if code >= 0 else 128 - code
+
+    async def stop(self, number: int, timeout_s: float) -> None:
+        """Send a signal to the program, wait, then kill its whole group."""
+        self.send(number)
+        try:
+            await asyncio.wait_for(self._process.wait(), timeout_s)
+        except TimeoutError:
+            self._signal_group(signal.SIGKILL)
+            await asyncio.wait_for(self._process.wait(), _KILLED_S)
+
+    def send(self, number: int) -> None:
+        """Send a signal to the program."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def last_lines(self) -> str:
+        """Return the end of its output, secrets left out."""
+        return tail(self._log, hide=self._hide, start=self._log_start)
+
+    def _signal_group(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+
+class PostgresProgram:
+    """PostgreSQL as a machine's program."""
+
+    stop_signal = signal.SIGQUIT  # immediate shutdown, which still frees the shared memory
+
+    def __init__(self, running: RunningPostgres) -> None:
+        self.running = running
+
+    @property
+    def pid(self) -> int:
+        """Return the process id of the server."""
+        return self.running.pid
+
+    async def wait(self) -> int:
+        """Return its exit code once it has ended."""
+        code = await self.running.wait()
+        return code if code >= 0 else 128 - code
+
+    async def stop(self, _number: int, _timeout_s: float) -> None:
+        """Shut the server down in its own way, which is quick."""
+        await self.running.stop()
+
+    def last_lines(self) -> str:
+        """Return the end of its log."""
+        return self.running.last_lines()
+
+
+async def launch_app(
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    log: Path,
+    stop_signal: int,
+    hide: tuple[str, ...],
+) -> AppProgram:
+    """
+    Start an app's program.
+
+    Args:
+        command: Program and arguments; the program is looked up on the PATH of ``env``.
+        cwd: Folder it runs in.
+        env: Its whole environment.
+        log: File its output is appended to.
+        stop_signal: What ends it politely.
+        hide: Secrets that must not be shown from its output.
+
+    Raises:
+        WorldError: There is no such program, or it cannot be run.
+    """
+    if not command:
+        raise WorldError(
+            "no command: local images have none of their own; "
+            'name one under [processes] in fly.toml, such as app = "python -m my_app"'
+        )
+    program = command[0]
+    found = cwd / program if "/" in program else shutil.which(program, path=env["PATH"])
+    if found is None or not os.access(found, os.X_OK):
+        raise WorldError(f"command {program!r} was not found in {cwd} or on PATH {env['PATH']}")
+    descriptor = open_log(log)
+    begin = os.fstat(descriptor).st_size
+    try:
+        process = await asyncio.create_subprocess_exec(
+            str(found),
+            *command[1:],
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            cwd=cwd,
+            env=dict(env),
+            start_new_session=True,
+            preexec_fn=die_with_parent(),
+        )
+    except OSError as error:
+        raise WorldError(f"command {program!r} cannot be run: {error.strerror or error}") from error
+    finally:
+        os.close(descriptor)
+    return AppProgram(process, log, stop_signal, hide, begin)

@@ -1,0 +1,164 @@
+"""The world itself: its links, edges and machines, brought up and taken down as one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import os
+import secrets
+from pathlib import Path
+
+from loadtest.errors import WorldError
+from loadtest.fly.machines import Json, MachineConfig
+from loadtest.world.edge.gateways import Gateways
+from loadtest.world.links.control import LinkControl
+from loadtest.world.machines.context import Registry, WorldContext, is_postgres
+from loadtest.world.machines.environment import base_environment
+from loadtest.world.machines.network import WorldNetwork
+from loadtest.world.machines.runtime import MachineRuntime
+from loadtest.world.machines.store import MachineRecord, Store
+from loadtest.world.spec import WorldSpec
+
+_STOP_S = 1.0
+_log = logging.getLogger(__name__)
+
+
+class World:
+    """
+    A running world; make it with `World.start`.
+
+    Attributes:
+        spec: What it is like.
+        token: What its API wants to see.
+        context: What its machines share.
+        gateways: Its edges.
+        links: Its links process.
+        measured: Result of the newest measurement of its links, in the form of world.json.
+    """
+
+    def __init__(
+        self, spec: WorldSpec, links: LinkControl, context: WorldContext, gateways: Gateways
+    ) -> None:
+        self.spec = spec
+        self.links = links
+        self.context = context
+        self.gateways = gateways
+        self.token = secrets.token_urlsafe(24)
+        self.measured: list[Json] = []
+        self._runtimes: dict[str, MachineRuntime] = {}
+        self._aiming = asyncio.create_task(context.network.keep_aiming(), name="network")
+
+    @classmethod
+    async def start(cls, spec: WorldSpec, base: Path, registry: Registry) -> World:
+        """
+        Bring up links and edges; machines are made later, through the API.
+
+        Args:
+            spec: What the world is like.
+            base: Its folder.
+            registry: Where process groups are noted.
+        """
+        for folder in ("logs", "tmp"):
+            (base / folder).mkdir(mode=0o700, exist_ok=True)
+        store = Store()
+        gateways = Gateways(spec.regions)
+        links = await LinkControl.start()
+        registry.add(links.pid, 15)
+        network = WorldNetwork(spec, store, links, gateways.port)
+        gateways.resolve_with(network)
+        environment = base_environment(base, os.environ)
+        context = WorldContext(spec, base, store, network, gateways, registry, environment)
+        return cls(spec, links, context, gateways)
+
+    @property
+    def store(self) -> Store:
+        """Return its apps and machines."""
+        return self.context.store
+
+    def create(
+        self, app: str, name: str, region: str, raw_config: Json, config: MachineConfig
+    ) -> MachineRecord:
+        """Make a machine that does not run yet."""
+        machine = self.store.add(app, name, region, raw_config, config)
+        if is_postgres(config.image):
+            machine.postgres_role = self._postgres_role(machine)
+        self._runtimes[machine.id] = MachineRuntime(machine, self.context)
+        return machine
+
+    def runtime(self, machine: MachineRecord) -> MachineRuntime:
+        """Return what runs a machine."""
+        return self._runtimes[machine.id]
+
+    async def destroy(self, machine: MachineRecord) -> None:
+        """Destroy a machine."""
+        await self._runtimes[machine.id].destroy()
+
+    async def destroy_app(self, app: str) -> None:
+        """Destroy an app and all its machines."""
+        await asyncio.gather(*(self.destroy(machine) for machine in self.store.machines(app)))
+        await self.gateways.forget(app)
+        for machine in self.store.machines(app, destroyed=True):
+            self._runtimes.pop(machine.id, None)
+        self.store.forget(app)
+
+    async def measure(self, pings: int) -> list[Json]:
+        """
+        Measure the round trip of every pair of regions through real links, and keep the result.
+
+        Args:
+            pings: Round trips per pair.
+        """
+        regions = self.spec.regions
+        pairs = [(a, b, self.spec.one_way_ns(a, b)) for a, b in self.spec.pairs()]
+        pairs += [(a, a, self.spec.one_way_ns(a, a)) for a in regions]
+        measures = await self.links.measure(pairs, pings)
+        self.measured = [
+            {
+                "from": measure.source,
+                "to": measure.target,
+                "configured_rtt_ms": measure.configured_rtt_ms,
+                "measured_rtt_p50_ms": finite(measure.measured_rtt_p50_ms),
+                "measured_rtt_p95_ms": finite(measure.measured_rtt_p95_ms),
+                "n": measure.n,
+                "ok": measure.within(self.spec.tolerance_ms, self.spec.tolerance_share),
+            }
+            for measure in measures
+        ]
+        return self.measured
+
+    async def broken(self) -> str:
+        """Return, once it happens, why the world cannot go on: its links process has ended."""
+        code = await self.links.wait()
+        return f"the links process ended with exit code {code}"
+
+    async def stop(self) -> None:
+        """Stop every machine side by side, then edges and links."""
+        self._aiming.cancel()
+        running = [r for r in self._runtimes.values() if r.machine.state != "destroyed"]
+        results = await asyncio.gather(
+            self.gateways.close(),
+            *(runtime.stop(timeout_s=_STOP_S) for runtime in running),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, Exception):
+                _log.warning("while stopping: %s", result)
+        with contextlib.suppress(WorldError):
+            await self.links.stop()
+
+    def _postgres_role(self, machine: MachineRecord) -> str:
+        """Return what a PostgreSQL machine becomes: the first in the primary region leads."""
+        primary_region = machine.config.env.get("PRIMARY_REGION", self.spec.primary_region)
+        leads = any(
+            other.postgres_role == "primary"
+            for other in self.store.machines(machine.app)
+            if other is not machine
+        )
+        return "replica" if leads or machine.region != primary_region else "primary"
+
+
+def finite(value: float) -> float | None:
+    """Return a number as JSON can hold it: None for what is not a number."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,154 @@
+"""The conduct of a run as far as it needs no world: its folder, its stop, its failures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtest.errors import EngineError, PlanError, WorldError
+from loadtest.plan.resolve import load_plan
+from loadtest.run import conductor as module
+from loadtest.run.conductor import RunConductor, new_run_id
+from loadtest.run.progress import Silent
+from loadtest.run.run_world import RunWorld
+
+
+def conduct(folder: Path, **arguments: Any) -> RunConductor:
+    return RunConductor(load_plan(), Silent(), out=folder, **arguments)
+
+
+class Extras:
+    """An embedded world that tells these links."""
+
+    def __init__(self, **link: Any) -> None:
+        self.link = link
+
+    def describe(self) -> dict[str, Any]:
+        return {"schema": 1, "regions": ["cdg"], "links": [self.link]}
+
+    def measure(self) -> list[dict[str, Any]]:
+        return [self.link]
+
+
+def link(**changes: Any) -> dict[str, Any]:
+    return {
+        "from": "cdg", "to": "ord", "configured_rtt_ms": 104.0, "measured_rtt_p50_ms": 104.1,
+        "measured_rtt_p95_ms": 104.3, "n": 20, "ok": True, **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Let a run take place on a stage; what is put into the dict is what happens there."""
+    scene: dict[str, Any] = {"links": link(), "destroyed": 0}
+
+    @contextmanager
+    def open_place(*_: Any) -> Iterator[RunWorld]:
+        yield RunWorld("http://127.0.0.1:9", "t", scene.get("extras", Extras(**scene["links"])))
+
+    def act(name: str) -> Any:
+        def do(*_: Any, **__: Any) -> None:
+            scene["destroyed"] += name == "destroy_all"
+            if error := scene.get(name):
+                raise error
+
+        return do
+
+    monkeypatch.setattr(module, "open_place", open_place)
+    monkeypatch.setattr(module, "deploy_all", act("deploy_all"))
+    monkeypatch.setattr(module, "destroy_all", act("destroy_all"))
+    monkeypatch.setattr(module, "still_to_deploy", lambda _place, _plan, orders, _world: orders)
+    monkeypatch.setattr(RunConductor, "_measure", act("_measure"))
+    return scene
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_runs_have_names_that_sort_by_time_and_differ() -> None:
+    one, other = new_run_id(), new_run_id()
+    assert one != other
+    assert one[:8].isdigit()
+
+
+def test_a_folder_that_cannot_be_written_is_the_flags_fault(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        PlanError, match=r"--out: .*file/run: cannot be written \(Not a directory\)"
+    ):
+        conduct(tmp_path / "file" / "run")
+
+
+def test_an_earlier_runs_files_do_not_mix_with_this_one(tmp_path: Path) -> None:
+    for name in ("summary.json", "report.html", "records.parquet", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "00001.parquet").write_text("old")
+    conduct(tmp_path)
+    assert names(tmp_path) == {"notes.txt"}
+
+
+def test_before_there_is_load_a_stop_ends_at_once(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        conduct(tmp_path).request_stop()
+
+
+@pytest.mark.parametrize("where", ["deploy_all", "_measure"])
+@pytest.mark.parametrize("error", [WorldError("it broke"), EngineError("it broke")])
+def test_a_failure_before_any_record_leaves_no_results(
+    where: str, error: Exception, stage: dict[str, Any], tmp_path: Path
+) -> None:
+    stage[where] = error
+    with pytest.raises(type(error), match="it broke"):
+        conduct(tmp_path).run()
+    assert names(tmp_path) <= {"plan.json", "world.json"}
+
+
+def test_a_link_out_of_tolerance_stops_the_run(stage: dict[str, Any], tmp_path: Path) -> None:
+    stage["links"] = link(measured_rtt_p50_ms=109.5, ok=False)
+    with pytest.raises(WorldError, match=r"link cdg-ord: set to 104 ms, measured 109\.50 ms"):
+        conduct(tmp_path).run()
+
+
+def test_a_link_that_could_not_be_measured_stops_the_run(
+    stage: dict[str, Any], tmp_path: Path
+) -> None:
+    stage["links"] = link(measured_rtt_p50_ms=None, measured_rtt_p95_ms=None, n=0, ok=False)
+    with pytest.raises(WorldError, match="link cdg-ord: set to 104 ms, not one ping came back"):
+        conduct(tmp_path).run()
+
+
+def test_a_standing_world_of_other_distances_is_refused(
+    stage: dict[str, Any], tmp_path: Path
+) -> None:
+    stage["links"] = link(configured_rtt_ms=9.0, measured_rtt_p50_ms=9.0)
+    with pytest.raises(WorldError, match="link cdg-ord: the world has 9 ms, the plan wants"):
+        conduct(tmp_path, world_url="http://127.0.0.1:9").run()
+
+
+def test_a_place_that_outlives_the_run_is_cleared_even_after_a_failure(
+    stage: dict[str, Any], tmp_path: Path
+) -> None:
+    stage["deploy_all"] = WorldError("it broke")
+    stage["destroy_all"] = WorldError("and is gone")
+    run = conduct(tmp_path, world_url="http://127.0.0.1:9")
+    with pytest.raises(WorldError, match="it broke"):
+        run.run()
+    assert stage["destroyed"] == 1
+    progress = run._progress
+    assert isinstance(progress, Silent)
+    assert any("may be left behind: and is gone" in told for told in progress.sentences)
+
+
+def test_a_world_of_our_own_ends_with_the_run_so_nothing_is_destroyed_one_by_one(
+    stage: dict[str, Any], tmp_path: Path
+) -> None:
+    stage["deploy_all"] = WorldError("it broke")
+    with pytest.raises(WorldError):
+        conduct(tmp_path).run()
+    assert stage["destroyed"] == 0

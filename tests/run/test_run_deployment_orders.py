@@ -1,0 +1,179 @@
+"""From a plan to what is deployed: names, regions, images, secrets, settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtest.errors import PlanError
+from loadtest.plan.model import Plan
+from loadtest.plan.resolve import load_plan, resolve_plan
+from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
+
+KEYS = Secrets(database="p/w", replication="r", token="t", curve={"LOADTEST_CURVE_X": "c"})
+
+FOREIGN = """
+app = "shop"
+primary_region = "cdg"
+[processes]
+app = "python shop.py"
+[http_service]
+internal_port = 8080
+"""
+
+
+def ordered(plan: Plan, **arguments: Any) -> RunDeployment:
+    return orders_of(plan, "r1", KEYS, **arguments)
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An app that is not ours, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "fly.toml").write_text(FOREIGN)
+    return tmp_path
+
+
+def plan_of(*deployments: dict[str, Any], **keys: Any) -> Plan:
+    return resolve_plan(
+        {
+            "regions": ["cdg", "syd"],
+            "primary_region": "cdg",
+            "base": "0",
+            "deployments": list(deployments),
+            **keys,
+        }
+    )
+
+
+def test_the_default_plan_names_apps_after_their_files_and_variants_after_their_origin() -> None:
+    orders = ordered(load_plan())
+    assert {name: order.name for name, order in orders.apps.items()} == {
+        "single": "recipes-single",
+        "multi": "recipes-multi",
+        "replica": "recipes-replica",
+        "single-fresh": "recipes-single-fresh",
+        "multi-fresh": "recipes-multi-fresh",
+    }
+    assert orders.generator.name == "loadtest"
+    assert orders.database is not None
+    assert orders.database.name == "recipes-db"
+
+
+def test_machines_stand_where_the_deployment_says_and_where_it_is_measured_from() -> None:
+    orders = ordered(load_plan())
+    assert orders.apps["single"].regions == ("cdg",)
+    assert orders.apps["multi"].regions == ("cdg", "ord", "syd", "scl")
+    assert orders.apps["multi-fresh"].regions == ("cdg", "scl")
+    assert orders.database is not None
+    assert orders.database.regions == ("cdg", "ord", "syd", "scl")
+    assert orders.generator.group_regions == {
+        "coordinator": ("cdg",),
+        "worker": ("cdg", "ord", "syd", "scl"),
+    }
+
+
+def test_a_database_may_stand_in_the_primary_region_alone_or_be_left_out(foreign: Path) -> None:
+    shop = {"name": "shop", "fly_toml": "shop/fly.toml"}
+    alone = ordered(plan_of(shop, database={"regions": "primary"})).database
+    assert alone is not None
+    assert alone.regions == ("cdg",)
+    without = ordered(plan_of(shop, database={"fly_toml": ""}))
+    assert without.database is None
+    assert without.apps["shop"].secrets == {}
+    assert ordered(plan_of({"name": "there", "url": "https://example.org"})).database is None
+
+
+def test_secrets_reach_the_apps_that_need_them_and_no_other() -> None:
+    orders = ordered(load_plan())
+    assert orders.generator.secrets == {"LOADTEST_TOKEN": "t", "LOADTEST_CURVE_X": "c"}
+    assert orders.database is not None
+    assert set(orders.database.secrets) == {"OPERATOR_PASSWORD", "SU_PASSWORD", "REPL_PASSWORD"}
+    assert orders.apps["replica"].secrets == {
+        "DATABASE_URL": "postgres://postgres:p%2Fw@recipes-db.internal:5432/recipes",
+        "REPLICA_DATABASE_URL": (
+            "postgres://postgres:p%2Fw@top1.nearest.of.recipes-db.internal:5433/recipes"
+        ),
+    }
+    assert "p/w" not in repr(KEYS)
+
+
+def test_secrets_are_new_for_every_run() -> None:
+    one, other = Secrets(), Secrets()
+    assert one.token != other.token
+    assert one.database != one.replication
+    assert one.curve.keys() == {
+        f"LOADTEST_CURVE_{side}_{half}"
+        for side in ("SERVER", "CLIENT")
+        for half in ("PUBLIC", "SECRET")
+    }
+
+
+def test_the_base_time_by_region_leaves_room_for_the_hop_to_the_machine() -> None:
+    plan = load_plan(None, {"regions": ["cdg", "syd"], "base_ms": None, "base": "20"})
+    assert ordered(plan).apps["single"].env["APP_BASE_MS"] == "cdg=19.5,syd=19.5"
+    assert "APP_BASE_MS" not in ordered(load_plan(None, {"base": "0"})).apps["single"].env
+    short = load_plan(None, {"regions": ["cdg"], "base": "0.2"})
+    assert ordered(short).apps["single"].env["APP_BASE_MS"] == "cdg=0"
+
+
+def test_variants_differ_in_connections_only() -> None:
+    apps = ordered(load_plan()).apps
+    assert apps["multi-fresh"].env["DATABASE_CONNECTIONS"] == "per-request"
+    assert "DATABASE_CONNECTIONS" not in apps["multi"].env
+    assert apps["single-fresh"].concurrency == "connections"
+    assert apps["single"].concurrency == ""
+
+
+def test_our_apps_run_in_the_working_directory_and_others_in_their_own(foreign: Path) -> None:
+    orders = ordered(plan_of({"name": "shop", "fly_toml": "shop/fly.toml"}))
+    assert orders.apps["shop"].image == "shop:local"
+    assert orders.folders == {"loadtest": str(foreign), "shop": str(foreign / "shop")}
+
+    ours = ordered(load_plan())
+    assert ours.apps["single"].image == "loadtest:local"
+    assert ours.folders == {"loadtest": str(foreign)}
+
+
+def test_a_folder_gives_one_of_our_apps_an_image_of_its_own(foreign: Path) -> None:
+    deployment = {"name": "base", "fly_toml": "shop/fly.toml", "folder": "shop"}
+    orders = ordered(plan_of(deployment))
+    assert orders.folders["shop"] == str(foreign / "shop")
+
+
+def test_a_pushed_image_wins(foreign: Path) -> None:
+    orders = ordered(load_plan(), image="registry.fly.io/x:1")
+    assert {order.image for order in orders.apps.values()} == {"registry.fly.io/x:1"}
+    assert orders.generator.image == "registry.fly.io/x:1"
+
+
+def test_two_deployments_of_one_file_are_two_apps(foreign: Path) -> None:
+    orders = ordered(
+        plan_of(
+            {"name": "base", "fly_toml": "shop/fly.toml"},
+            {"name": "candidate", "fly_toml": "shop/fly.toml"},
+        )
+    )
+    assert [order.name for order in orders.apps.values()] == ["shop", "shop-candidate"]
+    assert set(orders.folders) == {"loadtest", "shop", "shop-candidate"}
+
+
+def test_a_deployment_with_a_url_is_not_deployed() -> None:
+    assert ordered(plan_of({"name": "there", "url": "https://example.org"})).apps == {}
+
+
+def test_a_file_that_vanished_is_named(foreign: Path) -> None:
+    plan = plan_of({"name": "shop", "fly_toml": "shop/fly.toml"})
+    (foreign / "shop" / "fly.toml").unlink()
+    with pytest.raises(PlanError, match=r"deployments\.shop\.fly_toml: there is no file"):
+        ordered(plan)
+
+
+def test_every_order_takes_the_plans_deadline(foreign: Path) -> None:
+    orders = ordered(plan_of({"name": "s", "fly_toml": "shop/fly.toml"}, healthy_within_s=3))
+    assert orders.database is not None
+    every = [*orders.apps.values(), orders.generator, orders.database]
+    assert {order.deadline_s for order in every} == {3.0}
