@@ -78,7 +78,8 @@ def receive_stamp_ns(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
     Both options put the software stamp first, so the first timespec is the one in either case.
     """
     for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind in (_SO_TIMESTAMPING, _SO_TIMESTAMPNS):
+        known = level == socket.SOL_SOCKET and kind in (_SO_TIMESTAMPING, _SO_TIMESTAMPNS)
+        if known and len(data) >= _TIMESPEC.size:
             seconds, nanoseconds = _TIMESPEC.unpack_from(data)
             stamp_ns: int = seconds * _NS_PER_S + nanoseconds
             return stamp_ns

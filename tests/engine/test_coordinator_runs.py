@@ -368,7 +368,7 @@ def test_a_wrong_environment_is_one_sentence(
         **own_rig.client_secret,
         **change,
     }
-    process = own_rig.start("it", "-m", f"loadtest.engine.{module}", **environment)
+    process = own_rig.start("it", "-m", f"loadtest.engine.{module}.main", **environment)
     assert process.wait(20) == 15
     log = own_rig.log("it")
     assert words in log

@@ -13,17 +13,17 @@ import pytest
 from loadtest.world.links.wait import (
     READ,
     WRITE,
-    EpollWaiter,
     SelectorWaiter,
     SocketWaiter,
     StampClock,
+    new_waiter,
 )
 
 pytestmark = pytest.mark.contract
 
 KINDS: list[Callable[[], SocketWaiter]] = [SelectorWaiter]
 if sys.platform == "linux":
-    KINDS.append(EpollWaiter)
+    KINDS.append(new_waiter)  # epoll and a timer of the kernel
 
 NS_PER_S = 1_000_000_000
 
