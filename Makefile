@@ -5,12 +5,16 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 FILES  := loadtest scenarios tests benchmarks
 
-.PHONY: help demo test check format lock clean
+.PHONY: help demo test check unit coverage package site format lock clean
 
 help:
 	@echo "make demo    set up, then measure three deployments from four regions and write the report"
 	@echo "make test    set up, then run every check and every test"
 	@echo "make check   the same as make test"
+	@echo "make unit    the tests that need neither Linux nor real servers"
+	@echo "make coverage  branch coverage of what decides a verdict, with its floor"
+	@echo "make package wheel and sdist, tried in an empty environment and an empty folder"
+	@echo "make site    the documentation as a web site (build/site)"
 	@echo "make format  rewrite the code in the project's format"
 	@echo "make lock    resolve the dependencies anew (requirements/*.lock)"
 	@echo "make clean   remove the environment and caches"
@@ -33,6 +37,27 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
 
+unit: $(STAMP)
+	$(BIN)/python -m pytest -q -m "not contract and not e2e"
+
+coverage: $(STAMP)
+	$(BIN)/python -m coverage run -m pytest -q -m "not contract and not e2e" tests/analysis tests/gate tests/plan tests/records tests/run tests/report tests/test_cli_verdicts.py
+	$(BIN)/python -m coverage report
+
+package: $(STAMP)
+	rm -rf build/dist build/empty
+	$(PYTHON) -m venv build/empty
+	$(BIN)/python -m build --outdir build/dist
+	build/empty/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock
+	build/empty/bin/python -m pip install --quiet --disable-pip-version-check --no-deps build/dist/*.whl
+	mkdir build/empty/here && cd build/empty/here && ../bin/loadtest --help > /dev/null && ../bin/loadtest run --regions cdg,ord --duration 8 --looks 1 --out run > /dev/null || test $$? -eq 12
+	mkdir -p dist && cp build/dist/* dist/
+
+site: requirements/site.lock
+	$(PYTHON) -m venv .venv-site
+	.venv-site/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/site.lock
+	NO_MKDOCS_2_WARNING=1 .venv-site/bin/python -m mkdocs build --strict --quiet
+
 format: $(STAMP)
 	$(BIN)/ruff format $(FILES)
 	$(BIN)/ruff check --fix $(FILES)
@@ -41,7 +66,8 @@ lock: $(STAMP)
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o requirements/run.lock
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements/dev.lock
+	$(BIN)/uv pip compile --group site --universal --python-version 3.11 --generate-hashes --no-header -o requirements/site.lock
 	$(BIN)/uv pip compile requirements/image.in --universal --python-version 3.11 --generate-hashes --no-header -o requirements/image.lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv-site .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -32,7 +32,7 @@ PAGES = {
     str(path.relative_to(TOP)): path.read_text(encoding="utf-8")
     for path in (
         *sorted(TOP.glob("*.md")),
-        *sorted((TOP / "docs").glob("*.md")),
+        *sorted((TOP / "docs").rglob("*.md")),
         TOP / "fly" / "README.md",
         TOP / "reports" / "README.md",
     )

