@@ -50,7 +50,10 @@ package: $(STAMP)
 	$(BIN)/python -m build --outdir build/dist
 	build/empty/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock
 	build/empty/bin/python -m pip install --quiet --disable-pip-version-check --no-deps build/dist/*.whl
-	mkdir build/empty/here && cd build/empty/here && ../bin/loadtest --help > /dev/null && ../bin/loadtest run --regions cdg,ord --duration 8 --looks 1 --out run > /dev/null || test $$? -eq 12
+	mkdir build/empty/here
+	cd build/empty/here && ../bin/loadtest --help > /dev/null
+	cd build/empty/here && ../bin/loadtest run --regions cdg,ord --duration 8 --looks 1 --out run; test $$? -le 12  # a verdict, whichever
+	test -s build/empty/here/run/report.html
 	mkdir -p dist && cp build/dist/* dist/
 
 site: requirements/site.lock
