@@ -127,6 +127,24 @@ class App:
 
 
 @dataclass(frozen=True, slots=True)
+class IpAssignment:
+    """An address that leads to an app."""
+
+    ip: str
+    region: str = ""
+    shared: bool = False
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> IpAssignment:
+        """Read the API's form."""
+        return cls(
+            ip=str(data.get("ip", "")),
+            region=str(data.get("region") or ""),
+            shared=bool(data.get("shared")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class PlatformRegion:
     """A region as the platform lists it today."""
 

@@ -8,29 +8,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from types import TracebackType
-from typing import Any
 
 from loadtest.errors import WorldError
-from loadtest.fly.answers import App, Machine, PlatformRegion
-from loadtest.fly.machines import MachineConfig, Mount
+from loadtest.fly.answers import Machine
+from loadtest.fly.app_calls import AppCalls
+from loadtest.fly.machines import Json, MachineConfig
 from loadtest.fly.transport import TRANSIENT, MachinesApiError, Transport
 
 _LONGEST_WAIT_S = 60  # the API's own limit for one call of wait
 _RECENT = ("destroyed", "destroying")
+_BETWEEN_STATES = (409, 412)
 
 
-class MachinesClient:
+class MachinesClient(AppCalls):
     """
     The Machines API of one world; use it as an asynchronous context manager.
 
     Args:
         transport: Connection to the API.
     """
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
 
     async def __aenter__(self) -> MachinesClient:
         return self
@@ -42,75 +39,6 @@ class MachinesClient:
         trace: TracebackType | None,
     ) -> None:
         await self._transport.close()
-
-    async def regions(self) -> tuple[PlatformRegion, ...]:
-        """Return the regions that the platform lists today."""
-        answer = await self._transport.send("GET", "/v1/platform/regions", action="regions")
-        listed = answer.get("regions") or answer.get("Regions") or ()
-        return tuple(PlatformRegion.from_json(region) for region in listed)
-
-    async def app(self, name: str) -> App | None:
-        """Return an app, None when there is none of that name."""
-        try:
-            answer = await self._transport.send("GET", f"/v1/apps/{name}", action="app")
-        except MachinesApiError as error:
-            if error.status == 404:
-                return None
-            raise
-        return App.from_json(answer)
-
-    async def ensure_app(self, name: str, *, org: str = "personal") -> bool:
-        """
-        Make an app unless it exists.
-
-        Returns:
-            Whether it was made by this call.
-
-        Raises:
-            MachinesApiError: The name belongs to somebody else, or is no name.
-        """
-        if await self.app(name) is not None:
-            return False
-        try:
-            await self._transport.send(
-                "POST",
-                "/v1/apps",
-                action="create-app",
-                json={"name": name, "app_name": name, "org_slug": org},
-            )
-        except MachinesApiError as error:
-            # An answer that got lost leaves the app behind; then the name is taken, by us.
-            if error.status in (422, *TRANSIENT, 0) and await self.app(name) is not None:
-                return True
-            raise
-        return True
-
-    async def delete_app(self, name: str) -> None:
-        """Delete an app with all its machines; a missing app is fine."""
-        await self._gone_is_fine(
-            "DELETE",
-            f"/v1/apps/{name}",
-            action="delete-app",
-            identifier=name,
-            params={"force": "true"},
-        )
-
-    async def set_secrets(self, app: str, values: Mapping[str, str]) -> None:
-        """Set secrets, which machines made or started from now on get as environment."""
-        await self._transport.send(
-            "POST",
-            f"/v1/apps/{app}/secrets",
-            action="secrets",
-            identifier=app,
-            json={"values": dict(values)},
-        )
-
-    async def secret_names(self, app: str) -> tuple[str, ...]:
-        """Return the names of an app's secrets."""
-        answer = await self._transport.send(
-            "GET", f"/v1/apps/{app}/secrets", action="list-secrets", identifier=app
-        )
-        return tuple(str(secret["name"]) for secret in answer.get("secrets") or ())
 
     async def machines(
         self, app: str, *, metadata: Mapping[str, str] | None = None
@@ -139,7 +67,14 @@ class MachinesClient:
         return Machine.from_json(answer)
 
     async def create_machine(
-        self, app: str, *, name: str, region: str, config: MachineConfig, attempts: int = 4
+        self,
+        app: str,
+        *,
+        name: str,
+        region: str,
+        config: MachineConfig,
+        min_secrets_version: int = 0,
+        attempts: int = 4,
     ) -> Machine:
         """
         Create and start a machine, once, whatever happens on the way.
@@ -148,7 +83,9 @@ class MachinesClient:
         is looked up by its name before another try. A machine of that name which exists already is
         returned as it is, so the names must be deterministic and tell the run.
         """
-        body = {"name": name, "region": region, "config": config.to_json()}
+        body: Json = {"name": name, "region": region, "config": config.to_json()}
+        if min_secrets_version:
+            body["min_secrets_version"] = min_secrets_version
         path = f"/v1/apps/{app}/machines"
         for attempt in range(1, attempts + 1):
             try:
@@ -171,27 +108,6 @@ class MachinesClient:
         """Return the machine of that name, None when there is none."""
         found = [machine for machine in await self.machines(app) if machine.name == name]
         return found[0] if found else None
-
-    async def create_volume(self, app: str, mount: Mount, region: str) -> Mount:
-        """Make the volume that a mount names and return the mount with the volume's id."""
-        answer = await self._transport.send(
-            "POST",
-            f"/v1/apps/{app}/volumes",
-            action="create-volume",
-            identifier=app,
-            json={"name": mount.volume, "region": region, "size_gb": mount.size_gb},
-            attempts=1,
-        )
-        return replace(mount, volume=str(answer["id"]))
-
-    async def delete_volume(self, app: str, volume_id: str) -> None:
-        """Delete a volume; a missing one is fine."""
-        await self._gone_is_fine(
-            "DELETE",
-            f"/v1/apps/{app}/volumes/{volume_id}",
-            action="delete-volume",
-            identifier=app,
-        )
 
     async def wait(
         self, app: str, machine: Machine, state: str = "started", *, deadline_s: float = 60.0
@@ -248,33 +164,28 @@ class MachinesClient:
             json={},
         )
 
-    async def destroy(self, app: str, machine_id: str) -> None:
-        """Destroy a machine, running or not; a machine that is gone is fine."""
-        await self._gone_is_fine(
-            "DELETE",
-            f"/v1/apps/{app}/machines/{machine_id}",
-            action="destroy",
-            identifier=machine_id,
-            params={"force": "true"},
-        )
+    async def destroy(self, app: str, machine_id: str, *, attempts: int = 4) -> None:
+        """
+        Destroy a machine, running or not; a machine that is gone is fine.
 
-    async def _gone_is_fine(
-        self,
-        method: str,
-        path: str,
-        *,
-        action: str,
-        identifier: str,
-        json: Any = None,
-        params: Mapping[str, str] | None = None,
-    ) -> None:
-        try:
-            await self._transport.send(
-                method, path, action=action, identifier=identifier, json=json, params=params
-            )
-        except MachinesApiError as error:
-            if error.status != 404:
-                raise
+        A machine that somebody else holds a lease on (409), or that is between two states (412), is
+        tried again.
+        """
+        for attempt in range(1, attempts + 1):
+            try:
+                await self._gone_is_fine(
+                    "DELETE",
+                    f"/v1/apps/{app}/machines/{machine_id}",
+                    action="destroy",
+                    identifier=machine_id,
+                    params={"force": "true"},
+                )
+            except MachinesApiError as error:
+                if error.status not in _BETWEEN_STATES or attempt == attempts:
+                    raise
+                await self._transport.pause(attempt)
+            else:
+                return
 
 
 def connect(base_url: str, token: str, *, paced: bool | None = None) -> MachinesClient:

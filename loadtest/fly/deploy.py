@@ -47,6 +47,10 @@ class AppOrder:
         group_regions: Regions by process group.
         counts: Machines per region by process group; 1 where a group is not named.
         deadline_s: Seconds until every machine must be healthy.
+        public: Give the app the addresses that its public name needs.
+        adopt: Deploy to an app of this name that exists and that no run of ours made.
+        restart: Restart policy of every machine, in place of what fly.toml says.
+        auto_destroy: The platform destroys a machine once it has stopped.
     """
 
     config: AppConfig
@@ -63,6 +67,10 @@ class AppOrder:
     group_regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     deadline_s: float = 60.0
+    public: bool = False
+    adopt: bool = True
+    restart: str = ""
+    auto_destroy: bool = False
 
     @property
     def name(self) -> str:
@@ -120,6 +128,9 @@ def placements(order: AppOrder) -> tuple[Placement, ...]:
                 metadata=order.metadata,
             )
             machine = _with_concurrency(machine, order.concurrency)
+            if order.restart:
+                machine = replace(machine, restart_policy=order.restart)
+            machine = replace(machine, auto_destroy=machine.auto_destroy or order.auto_destroy)
             for number in range(1, order.counts.get(group, 1) + 1):
                 name = f"{order.name}-{group}-{region}-{number}-{order.run_id}"
                 found.append(Placement(name, region, machine))
@@ -147,15 +158,25 @@ async def deploy(
             with the last lines of its output where the world tells them.
     """
     places = placements(order)
-    created = await release(client, order, done)
+    made = await release(client, order, done)
     until = time.monotonic() + order.deadline_s
     machines = await _all(
-        [_bring_up(client, order.name, place, until, order.deadline_s) for place in places]
+        [_bring_up(client, order, place, until, made.secrets_version) for place in places]
     )
-    return DeployedApp(order.name, tuple(machines), created)
+    return DeployedApp(order.name, tuple(machines), made.app_created)
 
 
-async def release(client: MachinesClient, order: AppOrder, done: set[tuple[str, str]]) -> bool:
+@dataclass(frozen=True, slots=True)
+class ReleasedApp:
+    """An app that exists: whether this call made it, and the version of the secrets it set."""
+
+    app_created: bool
+    secrets_version: int
+
+
+async def release(
+    client: MachinesClient, order: AppOrder, done: set[tuple[str, str]]
+) -> ReleasedApp:
     """
     Make an app, set its secrets and run its release command, unless its database has seen it.
 
@@ -164,34 +185,31 @@ async def release(client: MachinesClient, order: AppOrder, done: set[tuple[str, 
         order: What will be deployed.
         done: Release commands that have run or need not; this call adds its own.
 
-    Returns:
-        Whether the app was made by this call.
-
     Raises:
-        WorldError: The API refused, or the command failed; with its last output.
+        WorldError: The API refused, the app is somebody's own, or the command failed; with its last
+            output.
     """
     created = await client.ensure_app(order.name, org=order.org)
-    if order.secrets:
-        await client.set_secrets(order.name, order.secrets)
-    await _release(client, order, done)
-    return created
+    if not created and not order.adopt:
+        await _refuse_foreign(client, order)
+    if order.public:
+        await client.ensure_addresses(order.name)
+    version = await client.set_secrets(order.name, order.secrets) if order.secrets else 0
+    await _release(client, order, done, version)
+    return ReleasedApp(created, version)
 
 
-async def destroy_run(client: MachinesClient, app: str, run_id: str) -> int:
-    """
-    Destroy every machine of an app that a run made, and the volumes made for them.
-
-    Returns:
-        How many there were.
-    """
-    if await client.app(app) is None:
-        return 0
-    machines = await client.machines(app, metadata={RUN_ID_KEY: run_id})
-    await _all([client.destroy(app, machine.id) for machine in machines])
-    await _all([client.wait(app, machine, "destroyed") for machine in machines])
-    volumes = [mount.volume for machine in machines for mount in machine.config.mounts]
-    await _all([client.delete_volume(app, volume) for volume in volumes])
-    return len(machines)
+async def _refuse_foreign(client: MachinesClient, order: AppOrder) -> None:
+    """Raise where an app has machines or secrets that no run of ours made: it is not ours."""
+    machines = await client.machines(order.name)
+    theirs = [machine for machine in machines if not machine.run_id]
+    secrets = set(await client.secret_names(order.name)) - set(order.secrets)
+    if theirs or secrets:
+        what = f"{len(theirs)} machines" if theirs else f"the secret {min(secrets)}"
+        raise WorldError(
+            f"app {order.name}: exists, with {what} that no run made; it is left alone. Choose "
+            f"other names with --prefix, or allow it with --use-app {order.name}"
+        )
 
 
 def last_lines(machine: Machine) -> str:
@@ -209,7 +227,9 @@ def release_key(order: AppOrder) -> tuple[str, str]:
     return f"{order.image} {order.config.release_command}", database
 
 
-async def _release(client: MachinesClient, order: AppOrder, done: set[tuple[str, str]]) -> None:
+async def _release(
+    client: MachinesClient, order: AppOrder, done: set[tuple[str, str]], secrets_version: int
+) -> None:
     """Run the release command in a machine of its own, unless its database has seen it."""
     command = order.config.release_command
     if not command or release_key(order) in done:
@@ -225,6 +245,7 @@ async def _release(client: MachinesClient, order: AppOrder, done: set[tuple[str,
         name=f"{order.name}-release-{order.run_id}",
         region=order.primary_region,
         config=config,
+        min_secrets_version=secrets_version,
     )
     limit_s = order.config.release_timeout_s
     try:
@@ -243,10 +264,11 @@ async def _release(client: MachinesClient, order: AppOrder, done: set[tuple[str,
 
 
 async def _bring_up(
-    client: MachinesClient, app: str, place: Placement, until: float, deadline_s: float
+    client: MachinesClient, order: AppOrder, place: Placement, until: float, secrets_version: int
 ) -> Machine:
     """Create one machine and return it healthy."""
-    machine = await _create(client, app, place)
+    app, deadline_s = order.name, order.deadline_s
+    machine = await _create(client, app, place, secrets_version)
     poll_s = _POLL_S
     while True:
         seen = await client.machine(app, machine.id)
@@ -261,7 +283,9 @@ async def _bring_up(
         poll_s = min(_LONGEST_POLL_S, poll_s * 1.3)
 
 
-async def _create(client: MachinesClient, app: str, place: Placement) -> Machine:
+async def _create(
+    client: MachinesClient, app: str, place: Placement, secrets_version: int
+) -> Machine:
     """Create one machine, with volumes of its own if its config mounts any."""
     config = place.config
     if config.mounts:
@@ -271,7 +295,13 @@ async def _create(client: MachinesClient, app: str, place: Placement) -> Machine
         mounts = [await client.create_volume(app, m, place.region) for m in config.mounts]
         config = replace(config, mounts=tuple(mounts))
     try:
-        return await client.create_machine(app, name=place.name, region=place.region, config=config)
+        return await client.create_machine(
+            app,
+            name=place.name,
+            region=place.region,
+            config=config,
+            min_secrets_version=secrets_version,
+        )
     except WorldError:
         for mount in config.mounts:
             await client.delete_volume(app, mount.volume)

@@ -95,3 +95,18 @@ def split_image(image: str) -> tuple[str, str]:
     if not colon or "/" in tag:  # the colon belongs to a registry's port
         name, tag = head, ""
     return name, "@".join(part for part in (tag or ("" if digest else "latest"), digest) if part)
+
+
+def split_registry(repository: str) -> tuple[str, str]:
+    """
+    Split a repository into registry and path; no registry means Docker's, as for `docker pull`.
+
+    >>> split_registry("registry.fly.io/app")
+    ('registry.fly.io', 'app')
+    >>> split_registry("postgres")
+    ('registry-1.docker.io', 'library/postgres')
+    """
+    first, slash, rest = repository.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return first, rest
+    return "registry-1.docker.io", repository if slash else f"library/{repository}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from loadtest.errors import WorldError
+from loadtest.fly.cleanup import destroy_run
 from loadtest.fly.client import connect
-from loadtest.fly.deploy import AppOrder, deploy, destroy_run, release, release_key
+from loadtest.fly.deploy import AppOrder, deploy, release, release_key
 from loadtest.run.progress import Progress
 from loadtest.run.run_deployment import RunDeployment
 from loadtest.run.run_world import RunWorld
@@ -27,7 +29,12 @@ def deploy_all(
 
 
 def destroy_all(place: RunWorld, orders: RunDeployment) -> None:
-    """Destroy every machine that a run made; for places that outlive the run."""
+    """
+    Destroy every machine that a run made; for places that outlive the run.
+
+    Raises:
+        WorldError: Something is left; every app was tried, and each fault is told.
+    """
     asyncio.run(_destroy_all(place, orders))
 
 
@@ -73,8 +80,14 @@ async def _destroy_all(place: RunWorld, orders: RunDeployment) -> None:
         every = [*orders.apps.values(), orders.generator]
         if orders.database is not None:
             every.append(orders.database)
+        faults = []
         for order in every:
-            await destroy_run(client, order.name, order.run_id)
+            try:
+                await destroy_run(client, order.name, order.run_id)
+            except WorldError as error:  # the other apps are cleaned up all the same
+                faults.append(str(error))
+        if faults:
+            raise WorldError("\n".join(faults))
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypedDict
 from urllib.parse import quote
 
 import zmq
@@ -103,6 +104,8 @@ def orders_of(plan: Plan, run_id: str, keys: Secrets, *, image: str = "") -> Run
         group_regions={"coordinator": (plan.primary_region,), "worker": plan.regions},
         counts={"worker": plan.generator.workers_per_region},
         deadline_s=plan.healthy_within_s,
+        public=True,
+        **_platform(plan),
     )
     return RunDeployment(database, apps, generator, folders, plan.database.first)
 
@@ -124,6 +127,7 @@ def _database_order(plan: Plan, run_id: str, keys: Secrets) -> AppOrder | None:
         },
         env={"DATABASE_NAME": plan.database.database},
         deadline_s=plan.healthy_within_s,
+        **_platform(plan),
     )
 
 
@@ -134,7 +138,7 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str])
     env = dict(deployment.env)
     if deployment.connection_per_database_use:
         env["DATABASE_CONNECTIONS"] = "per-request"
-    if any(plan.base_ms.values()):
+    if plan.world != "fly" and any(plan.base_ms.values()):  # a real app takes the time it takes
         env["APP_BASE_MS"] = _base_times(plan)
     return AppOrder(
         config=config,
@@ -144,7 +148,28 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str])
         env=env,
         concurrency="" if deployment.edge_keeps_connections else "connections",
         deadline_s=plan.healthy_within_s,
+        public=True,
+        **_platform(plan),
     )
+
+
+class _Platform(TypedDict, total=False):
+    """What an order says only where machines cost money and names are everybody's."""
+
+    adopt: bool
+    restart: str
+    auto_destroy: bool
+
+
+def _platform(plan: Plan) -> _Platform:
+    """
+    Return how machines of a run live on Fly: none outlives its process, no other app is touched.
+
+    In the embedded world fly.toml decides, so that a crash there shows what it would at home.
+    """
+    if plan.world != "fly":
+        return {}
+    return {"adopt": False, "restart": "no", "auto_destroy": True}
 
 
 def _base_times(plan: Plan) -> str:
@@ -171,8 +196,13 @@ def _database_urls(plan: Plan, database: AppOrder | None, keys: Secrets) -> dict
     login = f"postgres://{DATABASE_USER}:{quote(keys.database, safe='')}"
     name = plan.database.database
     nearest = f"top1.nearest.of.{database.name}.internal"
+    primary = f"{database.name}.internal:{DATABASE_PORT}"
+    if plan.world == "fly":
+        # 5432 is answered by any machine of the app, which passes it on to the primary: a query of
+        # Paris may travel by Sydney.  One region's own server is what is meant.
+        primary = f"{plan.primary_region}.{database.name}.internal:{REPLICA_PORT}"
     return {
-        "DATABASE_URL": f"{login}@{database.name}.internal:{DATABASE_PORT}/{name}",
+        "DATABASE_URL": f"{login}@{primary}/{name}",
         "REPLICA_DATABASE_URL": f"{login}@{nearest}:{REPLICA_PORT}/{name}",
     }
 

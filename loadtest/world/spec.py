@@ -41,6 +41,9 @@ class WorldSpec:
         postgres_bin: Folder with PostgreSQL's programs; None searches.
         strict_regions: Refuse machines in regions that Fly retired, as Fly does.
         scratch: Folders of the caller's that are removed when the world ends, however it ends.
+        foreign_apps: Names that belong to somebody else, as all names of Fly do to somebody.
+        fresh_app_calls: Calls about a fresh app that find it unknown still.
+        full_regions: Regions without room for another machine.
     """
 
     regions: tuple[str, ...]
@@ -54,6 +57,9 @@ class WorldSpec:
     postgres_bin: str | None = None
     strict_regions: bool = False
     scratch: tuple[Path, ...] = ()
+    foreign_apps: tuple[str, ...] = ()
+    fresh_app_calls: int = 0
+    full_regions: tuple[str, ...] = ()
 
     def rtt_between_ms(self, a: str, b: str) -> float:
         """Return the round-trip time of a pair of the world's regions, in milliseconds."""
@@ -85,6 +91,9 @@ class WorldSpec:
             "postgres_bin": self.postgres_bin,
             "strict_regions": self.strict_regions,
             "scratch": [str(folder) for folder in self.scratch],
+            "foreign_apps": list(self.foreign_apps),
+            "fresh_app_calls": self.fresh_app_calls,
+            "full_regions": list(self.full_regions),
         }
 
     @classmethod
@@ -115,6 +124,9 @@ class WorldSpec:
                 postgres_bin=data.get("postgres_bin"),
                 strict_regions=bool(data.get("strict_regions", False)),
                 scratch=tuple(Path(folder) for folder in data.get("scratch") or ()),
+                foreign_apps=tuple(str(name) for name in data.get("foreign_apps") or ()),
+                fresh_app_calls=int(data.get("fresh_app_calls") or 0),
+                full_regions=tuple(str(code) for code in data.get("full_regions") or ()),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"world spec: missing or of the wrong kind: {error}") from error

@@ -34,10 +34,12 @@ class Script:
         self.answers = list(answers)
         self.requests: list[tuple[str, str]] = []
         self.headers: list[httpx.Headers] = []
+        self.bodies: list[Any] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append((request.method, request.url.raw_path.decode()))
         self.headers.append(request.headers)
+        self.bodies.append(json.loads(request.content) if request.content else None)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -131,8 +133,77 @@ def test_an_app_whose_creation_was_not_answered_is_ours() -> None:
         httpx.ConnectError("refused"),
         answer(422, {"error": "taken", "status": "name_taken"}),
         answer(200, {"id": "1", "name": "app"}),
+        answer(200, []),
     )
     assert run(script, lambda client: client.ensure_app("app")) is True
+
+
+def test_a_fresh_app_is_waited_for_until_it_is_known_everywhere() -> None:
+    script = Script(
+        answer(404), answer(201, {"id": "1"}), answer(404), answer(401), answer(200, [])
+    )
+    assert run(script, lambda client: client.ensure_app("app")) is True
+    assert script.requests[1] == ("POST", "/v1/apps?wait=true")
+    assert not script.answers
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (answer(403, {"error": "no"}),),
+        (answer(404), answer(422, {"error": "x", "status": "name_taken"}), answer(404)),
+        (answer(404), answer(422, {"error": "x", "status": "name_taken"}), answer(403)),
+    ],
+)
+def test_a_name_of_somebody_else_is_told_with_its_cure(answers: tuple[httpx.Response, ...]) -> None:
+    with pytest.raises(MachinesApiError, match=r"app shop: the name belongs to .*--prefix"):
+        run(Script(*answers), lambda client: client.ensure_app("shop"))
+
+
+@pytest.mark.parametrize(
+    ("held", "asked"),
+    [
+        ([], ["v6", "shared_v4"]),
+        (["2a09::1"], ["shared_v4"]),
+        (["66.241.124.1"], ["v6"]),
+        (["66.241.124.1", "2a09::1"], []),
+    ],
+)
+def test_an_app_gets_the_addresses_that_it_lacks(held: list[str], asked: list[str]) -> None:
+    script = Script(
+        answer(200, {"ips": [{"ip": ip} for ip in held]}),
+        *(answer(200, {"ip": "x"}) for _ in asked),
+    )
+    run(script, lambda client: client.ensure_addresses("app"))
+    assert [path for _, path in script.requests] == ["/v1/apps/app/ip_assignments"] * (
+        1 + len(asked)
+    )
+    assert script.bodies[1:] == [{"type": kind} for kind in asked]
+
+
+def test_a_machine_wants_the_secrets_that_were_set_for_it() -> None:
+    script = Script(answer(200, {"version": 7}), answer(200, machine_json()))
+
+    async def work(client: MachinesClient) -> None:
+        version = await client.set_secrets("app", {"A": "1"})
+        await client.create_machine(
+            "app", name="one", region="cdg", config=CONFIG, min_secrets_version=version
+        )
+
+    run(script, work)
+    assert script.bodies[1]["min_secrets_version"] == 7
+
+
+@pytest.mark.parametrize("status", [409, 412])
+def test_a_machine_between_two_states_is_destroyed_in_the_end(status: int) -> None:
+    script = Script(answer(status), answer(status), answer(200, {"ok": True}))
+    run(script, lambda client: client.destroy("app", "m1"))
+    assert len(script.requests) == 3
+
+
+def test_a_machine_that_is_never_let_go_is_told() -> None:
+    with pytest.raises(MachinesApiError, match="409"):
+        run(Script(*[answer(409)] * 4), lambda client: client.destroy("app", "m1"))
 
 
 def test_a_wait_goes_on_beyond_the_limit_of_one_call() -> None:

@@ -92,6 +92,7 @@ def order(toml: str = TOML, **overrides: Any) -> AppOrder:
             "run_id": "r1",
             "image": "hello:local",
             "deadline_s": DEADLINE_S,
+            "public": True,
             **overrides,
         }
     )

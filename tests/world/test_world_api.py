@@ -13,7 +13,8 @@ import small_world as small
 
 from loadtest.errors import WorldError
 from loadtest.fly.answers import Machine
-from loadtest.fly.deploy import deploy, destroy_run
+from loadtest.fly.cleanup import destroy_run
+from loadtest.fly.deploy import deploy
 from loadtest.world.handle import WorldHandle, start_world
 
 pytestmark = pytest.mark.contract
@@ -325,3 +326,96 @@ def test_retired_regions_are_refused_by_a_strict_world_only(folder: Path) -> Non
                 response = http.post("/v1/apps/a/machines", json=body)
                 assert response.status_code == status
     assert response.json()["error"].endswith("an alternate region such as gru")
+
+
+@pytest.fixture(scope="module")
+def strict(folder: Path) -> Iterator[WorldHandle]:
+    rules = {"foreign_apps": ["shop"], "fresh_app_calls": 2, "full_regions": ["ord"]}
+    with start_world(small.spec(folder, **rules)) as handle:
+        yield handle
+
+
+@pytest.fixture
+def calls(strict: WorldHandle) -> Iterator[httpx.Client]:
+    headers = {"authorization": f"Bearer {strict.token}"}
+    with httpx.Client(base_url=strict.api_url, headers=headers, trust_env=False) as client:
+        yield client
+        for app in client.get("/v1/apps").json()["apps"]:
+            client.delete(f"/v1/apps/{app['name']}?force=true")
+
+
+class TestStrictness:
+    """What Fly refuses, the world refuses; the deployment copes or says why it cannot."""
+
+    def test_a_name_of_somebody_else_is_not_ours_to_use(
+        self, strict: WorldHandle, calls: httpx.Client
+    ) -> None:
+        assert calls.get("/v1/apps/shop").status_code == 403
+        refused = calls.post("/v1/apps", json={"name": "shop"})
+        assert (refused.status_code, refused.json()["status"]) == (422, "name_taken")
+        with pytest.raises(WorldError, match=r"app shop: the name belongs to .*--prefix"):
+            deployed(strict, app="shop", regions=("cdg",))
+
+    def test_a_fresh_app_is_unknown_for_a_moment_and_deployed_all_the_same(
+        self, strict: WorldHandle, calls: httpx.Client
+    ) -> None:
+        assert len(deployed(strict, regions=("cdg",), secrets={"A": "1"})) == 1
+
+    def test_a_region_without_room_is_told(self, strict: WorldHandle, calls: httpx.Client) -> None:
+        with pytest.raises(WorldError, match=r"insufficient resources available .* in ord"):
+            deployed(strict)
+        assert calls.get("/v1/apps/hello").json()["machine_count"] < 2
+
+    def test_an_app_without_an_address_has_no_edge(
+        self, strict: WorldHandle, calls: httpx.Client
+    ) -> None:
+        deployed(strict, regions=("cdg",), public=False)
+        assert "hello" not in calls.get("/world").json()["edges"]["ord"]
+        assert calls.post("/v1/apps/hello/ip_assignments", json={"type": "x"}).status_code == 422
+        given = calls.post("/v1/apps/hello/ip_assignments", json={"type": "v6"}).json()
+        edge = calls.get("/world").json()["edges"]["ord"]["hello"]
+        assert httpx.get(edge).status_code == 200
+        gone = calls.delete(f"/v1/apps/hello/ip_assignments/{given['ip']}")
+        assert gone.status_code == 204
+        assert "hello" not in calls.get("/world").json()["edges"]["ord"]
+
+    def test_a_machine_does_not_start_with_secrets_older_than_it_wants(
+        self, strict: WorldHandle, calls: httpx.Client
+    ) -> None:
+        deployed(strict, regions=("cdg",), secrets={"A": "1"})
+        body = {"config": config(), "region": "cdg", "min_secrets_version": 2}
+        assert calls.post("/v1/apps/hello/machines", json=body).status_code == 412
+
+    def test_an_app_that_no_run_made_is_left_alone(
+        self, strict: WorldHandle, calls: httpx.Client
+    ) -> None:
+        small.with_client(strict.api_url, strict.token, lambda client: client.ensure_app("hello"))
+        calls.post("/v1/apps/hello/secrets", json={"values": {"DATABASE_URL": "theirs"}})
+        with pytest.raises(WorldError, match=r"app hello: exists, with the secret .*--use-app"):
+            deployed(strict, regions=("cdg",), adopt=False, secrets={"OURS": "1"})
+        names = [item["name"] for item in calls.get("/v1/apps/hello/secrets").json()["secrets"]]
+        assert names == ["DATABASE_URL"]
+        assert deployed(strict, regions=("cdg",), secrets={"OURS": "1"})
+
+    def test_one_machine_that_cannot_go_does_not_keep_the_others(
+        self, strict: WorldHandle, calls: httpx.Client
+    ) -> None:
+        first, second = deployed(strict, regions=("cdg",), counts={"app": 2})
+        calls.post(f"/v1/apps/hello/machines/{first.id}/lease?ttl=600")
+        with pytest.raises(WorldError, match=r"of run r1 left after clean-up\n .* 409"):
+            small.with_client(
+                strict.api_url, strict.token, lambda client: destroy_run(client, "hello", "r1")
+            )
+        left = [machine["id"] for machine in calls.get("/v1/apps/hello/machines").json()]
+        assert left == [first.id]
+        assert second.id not in left
+
+    def test_a_machine_is_told_as_the_schema_has_it(
+        self, strict: WorldHandle, calls: httpx.Client
+    ) -> None:
+        deployed(strict, regions=("cdg",))
+        (machine,) = calls.get("/v1/apps/hello/machines").json()
+        assert machine["version"] == machine["instance_id"]
+        assert machine["private_ip"].startswith("fdaa:")
+        assert machine["image_ref"]["registry"] == "registry-1.docker.io"
+        assert all(check["updated_at"] for check in machine["checks"])

@@ -17,6 +17,7 @@ from loadtest.world.machines.store import AppRecord, now_text
 from loadtest.world.machines.supervisor import World
 
 _APP_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,60}[a-z0-9])?")
+_ADDRESS_KINDS = ("v6", "v4", "shared_v4", "private_v6")
 _SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -32,12 +33,28 @@ def app_of(request: Request) -> AppRecord:
     Return the app that a path names.
 
     Raises:
-        ApiError: 404 when there is none.
+        ApiError: 404 when there is none, 403 when it is another organization's.
     """
-    name = request.path_params["app"]
-    app = world_of(request).store.apps.get(name)
+    name, world = request.path_params["app"], world_of(request)
+    if name in world.spec.foreign_apps:
+        raise ApiError(403, f"unauthorized: not authorized to access app {name}")
+    app = world.store.apps.get(name)
     if app is None:
         raise ApiError(404, f"app not found: {name}")
+    return app
+
+
+def settled_app_of(request: Request) -> AppRecord:
+    """
+    Return the app that a path names, once the platform knows it everywhere.
+
+    Raises:
+        ApiError: 404 when there is none, or none yet: a fresh app is unknown to the first calls.
+    """
+    app = app_of(request)
+    if app.unknown_calls:
+        app.unknown_calls -= 1
+        raise ApiError(404, f"app not found: {app.name}")
     return app
 
 
@@ -58,9 +75,10 @@ async def create_app(request: Request) -> Response:
         raise ApiError(
             422, "Validation failed: Name may hold lower-case letters, digits and dashes only"
         )
-    if name in world.store.apps:
+    if name in world.store.apps or name in world.spec.foreign_apps:
         raise ApiError(422, "Validation failed: Name has already been taken", "name_taken")
     app = AppRecord(name, str(body.get("org_slug") or "personal"), str(body.get("network") or ""))
+    app.unknown_calls = world.spec.fresh_app_calls
     world.store.apps[name] = app
     return JSONResponse({"id": app.id, "created_at": app.created_ms}, status_code=201)
 
@@ -81,13 +99,13 @@ async def delete_app(request: Request) -> Response:
 
 async def list_secrets(request: Request) -> Response:
     """GET /v1/apps/{app}/secrets: names only."""
-    app = app_of(request)
+    app = settled_app_of(request)
     return JSONResponse({"secrets": [{"name": name} for name in app.secrets]})
 
 
 async def set_secrets(request: Request) -> Response:
     """POST /v1/apps/{app}/secrets: a value of null removes a secret."""
-    app, body = app_of(request), await body_of(request)
+    app, body = settled_app_of(request), await body_of(request)
     values = body.get("values")
     if not isinstance(values, dict):
         raise ApiError(422, "values: an object of names and values is wanted")
@@ -108,14 +126,50 @@ async def set_secrets(request: Request) -> Response:
     )
 
 
+async def list_addresses(request: Request) -> Response:
+    """GET /v1/apps/{app}/ip_assignments."""
+    return JSONResponse({"ips": list(settled_app_of(request).addresses.values())})
+
+
+async def assign_address(request: Request) -> Response:
+    """POST /v1/apps/{app}/ip_assignments: from now on the edges know the app by its name."""
+    world, app, body = world_of(request), settled_app_of(request), await body_of(request)
+    kind = body.get("type")
+    if kind not in _ADDRESS_KINDS:
+        raise ApiError(422, f"type {kind!r} is not one of {', '.join(_ADDRESS_KINDS)}")
+    number = len(app.addresses) + 1
+    ip = f"66.241.124.{number}" if kind in ("v4", "shared_v4") else f"2a09:8280:1::{number:x}"
+    address: Json = {
+        "ip": ip,
+        "region": "global",
+        "service_name": "",
+        "shared": kind == "shared_v4",
+        "created_at": now_text(),
+    }
+    app.addresses[ip] = address
+    if any(machine.http_port is not None for machine in world.store.machines(app.name)):
+        await world.gateways.ensure(app.name)
+    return JSONResponse(address)
+
+
+async def release_address(request: Request) -> Response:
+    """DELETE /v1/apps/{app}/ip_assignments/{ip}: an app without addresses has no edge."""
+    world, app = world_of(request), app_of(request)
+    if app.addresses.pop(request.path_params["ip"], None) is None:
+        raise ApiError(404, f"IP address not found: {request.path_params['ip']}")
+    if not app.addresses:
+        await world.gateways.forget(app.name)
+    return Response(status_code=204)
+
+
 async def list_volumes(request: Request) -> Response:
     """GET /v1/apps/{app}/volumes."""
-    return JSONResponse(list(app_of(request).volumes.values()))
+    return JSONResponse(list(settled_app_of(request).volumes.values()))
 
 
 async def create_volume(request: Request) -> Response:
     """POST /v1/apps/{app}/volumes: noted only, a machine's files live in the world's folder."""
-    app, body = app_of(request), await body_of(request)
+    app, body = settled_app_of(request), await body_of(request)
     volume: Json = {
         "id": f"vol_{secrets.token_hex(8)}",
         "name": str(body.get("name") or ""),
@@ -130,12 +184,36 @@ async def create_volume(request: Request) -> Response:
     return JSONResponse(volume)
 
 
+async def show_volume(request: Request) -> Response:
+    """GET /v1/apps/{app}/volumes/{volume}."""
+    volume = app_of(request).volumes.get(request.path_params["volume"])
+    if volume is None:
+        raise ApiError(404, f"volume not found: {request.path_params['volume']}")
+    return JSONResponse(volume)
+
+
 async def delete_volume(request: Request) -> Response:
     """DELETE /v1/apps/{app}/volumes/{volume}."""
     volume = app_of(request).volumes.pop(request.path_params["volume"], None)
     if volume is None:
         raise ApiError(404, f"volume not found: {request.path_params['volume']}")
     return JSONResponse(volume | {"state": "pending_destroy"})
+
+
+async def propose_placements(request: Request) -> Response:
+    """POST /v1/platform/placements: where machines of a size would find room."""
+    world, body = world_of(request), await body_of(request)
+    wanted = str(body.get("region") or ",".join(world.spec.regions))
+    full = world.spec.full_regions
+    return JSONResponse(
+        {
+            "regions": [
+                {"region": code, "count": 0 if code in full else int(body.get("count") or 1)}
+                for code in wanted.split(",")
+                if code in world.spec.regions
+            ]
+        }
+    )
 
 
 async def list_regions(request: Request) -> Response:
@@ -178,13 +256,18 @@ def _app_answer(world: World, app: AppRecord) -> dict[str, Any]:
 
 ROUTES = [
     Route("/v1/platform/regions", list_regions),
+    Route("/v1/platform/placements", propose_placements, methods=["POST"]),
     Route("/v1/apps", list_apps),
     Route("/v1/apps", create_app, methods=["POST"]),
     Route("/v1/apps/{app}", show_app),
     Route("/v1/apps/{app}", delete_app, methods=["DELETE"]),
     Route("/v1/apps/{app}/secrets", list_secrets),
     Route("/v1/apps/{app}/secrets", set_secrets, methods=["POST"]),
+    Route("/v1/apps/{app}/ip_assignments", list_addresses),
+    Route("/v1/apps/{app}/ip_assignments", assign_address, methods=["POST"]),
+    Route("/v1/apps/{app}/ip_assignments/{ip}", release_address, methods=["DELETE"]),
     Route("/v1/apps/{app}/volumes", list_volumes),
     Route("/v1/apps/{app}/volumes", create_volume, methods=["POST"]),
+    Route("/v1/apps/{app}/volumes/{volume}", show_volume),
     Route("/v1/apps/{app}/volumes/{volume}", delete_volume, methods=["DELETE"]),
 ]

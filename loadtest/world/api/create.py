@@ -10,6 +10,7 @@ from loadtest.fly.machines import MachineConfig
 from loadtest.regions import region_table
 from loadtest.world.api.answers import ApiError
 from loadtest.world.machines.runtime import signal_number
+from loadtest.world.machines.store import AppRecord
 from loadtest.world.machines.supervisor import World
 
 _POLICIES = ("no", "always", "on-failure")
@@ -72,6 +73,13 @@ def read_region(world: World, wanted: Any) -> str:
                 f"Region {code} is deprecated and cannot have new resources provisioned. Please "
                 f"consider using an alternate region such as {known.replacement}",
             )
+        if code in world.spec.full_regions:
+            raise ApiError(
+                422,
+                f"insufficient resources available to fulfill request in {code}: could not claim "
+                "capacity for 1 machine",
+                "insufficient_capacity",
+            )
         if code in world.spec.regions:
             return code
         if code == "any":
@@ -79,6 +87,23 @@ def read_region(world: World, wanted: Any) -> str:
     raise ApiError(
         422, f"region {text!r} is not part of this world; it has {', '.join(world.spec.regions)}"
     )
+
+
+def check_secrets(app: AppRecord, wanted: Any) -> None:
+    """
+    Refuse a machine that wants newer secrets than the app has.
+
+    Raises:
+        ApiError: 412; 422 when the version is no number.
+    """
+    if wanted is None:
+        return
+    if not isinstance(wanted, int) or isinstance(wanted, bool):
+        raise ApiError(422, f"min_secrets_version {wanted!r} is not a whole number")
+    if wanted > app.secrets_version:
+        raise ApiError(
+            412, f"secrets of app {app.name} are at version {app.secrets_version}, not {wanted}"
+        )
 
 
 def check_name(world: World, app: str, name: str) -> None:

@@ -12,8 +12,8 @@ from starlette.routing import Route
 
 from loadtest.fly.values import parse_duration_s
 from loadtest.world.api.answers import ApiError, body_of, number_query
-from loadtest.world.api.apps import app_of, world_of
-from loadtest.world.api.create import check_name, read_config, read_region
+from loadtest.world.api.apps import app_of, settled_app_of, world_of
+from loadtest.world.api.create import check_name, check_secrets, read_config, read_region
 from loadtest.world.machines.runtime import signal_number
 from loadtest.world.machines.store import ENDED, Lease, MachineRecord, new_ulid
 
@@ -51,7 +51,7 @@ def machine_of(request: Request, *, change: bool = False) -> MachineRecord:
 
 async def list_machines(request: Request) -> Response:
     """GET /v1/apps/{app}/machines: filtered by region, state and metadata."""
-    app, query = app_of(request), request.query_params
+    app, query = settled_app_of(request), request.query_params
     destroyed = query.get("include_deleted") == "true"
     machines = world_of(request).store.machines(app.name, destroyed=destroyed)
     regions = query.get("region", "").split(",") if query.get("region") else []
@@ -74,7 +74,8 @@ async def list_machines(request: Request) -> Response:
 
 async def create_machine(request: Request) -> Response:
     """POST /v1/apps/{app}/machines: made and, unless told otherwise, started."""
-    world, app, body = world_of(request), app_of(request), await body_of(request)
+    world, app, body = world_of(request), settled_app_of(request), await body_of(request)
+    check_secrets(app, body.get("min_secrets_version"))
     config = read_config(world, body.get("config"))
     region = read_region(world, body.get("region"))
     name = str(body.get("name") or f"machine-{secrets.token_hex(4)}")
@@ -201,11 +202,18 @@ async def list_events(request: Request) -> Response:
     return JSONResponse(list(machine_of(request).events)[:limit])
 
 
+async def list_versions(request: Request) -> Response:
+    """GET …/versions: the newest only, older configs are not kept."""
+    machine = machine_of(request)
+    return JSONResponse([{"version": machine.instance_id, "user_config": machine.raw_config}])
+
+
 async def take_lease(request: Request) -> Response:
     """POST …/lease: the same nonce renews it."""
     machine, body = machine_of(request, change=True), await body_of(request)
     nonce = machine.lease.nonce if machine.lease is not None else secrets.token_hex(6)
-    ttl = int(_seconds(body.get("ttl")) or _DEFAULT_LEASE_S)
+    told = body.get("ttl") or request.query_params.get("ttl")  # fly-go sends it in the query
+    ttl = int(_seconds(told) or _DEFAULT_LEASE_S)
     machine.lease = Lease(
         nonce, "loadtest", str(body.get("description", "")), int(time.time()) + ttl
     )
@@ -282,6 +290,7 @@ ROUTES = [
     Route(_ONE, show_machine),
     Route(_ONE, update_machine, methods=["POST"]),
     Route(_ONE, destroy_machine, methods=["DELETE"]),
+    Route(f"{_ONE}/versions", list_versions),
     Route(f"{_ONE}/start", start_machine, methods=["POST"]),
     Route(f"{_ONE}/stop", stop_machine, methods=["POST"]),
     Route(f"{_ONE}/restart", restart_machine, methods=["POST"]),

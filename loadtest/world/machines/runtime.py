@@ -157,7 +157,8 @@ class MachineRuntime:
         own = with_real_ports(config, own, machine.ports)
         own = await context.network.rewrite_env(machine, own)
         if machine.http_port is not None:
-            await context.edges.ensure(machine.app)
+            if app.addresses:  # without one nobody outside can name the app
+                await context.edges.ensure(machine.app)
             await context.network.open_to_edges(machine)
         platform = fly_environment(
             app=machine.app,

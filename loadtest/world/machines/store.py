@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from loadtest.fly.machines import Json, MachineConfig
-from loadtest.fly.values import split_image
+from loadtest.fly.values import split_image, split_registry
 from loadtest.world.machines.names import Row
 
 _EVENTS_KEPT = 50
@@ -39,7 +39,7 @@ class CheckResult:
     routing: bool
     status: str = "critical"
     output: str = ""
-    updated_at: str = ""
+    updated_at: str = field(default_factory=now_text)
 
     def to_json(self) -> Json:
         """Return the API's form."""
@@ -94,6 +94,11 @@ class MachineRecord:
             if service.is_http:
                 return self.ports.get(service.internal_port)
         return None
+
+    @property
+    def private_ip(self) -> str:
+        """Return its address on the private network (6PN), as the API tells it."""
+        return f"fdaa:0:1:a7b:{self.number // 65_536:x}:{self.number % 65_536:x}:0:2"
 
     @property
     def routable(self) -> bool:
@@ -169,17 +174,19 @@ class MachineRecord:
 
     def to_json(self) -> Json:
         """Return the API's form."""
-        repository, tag = split_image(self.config.image)
+        whole, tag = split_image(self.config.image)
+        registry, repository = split_registry(whole)
         return {
             "id": self.id,
             "name": self.name,
             "state": self.state,
             "region": self.region,
             "instance_id": self.instance_id,
-            "private_ip": "127.0.0.1",
+            "version": self.instance_id,
+            "private_ip": self.private_ip,
             "image_ref": {
-                "registry": "",
-                "repository": repository or tag,
+                "registry": registry,
+                "repository": repository,
                 "tag": tag,
                 "digest": "",
             },
@@ -205,6 +212,9 @@ class AppRecord:
     secrets: dict[str, str] = field(default_factory=dict)
     secrets_version: int = 0
     volumes: dict[str, Json] = field(default_factory=dict)
+    addresses: dict[str, Json] = field(default_factory=dict)
+    unknown_calls: int = 0
+    """How many calls still find the app unknown: Fly tells a fresh one about by and by."""
 
 
 class Store:

@@ -1,0 +1,207 @@
+"""Calls of the Machines API that are about an app: its name, addresses, secrets, volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from loadtest.fly.answers import App, IpAssignment, PlatformRegion
+from loadtest.fly.machines import Mount
+from loadtest.fly.transport import TRANSIENT, MachinesApiError, Transport
+
+_KNOWN_ATTEMPTS = 10
+
+
+class AppCalls:
+    """
+    The part of a client that makes and equips apps.
+
+    Args:
+        transport: Connection to the API.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def regions(self) -> tuple[PlatformRegion, ...]:
+        """Return the regions that the platform lists today."""
+        answer = await self._transport.send("GET", "/v1/platform/regions", action="regions")
+        listed = answer.get("regions") or answer.get("Regions") or ()
+        return tuple(PlatformRegion.from_json(region) for region in listed)
+
+    async def app(self, name: str) -> App | None:
+        """
+        Return an app, None when there is none of that name.
+
+        Raises:
+            MachinesApiError: 403 when the app belongs to an organization that the token cannot see:
+                names are global on Fly.
+        """
+        try:
+            answer = await self._transport.send("GET", f"/v1/apps/{name}", action="app")
+        except MachinesApiError as error:
+            if error.status == 404:
+                return None
+            if error.status == 403:
+                raise _taken(name, error) from error
+            raise
+        return App.from_json(answer)
+
+    async def apps(self, org: str) -> tuple[App, ...]:
+        """Return every app of an organization."""
+        answer = await self._transport.send(
+            "GET", "/v1/apps", action="apps", identifier=org, params={"org_slug": org}
+        )
+        return tuple(App.from_json(item) for item in answer.get("apps") or ())
+
+    async def ensure_app(self, name: str, *, org: str = "personal") -> bool:
+        """
+        Make an app unless it exists, and return when the platform knows it everywhere.
+
+        Returns:
+            Whether it was made by this call.
+
+        Raises:
+            MachinesApiError: The name belongs to somebody else, or is no name.
+        """
+        if await self.app(name) is not None:
+            return False
+        try:
+            await self._transport.send(
+                "POST",
+                "/v1/apps",
+                action="create-app",
+                json={"name": name, "app_name": name, "org_slug": org},
+                params={"wait": "true"},
+            )
+        except MachinesApiError as error:
+            # An answer that got lost leaves the app behind; then the name is taken, by us.
+            if error.status not in (422, *TRANSIENT, 0) or await self.app(name) is None:
+                raise (_taken(name, error) if error.code == "name_taken" else error) from error
+        await self._until_known(name)
+        return True
+
+    async def _until_known(self, name: str) -> None:
+        """Wait until a fresh app is known where machines are made: 401 or 404 until then."""
+        for attempt in range(1, _KNOWN_ATTEMPTS + 1):
+            try:
+                await self._transport.send(
+                    "GET", f"/v1/apps/{name}/machines", action="list", identifier=name
+                )
+            except MachinesApiError as error:
+                if error.status not in (401, 404) or attempt == _KNOWN_ATTEMPTS:
+                    raise
+                await self._transport.pause(attempt)
+            else:
+                return
+
+    async def addresses(self, app: str) -> tuple[IpAssignment, ...]:
+        """Return the public and private addresses that an app is reached at."""
+        answer = await self._transport.send(
+            "GET", f"/v1/apps/{app}/ip_assignments", action="list-ips", identifier=app
+        )
+        return tuple(IpAssignment.from_json(item) for item in answer.get("ips") or ())
+
+    async def ensure_addresses(self, app: str) -> None:
+        """
+        Give an app the addresses that its name resolves to, one of each family, unless it has them.
+
+        An app that was made by the API has none: ``<app>.fly.dev`` does not resolve.
+        """
+        held = await self.addresses(app)
+        wanted = [("v6", False), ("shared_v4", True)]
+        for kind, four in wanted:
+            if any(("." in address.ip) == four for address in held):
+                continue
+            await self._transport.send(
+                "POST",
+                f"/v1/apps/{app}/ip_assignments",
+                action="assign-ip",
+                identifier=app,
+                json={"type": kind},
+            )
+
+    async def delete_app(self, name: str) -> None:
+        """Delete an app with all its machines; a missing app is fine."""
+        await self._gone_is_fine(
+            "DELETE",
+            f"/v1/apps/{name}",
+            action="delete-app",
+            identifier=name,
+            params={"force": "true"},
+        )
+
+    async def set_secrets(self, app: str, values: Mapping[str, str]) -> int:
+        """
+        Set secrets, which machines made or started from now on get as environment.
+
+        Returns:
+            Their version: a machine made with it as its least starts with these values, not with
+            the ones before.  0 where the platform tells none.
+        """
+        answer = await self._transport.send(
+            "POST",
+            f"/v1/apps/{app}/secrets",
+            action="secrets",
+            identifier=app,
+            json={"values": dict(values)},
+        )
+        return int(answer.get("version") or answer.get("Version") or 0)
+
+    async def secret_names(self, app: str) -> tuple[str, ...]:
+        """Return the names of an app's secrets."""
+        answer = await self._transport.send(
+            "GET", f"/v1/apps/{app}/secrets", action="list-secrets", identifier=app
+        )
+        return tuple(str(secret["name"]) for secret in answer.get("secrets") or ())
+
+    async def create_volume(self, app: str, mount: Mount, region: str) -> Mount:
+        """Make the volume that a mount names and return the mount with the volume's id."""
+        answer = await self._transport.send(
+            "POST",
+            f"/v1/apps/{app}/volumes",
+            action="create-volume",
+            identifier=app,
+            json={"name": mount.volume, "region": region, "size_gb": mount.size_gb},
+            attempts=1,
+        )
+        return replace(mount, volume=str(answer["id"]))
+
+    async def delete_volume(self, app: str, volume_id: str) -> None:
+        """Delete a volume; a missing one is fine."""
+        await self._gone_is_fine(
+            "DELETE",
+            f"/v1/apps/{app}/volumes/{volume_id}",
+            action="delete-volume",
+            identifier=app,
+        )
+
+    async def _gone_is_fine(
+        self,
+        method: str,
+        path: str,
+        *,
+        action: str,
+        identifier: str,
+        json: Any = None,
+        params: Mapping[str, str] | None = None,
+    ) -> None:
+        try:
+            await self._transport.send(
+                method, path, action=action, identifier=identifier, json=json, params=params
+            )
+        except MachinesApiError as error:
+            if error.status != 404:
+                raise
+
+
+def _taken(name: str, error: MachinesApiError) -> MachinesApiError:
+    """Return the sentence for an app name that is somebody else's."""
+    return MachinesApiError(
+        f"app {name}: the name belongs to an organization that this token cannot see; app names "
+        "are global on Fly: choose names of your own with --prefix, or use its token",
+        status=error.status,
+        code=error.code,
+        request_id=error.request_id,
+    )

@@ -1,0 +1,52 @@
+"""Destroys what a run made, each thing whatever becomes of the others, and says what is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+
+from loadtest.errors import WorldError
+from loadtest.fly.answers import Machine
+from loadtest.fly.client import MachinesClient
+from loadtest.fly.machines import RUN_ID_KEY
+
+
+async def destroy_run(client: MachinesClient, app: str, run_id: str) -> int:
+    """
+    Destroy every machine of an app that a run made, and the volumes made for them.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        WorldError: Some are left; each was tried, and each fault is told.
+    """
+    if await client.app(app) is None:
+        return 0
+    machines = await client.machines(app, metadata={RUN_ID_KEY: run_id})
+    faults = await _every([_destroy(client, app, machine) for machine in machines])
+    left = await client.machines(app, metadata={RUN_ID_KEY: run_id})
+    if left or faults:
+        names = ", ".join(machine.name for machine in left) or "no machine"
+        raise WorldError(
+            f"app {app}: {names} of run {run_id} left after clean-up"
+            + "".join(f"\n  {fault}" for fault in faults)
+        )
+    return len(machines)
+
+
+async def _destroy(client: MachinesClient, app: str, machine: Machine) -> None:
+    """Destroy a machine and the volumes that were made for it."""
+    await client.destroy(app, machine.id)
+    await client.wait(app, machine, "destroyed")
+    for mount in machine.config.mounts:
+        await client.delete_volume(app, mount.volume)
+
+
+async def _every(jobs: Sequence[Awaitable[None]]) -> list[str]:
+    """Run jobs side by side, each to its end whatever becomes of the others; return the faults."""
+    results = await asyncio.gather(*jobs, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, WorldError):
+            raise result
+    return [str(result) for result in results if isinstance(result, WorldError)]
