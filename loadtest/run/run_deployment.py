@@ -79,7 +79,7 @@ def orders_of(plan: Plan, run_id: str, keys: Secrets, *, image: str = "") -> Run
         PlanError: A fly.toml is missing or wrong.
     """
     folders: dict[str, str] = {OUR_IMAGE: str(Path.cwd())}
-    database = _database_order(plan, run_id, keys)
+    database = _database_order(plan, run_id, keys, image)
     taken: set[str] = set()
     apps: dict[str, AppOrder] = {}
     for deployment in plan.deployments:
@@ -88,7 +88,7 @@ def orders_of(plan: Plan, run_id: str, keys: Secrets, *, image: str = "") -> Run
         order = _app_order(plan, deployment, run_id, taken)
         order = replace(
             order,
-            image=_image_reference(deployment, order.config, image, folders),
+            image=_image_reference(plan, deployment, order.config, image, folders),
             secrets=_database_urls(plan, database, keys),
         )
         taken.add(order.name)
@@ -99,7 +99,7 @@ def orders_of(plan: Plan, run_id: str, keys: Secrets, *, image: str = "") -> Run
         regions=plan.regions,
         primary_region=plan.primary_region,
         run_id=run_id,
-        image=image,
+        image=_our_image(plan, config, image),
         secrets={"LOADTEST_TOKEN": keys.token, **keys.curve},
         group_regions={"coordinator": (plan.primary_region,), "worker": plan.regions},
         counts={"worker": plan.generator.workers_per_region},
@@ -110,7 +110,7 @@ def orders_of(plan: Plan, run_id: str, keys: Secrets, *, image: str = "") -> Run
     return RunDeployment(database, apps, generator, folders, plan.database.first)
 
 
-def _database_order(plan: Plan, run_id: str, keys: Secrets) -> AppOrder | None:
+def _database_order(plan: Plan, run_id: str, keys: Secrets, image: str) -> AppOrder | None:
     if not plan.database.fly_toml or not any(d.fly_toml for d in plan.deployments):
         return None
     config = _read(plan.database.fly_toml, "database.fly_toml")
@@ -120,6 +120,7 @@ def _database_order(plan: Plan, run_id: str, keys: Secrets) -> AppOrder | None:
         regions=plan.regions if everywhere else (plan.primary_region,),
         primary_region=plan.primary_region,
         run_id=run_id,
+        image=_our_image(plan, config, image),
         secrets={
             "OPERATOR_PASSWORD": keys.database,
             "SU_PASSWORD": keys.database,
@@ -214,14 +215,40 @@ def _app_name(deployment: Deployment, config: AppConfig, taken: set[str]) -> str
     return f"{config.name}-{deployment.name.removeprefix(deployment.of + '-')}"
 
 
+def _our_image(plan: Plan, config: AppConfig, image: str) -> str:
+    """
+    Return the image of an app that runs our own program, or what another one names for itself.
+
+    Raises:
+        PlanError: Fly is asked to run an image that stands on this machine alone.
+    """
+    if image_name(config.image) != OUR_IMAGE:
+        return config.image
+    if not image and plan.world == "fly" and "/" not in config.image:
+        raise PlanError(
+            f"--image: app {config.name} runs {config.image!r}, which Fly cannot pull; push the "
+            "Dockerfile's image to a registry and name it: --image registry.fly.io/APP:TAG"
+        )
+    return image or config.image
+
+
 def _image_reference(
-    deployment: Deployment, config: AppConfig, image: str, folders: dict[str, str]
+    plan: Plan, deployment: Deployment, config: AppConfig, image: str, folders: dict[str, str]
 ) -> str:
-    """Choose the image; an app that is not ours gets one that stands for its folder."""
-    ours = image_name(config.image) == OUR_IMAGE
-    if image:
-        return image
-    if ours and not deployment.folder:
+    """
+    Choose a deployment's image: ours, its own, or one that stands for its folder on this machine.
+
+    Raises:
+        PlanError: On Fly, none is named that Fly could pull.
+    """
+    if image_name(config.image) == OUR_IMAGE and not deployment.folder:
+        return _our_image(plan, config, image)
+    if plan.world == "fly":
+        if not config.image:
+            raise PlanError(
+                f"deployments.{deployment.name}: its fly.toml names no image, and Fly builds none "
+                "here; name one in [build] image, or deploy it with flyctl and give its url"
+            )
         return config.image
     folders[config.name] = str(Path(deployment.folder or config.folder).resolve())
     return f"{config.name}:local"

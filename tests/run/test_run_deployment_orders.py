@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from loadtest.errors import PlanError
+from loadtest.fly.deploy import placements
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan, resolve_plan
 from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
@@ -177,3 +178,45 @@ def test_every_order_takes_the_plans_deadline(foreign: Path) -> None:
     assert orders.database is not None
     every = [*orders.apps.values(), orders.generator, orders.database]
     assert {order.deadline_s for order in every} == {3.0}
+
+
+class TestOnFly:
+    """Machines cost money there and names are everybody's."""
+
+    @staticmethod
+    def orders(image: str = "registry.fly.io/mine:v1") -> RunDeployment:
+        plan = load_plan().model_copy(update={"world": "fly"})
+        return orders_of(plan, "r1", KEYS, image=image)
+
+    def test_an_image_of_this_machine_alone_is_refused(self) -> None:
+        with pytest.raises(PlanError, match=r"--image: app .* 'loadtest:local', which Fly cannot"):
+            self.orders(image="")
+
+    def test_all_of_ours_run_the_image_that_is_named(self) -> None:
+        orders = self.orders()
+        assert orders.database is not None
+        every = [orders.database, orders.generator, *orders.apps.values()]
+        assert {order.image for order in every} == {"registry.fly.io/mine:v1"}
+
+    def test_no_machine_outlives_its_process_and_no_app_of_others_is_touched(self) -> None:
+        orders = self.orders()
+        assert orders.database is not None
+        for order in (orders.database, orders.generator, *orders.apps.values()):
+            assert not order.adopt
+            for place in placements(order):
+                assert place.config.auto_destroy
+                assert place.config.restart_policy == "no"
+
+    def test_a_real_app_takes_the_time_it_takes(self) -> None:
+        assert all("APP_BASE_MS" not in order.env for order in self.orders().apps.values())
+
+    def test_the_database_is_asked_for_in_one_region(self) -> None:
+        url = self.orders().apps["single"].secrets["DATABASE_URL"]
+        assert "@cdg.recipes-db.internal:5433/" in url
+
+    def test_what_is_reached_by_name_has_addresses_and_the_database_has_none(self) -> None:
+        orders = self.orders()
+        assert orders.database is not None
+        assert orders.generator.public
+        assert all(order.public for order in orders.apps.values())
+        assert not orders.database.public

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from loadtest.fly.machines import MachineConfig
 from loadtest.fly.values import split_image
 from loadtest.world.guard.remains import write_process
 from loadtest.world.machines.network import WorldNetwork
@@ -19,6 +20,7 @@ from loadtest.world.postgres.binaries import PostgresBinaries
 from loadtest.world.spec import ImageSpec, WorldSpec
 
 POSTGRES_IMAGE = "flyio/postgres-flex"
+POSTGRES_COMMAND = ("-m", "loadtest.world.postgres")
 
 
 class EdgeHouse(Protocol):
@@ -101,6 +103,11 @@ class WorldContext:
     def image_names(self) -> str:
         """Return the images that can be run, for a sentence."""
         return ", ".join([POSTGRES_IMAGE, *self.spec.images])
+
+
+def runs_postgres(config: MachineConfig) -> bool:
+    """Tell whether a machine is a database: by our own command, or Fly's image of any registry."""
+    return config.cmd[-2:] == POSTGRES_COMMAND or is_postgres(config.image)
 
 
 def is_postgres(reference: str) -> bool:

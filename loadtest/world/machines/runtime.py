@@ -12,7 +12,7 @@ from typing import Any
 from loadtest.errors import LoadtestError, WorldError
 from loadtest.fly.machines import MachineCheck
 from loadtest.world.machines.checks import named_checks, pause_s, probe
-from loadtest.world.machines.context import WorldContext, is_postgres
+from loadtest.world.machines.context import WorldContext, runs_postgres
 from loadtest.world.machines.environment import fly_environment, internal_ports, with_real_ports
 from loadtest.world.machines.network import PRIMARY_PORT
 from loadtest.world.machines.programs import AppProgram, PostgresProgram, Program, launch_app
@@ -146,7 +146,7 @@ class MachineRuntime:
         machine, context = self.machine, self._context
         config = machine.config
         app = context.store.apps[machine.app]
-        if is_postgres(config.image):
+        if runs_postgres(config):
             return await self._launch_postgres({**config.env, **app.secrets})
         image = context.image(config.image)
         assert image is not None, "creation refuses unknown images"
@@ -197,7 +197,7 @@ class MachineRuntime:
                 template_dir=context.base / f"postgres-template-{machine.app}",
                 superuser_password=env["OPERATOR_PASSWORD"],
                 replication_password=env["REPL_PASSWORD"],
-                database=env.get("POSTGRES_DB", "recipes"),
+                database=env.get("DATABASE_NAME") or env.get("POSTGRES_DB") or "recipes",
                 primary_address=await context.network.open_to_primary(machine) if replica else None,
                 bin_dir=Path(bin_dir) if bin_dir else None,
             )

@@ -14,7 +14,7 @@ from loadtest.errors import WorldError
 from loadtest.fly.machines import Json, MachineConfig
 from loadtest.world.edge.gateways import Gateways
 from loadtest.world.links.control import LinkControl
-from loadtest.world.machines.context import Registry, WorldContext, is_postgres
+from loadtest.world.machines.context import Registry, WorldContext, runs_postgres
 from loadtest.world.machines.environment import base_environment
 from loadtest.world.machines.network import WorldNetwork
 from loadtest.world.machines.runtime import MachineRuntime
@@ -82,7 +82,7 @@ class World:
     ) -> MachineRecord:
         """Make a machine that does not run yet."""
         machine = self.store.add(app, name, region, raw_config, config)
-        if is_postgres(config.image):
+        if runs_postgres(config):
             machine.postgres_role = self._postgres_role(machine)
         self._runtimes[machine.id] = MachineRuntime(machine, self.context)
         return machine
