@@ -12,6 +12,8 @@ import click
 from loadtest.cli_gate import compare, gate, history
 from loadtest.cli_options import (
     EXIT_CODES,
+    app_environment,
+    app_secrets_of,
     flags_of,
     gentle_stop,
     plan_options,
@@ -20,8 +22,10 @@ from loadtest.cli_options import (
     typed_command,
 )
 from loadtest.errors import (
+    EXIT_BROKEN_PIPE,
     EXIT_INTERRUPTED,
     EXIT_PASS,
+    EXIT_PLAN,
     EXIT_WORLD,
     LoadtestError,
     PlanError,
@@ -31,6 +35,7 @@ from loadtest.terminal import Terminal
 
 def main() -> None:
     """Run the command line; every foreseeable failure is a sentence and an exit code."""
+    _open_standard_streams()
     # The products of the bootstrap are small: threads would only get in each other's way.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     terminal = Terminal()
@@ -45,6 +50,12 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         terminal.error("interrupted")
         sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:  # nobody reads on, as with `| head`
+        terminal.give_up_output()
+        sys.exit(EXIT_BROKEN_PIPE)
+    except RecursionError:
+        terminal.error("the input is nested too deeply; no plan or run needs that")
+        sys.exit(EXIT_PLAN)
     except OSError as error:  # such as a full disk, wherever it is met
         where = f"{error.filename}: " if error.filename else ""
         terminal.error(f"{where}{error.strerror or error}")
@@ -52,6 +63,17 @@ def main() -> None:
     finally:
         terminal.finish()
     sys.exit(code if isinstance(code, int) else EXIT_PASS)
+
+
+def _open_standard_streams() -> None:
+    """Open what the caller closed: the next file that we open would take its place otherwise."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - lasts as long as we do
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - the same
 
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,6 +91,7 @@ for command in (gate, compare, history):
 @plan_options()
 @click.option("--world", default=None, metavar="WHERE",
               help="embedded (default), fly, or the URL of a world that is up.")  # fmt: skip
+@app_environment
 @click.option("--image", metavar="REF", help="On Fly: image of the apps, as pushed.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.")
 @click.pass_obj
@@ -91,6 +114,7 @@ def run(terminal: Terminal, /, plan: str | None, **options: Any) -> int:
         world_url=where if where and "://" in where else "",
         image=options["image"] or "",
         command=typed_command(),
+        app_secrets=app_secrets_of(options),
     )
     with gentle_stop(conduct.request_stop):
         judged = conduct.run()

@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from loadtest.cli_options import EXIT_CODES, flags_of, gentle_stop, plan_options, say, typed_command
+from loadtest.cli_options import (
+    EXIT_CODES,
+    app_environment,
+    app_secrets_of,
+    flags_of,
+    gentle_stop,
+    plan_options,
+    say,
+    typed_command,
+)
 from loadtest.errors import EXIT_PASS, PlanError
 from loadtest.terminal import Terminal
 
@@ -18,6 +27,14 @@ from loadtest.terminal import Terminal
 @click.option("--base", metavar="REV|URL", help="What to compare with: a git revision, or a URL.")
 @click.option("--candidate", metavar="URL", help="With a URL as base: the other URL.")
 @click.option("--app", metavar="FILE", help="fly.toml of the app; default: ./fly.toml.")
+@click.option("--base-exact", is_flag=True,
+              help="Compare with REV itself, not with where HEAD left it.")  # fmt: skip
+@click.option("--base-app", metavar="FILE", help="Where fly.toml was in REV, if it was moved.")
+@click.option("--setup", metavar="LINE", default="",
+              help="Shell line that prepares each revision, such as 'npm ci'.")  # fmt: skip
+@click.option("--command", metavar="LINE", default="",
+              help="Start command, where fly.toml names none.")  # fmt: skip
+@app_environment
 @click.option("--path", "paths", multiple=True, metavar="PATH", help="Path to ask for; repeatable.")
 @click.option("--machines", type=click.Choice(["all", "primary"]), default="all",
               help="Where both revisions run.")  # fmt: skip
@@ -54,6 +71,7 @@ def gate(
     from loadtest.run.conductor import RunConductor
     from loadtest.run.revisions import (
         GATE_PLAN,
+        BaseRevision,
         is_url,
         merge,
         revision_arms,
@@ -67,10 +85,17 @@ def gate(
         if candidate is not None or is_url(base):
             keys = url_arms(base, candidate or "")
         else:
-            arms = revision_arms(
-                app, base, machines=options["machines"], programs=options["programs"]
+            asked = BaseRevision(
+                app=app,
+                revision=base,
+                exact=options["base_exact"],
+                base_app=options["base_app"],
+                machines=options["machines"],
+                programs=options["programs"],
+                setup=options["setup"],
+                command=options["command"],
             )
-            keys = stack.enter_context(arms)
+            keys = stack.enter_context(revision_arms(asked))
         scratch = keys.pop("scratch", None)
         raw, dropped = load_raw(what or GATE_PLAN, flags)
         if scratch is None and what is None and flags["thresholds"] is None:
@@ -81,6 +106,7 @@ def gate(
             out=options["out"],
             command=typed_command(),
             scratch=Path(scratch) if scratch else None,
+            app_secrets=app_secrets_of(options),
         )
         with gentle_stop(conduct.request_stop):
             judged = conduct.run()

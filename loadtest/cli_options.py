@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from loadtest.errors import LoadtestError, PlanError
 from loadtest.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -26,6 +30,13 @@ Exit codes:
  141  the output was closed, as by head
    1  a bug in loadtest                2  bad usage
 """
+
+
+_SECRET_FLAGS = ("--env", "--header")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ENDING_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 
 def _list(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
@@ -68,6 +79,64 @@ def plan_options(base_time: str = "--base") -> Callable[[Callable[..., Any]], Ca
     return decorate
 
 
+def app_environment(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the flags that hand environment to the apps; their values are never shown."""
+    options = [
+        click.option("--env", "app_env", multiple=True, metavar="K=V",
+                     help="Environment of the apps; repeatable."),
+        click.option("--env-file", "app_env_files", multiple=True, metavar="FILE",
+                     help="Lines K=V of the same kind; repeatable."),
+        click.option("--secret", "app_secret_names", multiple=True, metavar="NAME",
+                     help="The same, with the value of our own environment; repeatable."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def app_secrets_of(options: Mapping[str, Any]) -> dict[str, str]:
+    """
+    Return the environment of the apps that the flags give; later ones win.
+
+    Raises:
+        PlanError: A line is no K=V, a file cannot be read, a variable is not set.
+    """
+    found: dict[str, str] = {}
+    for name in options["app_env_files"]:
+        try:
+            lines = Path(name).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise PlanError(f"--env-file: {name}: {reason}; write lines of K=V") from error
+        for number, line in enumerate(lines, 1):
+            text = line.strip().removeprefix("export ").strip()
+            if text and not text.startswith("#"):
+                key, value = _pair(text, f"--env-file: {name}:{number}")
+                found[key] = _unquoted(value)
+    for text in options["app_env"]:
+        key, value = _pair(text, "--env")
+        found[key] = value
+    for name in options["app_secret_names"]:
+        if name not in os.environ:
+            raise PlanError(f"--secret: {name} is not set in the environment of loadtest")
+        found[name] = os.environ[name]
+    return found
+
+
+def _pair(text: str, where: str) -> tuple[str, str]:
+    """Return name and value; a message shows the name at most, the value may be secret."""
+    key, equals, value = text.partition("=")
+    if not equals or not _VARIABLE.fullmatch(key.strip()):
+        shown = key.strip() if equals else "it"
+        raise PlanError(f"{where}: {shown!r} is not K=V with K a name such as SECRET_KEY")
+    return key.strip(), value.strip() if where.startswith("--env-file") else value
+
+
+def _unquoted(value: str) -> str:
+    quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "'\""
+    return value[1:-1] if quoted else value
+
+
 def flags_of(options: dict[str, Any]) -> dict[str, Any]:
     """Turn option values into dotted keys of a plan."""
     keys = {
@@ -89,31 +158,69 @@ def flags_of(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def say(terminal: Terminal, judged: Judged) -> int:
-    """Print tables and verdict of a judged run; return its exit code."""
+    """
+    Print tables and verdict of a judged run; return its exit code.
+
+    The verdict stands by then: an output that is closed, full or of another encoding, and a job
+    summary that cannot be written, do not change it.
+    """
     from loadtest.run.judge import tell_github
 
-    for table in judged.tables:
-        terminal.table(table.title, table.headers, table.rows)
-    terminal.verdict(judged.decision, judged.verdict_lines)
-    terminal.lines(["", f"report: {judged.report}"])
-    terminal.lines(tell_github(judged, os.environ))
+    try:
+        annotations = tell_github(judged, os.environ)
+    except LoadtestError as error:
+        annotations = []
+        terminal.warn(str(error))
+    try:
+        for table in judged.tables:
+            terminal.table(table.title, table.headers, table.rows)
+        terminal.verdict(judged.decision, judged.verdict_lines)
+        terminal.lines(["", f"report: {judged.report}"])
+        terminal.lines(annotations)
+        sys.stdout.flush()
+    except (OSError, ValueError):  # closed, full, or of an encoding that has no such letter
+        terminal.give_up_output()
     return judged.exit_code
 
 
 def typed_command() -> str:
-    """Return the command as it was typed, for the report's last section."""
-    return shlex.join(["loadtest", *sys.argv[1:]])
+    """Return the command as it was typed, for the report, without what may be secret."""
+    return shlex.join(["loadtest", *without_secrets(sys.argv[1:])])
+
+
+def without_secrets(words: Sequence[str]) -> list[str]:
+    """Return words of a command line with the values of secret-bearing flags left out."""
+    shown: list[str] = []
+    hide = False
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if hide:
+            shown.append(_hidden(word))
+            hide = False
+        elif flag in _SECRET_FLAGS and equals:
+            shown.append(f"{flag}={_hidden(value)}")
+        else:
+            shown.append(word)
+            hide = word in _SECRET_FLAGS
+    return shown
+
+
+def _hidden(value: str) -> str:
+    """Return the name before ``=`` or ``:`` and dots for the rest."""
+    name = re.match(r"[\w-]+\s*[=:]", value)
+    return f"{name[0]}..." if name else "..."
 
 
 def typed_after(word: str) -> str:
     """Return what was typed after a word of the command line; nothing where it was not typed."""
     words = sys.argv[1:]
-    return shlex.join(words[words.index(word) + 1 :]) if word in words else ""
+    rest = without_secrets(words[words.index(word) + 1 :]) if word in words else []
+    return shlex.join(rest)
 
 
 class gentle_stop:  # noqa: N801 - used as a function, in a with statement
     """
-    First Ctrl-C or SIGTERM asks the run to stop and keep what it has; the second ends at once.
+    First Ctrl-C, SIGTERM or SIGHUP asks the run to stop and keep what it has, the second ends it.
 
     Args:
         stop: Called once, from the signal handler; must only set a flag.
@@ -125,7 +232,7 @@ class gentle_stop:  # noqa: N801 - used as a function, in a with statement
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _ENDING_SIGNALS:
             self._before[number] = signal.signal(number, self._handle)
 
     def __exit__(self, *_: object) -> None:
@@ -134,7 +241,8 @@ class gentle_stop:  # noqa: N801 - used as a function, in a with statement
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         if self._asked:
-            os.write(2, b"\n")
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                os.write(2, b"\n")
             raise KeyboardInterrupt
         self._asked = True
         self._stop()

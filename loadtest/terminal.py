@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 import time
@@ -12,8 +14,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
-
-from loadtest.errors import EXIT_BROKEN_PIPE
 
 VERDICT_STYLE = {
     "pass": "bold green",
@@ -28,12 +28,11 @@ PLAIN_WIDTH = 200
 
 
 class _Output(Console):
-    """A console that ends the program quietly when nobody reads on, as with ``| head``."""
+    """A console that tells its caller when nobody reads on, as with ``| head``."""
 
     def on_broken_pipe(self) -> None:
-        """Send the rest to nowhere and exit as a program that SIGPIPE ended."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(EXIT_BROKEN_PIPE)
+        """Let the caller decide: a verdict stands whether or not anybody reads it."""
+        raise BrokenPipeError
 
 
 class Terminal:
@@ -45,6 +44,9 @@ class Terminal:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")  # a letter that cannot be shown costs no run
         wide = None if sys.stdout.isatty() else PLAIN_WIDTH
         self.out = _Output(highlight=False, soft_wrap=True, width=wide)
         self.err = Console(stderr=True, highlight=False)
@@ -93,6 +95,11 @@ class Terminal:
             f"{status['state']}: {status['elapsed_s']:.0f} of {status['total_s']:.0f} s, "
             f"{status['rows_merged']} requests   {medians[:160]}"
         )
+
+    def give_up_output(self) -> None:
+        """Send what is still to be printed to nowhere."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def finish(self) -> None:
         """Stop anything that turns."""

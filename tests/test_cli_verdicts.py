@@ -80,9 +80,11 @@ def test_a_damaged_run_is_told_in_a_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_reader_that_goes_away_ends_the_program_quietly(tmp_path: Path) -> None:
-    """As with ``| head -0``: exit code 141, no traceback, and the run folder is complete."""
-    folder = stored(tmp_path / "run", "ttfb.p50 < 10s", {})
+@pytest.mark.parametrize("kind", ["pass", "fail"])
+def test_a_reader_that_goes_away_does_not_change_a_verdict(tmp_path: Path, kind: str) -> None:
+    """As with ``| head -0``: the verdict's exit code, no traceback, and a complete run folder."""
+    rule, effects, code = RULES[kind]
+    folder = stored(tmp_path / "run", rule, effects)
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -97,9 +99,42 @@ def test_a_reader_that_goes_away_ends_the_program_quietly(tmp_path: Path) -> Non
     finally:
         os.close(writer)
 
-    assert done.returncode == 141
+    assert done.returncode == code
     assert "Traceback" not in done.stderr
     assert (folder / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "latin-1"},
+        {"PYTHONIOENCODING": "ascii:strict"},
+        {"GITHUB_STEP_SUMMARY": "/nonexistent/summary"},
+        {"GITHUB_STEP_SUMMARY": "/"},
+    ],
+)
+def test_an_output_that_cannot_take_it_does_not_change_a_verdict(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    rule, effects, _ = RULES["pass"]
+    folder = stored(tmp_path / "run", rule, effects)
+    done = subprocess.run(
+        [sys.executable, "-m", "loadtest", "gate", str(folder)],
+        capture_output=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_closed_output_does_not_change_a_verdict(tmp_path: Path) -> None:
+    rule, effects, _ = RULES["fail"]
+    folder = stored(tmp_path / "run", rule, effects)
+    line = f"exec {sys.executable} -m loadtest gate {folder} >&-"
+    done = subprocess.run(["/bin/sh", "-c", line], stderr=subprocess.PIPE, check=False, timeout=60)
+    assert done.returncode == 10, done.stderr
 
 
 def test_github_gets_a_summary_and_annotations(tmp_path: Path) -> None:

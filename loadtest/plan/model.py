@@ -98,6 +98,8 @@ class Deployment(Frozen):
     """A running deployment to measure instead of deploying ``fly_toml``."""
     folder: str = ""
     """Folder that the app's command runs in, embedded; empty means that of its image."""
+    command: str = ""
+    """Start command of the app's only process group, in place of the one in ``fly_toml``."""
     title: str = ""
 
 

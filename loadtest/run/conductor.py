@@ -10,6 +10,7 @@ Plan and world are on disk before the first request, records before any analysis
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +45,7 @@ class RunConductor:
         image: Image of the apps; empty takes what each fly.toml names.
         command: The command line, for the report.
         scratch: A folder that has to go with the run, should this process be killed.
+        app_secrets: Environment of the apps that is stored and shown nowhere.
 
     Raises:
         PlanError: The run folder cannot be written.
@@ -59,6 +61,7 @@ class RunConductor:
         image: str = "",
         command: str = "",
         scratch: Path | None = None,
+        app_secrets: Mapping[str, str] | None = None,
     ) -> None:
         self.plan = plan
         self.run_id = new_run_id()
@@ -68,6 +71,7 @@ class RunConductor:
         self._image = image
         self._command = command
         self._scratch = scratch
+        self._app_secrets = dict(app_secrets or {})
         self._stop_asked = False
         self._loading = False
 
@@ -97,7 +101,13 @@ class RunConductor:
         folder.save_json("plan.json", plan.to_json())
         self._progress.step("starting the world")
         failure: EngineError | WorldError | None = None
-        orders = orders_of(plan, self.run_id, keys := Secrets(), image=self._image)
+        orders = orders_of(
+            plan,
+            self.run_id,
+            keys := Secrets(),
+            image=self._image,
+            app_secrets=self._app_secrets,
+        )
         with open_place(plan, orders, self._world_url, self._scratch) as place:
             self._progress.done("world: the Machines API answers")
             with ExitStack() as stack:

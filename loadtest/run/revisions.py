@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from loadtest.errors import PlanError
 from loadtest.fly.config import read_app_config
 from loadtest.plan.threshold_parser import parse_threshold
 from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM, COUNTS
+from loadtest.run.git import Git
 from loadtest.run.run_deployment import OUR_IMAGE, image_name
 from loadtest.world.guard.reaper import remove_dir
 from loadtest.world.guard.remains import FOLDER_PREFIX, write_owner
@@ -27,7 +29,35 @@ GATE_PLAN = "scenarios/gate.toml"
 APP_PLACES = ("fly.toml", "fly/recipes-multi/fly.toml")
 """Where an app's fly.toml is looked for when none is named."""
 
-_GIT_TIMEOUT_S = 120
+_SETUP_TIMEOUT_S = 1_800.0
+_SETUP_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRevision:
+    """
+    How the two revisions of a gate are found and prepared.
+
+    Args:
+        app: Path of the app's fly.toml; None looks at APP_PLACES.
+        revision: What git knows as a commit.
+        exact: Compare with that commit, not with where HEAD left its branch.
+        base_app: Path of fly.toml in the base, where it has been moved since.
+        machines: ``all`` or ``primary``: where both arms run.
+        programs: Folder to put first on the app's PATH; None takes ``.venv/bin`` beside its
+            fly.toml or at the top of the repository, if there is one.
+        setup: Shell line that prepares each revision's folder; empty for none.
+        command: Start command in place of the one that fly.toml names; empty keeps it.
+    """
+
+    app: str | None
+    revision: str
+    exact: bool = False
+    base_app: str | None = None
+    machines: str = "all"
+    programs: str | None = None
+    setup: str = ""
+    command: str = ""
 
 
 def is_url(text: str) -> bool:
@@ -60,46 +90,44 @@ def without_counts(thresholds: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def revision_arms(
-    app: str | None, revision: str, *, machines: str, programs: str | None = None
-) -> Iterator[dict[str, Any]]:
+def revision_arms(asked: BaseRevision) -> Iterator[dict[str, Any]]:
     """
-    Check a base revision out and give the plan keys of both revisions as arms.
-
-    Args:
-        app: Path of the app's fly.toml; None looks at APP_PLACES.
-        revision: What git knows as a commit.
-        machines: ``all`` or ``primary``: where both arms run.
-        programs: Folder to put first on the app's PATH; None takes ``.venv/bin`` beside its
-            fly.toml or at the top of the repository, if there is one.
+    Write a base revision's files down and give the plan keys of both revisions as arms.
 
     Yields:
-        Keys to merge into a raw plan, and ``scratch``, the folder of the checkout.
+        Keys to merge into a raw plan, and ``scratch``, the folder of those files.
 
     Raises:
         PlanError: No fly.toml, no git repository, no such revision, or the app is not in it.
     """
-    path = _find_app(app)
-    top = Path(_git(path.parent, "rev-parse", "--show-toplevel", what="a git repository"))
-    inside = path.relative_to(top)
-    commit = f"{revision}^{{commit}}"
-    _git(top, "rev-parse", "--verify", "--quiet", commit, what=f"--base: {revision!r}")
-    with _checkout(top, revision) as tree:
-        if not (tree / inside).is_file():
-            raise PlanError(f"--base: {revision!r} has no {inside}; name a later revision")
-        env = _search_path(programs, (path.parent, top))
-        arms = {BASE_ARM: tree, CANDIDATE_ARM: top}
+    path = _find_app(asked.app)
+    git = Git(path.parent)
+    inside = path.relative_to(git.top)
+    base_inside = Path(asked.base_app) if asked.base_app else inside
+    commit = git.base_commit(asked.revision, exact=asked.exact)
+    with _files_of(git, commit) as tree:
+        if not (tree / base_inside).is_file():
+            raise PlanError(
+                f"--base: {asked.revision!r} ({commit[:12]}) has no {base_inside}; name a later "
+                "revision, or with --base-app where the file was"
+            )
+        env = _search_path(asked.programs, (path.parent, git.top))
+        arms = {BASE_ARM: (tree, base_inside), CANDIDATE_ARM: (git.top, inside)}
+        if asked.setup:
+            for name, (root, file) in arms.items():
+                _set_up(asked.setup, _start_folder(root, file), name, env)
         yield {
             "deployments": [
                 {
                     "name": name,
-                    "title": revision if name == BASE_ARM else "working tree",
-                    "fly_toml": str(root / inside),
-                    "folder": str(_start_folder(root, inside)),
-                    "machines": machines,
+                    "title": git.subject(commit) if name == BASE_ARM else "working tree",
+                    "fly_toml": str(root / file),
+                    "folder": str(_start_folder(root, file)),
+                    "machines": asked.machines,
+                    "command": asked.command,
                     "env": env,
                 }
-                for name, root in arms.items()
+                for name, (root, file) in arms.items()
             ],
             "scratch": str(tree.parent),
         }
@@ -143,34 +171,43 @@ def _start_folder(root: Path, inside: Path) -> Path:
 
 
 @contextmanager
-def _checkout(top: Path, revision: str) -> Iterator[Path]:
-    """Check a revision out into a worktree of its own, and take it away afterwards."""
+def _files_of(git: Git, commit: str) -> Iterator[Path]:
+    """Give a folder with a commit's files, and take it away afterwards."""
     base = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX)).resolve()
     base.chmod(0o755)
     write_owner(base, os.getpid())  # if this process is killed, the next world sweeps it
-    tree = base / "base"
     try:
-        _git(top, "worktree", "prune", what="the list of worktrees")
-        _git(top, "worktree", "add", "--detach", "--quiet", str(tree), revision, what="a worktree")
-        yield tree
+        git.write_files(commit, base / "base")
+        yield base / "base"
     finally:
         remove_dir(base)
-        _git(top, "worktree", "prune", what="the list of worktrees")
 
 
-def _git(folder: Path, *arguments: str, what: str) -> str:
-    """Run git and return what it says; its last line becomes the error."""
+def _set_up(command: str, folder: Path, name: str, env: Mapping[str, str]) -> None:
+    """
+    Run a revision's own preparation, such as ``npm ci``, in the folder that its command runs in.
+
+    Raises:
+        PlanError: It failed; with the end of what it said.
+    """
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
+        done = subprocess.run(  # noqa: S602 - it is a shell line of the user's own
+            command,
+            shell=True,
+            cwd=folder,
+            env={**os.environ, **env},
             capture_output=True,
             text=True,
+            errors="replace",
             check=False,
-            timeout=_GIT_TIMEOUT_S,
+            timeout=_SETUP_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise PlanError(f"git: {error}; the base revision's files come from git") from error
+    except subprocess.TimeoutExpired as error:
+        raise PlanError(f"--setup: {command!r} of {name} took over {error.timeout:g} s") from error
     if done.returncode != 0:
-        said = (done.stderr.strip().splitlines() or ["git knows of none"])[-1]
-        raise PlanError(f"{what}: {said}; a shallow clone may lack it: git fetch --unshallow")
-    return done.stdout.strip()
+        said = (done.stdout + done.stderr).strip().splitlines()[-_SETUP_LINES:]
+        raise PlanError(
+            f"--setup: {command!r} of {name} ended with exit code {done.returncode}:\n"
+            + "\n".join(f"  | {line}" for line in said)
+        )

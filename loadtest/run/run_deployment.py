@@ -16,6 +16,7 @@ from loadtest.errors import PlanError
 from loadtest.fly.config import AppConfig, read_app_config
 from loadtest.fly.deploy import AppOrder
 from loadtest.plan.model import Deployment, Plan
+from loadtest.run.start_command import with_start_command
 
 OUR_IMAGE = "loadtest"
 DATABASE_USER = "postgres"
@@ -65,7 +66,14 @@ class RunDeployment:
     database_first: bool = True
 
 
-def orders_of(plan: Plan, run_id: str, keys: Secrets, *, image: str = "") -> RunDeployment:
+def orders_of(
+    plan: Plan,
+    run_id: str,
+    keys: Secrets,
+    *,
+    image: str = "",
+    app_secrets: Mapping[str, str] | None = None,
+) -> RunDeployment:
     """
     Turn a plan into deployment orders.
 
@@ -74,6 +82,7 @@ def orders_of(plan: Plan, run_id: str, keys: Secrets, *, image: str = "") -> Run
         run_id: Label of everything that is made.
         keys: The run's secrets.
         image: Image reference for our own apps; empty takes what each fly.toml names.
+        app_secrets: Environment of every app that is not stored or shown anywhere.
 
     Raises:
         PlanError: A fly.toml is missing or wrong.
@@ -89,7 +98,7 @@ def orders_of(plan: Plan, run_id: str, keys: Secrets, *, image: str = "") -> Run
         order = replace(
             order,
             image=_image_reference(plan, deployment, order.config, image, folders),
-            secrets=_database_urls(plan, database, keys),
+            secrets={**_database_urls(plan, database, keys), **(app_secrets or {})},
         )
         taken.add(order.name)
         apps[deployment.name] = order
@@ -136,6 +145,11 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str])
     """Return the order of one deployment but for its image and its secrets."""
     config = _read(deployment.fly_toml, f"deployments.{deployment.name}.fly_toml")
     config = replace(config, name=_app_name(deployment, config, taken))
+    if plan.world == "embedded" and image_name(config.image) != OUR_IMAGE:
+        folder = Path(deployment.folder or config.folder)
+        config = with_start_command(
+            config, deployment.command, folder, f"deployments.{deployment.name}"
+        )
     env = dict(deployment.env)
     if deployment.connection_per_database_use:
         env["DATABASE_CONNECTIONS"] = "per-request"

@@ -1,0 +1,104 @@
+"""Which command starts an app that runs in a folder, not in its image."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from loadtest.errors import PlanError
+from loadtest.fly.config import AppConfig
+
+_NAMES = ("Dockerfile", "dockerfile")
+
+
+def with_start_command(config: AppConfig, command: str, folder: Path, key: str) -> AppConfig:
+    """
+    Return a fly.toml's content with a start command for each of its process groups.
+
+    In this order: the one that is given, the file's own, that of a Dockerfile beside the app.
+
+    Args:
+        config: As its fly.toml says.
+        command: A command given for it, empty for none.
+        folder: Folder that the command runs in.
+        key: What a message calls the app by.
+
+    Raises:
+        PlanError: There is none; or one is given and the file has several groups.
+    """
+    if command:
+        if len(config.processes) > 1:
+            raise PlanError(
+                f"{key}.command: its fly.toml has several process groups "
+                f"({', '.join(config.processes)}); give each its command there, in [processes]"
+            )
+        return replace(config, processes=dict.fromkeys(config.processes, command))
+    if all(config.processes.values()):
+        return config
+    dockerfile = next((folder / name for name in _NAMES if (folder / name).is_file()), None)
+    found = ""
+    if dockerfile is not None:
+        found = dockerfile_command(dockerfile.read_text(encoding="utf-8", errors="replace"))
+    if not found:
+        looked = (
+            f"{dockerfile} has no CMD that is not a stage's of before"
+            if dockerfile
+            else (f"there is no Dockerfile in {folder}")
+        )
+        raise PlanError(
+            f"{key}: no start command: its fly.toml has no [processes], and {looked}; give one by "
+            '--command "..." (for both revisions), or in the file: [processes] app = "..."'
+        )
+    return replace(
+        config, processes={group: own or found for group, own in config.processes.items()}
+    )
+
+
+def dockerfile_command(text: str) -> str:
+    """
+    Return what the last stage of a Dockerfile starts: ENTRYPOINT and CMD as one shell-quoted line.
+
+    The exec form is taken as it is, the shell form is run by ``sh -c``, as Docker does; CMD of the
+    shell form is no argument to an ENTRYPOINT of the exec form.  Empty when the stage has neither.
+
+    Source: Dockerfile reference, "Understand how CMD and ENTRYPOINT interact".
+    """
+    entrypoint: list[str] = []
+    command: list[str] = []
+    for name, rest in _instructions(text):
+        if name == "FROM":
+            entrypoint, command = [], []
+        elif name == "ENTRYPOINT":
+            entrypoint, command = _words(rest), []
+        elif name == "CMD":
+            command = _words(rest)
+    return shlex.join([*entrypoint, *command])
+
+
+def _words(rest: str) -> list[str]:
+    try:
+        words = json.loads(rest)
+    except ValueError:
+        words = None
+    if isinstance(words, list) and all(isinstance(word, str) for word in words):
+        return words
+    return ["/bin/sh", "-c", rest] if rest else []
+
+
+def _instructions(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each instruction in capitals with its argument, lines that go on joined."""
+    joined = ""
+    for line in text.splitlines():
+        stripped = line.strip()
+        if stripped.startswith("#") or (not stripped and joined):
+            continue
+        if stripped.endswith("\\"):
+            joined += stripped[:-1] + " "
+            continue
+        name, _, rest = (joined + stripped).strip().partition(" ")
+        joined = ""
+        if name:
+            yield name.upper(), rest.strip()

@@ -1,0 +1,54 @@
+"""Which command starts an app that runs in a folder."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from loadtest.errors import PlanError
+from loadtest.fly.config import parse_app_config
+from loadtest.run.start_command import dockerfile_command, with_start_command
+
+PLAIN = 'app = "a"\n[http_service]\ninternal_port = 8080\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ('FROM x\nCMD ["node", "server.js"]', ["node", "server.js"]),
+        ('FROM x\nENTRYPOINT ["/app"]\nCMD ["--port", "80"]', ["/app", "--port", "80"]),
+        ("FROM x\nCMD exec gunicorn app:app", ["/bin/sh", "-c", "exec gunicorn app:app"]),
+        ('from x\ncmd [ "a b" ]', ["a b"]),
+        ('FROM x\nCMD ["old"]\nFROM y\nCMD ["new"]', ["new"]),
+        ('FROM x\nCMD ["of", "a", "stage"]\nFROM y', []),
+        ('FROM x\nCMD ["a", \\\n  # why\n  "b"]', ["a", "b"]),
+        ('FROM x\nCMD ["a"]\nENTRYPOINT ["e"]', ["e"]),
+        ("FROM x\nCMD []", []),
+        ("", []),
+    ],
+)
+def test_a_dockerfile_says_what_its_last_stage_starts(text: str, command: list[str]) -> None:
+    assert shlex.split(dockerfile_command(text)) == command
+
+
+def test_a_given_command_comes_before_the_files_and_the_dockerfiles(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text('FROM x\nCMD ["docker"]')
+    plain = parse_app_config(PLAIN, Path("fly.toml"))
+    own = parse_app_config(PLAIN + '[processes]\napp = "own"\n', Path("fly.toml"))
+    assert with_start_command(own, "given", tmp_path, "d").processes == {"app": "given"}
+    assert with_start_command(own, "", tmp_path, "d").processes == {"app": "own"}
+    assert with_start_command(plain, "", tmp_path, "d").processes == {"app": "docker"}
+
+
+def test_no_command_at_all_names_what_was_looked_for_and_the_cure(tmp_path: Path) -> None:
+    plain = parse_app_config(PLAIN, Path("fly.toml"))
+    with pytest.raises(PlanError, match=r"d: no start command: .* no Dockerfile in .*--command"):
+        with_start_command(plain, "", tmp_path, "d")
+
+
+def test_one_command_for_several_groups_is_refused(tmp_path: Path) -> None:
+    two = parse_app_config(PLAIN + '[processes]\nweb = "a"\nwork = "b"\n', Path("fly.toml"))
+    with pytest.raises(PlanError, match="several process groups"):
+        with_start_command(two, "c", tmp_path, "d")
