@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from loadtest.errors import LoadtestError, PlanError
+from loadtest.errors import PlanError
 from loadtest.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -166,11 +166,7 @@ def say(terminal: Terminal, judged: Judged) -> int:
     """
     from loadtest.run.judge import tell_github
 
-    try:
-        annotations = tell_github(judged, os.environ)
-    except LoadtestError as error:
-        annotations = []
-        terminal.warn(str(error))
+    annotations = tell_github(judged, os.environ, warn=terminal.warn)
     try:
         for table in judged.tables:
             terminal.table(table.title, table.headers, table.rows)

@@ -28,3 +28,28 @@ def format_ms(value_ms: float) -> str:
     if magnitude >= 10 * MS_PER_S:
         return f"{value_ms / MS_PER_S:.1f} s"
     return f"{value_ms:.{1 if magnitude >= 10 else 2}f} ms"
+
+
+def format_interval_ms(low_ms: float, high_ms: float, *, signed: bool = False) -> str:
+    """
+    Return an interval of times with the unit once, such as ``[77.1, 80.9 ms]``.
+
+    Args:
+        low_ms: Milliseconds.
+        high_ms: Milliseconds; infinity prints as ``failed``.
+        signed: Show every value's sign, as differences have it.
+
+    Returns:
+        The text; empty when there is no interval.
+    """
+    if math.isnan(low_ms) or math.isnan(high_ms) or math.isinf(low_ms):
+        return ""
+    if math.isinf(high_ms):
+        return f"[{format_ms(low_ms)}, failed]"
+    largest = max(abs(low_ms), abs(high_ms))
+    scale, unit, digits = 1, "ms", 1 if largest >= 10 else 2
+    if largest >= 10 * MS_PER_S:
+        scale, unit, digits = MS_PER_S, "s", 1
+    sign = "+" if signed else ""
+    text = f"[{low_ms / scale:{sign}.{digits}f}, {high_ms / scale:{sign}.{digits}f} {unit}]"
+    return text.replace("-", "\N{MINUS SIGN}") if signed else text

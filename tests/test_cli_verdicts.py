@@ -148,3 +148,28 @@ def test_github_gets_a_summary_and_annotations(tmp_path: Path) -> None:
     assert "::error title=loadtest fail" in done.stdout
     assert "ttfb.p50" in summary.read_text()
     assert "::error" not in gate(folder).stdout
+
+
+@pytest.mark.parametrize(
+    "streams", [">&- 2>&- <&-", ">/dev/full", ">/dev/full 2>/dev/full"], ids=["closed", "1", "2"]
+)
+def test_a_full_or_missing_output_does_not_change_a_verdict(tmp_path: Path, streams: str) -> None:
+    if "/dev/full" in streams and not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    folder = stored(tmp_path / "run", "ttfb.p50 < 10s", {})
+    line = f"exec {sys.executable} -m loadtest gate {folder} {streams}"
+
+    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, check=False, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_verdict_in_another_encoding_keeps_its_signs_apart(tmp_path: Path) -> None:
+    """``?`` means undecided, so a tick that cannot be written must not become one."""
+    folder = stored(tmp_path / "run", "ttfb.p50 < 10s", {})
+
+    done = gate(folder, PYTHONIOENCODING="ascii")
+
+    assert "+ Pass" in done.stdout
+    assert "?" not in done.stdout

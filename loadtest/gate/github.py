@@ -7,12 +7,14 @@ from typing import Final
 
 from loadtest.errors import LoadtestError
 from loadtest.gate.results import Decision, Verdict
+from loadtest.text import one_line
 
 MAX_ANNOTATIONS: Final = 10
 """GitHub shows ten of a kind for a step and drops the rest without a word."""
 MAX_SUMMARY_BYTES: Final = 1024 * 1024
 """GitHub refuses a larger job summary."""
 
+_CUT: Final = b"\nThe rest did not fit; see the run's report.\n"
 _LEVELS: Final[dict[Decision, str]] = {
     "fail": "error",
     "invalid": "error",
@@ -45,7 +47,10 @@ def annotation_lines(verdict: Verdict) -> list[str]:
 
 def append_summary(path: Path, markdown: str) -> None:
     """
-    Append the verdict block to the job summary's file.
+    Append the verdict block to the job summary's file, as much of it as there is room for.
+
+    GitHub drops a summary that is too large as a whole, with what other steps wrote; so what is in
+    the file counts, and where not even the note fits, nothing is written.
 
     Args:
         path: Value of GITHUB_STEP_SUMMARY.
@@ -56,22 +61,28 @@ def append_summary(path: Path, markdown: str) -> None:
     """
     try:
         used = path.stat().st_size if path.exists() else 0
-        content = markdown.encode()
-        if used + len(content) > MAX_SUMMARY_BYTES:
-            note = b"\n\nThe rest did not fit; see the run's report.\n"
-            room = max(0, MAX_SUMMARY_BYTES - used - len(note))
-            content = content[:room].decode(errors="ignore").encode() + note
         with path.open("ab") as file:
-            file.write(content)
-    except OSError as error:
+            file.write(_fitting(markdown.encode(), MAX_SUMMARY_BYTES - used))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise LoadtestError(
-            f"GITHUB_STEP_SUMMARY: {path} cannot be written: {error.strerror}; unset the variable "
+            f"GITHUB_STEP_SUMMARY: {path} cannot be written: {reason}; unset the variable "
             "to go without a job summary"
         ) from error
 
 
+def _fitting(content: bytes, room: int) -> bytes:
+    """Return what fits the room, cut at a line's end, with a note where something is left out."""
+    if len(content) <= room:
+        return content
+    if len(_CUT) > room:
+        return b""
+    kept = content[: room - len(_CUT)]
+    return kept[: kept.rfind(b"\n") + 1] + _CUT
+
+
 def _message(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return one_line(text).replace("%", "%25")
 
 
 def _property(text: str) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
 from loadtest.analysis.percentiles import Quantile
 from loadtest.analysis.summary import Summary
 from loadtest.gate.results import RuleResult, Verdict
-from loadtest.gate.sentences import show
-from loadtest.units import format_ms
+from loadtest.gate.shown import NOTHING, show_result
+from loadtest.text import markdown_text
+from loadtest.units import format_interval_ms, format_ms
 
 MARKER: Final = "<!-- loadtest verdict -->"
 """First line of the text, by which a comment is found again and updated."""
@@ -24,32 +24,25 @@ _SIGNS: Final = {
     "invalid": "⚠️ invalid",
     "none": "📏 measured",
 }
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!@])")
 
 
 def render(verdict: Verdict, summary: Summary) -> str:
     """Return the verdict block: headline, rules, validity, TTFB of every cell."""
     sign = _SIGNS[verdict.decision].split()[0]
-    lines = [MARKER, f"## {sign} {escape(verdict.sentence)}", ""]
+    lines = [MARKER, f"## {sign} {markdown_text(verdict.sentence)}", ""]
     lines += _rules(verdict)
     if verdict.invalid:
         lines += ["### Why these numbers are not to be trusted", ""]
-        lines += [f"- {escape(sentence)}" for sentence in verdict.invalid]
+        lines += [f"- {markdown_text(sentence)}" for sentence in verdict.invalid]
         lines += [""]
     lines += _cells(summary)
     lines += [
-        f"Run `{verdict.run_id}`, look {verdict.look} of {verdict.looks}, {verdict.family} "
-        f"decisions in the family (Holm), error rate {verdict.alpha:g} a side, "
+        f"Run {markdown_text(verdict.run_id)}, look {verdict.look} of {verdict.looks}, "
+        f"{verdict.family} decisions in the family (Holm), error rate {verdict.alpha:g} a side, "
         f"{verdict.resamples} resamples of blocks, seed {verdict.seed}.",
         "",
     ]
     return "\n".join(lines)
-
-
-def escape(text: str) -> str:
-    """Return text that markdown shows as it is: no markup, no mention, no table cell, no HTML."""
-    flat = " ".join(text.split())
-    return _SPECIAL.sub(r"\\\1", flat).replace("@", "@\N{ZERO WIDTH NON-JOINER}")
 
 
 def _rules(verdict: Verdict) -> list[str]:
@@ -59,7 +52,7 @@ def _rules(verdict: Verdict) -> list[str]:
     ranked = sorted(verdict.rules, key=lambda result: order.index(result.decision))
     rows = [_rule(result) for result in ranked[:MAX_RULES]]
     lines = _table(
-        ("Decision", "Rule", "Cell", "Observed", "Interval", "Limit", "n", "What would flip it"),
+        ("Decision", "Rule", "Cell", "Observed", "Interval", "Against", "n", "What would flip it"),
         rows,
     )
     if len(ranked) > MAX_RULES:
@@ -68,38 +61,33 @@ def _rules(verdict: Verdict) -> list[str]:
 
 
 def _rule(result: RuleResult) -> tuple[str, ...]:
-    unit = result.unit
-    interval = (
-        "-"
-        if result.low is None or result.high is None
-        else f"{show(result.low, unit)} to {show(result.high, unit)}"
-    )
+    shown = show_result(result)
     return (
         _SIGNS[result.decision],
-        escape(result.rule),
-        escape(result.cell),
-        "-" if result.observed is None else show(result.observed, unit),
-        interval,
-        show(result.limit, unit),
+        markdown_text(result.rule),
+        markdown_text(result.cell),
+        markdown_text(shown.observed),
+        markdown_text(shown.interval or NOTHING),
+        markdown_text(f"{shown.limit_name} {shown.limit}"),
         str(result.n),
-        escape(result.flip),
+        markdown_text(result.flip),
     )
 
 
 def _cells(summary: Summary) -> list[str]:
     rows = []
     for cell in summary.cells:
-        served = ", ".join(cell.served_by) or "-"
+        served = ", ".join(cell.served_by) or NOTHING
         rows.append(
             (
-                escape(cell.deployment),
-                escape(cell.region),
-                escape(cell.scenario),
+                markdown_text(cell.deployment),
+                markdown_text(cell.region),
+                markdown_text(cell.scenario),
                 str(cell.n),
                 _quantile(cell.ttfb.get(50)),
                 _quantile(cell.ttfb.get(95)),
                 str(cell.errors),
-                escape(served),
+                markdown_text(served),
                 "yes" if cell.valid else "no",
             )
         )
@@ -109,9 +97,9 @@ def _cells(summary: Summary) -> list[str]:
 
 def _quantile(quantile: Quantile | None) -> str:
     if quantile is None:
-        return "-"
-    interval = f"{format_ms(quantile.low)} to {format_ms(quantile.high)}"
-    return f"{format_ms(quantile.value)} ({interval})"
+        return NOTHING
+    interval = markdown_text(format_interval_ms(quantile.low, quantile.high))
+    return f"{format_ms(quantile.value)} {interval}".strip()
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:

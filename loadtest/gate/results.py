@@ -29,9 +29,11 @@ class RuleResult:
     ``observed`` with its interval ``low`` to ``high`` is compared with ``limit``, all in ``unit``:
     ``ms``, ``trips``, ``share`` (0.01 is 1 %), ``x`` for a ratio between arms.  For a rule against
     a baseline they are differences from it, ``base`` is the baseline's value and ``limit`` the
-    margin.  ``detectable`` is the smallest true value that would have been called fail in 80 of
-    100 such runs.  ``seconds_to_decide`` is the further sampling that an undecided rule is
-    estimated to need, None where it is decided or sampling does not help.
+    margin.  For a ratio ``base`` is the other arm's value, in the metric's own unit.  ``other``
+    names the arm that is compared with, empty where there is none.  ``detectable`` is the smallest
+    true value that would have been called fail in 80 of 100 such runs.  ``seconds_to_decide`` is
+    the further sampling that an undecided rule is estimated to need, None where it is decided or
+    sampling does not help.
     """
 
     rule: str
@@ -56,6 +58,7 @@ class RuleResult:
     p_fail: float | None
     p_pass: float | None
     blocks: int
+    other: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready values."""
@@ -73,6 +76,7 @@ class RuleResult:
             "high": number(self.high),
             "limit": number(self.limit),
             "base": number(self.base),
+            "other": self.other,
             "n": self.n,
             "blocks": self.blocks,
             "decision": self.decision,

@@ -16,7 +16,8 @@ from loadtest.gate.evidence import Measurement, detectable
 from loadtest.gate.measure import measure
 from loadtest.gate.questions import Question, Samples, questions_of
 from loadtest.gate.results import Decision, RuleResult
-from loadtest.gate.sentences import flip, show, unit_of, why
+from loadtest.gate.sentences import flip, unit_of, why
+from loadtest.gate.shown import show, show_result
 from loadtest.plan.thresholds import BASE_ARM, COUNTS, Condition, Measure, Threshold
 
 BUDGET_KIND: Final = "budget"
@@ -109,18 +110,16 @@ class Judge:
         self, question: Question, found: Measurement, decision: Decision, strictest: float
     ) -> RuleResult:
         seconds = self._seconds(found) if decision == "inconclusive" else None
-        reason = why(question, found, decision, self.levels.coverage)
-        if decision == "invalid":
-            reason = self._why_invalid(question)
-        return RuleResult(
-            rule=question.rule.text,
+        rule = question.rule
+        result = RuleResult(
+            rule=rule.text,
             cell=question.cell,
             region=question.region,
             deployment=question.deployment,
             scenario=question.scenario,
-            kind=question.rule.kind,
-            metric=str(question.rule.measure),
-            unit=unit_of(question.rule),
+            kind=rule.kind,
+            metric=str(rule.measure),
+            unit=unit_of(rule),
             observed=_known(found.observed),
             low=_known(found.low),
             high=_known(found.high),
@@ -128,28 +127,33 @@ class Judge:
             base=_known(found.base),
             n=found.n,
             decision=decision,
-            why=reason,
-            flip=flip(question, found, decision, seconds),
-            detectable=detectable(found, question.rule, strictest),
+            why="",
+            flip="",
+            detectable=detectable(found, rule, strictest),
             seconds_to_decide=seconds,
             p_fail=found.p_fail,
             p_pass=found.p_pass,
             blocks=found.blocks,
+            other=question.others[0].deployment if question.others else "",
         )
+        reason = why(result, self.levels.coverage, found.lacking)
+        if decision == "invalid":
+            reason = self._why_invalid(question)
+        return replace(result, why=reason, flip=flip(result, rule, found.lacking))
 
     def _budget_result(self, question: Question, found: Measurement, fails: bool) -> RuleResult:
         decision = self._valid(question, "fail" if fails else "pass")
         result = self._result(question, found, decision, self.levels.side)
-        count = round(found.observed * found.n)
-        allowed = show(found.limit, "share")
         high = show(found.high, "share")
         meaning = (
             "more than chance explains"
             if fails
             else f"no evidence against it (though up to {high} cannot be excluded)"
         )
+        result = replace(result, kind=BUDGET_KIND)
+        shown = show_result(result)
         reason = (
-            f"{question.cell}: {count} of {found.n} requests failed; with a budget of {allowed} "
+            f"{question.cell}: {shown.observed} requests failed; with a budget of {shown.limit} "
             f"that is {meaning}."
         )
         turn = (
@@ -158,7 +162,7 @@ class Judge:
             else "More errors than the budget explains would fail it."
         )
         why_ = result.why if decision == "invalid" else reason
-        return replace(result, kind=BUDGET_KIND, why=why_, flip=turn)
+        return replace(result, why=why_, flip=turn)
 
     def _why_invalid(self, question: Question) -> str:
         cells = (*question.cells, *question.others)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from typing import TYPE_CHECKING, Final
 
-from loadtest.gate.evidence import Measurement
-from loadtest.gate.questions import Question
-from loadtest.gate.results import Decision
-from loadtest.plan.thresholds import Threshold
-from loadtest.units import format_ms
+from loadtest.gate.shown import show, show_result
+
+if TYPE_CHECKING:
+    from loadtest.gate.results import RuleResult
+    from loadtest.plan.thresholds import Threshold
+
+_PLACES: Final = {"fail": "beyond", "pass": "within"}
 
 
 def unit_of(rule: Threshold) -> str:
@@ -16,67 +18,49 @@ def unit_of(rule: Threshold) -> str:
     return "x" if rule.kind == "relative" else rule.measure.unit
 
 
-def show(value: float, unit: str) -> str:
-    """Return a value with its unit, for people."""
-    if unit == "ms":
-        return format_ms(value)
-    if not math.isfinite(value):
-        return "-" if math.isnan(value) else "without bound"
-    if unit == "share":
-        return f"{value:.3g}" if abs(value) > 1 else f"{value * 100:.3g} %"
-    if unit == "x":
-        return f"{value:.3g}x"
-    return f"{value:.3g} round trip{'' if value == 1 else 's'}"
+def why(result: RuleResult, coverage: float, lacking: str) -> str:
+    """
+    Return the sentence that gives the reason for a decision.
 
-
-def why(question: Question, found: Measurement, decision: Decision, coverage: float) -> str:
-    """Return the sentence that gives the reason for a decision."""
-    rule = question.rule
-    if found.lacking:
-        return f"{question.cell}: not decided, {found.lacking}."
-    unit = unit_of(rule)
-    if math.isnan(found.low) or found.low == found.high:
-        interval = "does not vary"
-    else:
-        interval = (
-            f"{100 * coverage:.3g} % interval {show(found.low, unit)} to {show(found.high, unit)}"
-        )
-    place = {"fail": "beyond", "pass": "within"}.get(decision, "not clearly on either side of")
-    limit = "margin" if rule.kind == "baseline" else "limit"
+    Args:
+        result: Numbers and decision; its own sentences are not read.
+        coverage: Of the result's interval, such as 0.95.
+        lacking: Why nothing can be decided; empty when it can.
+    """
+    if lacking:
+        return f"{result.cell}: not decided, {lacking}."
+    shown = show_result(result)
+    link = "of" if result.kind in ("baseline", "relative") else "is"
+    spread = f"{100 * coverage:.3g} % interval {shown.interval}" if shown.interval else "no spread"
+    place = _PLACES.get(result.decision, "not clearly on either side of")
     return (
-        f"{question.cell}: {_observed(question, found)} ({interval}), {place} the {limit} of "
-        f"{show(found.limit, unit)}."
+        f"{result.cell}: {result.metric} {link} {shown.observed} ({spread}), {place} the "
+        f"{shown.limit_name} of {shown.limit}."
     )
 
 
-def _observed(question: Question, found: Measurement) -> str:
-    rule, unit = question.rule, unit_of(question.rule)
-    if rule.kind == "relative":
-        return f"{rule.measure} is {show(found.observed, unit)} that of {rule.other}"
-    if rule.kind == "baseline":
-        base = found.base or 0.0
-        change = f", {found.observed / base:+.1%}" if base else ""
-        direction = "more" if found.observed >= 0 else "less"
-        amount = show(abs(found.observed), unit)
-        return (
-            f"{rule.measure} is {amount} {direction} than the baseline's {show(base, unit)}{change}"
-        )
-    return f"{rule.measure} is {show(found.observed, unit)}"
+def flip(result: RuleResult, rule: Threshold, lacking: str) -> str:
+    """
+    Return the sentence that says what would change a decision.
 
-
-def flip(question: Question, found: Measurement, decision: Decision, seconds: float | None) -> str:
-    """Return the sentence that says what would change a decision."""
-    rule, unit = question.rule, unit_of(question.rule)
-    if found.lacking and math.isnan(found.observed):
+    Args:
+        result: Numbers, decision and estimate of the time; its own sentences are not read.
+        rule: What was asked.
+        lacking: Why nothing can be decided; empty when it can.
+    """
+    if lacking and result.observed is None:
         return "Any sample at all."
-    if decision == "invalid":
+    if result.decision == "invalid":
         return "A run that keeps within the limits of validity would decide it."
-    up, down = ("rise", "fall") if rule.comparator in ("<", "<=") else ("fall", "rise")
-    distance = abs(found.limit - found.observed)
-    if decision == "pass":
-        return f"A {up} by more than {show(distance, unit)} would break it."
-    if decision == "fail":
-        return f"It would have to {down} by {show(distance, unit)} to hold."
-    if seconds is None:
+    if result.decision in ("pass", "fail") and result.observed is not None:
+        up, down = ("rise", "fall") if rule.comparator in ("<", "<=") else ("fall", "rise")
+        distance = show(abs(result.limit - result.observed), result.unit)
+        what = {"baseline": "The difference", "relative": "The ratio"}.get(rule.kind, "It")
+        if result.decision == "pass":
+            return f"{what} would have to {up} by more than {distance} to break the rule."
+        return f"{what} would have to {down} by {distance} to hold."
+    if result.seconds_to_decide is None:
         return "The observed value lies so near the limit that more sampling is unlikely to decide."
-    return f"About {seconds:.0f} s more of the same sampling are estimated to decide."
+    return (
+        f"About {result.seconds_to_decide:.0f} s more of the same sampling are estimated to decide."
+    )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loadtest.errors import EXIT_INTERRUPTED, RecordsError
+from loadtest.errors import EXIT_INTERRUPTED, LoadtestError, RecordsError
 from loadtest.records.folder import LATEST, RunFolder
 
 if TYPE_CHECKING:
@@ -83,21 +83,24 @@ def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = 
     )
 
 
-def tell_github(judged: Judged, environ: Mapping[str, str]) -> list[str]:
+def tell_github(
+    judged: Judged, environ: Mapping[str, str], *, warn: Callable[[str], None]
+) -> list[str]:
     """
     Append the verdict to the job summary where there is one; return the annotations to print.
 
     Args:
         judged: What to tell.
         environ: GITHUB_STEP_SUMMARY names the summary's file, GITHUB_ACTIONS asks for annotations.
-
-    Raises:
-        LoadtestError: The summary cannot be written.
+        warn: Hears why the summary cannot be written; the verdict stands all the same.
     """
     from loadtest.gate import github
 
     if summary := environ.get("GITHUB_STEP_SUMMARY"):
-        github.append_summary(Path(summary), judged.markdown)
+        try:
+            github.append_summary(Path(summary), judged.markdown)
+        except LoadtestError as error:
+            warn(str(error))
     return judged.annotations if environ.get("GITHUB_ACTIONS") == "true" else []
 
 

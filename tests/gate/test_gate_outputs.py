@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from loadtest.errors import LoadtestError
 from loadtest.gate import github, junit, markdown
 from loadtest.gate.results import Decision, RuleResult, Verdict
+from loadtest.gate.shown import show_change, show_result
+from loadtest.text import markdown_text
 
 JudgeRun = Callable[..., Any]
 
@@ -109,7 +112,7 @@ def test_annotations_are_escaped_and_leave_passes_out() -> None:
     lines = github.annotation_lines(
         verdict(result("fail", rule="a: b, c", why="50%\nmore"), result("pass"))
     )
-    assert lines == ["::error title=loadtest fail%3A a%3A b%2C c::50%25%0Amore flip fail"]
+    assert lines == ["::error title=loadtest fail%3A a%3A b%2C c::50%25 more flip fail"]
     assert [line.split(" ")[0] for line in github.annotation_lines(ALL)] == [
         "::error",
         "::error",
@@ -147,3 +150,111 @@ def test_a_verdict_of_nothing_renders(judge_run: JudgeRun) -> None:
     empty = replace(judged.verdict, rules=())
     assert ET.fromstring(junit.render(empty)).find("testsuite") is not None
     assert "📏" in markdown.render(empty, judged.summary)
+
+
+COMPARED = {"deployment": "candidate", "other": "base", "kind": "baseline", "limit": 10.0}
+FASTER = result("pass", **{**COMPARED, "observed": -33.0, "low": -35.0, "high": -30.0, "base": 100})
+SLOWER = result("fail", **{**COMPARED, "observed": 33.0, "low": 30.0, "high": 35.0, "base": 100.0})
+RATIO = result(
+    "pass",
+    kind="relative",
+    unit="x",
+    metric="ttfb.p50",
+    observed=0.1981,
+    low=0.198,
+    high=0.199,
+    limit=0.25,
+    base=260.379,
+    other="multi",
+    deployment="replica",
+)
+
+
+def test_a_baseline_rule_names_candidate_base_and_difference() -> None:
+    slower, faster = show_result(SLOWER), show_result(FASTER)
+    assert slower.values == (
+        ("candidate", "133.0 ms"),
+        ("base", "100.0 ms"),
+        ("difference", "33.0 ms (33.0 %) slower"),
+    )
+    assert slower.interval == "[+30.0, +35.0 ms]"
+    assert (slower.limit_name, slower.limit) == ("margin", "10.0 ms")
+    assert faster.observed.endswith("33.0 ms (33.0 %) faster")
+
+
+def test_a_ratio_names_both_arms_in_their_own_unit() -> None:
+    shown = show_result(RATIO)
+    assert shown.values == (("replica", "51.6 ms"), ("multi", "260.4 ms"), ("ratio", "0.198×"))
+    assert (shown.interval, shown.limit) == ("[0.198, 0.199×]", "0.25×")
+
+
+@pytest.mark.parametrize(
+    ("difference", "unit", "words"),
+    [
+        (0.0, "ms", "no difference"),
+        (1.0, "trips", "1 round trip more"),
+        (-2.0, "trips", "2 round trips fewer"),
+        (0.012, "share", "1.2 points higher"),
+        (math.inf, "ms", "it failed"),
+    ],
+)
+def test_a_difference_has_a_direction(difference: float, unit: str, words: str) -> None:
+    assert show_change(difference, unit) == words
+
+
+@pytest.mark.parametrize("one", [SLOWER, FASTER, RATIO, *ALL.rules], ids=lambda r: r.kind)
+def test_every_output_shows_the_same_text(one: RuleResult, judge_run: JudgeRun) -> None:
+    shown = show_result(one)
+    case = ET.fromstring(junit.render(verdict(one))).findtext("testsuite/testcase/system-out") or ""
+    summary = judge_run("ttfb.p50 < 10s", seconds=6).summary
+    table = markdown.render(verdict(one), summary)
+    assert all(f"{name}: {value}" in case for name, value in shown.facts)
+    assert markdown_text(shown.observed) in table
+    assert markdown_text(f"{shown.limit_name} {shown.limit}") in table
+
+
+# What junit-10.xsd of Jenkins' xUnit plugin allows: element -> attributes, needed ones, children.
+SCHEMA: dict[str, tuple[set[str], set[str], set[str]]] = {
+    "testsuites": ({"name", "time", "tests", "failures", "errors"}, set(), {"testsuite"}),
+    "testsuite": (
+        {"name", "tests", "failures", "errors", "group", "time", "skipped", "timestamp"},
+        {"name", "tests", "failures", "errors"},
+        {"testsuite", "properties", "testcase", "system-out", "system-err"},
+    ),
+    "testcase": (
+        {"name", "time", "classname", "group"},
+        {"name"},
+        {"skipped", "error", "failure", "system-out", "system-err"},
+    ),
+    "failure": ({"type", "message"}, set(), set()),
+    "error": ({"type", "message"}, set(), set()),
+    "properties": (set(), set(), {"property"}),
+    "property": ({"name", "value"}, {"name", "value"}, set()),
+    "system-out": (set(), set(), set()),
+}
+
+
+def test_junit_keeps_the_schema_that_jenkins_holds_it_against() -> None:
+    tree = ET.fromstring(junit.render(verdict(SLOWER, RATIO, *ALL.rules, invalid=("x", "y"))))
+    for element in tree.iter():
+        allowed, needed, children = SCHEMA[element.tag]
+        assert needed <= set(element.keys()) <= allowed, element.tag
+        assert {child.tag for child in element} <= children, element.tag
+
+
+def test_a_case_keeps_its_name_from_run_to_run() -> None:
+    first = ET.fromstring(junit.render(ALL))
+    again = ET.fromstring(junit.render(replace(ALL, run_id="run-2")))
+    names = [[s.get("name") for s in tree.findall("testsuite")] for tree in (first, again)]
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("used", [0, -5_000, -10, 0.5, 1])
+def test_the_summary_never_grows_over_githubs_limit(tmp_path: Path, used: float) -> None:
+    before = github.MAX_SUMMARY_BYTES + used if used < 0 else github.MAX_SUMMARY_BYTES * used
+    path = tmp_path / "summary"
+    path.write_bytes(b"x" * int(before))
+    github.append_summary(path, "| é |\n" * 5_000)
+    assert path.stat().st_size <= github.MAX_SUMMARY_BYTES
+    assert path.read_bytes().startswith(b"x" * int(before))
+    path.read_text(encoding="utf-8")

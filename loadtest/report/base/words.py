@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from loadtest.units import format_ms
+from loadtest.gate.shown import NOTHING
+from loadtest.units import format_interval_ms, format_ms
+
+__all__ = ["NOTHING"]
 
 NOT_ENOUGH: Final = "too few"
-NOTHING: Final = "–"
 
 DECISIONS: Final[dict[str, tuple[str, str]]] = {
     "pass": ("✓", "pass"),
@@ -41,14 +43,7 @@ def ms(value: float | None) -> str:
 
 def interval_ms(low: float | None, high: float | None) -> str:
     """Return an interval of times in the unit of the larger end; empty when there is none."""
-    if low is None or high is None or math.isnan(low) or math.isnan(high):
-        return ""
-    if math.isinf(high):
-        return f"[{ms(low)}, failed]"
-    if high >= 10_000:
-        return f"[{low / 1000:.1f}, {high / 1000:.1f} s]"
-    digits = 1 if high >= 10 else 2
-    return f"[{low:.{digits}f}, {high:.{digits}f} ms]"
+    return "" if low is None or high is None else format_interval_ms(low, high)
 
 
 def signed_ms(value: float | None) -> str:
@@ -61,10 +56,7 @@ def signed_ms(value: float | None) -> str:
 
 def signed_interval_ms(low: float, high: float) -> str:
     """Return an interval of differences, signs shown, the unit once."""
-    if not math.isfinite(low) or not math.isfinite(high):
-        return ""
-    digits = 1 if max(abs(low), abs(high)) >= 10 else 2
-    return f"[{low:+.{digits}f}, {high:+.{digits}f} ms]".replace("-", "−")
+    return format_interval_ms(low, high, signed=True) if math.isfinite(high) else ""
 
 
 def share(value: float | None, digits: int = 1) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import html
 import io
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from loadtest.report.base.words import DECISIONS, decision
 from loadtest.report.pages.model import build_report
+from loadtest.text import lines_of, one_line
 
 if TYPE_CHECKING:
     from loadtest.analysis.load import Run
@@ -66,12 +68,14 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(
         csv_uri=csv_uri,
+        code=_code,
         decision=decision,
         kind=_kind,
         sign=lambda word: DECISIONS[word][0],
@@ -79,6 +83,16 @@ def _environment() -> Environment:
         callout_word=lambda kind: _CALLOUT_WORDS.get(kind, kind.capitalize()),
     )
     return environment
+
+
+def _shown(value: object) -> object:
+    """Keep control characters out of every text; markup of our own passes as it is."""
+    return one_line(value) if type(value) is str else value
+
+
+def _code(text: str) -> str:
+    """Return the markup of a text that stands in a ``pre``: its lines stay."""
+    return html.escape(lines_of(text))
 
 
 def _kind(block: Block) -> str:

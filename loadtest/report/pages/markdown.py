@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from loadtest.report.base.view import (
     Block,
@@ -18,13 +18,12 @@ from loadtest.report.base.view import (
 )
 from loadtest.report.base.words import decision
 from loadtest.report.pages.model import build_report
+from loadtest.text import lines_of, markdown_text
 
 if TYPE_CHECKING:
     from loadtest.analysis.load import Run
     from loadtest.analysis.summary import Summary
     from loadtest.gate.results import Verdict
-
-_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~$])")
 
 
 def render(run: Run, summary: Summary, verdict: Verdict, *, command: str = "") -> str:
@@ -42,33 +41,33 @@ def render(run: Run, summary: Summary, verdict: Verdict, *, command: str = "") -
 
 def render_view(report: Report) -> str:
     """Return the markdown of a view that is ready made."""
-    lines = [f"# {escape(report.headline)}", "", f"**{decision(report.verdict)}**", ""]
-    lines += [f"- {escape(reason)}" for reason in report.reasons]
+    lines = [f"# {markdown_text(report.headline)}", "", f"**{decision(report.verdict)}**", ""]
+    lines += [f"- {markdown_text(reason)}" for reason in report.reasons]
     lines += ["", *(line for callout in report.callouts for line in _block(callout))]
-    lines += [f"- {escape(label)}: {escape(value)}" for label, value in report.facts]
+    lines += [f"- {markdown_text(label)}: {markdown_text(value)}" for label, value in report.facts]
     for section in report.sections:
-        lines += ["", f"## {escape(section.title)}", ""]
+        lines += ["", f"## {markdown_text(section.title)}", ""]
         for block in section.blocks:
             lines += _block(block)
-    lines += ["", escape(report.footer), ""]
+    lines += ["", markdown_text(report.footer), ""]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
 
 
 def table_lines(table: Table) -> list[str]:
     """Return one table as markdown lines, caption first, note last."""
     rules = ["---:" if table.alignment(i) == "right" else "---" for i in range(len(table.headers))]
-    lines = [f"**{escape(table.title)}**", "", _row(table.headers), f"| {' | '.join(rules)} |"]
+    lines = [
+        f"**{markdown_text(table.title)}**",
+        "",
+        _row(table.headers),
+        f"| {' | '.join(rules)} |",
+    ]
     lines += [_row(row) for row in table.rows]
-    return [*lines, "", *([escape(table.note), ""] if table.note else [])]
-
-
-def escape(text: str) -> str:
-    """Return text that markdown shows as it stands, on one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return [*lines, "", *([markdown_text(table.note), ""] if table.note else [])]
 
 
 def _row(values: tuple[str, ...]) -> str:
-    return f"| {' | '.join(escape(value) for value in values)} |"
+    return f"| {' | '.join(markdown_text(value) for value in values)} |"
 
 
 def _block(block: Block) -> list[str]:
@@ -77,18 +76,25 @@ def _block(block: Block) -> list[str]:
         case Table():
             lines = table_lines(block)
         case Text(text):
-            lines = [escape(text), ""]
+            lines = [markdown_text(text), ""]
         case Callout(kind, text):
             word = {"note": "Note", "partial": "Partial run"}.get(kind) or decision(kind)
-            lines = [f"> **{word}** {escape(text)}", ""]
+            lines = [f"> **{word}** {markdown_text(text)}", ""]
         case Heading(text):
-            lines = [f"### {escape(text)}", ""]
+            lines = [f"### {markdown_text(text)}", ""]
         case Code(label, text):
+            text = lines_of(text)
             longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
             fence = "`" * max(3, longest + 1)
-            lines = [f"{escape(label)}:", "", fence, text, fence, ""]
+            lines = [f"{markdown_text(label)}:", "", fence, text, fence, ""]
         case Definitions(items):
-            lines = [*(f"- **{escape(term)}**: {escape(meaning)}" for term, meaning in items), ""]
+            lines = [
+                *(
+                    f"- **{markdown_text(term)}**: {markdown_text(meaning)}"
+                    for term, meaning in items
+                ),
+                "",
+            ]
         case Matrix():
             lines = _matrix(block)
     return lines
@@ -98,7 +104,7 @@ def _matrix(matrix: Matrix) -> list[str]:
     """Return the matrix with one line per cell: p50, p95, decision."""
     heads = ("region", *(column.name for column in matrix.columns))
     rules = ["---", *("---:" for _ in matrix.columns)]
-    lines = [f"**{escape(matrix.caption)}**", "", _row(heads), f"| {' | '.join(rules)} |"]
+    lines = [f"**{markdown_text(matrix.caption)}**", "", _row(heads), f"| {' | '.join(rules)} |"]
     for region, _, cells in matrix.rows:
         texts = []
         for cell in cells:
@@ -108,4 +114,4 @@ def _matrix(matrix: Matrix) -> list[str]:
             texts.append(f"{cell.p50} (p95 {cell.p95}) {decision(cell.decision)}".strip())
             texts[-1] += "".join(f"; {v.name} {v.p50} (p95 {v.p95})" for v in cell.variants)
         lines.append(_row((region, *texts)))
-    return [*lines, "", escape(matrix.note), ""]
+    return [*lines, "", markdown_text(matrix.note), ""]

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from loadtest.analysis.reproduction import reproduce
 from loadtest.gate.rules import BUDGET_KIND
+from loadtest.gate.shown import show_result
 from loadtest.report.base.context import Context
 from loadtest.report.base.view import Table
 from loadtest.report.base.words import DECISIONS, count, decision
-from loadtest.report.sections.gate import interval, quantity
 from loadtest.report.sections.published import published_table
 from loadtest.report.sections.tables import deployment_tables
 
@@ -71,9 +71,9 @@ def verdict_block(verdict: Verdict) -> list[str]:
 
 
 def _observed(rule: RuleResult) -> str:
-    limit = quantity(rule.limit, rule.unit)
-    against = f"margin {limit}" if rule.base is not None else f"limit {limit}"
-    parts = (quantity(rule.observed, rule.unit), interval(rule), against, f"n = {count(rule.n)}")
+    shown = show_result(rule)
+    against = f"{shown.limit_name} {shown.limit}"
+    parts = (shown.observed, shown.interval, against, f"n = {count(rule.n)}")
     return "  ".join(part for part in parts if part)
 
 

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 from loadtest.gate.rules import BUDGET_KIND
+from loadtest.gate.shown import NOTHING, show_result
+from loadtest.report.base.context import WORST_FIRST
 from loadtest.report.base.view import Block, Callout, Section, Table, Text
-from loadtest.report.base.words import NOTHING, count, decision, interval_ms, ms, number, share
+from loadtest.report.base.words import count, decision, share
 
 if TYPE_CHECKING:
     from loadtest.gate.results import RuleResult, Verdict
     from loadtest.report.base.context import Context
 
-_HEADERS: Final = (
-    "rule",
-    "cell",
-    "decision",
-    "observed",
-    "interval",
-    "limit",
-    "n",
-    "why, and what would flip it",
-)
-_UNITS: Final = {"x": "×", "trips": " round trips"}
 _CSV: Final = (
     *("rule", "region", "deployment", "scenario", "kind", "metric", "unit", "observed", "low"),
-    *("high", "limit", "base", "n", "blocks", "decision", "p_fail", "p_pass", "detectable"),
+    *(
+        "high",
+        "limit",
+        "other",
+        "base",
+        "n",
+        "blocks",
+        "decision",
+        "p_fail",
+        "p_pass",
+        "detectable",
+    ),
     *("seconds_to_decide", "why", "flip"),
 )
 
@@ -45,14 +46,17 @@ def section_gate(context: Context) -> Section:
 
 
 def gate_tables(context: Context) -> list[Table]:
-    """Return the table of the plan's rules, in their order, and that of the error budget."""
+    """Return a table for each rule of the plan, in their order, and that of the error budget."""
     rules = context.verdict.rules
     asked = tuple(rule for rule in rules if rule.kind != BUDGET_KIND)
     budget = tuple(rule for rule in rules if rule.kind == BUDGET_KIND)
-    tables = []
-    if asked:
-        title = f"Thresholds of the plan: {decision(context.verdict.decision)}"
-        tables.append(_gate_table(context, "gate-rules", title, asked))
+    by_rule: dict[str, list[RuleResult]] = {}
+    for result in asked:
+        by_rule.setdefault(result.rule, []).append(result)
+    tables = [
+        _rule_table(context, f"gate-rule-{number}", tuple(results))
+        for number, results in enumerate(by_rule.values(), 1)
+    ]
     if budget:
         tables.append(_budget_table(context, budget))
     return tables
@@ -68,8 +72,8 @@ def _budget_table(context: Context, rules: tuple[RuleResult, ...]) -> Table:
             (
                 place_of(rule, context),
                 decision(rule.decision),
-                quantity(rule.observed, rule.unit),
-                interval(rule),
+                show_result(rule).observed,
+                show_result(rule).interval,
                 count(rule.n),
             )
             for rule in rules
@@ -95,41 +99,35 @@ def _raw(rules: tuple[RuleResult, ...]) -> tuple[tuple[object, ...], ...]:
     )
 
 
-def _gate_table(context: Context, key: str, title: str, rules: tuple[RuleResult, ...]) -> Table:
+def _rule_table(context: Context, key: str, results: tuple[RuleResult, ...]) -> Table:
+    """Return one rule in all its cells: what is compared has a column for each of its names."""
+    shown = [show_result(result) for result in results]
+    # Where an arm was not measured in the first cell, another result has its name.
+    fullest = max(zip(results, shown, strict=True), key=lambda pair: bool(pair[0].other))[1]
+    names = tuple(name for name, _ in fullest.values)
+    word = next(word for word in WORST_FIRST if word in {r.decision for r in results})
     return Table(
         key=key,
-        title=title,
-        headers=_HEADERS,
-        rows=tuple(_row(context, rule) for rule in rules),
-        align="wllrrrrw",
-        note="The CSV file has blocks, p-values and the smallest detectable value of each rule.",
-        marks=tuple(rule.decision for rule in rules),
+        title=f"{results[0].rule}: {decision(word)}",
+        headers=("cell", "decision", *names, "interval", shown[0].limit_name, "n", "why"),
+        rows=tuple(
+            (
+                place_of(result, context),
+                decision(result.decision),
+                *(value for _, value in one.values),
+                one.interval or NOTHING,
+                one.limit,
+                count(result.n),
+                _sentences(result),
+            )
+            for result, one in zip(results, shown, strict=True)
+        ),
+        align=f"ll{'r' * len(names)}rrrw",
+        note="The CSV file has blocks, p-values and the smallest detectable value of each cell.",
+        marks=tuple(result.decision for result in results),
         csv_headers=_CSV,
-        csv_rows=_raw(rules),
+        csv_rows=_raw(results),
     )
-
-
-def quantity(value: float | None, unit: str) -> str:
-    """Return a value in the unit of its rule."""
-    if value is None:
-        return NOTHING
-    if unit == "ms":
-        return ms(value)
-    if unit == "share":
-        return share(value, digits=2)
-    return f"{number(value)}{_UNITS.get(unit, f' {unit}')}".rstrip()
-
-
-def interval(rule: RuleResult) -> str:
-    """Return the interval of a rule's observed value, empty where there is none."""
-    if rule.low is None or rule.high is None:
-        return ""
-    if rule.unit == "ms":
-        return interval_ms(rule.low, rule.high)
-    if math.isinf(rule.high):
-        return f"from {quantity(rule.low, rule.unit)}"
-    low, high = quantity(rule.low, rule.unit), quantity(rule.high, rule.unit)
-    return f"[{low}, {high}]"
 
 
 def place_of(rule: RuleResult, context: Context) -> str:
@@ -138,22 +136,6 @@ def place_of(rule: RuleResult, context: Context) -> str:
     if len(context.scenarios) < 2 and all(named):
         return " / ".join(named)
     return rule.cell
-
-
-def _row(context: Context, rule: RuleResult) -> tuple[str, ...]:
-    limit = quantity(rule.limit, rule.unit)
-    if rule.base is not None:
-        limit = f"{limit} off {quantity(rule.base, rule.unit)}"
-    return (
-        rule.rule,
-        place_of(rule, context),
-        decision(rule.decision),
-        quantity(rule.observed, rule.unit),
-        interval(rule),
-        limit,
-        count(rule.n),
-        _sentences(rule),
-    )
 
 
 def _sentences(rule: RuleResult) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from loadtest.gate.shown import show_change
 from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM
 from loadtest.report.base.words import listing, ms, signed_ms, signed_share
 
@@ -62,9 +63,11 @@ def _revisions(base: dict[str, float], candidate: dict[str, float]) -> str:
     if not moved:
         return "In no region were half of the requests answered by both base and candidate"
     where = max(moved, key=lambda region: abs(moved[region]))
-    change = f"{signed_ms(moved[where])} ({signed_share(moved[where] / base[where])})"
+    change = show_change(moved[where], "ms")
+    if base[where] and moved[where]:
+        change += f" ({signed_share(moved[where] / base[where])})"
     if len(moved) == 1:
-        return f"The candidate's median TTFB from {where} is {change} off the base's"
+        return f"The candidate's median TTFB from {where} against the base's: {change}"
     return (
         f"The candidate's median TTFB moves by {signed_ms(min(moved.values()))} to "
         f"{signed_ms(max(moved.values()))} over {len(moved)} regions, most from {where}: {change}"
