@@ -195,7 +195,8 @@ def test_a_target_that_is_away_makes_rows_not_failures(rig: Rig) -> None:
     assert {row["error"] for row in rows} == {"connect-refused"}
     assert len(rows) == 80
     (worker,) = rig.get("/v1/runs/away/engine")["workers"]
-    assert sum(worker["messages"].values()) == 80
+    assert sum(example["count"] for example in worker["failures"]) == 80
+    assert {example["kind"] for example in worker["failures"]} == {"connect-refused"}
 
 
 def test_the_closed_model_runs_too(rig: Rig, url: str) -> None:

@@ -79,7 +79,10 @@ def test_every_kind_of_error_is_a_row_and_its_sentence_is_counted(kind: str) -> 
     (row,) = decoded(chunks[0])
     assert (row["error"], row["wait_us"], row["receive_us"]) == (kind, 0, 0)
     assert made.errors == 1
-    assert made.messages["it broke"] == 1
+    (example,) = made.failures.examples()
+    assert (example.kind, example.sentence, example.count) == (kind, "it broke", 1)
+    assert (example.deployment, example.scenario) == (row["deployment"], row["scenario"])
+    assert example.name == row["name"]
 
 
 def test_a_dropped_arrival_and_a_failed_task_are_rows() -> None:

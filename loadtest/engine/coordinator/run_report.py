@@ -69,7 +69,7 @@ def _worker(run: SegmentConductor, member: Member) -> dict[str, Any]:
         "clock": member.clock,
         "self_check": member.self_check,
         "health": {**member.health, "duplicates": received.duplicates},
-        "messages": member.messages,
+        "failures": [example.to_json() for example in member.failures],
         "versions": member.entry.versions,
         "timeline": member.timeline,
     }

@@ -13,6 +13,7 @@ from loadtest.engine.coordinator.collector import Collector
 from loadtest.engine.coordinator.roster import Roster, WorkerEntry
 from loadtest.engine.wire import protocol
 from loadtest.errors import EngineError
+from loadtest.records.failures import FailureExample
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Member:
     self_check: dict[str, Any] = field(default_factory=dict)
     clock: dict[str, Any] = field(default_factory=dict)
     health: dict[str, Any] = field(default_factory=dict)
-    messages: dict[str, int] = field(default_factory=dict)
+    failures: tuple[FailureExample, ...] = ()
     timeline: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -166,7 +167,7 @@ class RunWorkers:
     def _take_counts(member: Member, data: dict[str, Any]) -> None:
         member.sent = max(member.sent, int(data["sent"]))
         member.clock, member.health = data["clock"], data["health"]
-        member.messages = data["messages"]
+        member.failures = tuple(map(FailureExample.from_json, data["failures"]))
 
     def _member(self, client_id: str, data: dict[str, Any]) -> Member | None:
         if (data.get("run_id"), data.get("segment")) != (self._run_id, self.segment):

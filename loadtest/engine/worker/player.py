@@ -25,6 +25,7 @@ from locust.exception import InterruptTaskSet, RescheduleTask, StopUser
 from loadtest.engine.hub.alarm import NEVER
 from loadtest.engine.hub.instruments import Instruments
 from loadtest.engine.user import TTFBUser
+from loadtest.engine.worker.failure_log import sentence_of
 from loadtest.engine.worker.recorder import NO_ARRIVAL, Arrival, Recorder
 from loadtest.errors import EngineError
 from loadtest.plan.schedule import STEADY, Chunk
@@ -39,6 +40,9 @@ _BURST = 16
 
 _STARTING_AT_ONCE = 16
 """Users that run ``on_start`` at the same time, so that getting ready is no attack."""
+
+TASK = "task"
+"""Name of the row of a task that raised without a request of its own to blame."""
 
 _NORMAL_ENDS = (StopUser, RescheduleTask, InterruptTaskSet)
 
@@ -272,10 +276,12 @@ class Player:
     def _failed(self, seat: Seat, error: BaseException) -> None:
         """Record a task that raised: a row and a counted sentence, never the end of the run."""
         assert seat.arrival is not None
-        self._recorder.note(f"{type(seat.user).__name__}: {type(error).__name__}: {error}")
+        said = f"{type(seat.user).__name__}: {sentence_of(error)}"
+        _, _, _, deployment, scenario, _ = seat.arrival
+        self._recorder.failures.note(ERROR_CHECK, deployment, scenario, TASK, said)
         logger.debug("task of %s failed", type(seat.user).__name__, exc_info=error)
         if self._recorder.failed is not seat.arrival:  # else a request has a row that says so
-            self._recorder.fail(seat.arrival, _monotonic_ns(), ERROR_CHECK, "task")
+            self._recorder.fail(seat.arrival, _monotonic_ns(), ERROR_CHECK, TASK)
 
     def _end(self, user: TTFBUser) -> None:
         try:

@@ -10,12 +10,13 @@ so whoever flushes may take a breath between any two columns of it.
 from __future__ import annotations
 
 import struct
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from loadtest.engine.client.sample import RequestSample
 from loadtest.engine.client.server_timing import NOTHING
+from loadtest.engine.worker.failure_log import FailureLog
 from loadtest.records.kinds import (
     CLOCK_KERNEL,
     CLOCK_USER,
@@ -95,8 +96,7 @@ class Recorder:
     ) -> None:
         self.errors = 0
         self.dropped = 0
-        self.messages: Counter[str] = Counter()
-        """Sentences about failed checks and tasks, with how often each was heard."""
+        self.failures = FailureLog(deployments, scenarios)
         self.failed: Arrival | None = None
         """The arrival of the latest row that failed."""
         self.epoch_ns = 0
@@ -197,7 +197,7 @@ class Recorder:
         self.errors += 1
         self.failed = arrival
         if sample.detail:
-            self.note(sample.detail)
+            self.failures.note(sample.error, arrival[3], arrival[4], sample.name, sample.detail)
         return _ERROR_CODES[sample.error]
 
     def drop(self, arrival: Arrival, name: str = "") -> None:
@@ -209,11 +209,6 @@ class Recorder:
         """Record an arrival that failed without a request of its own: its task raised."""
         self.errors += 1
         self._blank(arrival, (start_ns - self.epoch_ns) // 1000, _ERROR_CODES[kind], name)
-
-    def note(self, sentence: str) -> None:
-        """Count a sentence about a failure; only the first hundred different ones are kept."""
-        if sentence in self.messages or len(self.messages) < 100:
-            self.messages[sentence] += 1
 
     def _blank(self, arrival: Arrival, start_us: int, error: int, name: str) -> None:
         number, block, stage, deployment, scenario, intended_us = arrival

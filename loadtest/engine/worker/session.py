@@ -265,7 +265,7 @@ class SegmentSession:
             "lost": shipper.lost_rows,
             "clock": self._clocks.report(),
             "health": self._run.health.summary(tcp, shipper.resends, recorder.dropped),
-            "messages": dict(recorder.messages.most_common(20)),
+            "failures": [example.to_json() for example in recorder.failures.examples()],
         }
 
     def _drain(self, state: RunState) -> None:
