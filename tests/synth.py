@@ -58,6 +58,10 @@ class Effects:
     """Region whose (last) worker is lost in the middle of the run."""
     user_clock: bool = False
     scenarios: tuple[str, ...] = ("browse",)
+    names: tuple[str, ...] = ("GET /recipes",)
+    """Names of the requests, equally frequent."""
+    page_shift_ms: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """What a page of a deployment takes longer; the keys are ``(deployment, name)``."""
     freeze: tuple[float, float] = (0.0, 0.0)
     """Start and length, in seconds of the steady stage, of a freeze of every target."""
     half_trend: float = 0.0
@@ -181,7 +185,7 @@ def _rows_of(
         "region": (np.zeros(n, np.int32), [region]),
         "deployment": (arm, [d.name for d in arms]),
         "scenario": ((order // len(arms) % len(effects.scenarios)), list(effects.scenarios)),
-        "name": (np.zeros(n, np.int32), ["GET /recipes"]),
+        "name": (_spread(n, len(effects.names)), list(effects.names)),
         "stage": ((block >= warm_blocks).astype(np.int32), ["warm-up", "steady"]),
         "block": block,
         "arrival": np.arange(n),
@@ -193,6 +197,11 @@ def _rows_of(
     _fill_connections(columns, plan, region, rng)
     _fill_answers(columns, plan, region, arms, rng, effects)
     return columns
+
+
+def _spread(n: int, kinds: int) -> np.ndarray:
+    """Return evenly frequent codes in an order that nothing else follows, without a draw."""
+    return (((np.arange(n, dtype=np.int64) * 2_654_435_761) >> 7) % kinds).astype(np.int32)
 
 
 def _weather(
@@ -236,6 +245,11 @@ def _fill_times(
         at = columns["intended_us"] + columns["queue_us"]
         frozen = (at >= begin_us) & (at < thaw_us)
         total = np.where(frozen, total + (thaw_us - at), total)
+    page = columns["name"][0]
+    for number, deployment in enumerate(arms):
+        for code, name in enumerate(effects.names):
+            shift_ms = effects.page_shift_ms.get((deployment.name, name), 0.0)
+            total = np.where((arm == number) & (page == code), total + shift_ms * 1e3, total)
     columns["wait_us"] = total
     columns["wait_user_us"] = total + KERNEL_SEES_EARLIER_US
 

@@ -11,6 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loadtest.analysis.load import Run
+from loadtest.analysis.page_summary import (
+    FailureCount,
+    PageSummary,
+    total_failures,
+    total_statuses,
+)
 from loadtest.analysis.percentiles import Distribution, number
 from loadtest.records.kinds import STAGE_STEADY
 
@@ -29,6 +35,7 @@ class CellSummary:
     ``phases`` has queue, dns, connect, tls, send, wait, receive: dns, connect and tls over new
     connections, the others over all successes.  ``db`` and ``app`` are what the app reports in
     Server-Timing, None where it does not; ``db_round_trips`` is their mean number a request.
+    ``pages`` has the same by the name of the request.
     """
 
     region: str
@@ -52,11 +59,22 @@ class CellSummary:
     clocks: dict[str, int]
     valid: bool
     why_invalid: tuple[str, ...]
+    pages: tuple[PageSummary, ...] = ()
 
     @property
     def key(self) -> Key:
         """Region, deployment, scenario."""
         return (self.region, self.deployment, self.scenario)
+
+    @property
+    def statuses(self) -> dict[int, int]:
+        """How many answers had each HTTP status."""
+        return total_statuses(self.pages)
+
+    @property
+    def failures(self) -> tuple[FailureCount, ...]:
+        """What failed and how often, the most frequent first."""
+        return total_failures(self.pages)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready values; the first keys are the fixed core that other programs read."""
@@ -82,6 +100,9 @@ class CellSummary:
             "db_ms": None if self.db is None else self.db.to_json(),
             "app_ms": None if self.app is None else self.app.to_json(),
             "clocks": self.clocks,
+            "statuses": {str(status): n for status, n in self.statuses.items()},
+            "failures": [failure.to_json() for failure in self.failures],
+            "pages": [page.to_json() for page in self.pages],
         }
 
 

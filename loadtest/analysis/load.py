@@ -18,10 +18,11 @@ from loadtest.errors import RecordsError
 from loadtest.plan.model import Plan
 from loadtest.records.schema import RECORDS, SCHEMA_VERSION
 
-COLUMNS = tuple(name for name in RECORDS.names if name not in ("start_us", "bytes", "status"))
+COLUMNS = tuple(name for name in RECORDS.names if name != "start_us")
 """What is read; the rest of the records is for people who look for themselves."""
 
 _CATEGORY_LIMIT = 127
+_MOST_BYTES = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ def read_records(path: Path) -> pd.DataFrame:
             if version != str(SCHEMA_VERSION):
                 raise RecordsError(_other_schema(path, version))
             columns = {name: _column(file.read([name]).column(0)) for name in COLUMNS}
+            columns["bytes"] = columns["bytes"].clip(max=_MOST_BYTES).astype(np.int32)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise RecordsError(f"{path} cannot be read: {error}; measure again") from error
     return pd.DataFrame(columns, copy=False)

@@ -11,6 +11,7 @@ from loadtest.analysis.cells import CellRows, CellSummary, cell_rows, count_word
 from loadtest.analysis.checks import Validity
 from loadtest.analysis.load import Run
 from loadtest.analysis.metrics import PHASES, MetricSample, sample_of
+from loadtest.analysis.pages import page_names, summarise_pages
 from loadtest.analysis.percentiles import Distribution, describe, number
 from loadtest.analysis.validity import check_cells
 from loadtest.records.kinds import ERROR_DROPPED
@@ -104,9 +105,10 @@ def summarise(run: Run) -> Summary:
     cells = cell_rows(run)
     validity = check_cells(run, cells)
     facts = _facts(run, cells)
+    names = page_names(run)
     return Summary(
         run=facts,
-        cells=tuple(_summarise_cell(run, cell, facts, validity) for cell in cells),
+        cells=tuple(_summarise_cell(run, cell, facts, validity, names) for cell in cells),
         validity=validity,
     )
 
@@ -151,7 +153,9 @@ def _planned_s(run: Run) -> float:
     return once * run.segments
 
 
-def _summarise_cell(run: Run, cell: CellRows, facts: RunFacts, validity: Validity) -> CellSummary:
+def _summarise_cell(
+    run: Run, cell: CellRows, facts: RunFacts, validity: Validity, names: tuple[str, ...]
+) -> CellSummary:
     kinds = count_words(run.frame, "error", cell.rows)
     kinds.pop("", None)
     dropped = kinds.pop(ERROR_DROPPED, 0)
@@ -181,6 +185,7 @@ def _summarise_cell(run: Run, cell: CellRows, facts: RunFacts, validity: Validit
         clocks=count_words(run.frame, "clock", cell.rows),
         valid=not against,
         why_invalid=against,
+        pages=summarise_pages(run, cell, names, facts.measured_s),
     )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from loadtest.gate.causes import failure_lines
 from loadtest.gate.shown import show_result
 from loadtest.text import lines_of, one_line
 
@@ -35,6 +36,9 @@ def render(verdict: Verdict) -> str:
         _tell(case, "error", "invalid", sentence)
     if not verdict.invalid:
         ET.SubElement(validity, "testcase", classname="validity", name="all checks")
+    if verdict.failures:
+        told = "\n".join(failure_lines(verdict.failures))
+        ET.SubElement(gate, "system-out").text = lines_of(told)
     for suite in (gate, validity):
         suite.set("tests", str(len(suite.findall("testcase"))))
         suite.set("failures", str(len(suite.findall("testcase/failure"))))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from loadtest.analysis.page_summary import answers_phrase
 from loadtest.analysis.percentiles import Quantile
 from loadtest.analysis.summary import Summary
+from loadtest.gate.causes import failure_lines
 from loadtest.gate.results import RuleResult, Verdict
 from loadtest.gate.shown import NOTHING, show_result
 from loadtest.text import markdown_text
@@ -34,6 +36,10 @@ def render(verdict: Verdict, summary: Summary) -> str:
     if verdict.invalid:
         lines += ["### Why these numbers are not to be trusted", ""]
         lines += [f"- {markdown_text(sentence)}" for sentence in verdict.invalid]
+        lines += [""]
+    if verdict.failures:
+        lines += ["### Why requests failed", ""]
+        lines += [f"- {markdown_text(line)}" for line in failure_lines(verdict.failures)]
         lines += [""]
     lines += _cells(summary)
     lines += [
@@ -86,12 +92,12 @@ def _cells(summary: Summary) -> list[str]:
                 str(cell.n),
                 _quantile(cell.ttfb.get(50)),
                 _quantile(cell.ttfb.get(95)),
-                str(cell.errors),
+                markdown_text(answers_phrase(cell.statuses, cell.n)),
                 markdown_text(served),
                 "yes" if cell.valid else "no",
             )
         )
-    header = ("Deployment", "Region", "Scenario", "n", "TTFB p50", "TTFB p95", "Errors")
+    header = ("Deployment", "Region", "Scenario", "n", "TTFB p50", "TTFB p95", "Answers")
     return ["### Time to first byte", "", *_table((*header, "Served by", "Valid"), rows)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from loadtest.analysis.page_summary import FailedPage
 from loadtest.analysis.percentiles import number
 from loadtest.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_INVALID, EXIT_PASS
 
@@ -97,6 +98,7 @@ class Verdict:
     ``sentence`` is the headline.  ``invalid`` holds the sentences of failed validity checks.
     ``family`` is the number of decisions that Holm's correction was made over, ``alpha`` the error
     rate of each side, shared among ``looks`` looks of which this was number ``look``.
+    ``failures`` says by cell and page what failed and why.
     """
 
     run_id: str
@@ -110,6 +112,7 @@ class Verdict:
     looks: int
     seed: int
     resamples: int
+    failures: tuple[FailedPage, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -141,4 +144,5 @@ class Verdict:
             "looks": self.looks,
             "seed": self.seed,
             "resamples": self.resamples,
+            "failures": [page.to_json() for page in self.failures],
         }

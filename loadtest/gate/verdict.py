@@ -7,6 +7,7 @@ from typing import Final
 from loadtest.analysis.cells import cell_rows
 from loadtest.analysis.load import Run
 from loadtest.analysis.summary import Summary
+from loadtest.gate.causes import failed_pages, with_cause
 from loadtest.gate.decide import levels_of
 from loadtest.gate.results import Decision, RuleResult, Verdict
 from loadtest.gate.rules import Judge
@@ -38,6 +39,7 @@ def judge(
     looks = gate.max_looks if looks is None else looks
     look = min(run.segments, looks) if look is None else look
     rules = parse_thresholds(run.plan)
+    failures = failed_pages(summary)
     results: list[RuleResult] = []
     family = 0
     if rules:
@@ -51,6 +53,7 @@ def judge(
         results = judging.thresholds(rules)
         family = len(results)
         results += judging.budget()
+        results = [with_cause(result, failures) for result in results]
     invalid = summary.validity.sentences
     decision = _overall(results, invalid)
     return Verdict(
@@ -65,6 +68,7 @@ def judge(
         looks=looks,
         seed=run.plan.seed,
         resamples=gate.resamples,
+        failures=failures,
     )
 
 

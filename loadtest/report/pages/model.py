@@ -12,6 +12,7 @@ from loadtest.report.sections.distributions import section_distributions, sectio
 from loadtest.report.sections.gate import section_gate
 from loadtest.report.sections.headline import headline
 from loadtest.report.sections.matrix import section_matrix
+from loadtest.report.sections.pages import section_pages
 from loadtest.report.sections.parts import section_parts
 from loadtest.report.sections.published import section_published
 from loadtest.report.sections.reproduce import schedule_words, section_reproduce
@@ -38,6 +39,7 @@ def build_report(run: Run, summary: Summary, verdict: Verdict, *, command: str =
     sections = (
         section_matrix(context),
         section_tables(context),
+        section_pages(context),
         section_published(context),
         section_distributions(context),
         section_parts(context),

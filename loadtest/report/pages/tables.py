@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from loadtest.analysis.reproduction import reproduce
+from loadtest.gate.causes import failure_lines
 from loadtest.gate.rules import BUDGET_KIND
 from loadtest.gate.shown import show_result
 from loadtest.report.base.context import Context
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
 __all__ = ["Table", "terminal_tables", "verdict_block"]
 
 _TERMINAL: Final = (
-    *("region", "n", "p50", "95 % interval", "p95", "95 % interval", "errors", "served by"),
+    *(
+        "region",
+        "n",
+        "p50",
+        "95 % interval",
+        "p95",
+        "95 % interval",
+        "errors",
+        "answers",
+        "served by",
+    ),
 )
 _PUBLISHED: Final = ("deployment", "region", "label", "published", "ours, p50", "difference")
 
@@ -63,6 +74,9 @@ def verdict_block(verdict: Verdict) -> list[str]:
         worst = max(kept, key=lambda rule: rule.observed or 0.0)
         lines.append(f"✓ {worst.rule}  [each of {len(kept)} cells]")
         lines.append(f"    at most {_observed(worst)}: {decision('pass')}")
+    if verdict.failures:
+        lines += ["", "Why requests failed:"]
+        lines += [f"  {line}" for line in failure_lines(verdict.failures)]
     lines += [f"⊘ {text}" for text in verdict.invalid if text not in verdict.sentence]
     if lines:
         lines.append("")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from loadtest.analysis.page_summary import failure_phrase, total_failures
 from loadtest.gate.shown import show_change
 from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM
 from loadtest.report.base.words import listing, ms, signed_ms, signed_share
@@ -28,11 +29,11 @@ def headline(context: Context) -> str:
     """
     medians = _medians(context)
     if not medians:
-        return "No request was answered, so there is no time to first byte to tell of"
+        return _nothing_good(context, "No request was answered well")
     if not any(math.isfinite(value) for found in medians.values() for value in found.values()):
-        return "In no cell were half of the requests answered"
+        return _nothing_good(context, "In no cell did half of the requests succeed")
     if {BASE_ARM, CANDIDATE_ARM} <= set(medians):
-        return _revisions(medians[BASE_ARM], medians[CANDIDATE_ARM])
+        return _revisions(context, medians[BASE_ARM], medians[CANDIDATE_ARM])
     best = min(medians, key=lambda arm: max(medians[arm].values()))
     found = medians[best]
     first = (
@@ -53,7 +54,13 @@ def headline(context: Context) -> str:
     return f"{first}; {worst} takes {span_ms(list(remote[worst].values()))} {where}"
 
 
-def _revisions(base: dict[str, float], candidate: dict[str, float]) -> str:
+def _nothing_good(context: Context, what: str) -> str:
+    """Return that no median can be told, with the reason."""
+    failures = total_failures(context.summary.cells)
+    return f"{what}: {failure_phrase(failures[:3])}" if failures else what
+
+
+def _revisions(context: Context, base: dict[str, float], candidate: dict[str, float]) -> str:
     """Return how the candidate's medians stand to the base's, the largest change named."""
     moved = {
         region: candidate[region] - base[region]
@@ -61,7 +68,9 @@ def _revisions(base: dict[str, float], candidate: dict[str, float]) -> str:
         if math.isfinite(base[region]) and math.isfinite(candidate.get(region, math.inf))
     }
     if not moved:
-        return "In no region were half of the requests answered by both base and candidate"
+        return _nothing_good(
+            context, "In no region did half of the requests succeed in both base and candidate"
+        )
     where = max(moved, key=lambda region: abs(moved[region]))
     change = show_change(moved[where], "ms")
     if base[where] and moved[where]:

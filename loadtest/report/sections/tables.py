@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from loadtest.analysis.page_summary import answers_phrase, failure_phrase
 from loadtest.analysis.percentiles import needed
 from loadtest.report.base.view import Section, Table, Text
 from loadtest.report.base.words import (
     NOT_ENOUGH,
+    NOTHING,
     count,
     decision,
     interval_ms,
@@ -32,13 +34,23 @@ _HEADERS: Final = (
     "95 % interval",
     "p99",
     "errors",
+    "answers",
     "served by",
     "db trips",
     "gate",
 )
 _CSV: Final = (
     *("region", "deployment", "scenario", "n", "p50_ms", "p50_low_ms", "p50_high_ms"),
-    *("p95_ms", "p95_low_ms", "p95_high_ms", "p99_ms", "errors", "dropped", "served_by"),
+    *(
+        "p95_ms",
+        "p95_low_ms",
+        "p95_high_ms",
+        "p99_ms",
+        "errors",
+        "dropped",
+        "statuses",
+        "served_by",
+    ),
     *("db_round_trips", "replayed_share", "response_from_schedule_p95_ms", "decision"),
 )
 _INTRO: Final = (
@@ -82,7 +94,7 @@ def _table(context: Context, name: str) -> Table:
             _without(_row(context, cell, word), left_out)
             for cell, word in zip(cells, decisions, strict=True)
         ),
-        align="".join(_without(tuple("lrrrrrrrlrl"), left_out)),
+        align="".join(_without(tuple("lrrrrrrrllrl"), left_out)),
         note=_note(cells, far=far),
         marks=decisions,
         csv_headers=_CSV,
@@ -100,6 +112,7 @@ def _row(context: Context, cell: CellSummary, word: str) -> tuple[str, ...]:
         *_with_interval(told.get(95)),
         _value(told.get(99)),
         f"{count(cell.errors)} ({share(cell.errors / cell.n)})" if cell.errors else "0",
+        answers_phrase(cell.statuses, cell.n) or NOTHING,
         served_words(cell),
         number(cell.db_round_trips),
         decision(word),
@@ -128,6 +141,7 @@ def _raw(cell: CellSummary, word: str) -> tuple[object, ...]:
         *((median.value, median.low, median.high) if median else ("", "", "")),
         *((tail.value, tail.low, tail.high) if tail else ("", "", "")),
         *(_or_empty(told.value(99)), cell.errors, cell.dropped),
+        " ".join(f"{status}:{n}" for status, n in cell.statuses.items()),
         " ".join(f"{region}:{n}" for region, n in cell.served_by.items()),
         *(_or_empty(cell.db_round_trips), cell.replayed),
         *(_or_empty(cell.response_from_schedule.value(95)), word),
@@ -142,9 +156,8 @@ def _note(cells: list[CellSummary], *, far: bool) -> str:
     """Return what else to know: errors by kind, arrivals never sent, why cells are not trusted."""
     notes = [] if far else [f"p99 takes {count(needed(99))} samples a cell and is left out."]
     for cell in cells:
-        if cell.error_kinds:
-            kinds = ", ".join(f"{count(n)} {kind}" for kind, n in cell.error_kinds.items())
-            notes.append(f"{cell.region} errors: {kinds}.")
+        if cell.failures:
+            notes.append(f"{cell.region} errors: {failure_phrase(cell.failures)}.")
         if cell.dropped:
             notes.append(f"{cell.region}: {count(cell.dropped)} arrivals dropped, never sent.")
     # One cause often speaks against several regions: it is said once.

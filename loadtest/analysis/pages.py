@@ -1,0 +1,146 @@
+"""
+Pages: a cell's requests by their name, with what failed and how.
+
+A run may name more requests than anybody reads: the ``MAX_PAGES`` most frequent of a run have a
+page of their own in every cell, the others share one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtest.analysis.cells import CellRows, codes_of
+from loadtest.analysis.load import Run
+from loadtest.analysis.metrics import sample_of
+from loadtest.analysis.page_summary import FailureCount, PageSummary
+from loadtest.analysis.percentiles import describe
+from loadtest.records.failures import FailureExample
+from loadtest.records.kinds import ERROR_DROPPED
+from loadtest.records.layout import OTHER
+from loadtest.units import US_PER_MS
+
+MAX_PAGES: Final = 20
+OTHER_PAGES: Final = OTHER
+
+
+def page_names(run: Run) -> tuple[str, ...]:
+    """Return the names that have a page of their own, in alphabetical order."""
+    codes, words = codes_of(run.frame, "name")
+    counts = np.bincount(codes, minlength=len(words)).tolist()
+    ranked = sorted(
+        (word for word in words if word not in ("", OTHER)),
+        key=lambda word: (-counts[words.index(word)], word),
+    )
+    return tuple(sorted(ranked[:MAX_PAGES]))
+
+
+def rows_by_name(
+    run: Run, rows: NDArray[np.int32], names: tuple[str, ...]
+) -> dict[str, NDArray[np.int32]]:
+    """
+    Return the rows of each name that occurs among some rows; those of other names under ``OTHER``.
+
+    Args:
+        run: The run.
+        rows: Positions in its frame.
+        names: Names with a page of their own; the result is in their order, ``OTHER`` last.
+    """
+    codes, words = codes_of(run.frame, "name")
+    place = np.full(len(words) + 1, len(names), np.int64)
+    for index, name in enumerate(names):
+        if name in words:
+            place[words.index(name)] = index
+    found = place[codes[rows]] if rows.size else np.empty(0, np.int64)
+    pages = {name: rows[found == index] for index, name in enumerate((*names, OTHER_PAGES))}
+    return {name: taken for name, taken in pages.items() if taken.size}
+
+
+def summarise_pages(
+    run: Run, cell: CellRows, names: tuple[str, ...], measured_s: float
+) -> tuple[PageSummary, ...]:
+    """
+    Return a page for each name that a cell asked for.
+
+    Args:
+        run: The run.
+        cell: Its steady rows.
+        names: Names with a page of their own, from ``page_names``.
+        measured_s: Length of the steady stage.
+    """
+    sent = cell.rows[~_of_kind(run, cell.rows, ERROR_DROPPED)]
+    examples = examples_of(run, cell)
+    return tuple(
+        _page(run, name, rows, examples, measured_s)
+        for name, rows in rows_by_name(run, sent, names).items()
+    )
+
+
+def _page(
+    run: Run,
+    name: str,
+    rows: NDArray[np.int32],
+    examples: dict[tuple[str, str], str],
+    measured_s: float,
+) -> PageSummary:
+    failures = _failures(run, name, rows, examples)
+    statuses = run.frame["status"].to_numpy()[rows]
+    answered = rows[statuses > 0]
+    found, counts = np.unique(statuses[statuses > 0], return_counts=True)
+    sample = sample_of(run.frame, rows, "ttfb")
+    size = run.frame["bytes"].to_numpy()[answered]
+    return PageSummary(
+        name=name,
+        n=int(rows.size),
+        errors=sum(failure.n for failure in failures),
+        rate_per_s=rows.size / measured_s if measured_s else 0.0,
+        bytes_mean=float(size.mean()) if size.size else None,
+        statuses=dict(zip(found.tolist(), counts.tolist(), strict=True)),
+        failures=failures,
+        ttfb=describe(sample.values, per_unit=US_PER_MS),
+        ttfb_with_failures=describe(sample.with_failures(), per_unit=US_PER_MS),
+    )
+
+
+def _failures(
+    run: Run, name: str, rows: NDArray[np.int32], examples: dict[tuple[str, str], str]
+) -> tuple[FailureCount, ...]:
+    """Return the kinds of failure among some rows, the most frequent first."""
+    codes, kinds = codes_of(run.frame, "error")
+    kind = codes[rows]
+    statuses = run.frame["status"].to_numpy()[rows]
+    counted = []
+    for code in np.unique(kind).tolist():
+        if not kinds[code]:
+            continue
+        found, counts = np.unique(statuses[kind == code], return_counts=True)
+        example = examples.get((name, kinds[code]), "")
+        counted += [
+            FailureCount(kinds[code], status, n, example)
+            for status, n in zip(found.tolist(), counts.tolist(), strict=True)
+        ]
+    return tuple(sorted(counted, key=lambda one: (-one.n, one.kind, one.status)))
+
+
+def examples_of(run: Run, cell: CellRows) -> dict[tuple[str, str], str]:
+    """Return what failures of a cell said: (request name, kind) -> the most frequent sentence."""
+    told: dict[tuple[str, str], FailureExample] = {}
+    for worker in run.engine.get("workers") or ():
+        if worker.get("region") != cell.region:
+            continue
+        for example in map(FailureExample.from_json, worker.get("failures") or ()):
+            key = (example.name, example.kind)
+            if (example.deployment, example.scenario) != (cell.deployment, cell.scenario):
+                continue
+            if key not in told or told[key].count < example.count:
+                told[key] = example
+    return {key: example.sentence for key, example in told.items()}
+
+
+def _of_kind(run: Run, rows: NDArray[np.int32], kind: str) -> NDArray[np.bool_]:
+    codes, kinds = codes_of(run.frame, "error")
+    if kind not in kinds:
+        return np.zeros(rows.size, bool)
+    return np.asarray(codes[rows] == kinds.index(kind))

@@ -1,0 +1,135 @@
+"""Pages: what each request name took and answered, and why requests failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from loadtest.analysis.page_summary import answers_phrase
+from loadtest.analysis.pages import MAX_PAGES, OTHER_PAGES
+from loadtest.report.base.view import Block, Section, Table, Text
+from loadtest.report.base.words import NOT_ENOUGH, NOTHING, count, interval_ms, ms, number, share
+
+if TYPE_CHECKING:
+    from loadtest.analysis.cells import CellSummary
+    from loadtest.analysis.page_summary import PageSummary
+    from loadtest.report.base.context import Context
+
+_HEADERS: Final = (
+    *("page", "region", "n", "per second", "p50", "95 % interval", "p95", "95 % interval"),
+    *("errors", "answers", "bytes"),
+)
+_CSV: Final = (
+    *("name", "region", "deployment", "scenario", "n", "rate_per_s", "p50_ms", "p50_low_ms"),
+    *("p50_high_ms", "p95_ms", "p95_low_ms", "p95_high_ms", "errors", "statuses", "bytes_mean"),
+)
+_FAILED_CSV: Final = (
+    *("name", "region", "deployment", "scenario", "n", "failed", "kind", "status", "example"),
+)
+
+
+def section_pages(context: Context) -> Section | None:
+    """Return the section about pages; None where each cell has one page and none failed."""
+    blocks: list[Block] = []
+    if context.verdict.failures:
+        blocks.append(failures_table(context))
+    several = any(len(cell.pages) > 1 for cell in context.summary.cells)
+    if several:
+        blocks.append(
+            Text(
+                "A page is a request name. Times are TTFB as in the tables above, failed requests "
+                f"as infinitely slow.{_hidden(context)}"
+            )
+        )
+        blocks += [_pages_table(context, name) for name in context.arms]
+    if not blocks:
+        return None
+    title = "Pages, and why requests failed" if context.verdict.failures else "Pages"
+    return Section("pages", title, "Pages", tuple(blocks))
+
+
+def failures_table(context: Context) -> Table:
+    """Return every page with failures: how many, and one example of each kind."""
+    pages = context.verdict.failures
+    rows = [(page, failure) for page in pages for failure in page.failures]
+    return Table(
+        key="failures",
+        title="Why requests failed",
+        headers=("cell", "page", "failed", "of", "why, with one example"),
+        rows=tuple(
+            (page.cell, page.name, count(failure.n), count(page.n), failure.sentence)
+            for page, failure in rows
+        ),
+        align="llrrw",
+        csv_headers=_FAILED_CSV,
+        csv_rows=tuple(
+            (
+                *(page.name, page.region, page.deployment, page.scenario, page.n),
+                *(failure.n, failure.kind, failure.status, failure.example),
+            )
+            for page, failure in rows
+        ),
+    )
+
+
+def _hidden(context: Context) -> str:
+    """Tell that names share a row, where they do."""
+    if not any(page.name == OTHER_PAGES for cell in context.summary.cells for page in cell.pages):
+        return ""
+    return (
+        f" The {MAX_PAGES} most frequent names have rows of their own; all others stand under "
+        f"{OTHER_PAGES}. Give requests of one kind one name, such as /recipes/{{id}}."
+    )
+
+
+def _pages_table(context: Context, deployment: str) -> Table:
+    found = [
+        (page, cell)
+        for region in context.regions
+        for cell in context.cells_in(region)
+        if cell.deployment == deployment
+        for page in cell.pages
+    ]
+    found.sort(key=lambda pair: pair[0].name)  # stable: regions stay in plan order
+    return Table(
+        key=f"pages-{deployment}",
+        title=f"{deployment}: pages",
+        headers=_HEADERS,
+        rows=tuple(_row(context, page, cell) for page, cell in found),
+        align="llrrrrrrrlr",
+        csv_headers=_CSV,
+        csv_rows=tuple(_raw(page, cell) for page, cell in found),
+    )
+
+
+def _row(context: Context, page: PageSummary, cell: CellSummary) -> tuple[str, ...]:
+    region = f"{cell.region} · {cell.scenario}" if len(context.scenarios) > 1 else cell.region
+    quantiles: list[str] = []
+    for p in (50, 95):
+        quantile = page.ttfb_with_failures.get(p)
+        quantiles += (
+            (ms(quantile.value), interval_ms(quantile.low, quantile.high))
+            if quantile
+            else (NOT_ENOUGH, "")
+        )
+    return (
+        page.name,
+        region,
+        count(page.n),
+        number(page.rate_per_s),
+        *quantiles,
+        f"{count(page.errors)} ({share(page.errors / page.n)})" if page.errors else "0",
+        answers_phrase(page.statuses, page.n) or NOTHING,
+        NOTHING if page.bytes_mean is None else count(round(page.bytes_mean)),
+    )
+
+
+def _raw(page: PageSummary, cell: CellSummary) -> tuple[object, ...]:
+    quantiles: list[object] = []
+    for p in (50, 95):
+        quantile = page.ttfb_with_failures.get(p)
+        quantiles += (quantile.value, quantile.low, quantile.high) if quantile else ("", "", "")
+    return (
+        *(page.name, *cell.key, page.n, page.rate_per_s, *quantiles, page.errors),
+        " ".join(f"{status}:{n}" for status, n in page.statuses.items()),
+        "" if page.bytes_mean is None else page.bytes_mean,
+    )

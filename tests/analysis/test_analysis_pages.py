@@ -1,0 +1,100 @@
+"""Pages: counts by name add up to the cell, rare names share a row, failures have their reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from loadtest.analysis.load import Run
+from loadtest.analysis.page_summary import FailureCount, answers_phrase
+from loadtest.analysis.pages import MAX_PAGES, OTHER_PAGES, page_names
+from loadtest.analysis.summary import summarise
+from loadtest.records.failures import FailureExample
+
+MakeRun = Callable[..., Run]
+PAGES = ("GET /", "GET /recipes", "POST /login")
+
+
+def with_failures(run: Run, *examples: FailureExample, region: str) -> Run:
+    workers = [
+        {**worker, "failures": [e.to_json() for e in examples]}
+        if worker["region"] == region
+        else worker
+        for worker in run.engine["workers"]
+    ]
+    return replace(run, engine={**run.engine, "workers": workers})
+
+
+def test_pages_add_up_to_their_cell(make_run: MakeRun) -> None:
+    run = make_run(names=PAGES, error_share={"multi": 0.2}, timeout_share=0.05, dropped_share=0.02)
+
+    for cell in summarise(run).cells:
+        assert [page.name for page in cell.pages] == list(PAGES)
+        assert sum(page.n for page in cell.pages) == cell.n
+        assert sum(page.errors for page in cell.pages) == cell.errors
+        assert sum(failure.n for failure in cell.failures) == cell.errors
+        assert sum(page.ttfb.n for page in cell.pages) == cell.ttfb.n
+        assert sum(page.rate_per_s for page in cell.pages) == pytest.approx(cell.rate_per_s)
+        assert sum(cell.statuses.values()) == cell.n - cell.error_kinds.get("read-timeout", 0)
+        assert cell.statuses.get(500, 0) == cell.error_kinds.get("status", 0)
+        assert all(page.bytes_mean == 4_096 for page in cell.pages)
+
+
+def test_a_slow_page_is_seen_in_its_row_alone(make_run: MakeRun) -> None:
+    summary = summarise(make_run(names=PAGES, page_shift_ms={("multi", "GET /"): 100.0}))
+    slow, *others = [page.ttfb.value(50) for page in summary.cell("cdg", "multi").pages]  # type: ignore[union-attr]
+
+    assert slow == pytest.approx(176, abs=15)
+    assert all(value == pytest.approx(76, abs=10) for value in others)
+
+
+def test_many_names_share_a_row(make_run: MakeRun) -> None:
+    names = tuple(f"GET /recipes/{number:02}" for number in range(MAX_PAGES + 15))
+    run = make_run(names=names)
+
+    for cell in summarise(run).cells:
+        assert len(cell.pages) == MAX_PAGES + 1
+        assert cell.pages[-1].name == OTHER_PAGES
+        assert sum(page.n for page in cell.pages) == cell.n
+    assert len(page_names(run)) == MAX_PAGES
+
+
+def test_a_failure_has_the_example_of_its_own_place(make_run: MakeRun) -> None:
+    run = with_failures(
+        make_run(timeout_share=0.3),
+        FailureExample("read-timeout", "multi", "browse", "GET /recipes", "rare", 1),
+        FailureExample("read-timeout", "multi", "browse", "GET /recipes", "no byte in 10 s", 9),
+        FailureExample("read-timeout", "multi", "browse", "GET /other", "elsewhere", 99),
+        FailureExample("tls", "multi", "browse", "GET /recipes", "another kind", 99),
+        region="syd",
+    )
+    summary = summarise(run)
+
+    (failure,) = summary.cell("syd", "multi").failures  # type: ignore[union-attr]
+    assert failure.sentence == "no answer in time (no byte in 10 s)"
+    for region, deployment in (("syd", "replica"), ("cdg", "multi")):
+        (failure,) = summary.cell(region, deployment).failures  # type: ignore[union-attr]
+        assert failure.sentence == "no answer in time"
+
+
+def test_a_status_is_its_own_reason() -> None:
+    assert FailureCount("status", 401, 3).sentence == "HTTP 401"
+    assert FailureCount("check", 200, 3, "wrong page").sentence == (
+        "the scenario's check failed (wrong page)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("statuses", "n", "phrase"),
+    [
+        ({200: 5}, 5, "200"),
+        ({200: 5, 500: 2}, 7, "5 × 200, 2 × 500"),
+        ({200: 5}, 6, "5 × 200, 1 × none"),
+        ({}, 3, "none"),
+        ({}, 0, ""),
+    ],
+)
+def test_answers_in_a_phrase(statuses: dict[int, int], n: int, phrase: str) -> None:
+    assert answers_phrase(statuses, n) == phrase
