@@ -108,12 +108,17 @@ class CellSummary:
 
 @dataclass(frozen=True, slots=True)
 class CellRows:
-    """The steady rows of one cell: positions in the run's frame, in the order of the records."""
+    """
+    The steady rows of one cell: positions in the run's frame, in the order of the records.
+
+    ``name`` is that of the requests where they are those of one page, else empty.
+    """
 
     region: str
     deployment: str
     scenario: str
     rows: NDArray[np.int32]
+    name: str = ""
 
     @property
     def key(self) -> Key:

@@ -7,6 +7,7 @@ page of their own in every cell, the others share one.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -50,12 +51,22 @@ def rows_by_name(
     """
     codes, words = codes_of(run.frame, "name")
     place = np.full(len(words) + 1, len(names), np.int64)
+    if "" in words:
+        place[words.index("")] = -1  # an arrival that was never sent belongs to no page
     for index, name in enumerate(names):
         if name in words:
             place[words.index(name)] = index
     found = place[codes[rows]] if rows.size else np.empty(0, np.int64)
     pages = {name: rows[found == index] for index, name in enumerate((*names, OTHER_PAGES))}
     return {name: taken for name, taken in pages.items() if taken.size}
+
+
+def cell_pages(run: Run, cell: CellRows, names: tuple[str, ...]) -> list[CellRows]:
+    """Return a cell cut into its pages; see ``rows_by_name``."""
+    return [
+        replace(cell, rows=rows, name=name)
+        for name, rows in rows_by_name(run, cell.rows, names).items()
+    ]
 
 
 def summarise_pages(

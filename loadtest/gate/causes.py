@@ -52,4 +52,5 @@ def _concerns(result: RuleResult, page: FailedPage) -> bool:
         result.region in ("", page.region)
         and result.deployment in ("", page.deployment)
         and result.scenario in ("", page.scenario)
+        and result.name in ("", page.name)
     )

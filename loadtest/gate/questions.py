@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from loadtest.analysis.blocks import Blocked, Grouping, block_sample, group_bloc
 from loadtest.analysis.bootstrap import Weights, draw_weights, join_weights
 from loadtest.analysis.cells import CellRows
 from loadtest.analysis.load import Run
+from loadtest.analysis.pages import cell_pages, page_names
 from loadtest.plan.threshold_checks import arms_of
 from loadtest.plan.thresholds import Measure, Threshold
 
@@ -23,7 +24,7 @@ class Question:
     One rule asked of one cell or of several pooled.
 
     ``cells`` are those that are judged, ``others`` those they are compared with.  ``region``,
-    ``deployment`` and ``scenario`` are empty where cells differ in them.
+    ``deployment``, ``scenario`` and ``name`` are empty where cells differ in them.
     """
 
     rule: Threshold
@@ -32,11 +33,17 @@ class Question:
     scenario: str
     cells: tuple[CellRows, ...]
     others: tuple[CellRows, ...]
+    name: str = ""
 
     @property
     def cell(self) -> str:
         """A name for people: ``scl / replica / browse``."""
-        parts = (self.region or "all regions", self.deployment or "all deployments", self.scenario)
+        parts = (
+            self.region or "all regions",
+            self.deployment or "all deployments",
+            self.scenario,
+            self.name,
+        )
         return " / ".join(part for part in parts if part)
 
 
@@ -48,27 +55,51 @@ def questions_of(run: Run, cells: tuple[CellRows, ...], rule: Threshold) -> list
         arm, other = rule.arm, rule.other
     else:
         arm, other = arms_of(rule, run.plan)
-    groups: dict[tuple[str, str, str], list[CellRows]] = {}
+    if rule.by_name:
+        cells = _pages(run, cells, rule)
+    groups: dict[tuple[str, str, str, str], list[CellRows]] = {}
     for cell in cells:
         if arm in (None, cell.deployment) and rule.selects(*cell.key):
-            groups.setdefault(rule.group(*cell.key), []).append(cell)
+            groups.setdefault(rule.group(*cell.key, cell.name), []).append(cell)
     return [_question(rule, tuple(judged), cells, other) for judged in groups.values()]
+
+
+def _pages(run: Run, cells: tuple[CellRows, ...], rule: Threshold) -> tuple[CellRows, ...]:
+    """
+    Return the pages of the cells that the rule selects; a page that it names is never hidden.
+
+    A page that other cells of the scenario have is there, empty, where a cell lacks it: it is
+    undecided then, not left out.
+    """
+    names = tuple(sorted({*page_names(run), *rule.names}))
+    cut = [(cell, cell_pages(run, cell, names)) for cell in cells]
+    known: dict[str, dict[str, None]] = {}
+    for cell, pages in cut:
+        known.setdefault(cell.scenario, {}).update(dict.fromkeys(page.name for page in pages))
+    found = []
+    for cell, pages in cut:
+        have = {page.name: page for page in pages}
+        for name in filter(rule.selects_page, known[cell.scenario]):
+            found.append(have.get(name) or replace(cell, rows=cell.rows[:0], name=name))
+    return tuple(found)
 
 
 def _question(
     rule: Threshold, judged: tuple[CellRows, ...], cells: tuple[CellRows, ...], other: str | None
 ) -> Question:
-    places = {(cell.region, cell.scenario) for cell in judged}
+    places = {(cell.region, cell.scenario, cell.name) for cell in judged}
     others = tuple(
         cell
         for cell in cells
-        if cell.deployment == other and (cell.region, cell.scenario) in places
+        if cell.deployment == other and (cell.region, cell.scenario, cell.name) in places
     )
     region, deployment, scenario = (
         names[0] if len(names := sorted({cell.key[i] for cell in judged})) == 1 else ""
         for i in range(3)
     )
-    return Question(rule, region, deployment, scenario, judged, others)
+    pages = {cell.name for cell in judged}
+    name = pages.pop() if len(pages) == 1 else ""
+    return Question(rule, region, deployment, scenario, judged, others, name)
 
 
 class Samples:
@@ -99,7 +130,7 @@ class Samples:
         """Return a measure's sample of some cells, cut into groups of blocks."""
         # A mean over infinity says nothing; failures have their percentiles and their budget.
         failures = measure.metric in FAILURES_COUNT and measure.percentile is not None
-        key = (tuple(cell.key for cell in cells), measure.metric, failures)
+        key = (tuple((cell.key, cell.name) for cell in cells), measure.metric, failures)
         if key not in self._samples:
             groupings = {region: self.groupings[region] for region in _regions(cells)}
             self._samples[key] = block_sample(

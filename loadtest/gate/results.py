@@ -31,7 +31,8 @@ class RuleResult:
     ``ms``, ``trips``, ``share`` (0.01 is 1 %), ``x`` for a ratio between arms.  For a rule against
     a baseline they are differences from it, ``base`` is the baseline's value and ``limit`` the
     margin.  For a ratio ``base`` is the other arm's value, in the metric's own unit.  ``other``
-    names the arm that is compared with, empty where there is none.  ``detectable`` is the smallest
+    names the arm that is compared with, empty where there is none; ``name`` is that of the requests
+    where the rule is about one page.  ``detectable`` is the smallest
     true value that would have been called fail in 80 of 100 such runs.  ``seconds_to_decide`` is
     the further sampling that an undecided rule is estimated to need, None where it is decided or
     sampling does not help.
@@ -60,6 +61,7 @@ class RuleResult:
     p_pass: float | None
     blocks: int
     other: str = ""
+    name: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready values."""
@@ -69,6 +71,7 @@ class RuleResult:
             "region": self.region,
             "deployment": self.deployment,
             "scenario": self.scenario,
+            "name": self.name,
             "kind": self.kind,
             "metric": self.metric,
             "unit": self.unit,

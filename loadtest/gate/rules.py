@@ -135,6 +135,7 @@ class Judge:
             p_pass=found.p_pass,
             blocks=found.blocks,
             other=question.others[0].deployment if question.others else "",
+            name=question.name,
         )
         reason = why(result, self.levels.coverage, found.lacking)
         if decision == "invalid":

@@ -98,8 +98,8 @@ def _faults(rule: Threshold, plan: Plan, ignored: frozenset[str]) -> Iterator[st
     """Yield a sentence for each name that the plan does not know."""
     named: list[tuple[Dimension, str]] = [("deployment", name) for name in _needed(rule)]
     for condition in rule.conditions:
-        # A scenario's name stands in its Python file, which is not read here.
-        if condition.dimension != "scenario":
+        # Names of scenarios and requests stand in a Python file, which is not read here.
+        if condition.dimension not in ("scenario", "name"):
             named += [(condition.dimension, name) for name in condition.names]
     unknown = False
     for dimension, name in dict.fromkeys(named):

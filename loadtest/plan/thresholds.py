@@ -19,7 +19,7 @@ Thresholds: the rules of the gate, in one grammar for plan files and the command
     clauses    = { "where" condition { "and" condition } | "for" "each" each | "pooled" }
     condition  = dimension ( "=" | "!=" ) name | dimension [ "not" ] "in" names
     each       = dimension [ "in" names ] { "," dimension [ "in" names ] }
-    dimension  = "region" | "deployment" | "scenario"
+    dimension  = "region" | "deployment" | "scenario" | "name"
     names      = name { "," name }                name: letters, digits, _ - . / or "in quotes"
 
 Meaning:
@@ -27,6 +27,8 @@ Meaning:
 - A rule is judged in every cell (region x deployment x scenario) that its clauses select; it passes
   when it holds in each.  ``for each region in ord, syd`` selects, and says so aloud; ``pooled``
   puts the selected cells together, apart from the dimensions that ``for each`` names.
+- ``name`` is the name of the request, such as ``"GET /search"``.  Only a rule whose clauses speak
+  of it is judged page by page; any other takes all requests of a cell together.
 - A relative rule compares two deployments (arms) of one run, measured from the same region.
 - A baseline rule asks that the candidate arm is not worse than the baseline arm of the same run by
   more than the margin; better is never a fault.  ``within 5% or 5ms`` allows the larger of the two,
@@ -40,7 +42,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Dimension = Literal["region", "deployment", "scenario"]
+Dimension = Literal["region", "deployment", "scenario", "name"]
 Kind = Literal["absolute", "relative", "baseline"]
 Comparator = Literal["<", "<=", ">", ">="]
 Unit = Literal["ms", "trips", "share"]
@@ -62,7 +64,7 @@ TIMES = (
 COUNTS = ("db_round_trips",)
 SHARES = ("replayed", "errors")
 METRICS = (*TIMES, *COUNTS, *SHARES)
-DIMENSIONS: tuple[Dimension, ...] = ("region", "deployment", "scenario")
+DIMENSIONS: tuple[Dimension, ...] = ("region", "deployment", "scenario", "name")
 BASE_ARM = "base"
 CANDIDATE_ARM = "candidate"
 
@@ -133,17 +135,34 @@ class Threshold:
     pooled: bool = False
 
     def selects(self, region: str, deployment: str, scenario: str) -> bool:
-        """Tell whether the clauses select a cell."""
+        """Tell whether the clauses select a cell, whatever they say of its pages."""
         value = {"region": region, "deployment": deployment, "scenario": scenario}
-        return all(c.holds(value[c.dimension]) for c in self.conditions)
+        return all(c.holds(value[c.dimension]) for c in self.conditions if c.dimension != "name")
 
-    def group(self, region: str, deployment: str, scenario: str) -> tuple[str, str, str]:
+    @property
+    def by_name(self) -> bool:
+        """Tell whether the rule is about single pages of a cell."""
+        return "name" in self.each or any(c.dimension == "name" for c in self.conditions)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The request names that the clauses mention."""
+        return tuple(n for c in self.conditions if c.dimension == "name" for n in c.names)
+
+    def selects_page(self, name: str) -> bool:
+        """Tell whether the clauses select the requests of a name."""
+        return all(c.holds(name) for c in self.conditions if c.dimension == "name")
+
+    def group(
+        self, region: str, deployment: str, scenario: str, name: str = ""
+    ) -> tuple[str, str, str, str]:
         """Return what a cell is judged with: its own key, or empty where cells are pooled."""
         if not self.pooled:
-            return (region, deployment, scenario)
+            return (region, deployment, scenario, name)
         each = self.each
         return (
             region if "region" in each else "",
             deployment if "deployment" in each else "",
             scenario if "scenario" in each else "",
+            name if "name" in each else "",
         )

@@ -82,8 +82,8 @@ def test_clauses_add_up() -> None:
 def test_pooled_puts_cells_together_apart_from_each() -> None:
     alone = parse_threshold("ttfb.p95 < 100ms")
     pooled = parse_threshold("ttfb.p95 < 100ms for each region, deployment pooled")
-    assert alone.group("ord", "multi", "browse") == ("ord", "multi", "browse")
-    assert pooled.group("ord", "multi", "browse") == ("ord", "multi", "")
+    assert alone.group("ord", "multi", "browse") == ("ord", "multi", "browse", "")
+    assert pooled.group("ord", "multi", "browse", "GET /") == ("ord", "multi", "", "")
 
 
 @pytest.mark.parametrize(

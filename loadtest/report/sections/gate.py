@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from loadtest.report.base.context import Context
 
 _CSV: Final = (
-    *("rule", "region", "deployment", "scenario", "kind", "metric", "unit", "observed", "low"),
+    *(
+        "rule",
+        "region",
+        "deployment",
+        "scenario",
+        "name",
+        "kind",
+        "metric",
+        "unit",
+        "observed",
+        "low",
+    ),
     *(
         "high",
         "limit",
@@ -134,7 +145,7 @@ def place_of(rule: RuleResult, context: Context) -> str:
     """Return which cell a result is about; a scenario is named only where there are several."""
     named = [rule.region, rule.deployment]
     if len(context.scenarios) < 2 and all(named):
-        return " / ".join(named)
+        return " / ".join((*named, *([rule.name] if rule.name else [])))
     return rule.cell
 
 
