@@ -158,7 +158,7 @@ class Plan(Frozen):
     """The whole plan.  ``scenario`` is the path of a Python file with Locust classes."""
 
     schema_version: Annotated[Literal[1], Field(alias="schema")] = 1
-    name: Name = "latency-tables"
+    name: Name = "plan"
     title: str = ""
     regions: Annotated[tuple[str, ...], Field(min_length=1, max_length=34)]
     primary_region: str

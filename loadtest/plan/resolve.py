@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping
@@ -55,8 +56,14 @@ def load_raw(path: str, flags: Mapping[str, Any]) -> tuple[dict[str, Any], froze
     found = find_asset(path)
     if found is None or not found.is_file():
         raise PlanError(f"plan: there is no file {path!r}; give the path of a TOML plan")
-    raw = _read_toml(found)
+    raw = {"name": _name_of(found), **_read_toml(found)}
     return raw, _apply_flags(raw, {k: v for k, v in flags.items() if v is not None})
+
+
+def _name_of(path: Path) -> str:
+    """Return the name of a plan whose file does not say one: the file's own, as a name may be."""
+    plain = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")
+    return plain[:40].rstrip("-") or "plan"
 
 
 def resolve_plan(raw: Mapping[str, Any], dropped: frozenset[str] = frozenset()) -> Plan:

@@ -66,6 +66,8 @@ class RunConductor:
         self.plan = plan
         self.run_id = new_run_id()
         self.folder = _empty_folder(out if out is not None else Path(REPORTS) / self.run_id)
+        self._ours = out is None
+        """The folder is in our own place, where ``latest`` is; a person's own folder has none."""
         self._progress = progress
         self._world_url = world_url
         self._image = image
@@ -129,7 +131,8 @@ class RunConductor:
             raise failure
         self._progress.step("analysing")
         judged = judge_folder(folder.path, command=self._command, interrupted=self._stop_asked)
-        folder.point_latest()
+        if self._ours:
+            folder.point_latest()
         if failure is not None:
             self._progress.warn(f"what was measured until then is in {judged.report}")
             raise failure

@@ -69,7 +69,7 @@ def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = 
     found.save_json("summary.json", summary.judged(verdict.decision).to_json())
     found.save_json("verdict.json", verdict.to_json())
     found.save_text("junit.xml", junit.render(verdict))
-    told = command or str(run.world.get("run", {}).get("command") or "loadtest run")
+    told = command or str(run.world.get("run", {}).get("command") or "")
     html, _ = write_report(found.path, run, summary, verdict, told)
     return Judged(
         folder=found.path,

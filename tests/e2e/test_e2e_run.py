@@ -38,6 +38,7 @@ def test_a_run_measures_judges_reports_and_leaves_nothing(tmp_path: Path) -> Non
         "plan.json", "world.json", "engine.json", "records.parquet", "summary.json",
         "verdict.json", "report.html", "report.md", "junit.xml",
     }  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]  # no `latest` in a folder not ours
     cells = {(c["deployment"], c["region"]): c for c in read(folder / "summary.json")["cells"]}
     p50 = {key: cell["ttfb_ms"]["p50"] for key, cell in cells.items()}
     assert p50["replica", "syd"] < p50["single", "syd"] < p50["multi", "syd"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from loadtest.errors import PlanError
 from loadtest.plan.model import Plan
 from loadtest.plan.network import base_times_ms, round_trips
-from loadtest.plan.resolve import load_plan, resolve_plan
+from loadtest.plan.resolve import load_plan, load_raw, resolve_plan
 from loadtest.regions import region_table
 
 
@@ -189,3 +189,13 @@ def test_base_times(tmp_path: Path) -> None:
     assert base_times_ms(str(path), ["cdg"]) == {"cdg": 5.0}
     with pytest.raises(PlanError, match="no row for syd"):
         base_times_ms(str(path), ["cdg", "syd"])
+
+
+def test_a_plan_without_a_name_is_called_like_its_file(tmp_path: Path) -> None:
+    for file, name in (("My Shop_2.toml", "my-shop-2"), ("été.toml", "t"), ("----.toml", "plan")):
+        (tmp_path / file).write_text("schema = 1\n", encoding="utf-8")
+
+        assert load_raw(str(tmp_path / file), {})[0]["name"] == name
+
+    (tmp_path / "x.toml").write_text('name = "mine"\n', encoding="utf-8")
+    assert load_raw(str(tmp_path / "x.toml"), {})[0]["name"] == "mine"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import csv
+import dataclasses
 import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from loadtest.errors import RecordsError
 from loadtest.report.base.view import (
@@ -17,6 +20,7 @@ from loadtest.report.base.view import (
     Code,
     Definitions,
     Figures,
+    Files,
     Heading,
     Key,
     Matrix,
@@ -27,6 +31,7 @@ from loadtest.report.base.view import (
     Table,
     Text,
 )
+from loadtest.report.base.words import slug
 from loadtest.report.pages import html, markdown
 from loadtest.report.pages.write import write_whole
 
@@ -44,7 +49,14 @@ def page_of(text: str) -> Report:
         "m", text, (MatrixColumn(text, text, "arm-1"),), ((text, text, (outer,)),), text
     )
     table = Table(
-        "t", text, (text, text), ((text, text), (text, "✓ pass")), "lr", text, ("", "pass")
+        "t",
+        text,
+        (text, text),
+        ((text, text), (text, "✓ pass")),
+        "lr",
+        text,
+        ("", "pass"),
+        details=(text, text),
     )
     figures = Figures(text, lambda: ["<svg></svg>"], (Key(text, "arm-1"),), notes=(text,))
     blocks = (
@@ -54,6 +66,7 @@ def page_of(text: str) -> Report:
         Callout("invalid", text),
         Heading(text),
         Code(text, text),
+        Files((("records.parquet", text),)),
         Definitions(((text, text),)),
         figures,
     )
@@ -124,7 +137,8 @@ def test_the_page_asks_the_network_for_nothing() -> None:
     for tag, attributes in parsed.tags:
         for name in ("src", "href", "action", "data"):
             address = attributes.get(name) or ""
-            assert not address or address.startswith(("#", "data:")), f"{tag} {name}={address}"
+            beside = re.fullmatch(r"[a-z]+\.(parquet|json|xml|csv)", address)
+            assert not address or beside or address.startswith(("#", "data:")), f"{tag} {address}"
 
 
 def test_tables_have_scopes_and_names() -> None:
@@ -189,3 +203,29 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RecordsError, match=r"cannot write .*report\.html: .*--out"):
         write_whole(tmp_path / "gone" / "report.html", "x")
+
+
+def test_control_characters_never_reach_a_page() -> None:
+    hostile = "a\x1b[31m\x00b\x07\u202ec\ud800\u2028d"
+    for page in (html.render_view(page_of(hostile)), markdown.render_view(page_of(hostile))):
+        assert not {c for c in page if c < " "} - {"\n"}
+        assert not set("\u202e\ud800\u2028\x7f") & set(page)
+        page.encode("utf-8")
+
+
+def test_a_cell_has_a_link_of_its_own() -> None:
+    cell = MatrixCell("multi", "1 ms", "", "2 ms", "", "9", (), "pass", key="cell-cdg-multi-browse")
+    matrix = Matrix("m", "c", (MatrixColumn("multi", "", "arm-1"),), (("cdg", "", (cell,)),), "n")
+    report = dataclasses.replace(page_of("text"), sections=(Section("s", "S", "S", (matrix,)),))
+    parsed = outline(html.render_view(report))
+
+    assert any(a.get("id") == "cell-cdg-multi-browse" for _, a in parsed.tags)
+    assert any(a.get("href") == "#cell-cdg-multi-browse" for tag, a in parsed.tags if tag == "a")
+
+
+@given(st.lists(st.text(min_size=1), min_size=2, max_size=2, unique=True))
+def test_slugs_of_different_names_differ(names: list[str]) -> None:
+    first, second = map(slug, names)
+
+    assert first != second
+    assert re.fullmatch(r"[\w.~-]*", first, re.ASCII)

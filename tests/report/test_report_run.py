@@ -15,7 +15,7 @@ from loadtest.analysis.load import Run, load_run
 from loadtest.analysis.summary import Summary, summarise
 from loadtest.gate.results import Decision, RuleResult, Verdict
 from loadtest.plan.model import Deployment, Load
-from loadtest.report.base.view import Heading, Table
+from loadtest.report.base.view import Code, Heading, Table
 from loadtest.report.pages import html, markdown
 from loadtest.report.pages.model import build_report
 from loadtest.report.pages.tables import terminal_tables, verdict_block
@@ -323,3 +323,31 @@ def test_the_report_lands_in_the_run_folder(stored: Stored, tmp_path: Path) -> N
     assert [path.name for path in pages] == ["report.html", "report.md"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.md"]
     assert pages[0].read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_a_report_names_what_was_measured(stored: Stored) -> None:
+    run, summary, verdict = stored
+    arms = (
+        Deployment(name="base", url="https://me:secret@shop.example/a?b=c", title="1a2b3c Old"),
+        Deployment(name="candidate", url="https://shop2.example", title="working tree"),
+    )
+    run = dataclasses.replace(run, plan=run.plan.model_copy(update={"deployments": arms}))
+    facts = dict(build_report(run, summary, verdict, command=COMMAND).facts)
+
+    assert facts["Target"] == "https://shop.example/a?b=c, https://shop2.example"
+    assert facts["Revisions"] == "base: 1a2b3c Old; candidate: working tree"
+    assert facts["Command"] == COMMAND
+    assert facts["Pages"] == "GET /recipes"
+    assert facts["Machine"] == "2 CPUs, 8.0 GB, Linux-6.1.0-x86_64"
+
+
+def test_how_to_reproduce_holds_only_commands_that_work(stored: Stored) -> None:
+    """The folder's own name is no path from anywhere else; an unknown command is left out."""
+    codes = [
+        block
+        for section in build_report(*stored).sections
+        for block in section.blocks
+        if isinstance(block, Code)
+    ]
+
+    assert [code.text for code in codes] == ["loadtest analyze ."]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from loadtest.analysis.attribution import attribute
 from loadtest.gate.rules import BUDGET_KIND
+from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM
 from loadtest.regions import region_table
 from loadtest.report.base.style import ArmStyle, arm_styles
 from loadtest.report.base.view import Key
@@ -55,6 +56,39 @@ class Context:
     def scenarios(self) -> tuple[str, ...]:
         """Names of the scenarios, in the order of their first cell."""
         return tuple(dict.fromkeys(cell.scenario for cell in self.summary.cells))
+
+    @cached_property
+    def targets(self) -> tuple[str, ...]:
+        """What was measured: addresses of running deployments, or the files of deployed apps."""
+        arms = self.plan.deployments
+        return tuple(dict.fromkeys(_bare(arm.url) or arm.fly_toml for arm in arms if not arm.of))
+
+    @cached_property
+    def pages(self) -> tuple[str, ...]:
+        """Names of the requests, in the order of the pages."""
+        names = (page.name for cell in self.summary.cells for page in cell.pages)
+        return tuple(dict.fromkeys(names))
+
+    @cached_property
+    def revisions(self) -> tuple[str, ...]:
+        """Base and candidate with what the plan says they are; empty in a run without them."""
+        pair = (BASE_ARM, CANDIDATE_ARM)
+        return tuple(
+            f"{arm.name}: {arm.title}"
+            for arm in self.plan.deployments
+            if arm.name in pair and arm.title
+        )
+
+    @cached_property
+    def machine(self) -> str:
+        """The machine that everything ran on, as far as it is known."""
+        told = self.run.world.get("machine") or {}
+        parts = (
+            f"{told['cpus']} CPUs" if told.get("cpus") else "",
+            f"{told['memory_mb'] / 1024:.1f} GB" if told.get("memory_mb") else "",
+            str(told.get("platform") or told.get("kernel") or ""),
+        )
+        return ", ".join(part for part in parts if part)
 
     @cached_property
     def parts(self) -> dict[tuple[str, str, str], Parts]:
@@ -131,6 +165,13 @@ class Context:
             return ""
         moment = datetime.datetime.fromtimestamp(wall_ns / NS_PER_S, datetime.UTC)
         return moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _bare(url: str) -> str:
+    """Return an address without the name and password that it may hold: reports are shared."""
+    scheme, mark, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{place.rpartition('@')[2]}{slash}{path}"
 
 
 def looks_at(rule: RuleResult, cell: CellSummary) -> bool:

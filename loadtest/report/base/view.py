@@ -28,6 +28,7 @@ class Table:
         align: One letter a column: ``l``, ``r``, or ``w`` for a column of sentences.
         note: A sentence below; may be empty.
         marks: A decision word per row (``pass``, ``fail`` ...) or empty; may be empty as a whole.
+        details: A sentence for each row, below it over the whole width; may be empty as a whole.
         csv_headers: Columns of the download, unformatted; empty downloads the strings.
         csv_rows: Its rows.
     """
@@ -39,6 +40,7 @@ class Table:
     align: str = ""
     note: str = ""
     marks: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
     csv_headers: tuple[str, ...] = ()
     csv_rows: tuple[tuple[object, ...], ...] = ()
 
@@ -75,6 +77,13 @@ class Code:
 
     label: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files that lie beside the report, by name, with what is in them."""
+
+    items: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +140,7 @@ class MatrixCell:
         track: Left and width in percent of the bar from median to p95 on the shared log axis, and
             the position of the floor's mark (negative: none); empty when there is nothing to draw.
         variants: Cells of this deployment's variants in the same region.
+        key: Unique in the report: what a link to the cell ends in; empty for none.
     """
 
     name: str
@@ -143,6 +153,7 @@ class MatrixCell:
     decision: str
     track: tuple[float, ...] = ()
     variants: tuple[MatrixCell, ...] = ()
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +176,7 @@ class Matrix:
     note: str
 
 
-Block = Table | Text | Callout | Heading | Code | Definitions | Figures | Matrix
+Block = Table | Text | Callout | Heading | Code | Files | Definitions | Figures | Matrix
 
 
 @dataclass(frozen=True, slots=True)

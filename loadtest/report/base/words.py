@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import Final
+from urllib.parse import quote
 
 from loadtest.gate.shown import NOTHING
 from loadtest.units import format_interval_ms, format_ms
@@ -94,3 +95,8 @@ def listing(names: list[str], joint: str = "and") -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} {joint} {names[-1]}"
+
+
+def slug(name: str) -> str:
+    """Return a name as the end of a link may have it; different names stay different."""
+    return quote(name, safe="").replace("_", "_5F").replace("%", "_")

@@ -6,6 +6,7 @@ import base64
 import csv
 import html
 import io
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -49,18 +50,20 @@ def csv_uri(table: Table) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     if table.csv_headers:
-        writer.writerow(table.csv_headers)
-        writer.writerows(table.csv_rows)
+        rows: Iterable[Sequence[object]] = (table.csv_headers, *table.csv_rows)
     else:
-        writer.writerow(table.headers)
-        writer.writerows([[_harmless(value) for value in row] for row in table.rows])
+        rows = (table.headers, *table.rows)
+    writer.writerows([[_harmless(value) for value in row] for row in rows])
     packed = base64.b64encode(buffer.getvalue().encode("utf-8")).decode("ascii")
     return f"data:text/csv;charset=utf-8;base64,{packed}"
 
 
-def _harmless(value: str) -> str:
+def _harmless(value: object) -> object:
     """Keep a spreadsheet from running a text that came from outside as a formula."""
-    return f"'{value}" if value[:1] in {"=", "@", "\t", "\r"} else value
+    if not isinstance(value, str):
+        return value
+    plain = one_line(value)
+    return f"'{plain}" if value[:1] in {"=", "@", "\t", "\r"} else plain
 
 
 @cache

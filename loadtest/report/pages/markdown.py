@@ -10,6 +10,7 @@ from loadtest.report.base.view import (
     Callout,
     Code,
     Definitions,
+    Files,
     Heading,
     Matrix,
     Report,
@@ -56,13 +57,12 @@ def render_view(report: Report) -> str:
 def table_lines(table: Table) -> list[str]:
     """Return one table as markdown lines, caption first, note last."""
     rules = ["---:" if table.alignment(i) == "right" else "---" for i in range(len(table.headers))]
-    lines = [
-        f"**{markdown_text(table.title)}**",
-        "",
-        _row(table.headers),
-        f"| {' | '.join(rules)} |",
-    ]
-    lines += [_row(row) for row in table.rows]
+    headers, rows = table.headers, table.rows
+    if table.details:
+        headers, rules = (*headers, "why"), [*rules, "---"]
+        rows = tuple((*row, why) for row, why in zip(rows, table.details, strict=True))
+    title = f"**{markdown_text(table.title)}**"
+    lines = [title, "", _row(headers), f"| {' | '.join(rules)} |", *(_row(row) for row in rows)]
     return [*lines, "", *([markdown_text(table.note), ""] if table.note else [])]
 
 
@@ -87,6 +87,8 @@ def _block(block: Block) -> list[str]:
             longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
             fence = "`" * max(3, longest + 1)
             lines = [f"{markdown_text(label)}:", "", fence, text, fence, ""]
+        case Files(items):
+            lines = [*(f"- [{name}]({name}): {markdown_text(what)}" for name, what in items), ""]
         case Definitions(items):
             lines = [
                 *(

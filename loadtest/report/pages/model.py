@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from loadtest.report.base.context import Context
 from loadtest.report.base.view import Callout, Report
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from loadtest.analysis.load import Run
     from loadtest.analysis.summary import Summary
     from loadtest.gate.results import Verdict
+
+
+_NAMED: Final = 4
 
 
 def build_report(run: Run, summary: Summary, verdict: Verdict, *, command: str = "") -> Report:
@@ -98,6 +102,13 @@ def _facts(context: Context) -> tuple[tuple[str, str], ...]:
     errors = sum(cell.errors for cell in context.summary.cells)
     link_layer = context.run.world.get("link_layer")
     world = f"{facts.world}, {link_layer} links" if link_layer else facts.world
+    named = [
+        ("Target", _listed(context.targets)),
+        ("Pages", _listed(context.pages)),
+        ("Revisions", "; ".join(context.revisions)),
+        ("Machine", context.machine),
+        ("Command", context.command),
+    ]
     return (
         ("Requests", f"{count(sent)} in {len(context.summary.cells)} cells"),
         ("Errors", f"{count(errors)} ({share(errors / sent)})" if errors else "none"),
@@ -107,7 +118,13 @@ def _facts(context: Context) -> tuple[tuple[str, str], ...]:
         ("Round-trip times", context.plan.network.rtt if facts.world == "embedded" else "real"),
         ("First byte stamped by", _clocks(context)),
         ("Seed", str(facts.seed)),
+        *(pair for pair in named if pair[1]),
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _clocks(context: Context) -> str:

@@ -120,7 +120,7 @@ def _rule_table(context: Context, key: str, results: tuple[RuleResult, ...]) -> 
     return Table(
         key=key,
         title=f"{results[0].rule}: {decision(word)}",
-        headers=("cell", "decision", *names, "interval", shown[0].limit_name, "n", "why"),
+        headers=("cell", "decision", *names, "interval", shown[0].limit_name, "n"),
         rows=tuple(
             (
                 place_of(result, context),
@@ -129,11 +129,11 @@ def _rule_table(context: Context, key: str, results: tuple[RuleResult, ...]) -> 
                 one.interval or NOTHING,
                 one.limit,
                 count(result.n),
-                _sentences(result),
             )
             for result, one in zip(results, shown, strict=True)
         ),
-        align=f"ll{'r' * len(names)}rrrw",
+        align=f"ll{'r' * len(names)}rrr",
+        details=tuple(_sentences(result) for result in results),
         note="The CSV file has blocks, p-values and the smallest detectable value of each cell.",
         marks=tuple(result.decision for result in results),
         csv_headers=_CSV,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from loadtest.report.base.scales import log_limits
 from loadtest.report.base.view import Matrix, MatrixCell, MatrixColumn, Section
-from loadtest.report.base.words import NOT_ENOUGH, count, interval_ms, ms
+from loadtest.report.base.words import NOT_ENOUGH, count, interval_ms, ms, slug
 
 if TYPE_CHECKING:
     from loadtest.analysis.cells import CellSummary
@@ -98,6 +98,7 @@ def _cell(
         decision=context.decision(cell),
         track=_track(median, tail, floor, limits),
         variants=variants,
+        key=f"cell-{slug(cell.region)}-{slug(cell.deployment)}-{slug(cell.scenario)}",
     )
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 from loadtest.report.base.glossary import LIMITS_ALWAYS, LIMITS_EMBEDDED, TERMS
-from loadtest.report.base.view import Block, Code, Definitions, Heading, Section, Table, Text
+from loadtest.report.base.view import Block, Code, Definitions, Files, Heading, Section, Table, Text
 from loadtest.report.base.words import count
 
 if TYPE_CHECKING:
@@ -17,16 +15,28 @@ if TYPE_CHECKING:
     from loadtest.report.base.context import Context
 
 
+AGAIN: Final = "loadtest analyze ."
+FILES: Final = (
+    ("records.parquet", "one row a request"),
+    ("summary.json", "every cell and page in numbers"),
+    ("verdict.json", "every rule in every cell"),
+    ("junit.xml", "the verdict for a build server"),
+    ("plan.json", "the plan, every setting resolved"),
+    ("world.json", "regions, links, machines"),
+    ("engine.json", "the load generator's account of itself"),
+)
+
+
 def section_reproduce(context: Context) -> Section:
     """Return the last section of a report."""
     run = context.run
-    again = f"loadtest analyze {shlex.quote(run.run_id)}"
     embedded = run.world.get("kind", "embedded") == "embedded"
     limits = (*(LIMITS_EMBEDDED if embedded else ()), *LIMITS_ALWAYS)
     blocks: list[Block] = [
         *([Code("The same run again", context.command)] if context.command else []),
-        Code("The same numbers from the stored records", again),
-        _inputs(run.plan, run.world, run.engine),
+        Code("The same numbers from the stored records, in this report's folder", AGAIN),
+        Files(FILES),
+        _inputs(context),
         Heading("Words"),
         Definitions(TERMS),
         Heading("What this is not"),
@@ -43,8 +53,8 @@ def plan_hash(plan: Plan) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def _inputs(plan: Plan, world: Mapping[str, Any], engine: Mapping[str, Any]) -> Table:
-    machine = world.get("machine") or {}
+def _inputs(context: Context) -> Table:
+    plan, world, engine = context.plan, context.run.world, context.run.engine
     postgres = world.get("postgres") or {}
     schedule = engine.get("schedule") or {}
     load = plan.load
@@ -59,12 +69,15 @@ def _inputs(plan: Plan, world: Mapping[str, Any], engine: Mapping[str, Any]) -> 
         ),
         ("blocks", f"{load.block_s:g} s, arms in random order inside each"),
         ("scenario", plan.scenario),
+        ("targets", ", ".join(context.targets)),
+        ("revisions", "; ".join(context.revisions) or "none"),
+        ("pages", ", ".join(context.pages) or "none"),
         ("world", str(world.get("kind", "unknown"))),
         ("link layer", str(world.get("link_layer", "none"))),
         ("round-trip times", plan.network.rtt),
         ("base times of the app", plan.base),
         ("database", f"PostgreSQL {postgres['version']}" if postgres.get("version") else "none"),
-        ("machine", _machine(machine)),
+        ("machine", context.machine or "unknown"),
         ("versions", ", ".join(f"{name} {value}" for name, value in sorted(versions.items()))),
     ]
     return Table("inputs", "What the run was made of", ("input", "value"), tuple(rows), "lw")
@@ -80,12 +93,3 @@ def schedule_words(plan: Plan) -> str:
     if load.model == "closed":
         return f"closed model, {load.users} users in each cell for {load.duration_s:g} s"
     return f"open model, {load.arrivals}, {rate} after {load.warmup_s:g} s of warm-up"
-
-
-def _machine(machine: Mapping[str, Any]) -> str:
-    parts = [
-        f"{machine['cpus']} CPUs" if machine.get("cpus") else "",
-        f"{machine['memory_mb'] / 1024:.1f} GB" if machine.get("memory_mb") else "",
-        str(machine.get("platform") or machine.get("kernel") or ""),
-    ]
-    return ", ".join(part for part in parts if part) or "unknown"
