@@ -1,0 +1,322 @@
+"""
+Comparing a percentile of two arms block by block: one score test, no resampling.
+
+The question "is the candidate's percentile within what the base allows" is asked as: are as many of
+the candidate's requests below the pooled percentile as of the base's, had the base been as slow as
+is allowed?  Each block answers with a difference of shares, and blocks are the witnesses.
+
+Sources: Mood, "On the Asymptotic Efficiency of Certain Nonparametric Two-Sample Tests", 1954, and
+Woodruff, "Confidence Intervals for Medians and Other Position Measures", 1952 (a percentile tested
+by shares); Deng, Xu, Kohavi and Walker, "Improving the Sensitivity of Online Controlled Experiments
+by Utilizing Pre-Experiment Data", 2013 (taking out what both arms share); Mueller, "HEAC and
+long-run variance", 2007, and Lazarus, Lewis, Stock and Watson, "HAR Inference", 2018 (a variance
+from the lowest cosines, with Student's t of as many degrees).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtest.analysis.blocks import Blocked
+from loadtest.analysis.percentiles import rank_of
+from loadtest.analysis.special import (
+    normal_tail,
+    regularised_beta,
+    student_quantile,
+    student_tail,
+)
+
+Series = NDArray[np.float64]
+
+WIDE_BELOW: Final = 24
+"""Fewer blocks say too little of drift: the variance that allows for it is taken always."""
+LEAST_BLOCKS: Final = 12
+"""Fewer blocks decide nothing about times."""
+DRIFT_P: Final = 0.04
+"""An arm is said to drift by itself when one of three tests is as improbable as this."""
+DRIFT_PENALTY: Final = 20.0
+"""All error rates are divided by it where an arm drifts."""
+_SHARED_FROM: Final = 5  # requests of an arm and block that make its median worth using
+_STEPS: Final = 34
+_FOUND_TAIL: Final = 0.12  # 80 of 100 runs find it, as simulated with drift checks in force
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """
+    What blocks say of ``candidate percentile <= allowed``.
+
+    Args:
+        series: One difference of shares a block; positive where the candidate is slower.
+        mean: Their mean.
+        error: Its standard error, never zero.
+        freedom: Degrees of freedom of Student's t.
+    """
+
+    series: Series
+    mean: float
+    error: float
+    freedom: float
+
+    @property
+    def p_fail(self) -> float:
+        """Probability of such blocks were the candidate within what is allowed."""
+        return student_tail(self.mean / self.error, self.freedom)
+
+    @property
+    def p_pass(self) -> float:
+        """Probability of such blocks were the candidate slower than is allowed."""
+        return student_tail(-self.mean / self.error, self.freedom)
+
+
+def score(arm: Blocked, allowed: Blocked, percentile: float, *, wide: bool) -> Score:
+    """
+    Test a percentile of an arm against that of what is allowed.
+
+    Args:
+        arm: The judged arm by block; failures are infinite.
+        allowed: The other arm, each value as slow as is allowed; the same blocks.
+        percentile: 0 to 100.
+        wide: Allow for drift within an arm.
+    """
+    arm, allowed = without_shared_weather(arm, allowed)
+    series = block_scores(arm, allowed, percentile)
+    return of_series(series, least_variance(arm, allowed, percentile), wide=wide)
+
+
+def least_variance(arm: Blocked, other: Blocked, percentile: float) -> float:
+    """Return the variance of a mean score were there no weather: it ends the luck of constants."""
+    p = percentile / 100
+    return p * (1 - p) * (1 / max(arm.n, 1) + 1 / max(other.n, 1))
+
+
+def of_series(series: Series, floor: float, *, wide: bool) -> Score:
+    """Return the test of a series of differences; ``floor`` is the least variance of its mean."""
+    blocks = series.size
+    spread = float(series.var(ddof=1)) if blocks > 1 else math.inf
+    terms = cosine_terms(blocks)
+    variance = max(spread / blocks, low_frequency(series, terms) / blocks, floor)
+    return Score(
+        series,
+        float(series.mean()),
+        math.sqrt(max(variance, 1e-300)),
+        float(terms if wide else max(blocks - 1, 1)),
+    )
+
+
+def block_scores(arm: Blocked, allowed: Blocked, percentile: float) -> Series:
+    """Return a block's share of ``allowed`` at or below the pooled percentile, minus the arm's."""
+    pooled = np.concatenate([arm.values, allowed.values])
+    rank = rank_of(percentile, pooled.size) - 1
+    q = float(np.partition(pooled, rank)[rank])
+    blocks = arm.groups
+
+    def below(sample: Blocked) -> Series:
+        half = ((sample.values < q).astype(np.float64) + (sample.values <= q)) / 2
+        found = np.bincount(sample.group, weights=half, minlength=blocks)
+        return np.asarray(found / sample.n, dtype=np.float64)
+
+    return blocks * (below(allowed) - below(arm))
+
+
+def without_shared_weather(arm: Blocked, other: Blocked) -> tuple[Blocked, Blocked]:
+    """Divide both arms of a block by the level that they share, as far as they do share one."""
+    if not arm.groups or arm.groups != other.groups:
+        return arm, other
+    if min(arm.counts.min(), other.counts.min()) < _SHARED_FROM:
+        return arm, other
+    with np.errstate(divide="ignore", invalid="ignore"):
+        a, b = np.log(group_medians(arm)), np.log(group_medians(other))
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return arm, other
+    a, b = a - a.mean(), b - b.mean()
+    level = (a + b) / 2
+    shared = float((a * b).mean() / max(float((level**2).mean()), 1e-12))
+    factor = np.exp(-min(max(shared, 0.0), 1.0) * level)
+    return (
+        Blocked(arm.values * factor[arm.group], arm.group, arm.groups),
+        Blocked(other.values * factor[other.group], other.group, other.groups),
+    )
+
+
+def group_medians(sample: Blocked) -> Series:
+    """Return the median of every group; NaN of an empty one."""
+    order = np.lexsort((sample.values, sample.group))
+    counts = sample.counts.astype(np.int64)
+    starts = np.cumsum(counts) - counts
+    values = sample.values[order]
+    middle = np.full((2, sample.groups), np.nan)
+    some = counts > 0
+    middle[0, some] = values[(starts + (counts - 1) // 2)[some]]
+    middle[1, some] = values[(starts + counts // 2)[some]]
+    return np.asarray(middle.mean(axis=0), dtype=np.float64)
+
+
+def cosine_terms(blocks: int) -> int:
+    """Return how many of the lowest cosines make up the variance that allows for drift."""
+    return max(3, int(0.4 * blocks ** (2 / 3)))
+
+
+def low_frequency(series: Series, terms: int) -> float:
+    """Return the mean square of a series' lowest cosine coefficients: its long-run variance."""
+    blocks = series.size
+    at = (np.arange(blocks) + 0.5) / blocks
+    waves = np.sqrt(2 / blocks) * np.cos(np.pi * np.outer(np.arange(1, terms + 1), at))
+    return float(((waves @ series) ** 2).mean())
+
+
+def rank_series(arm: Blocked, other: Blocked) -> Series:
+    """
+    Return each block's mean rank of its requests within their own arm, arm minus other.
+
+    Were both arms steady, or moved by the same weather, it would be noise around zero.
+    """
+    return _mean_ranks(arm) - _mean_ranks(other)
+
+
+def _mean_ranks(sample: Blocked) -> Series:
+    _, inverse, counts = np.unique(sample.values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    ranks = ((ends - counts + 1 + ends) / 2 / max(sample.n, 1))[inverse]
+    sums = np.bincount(sample.group, weights=ranks, minlength=sample.groups)
+    some = sample.counts > 0
+    return np.where(some, sums / np.maximum(sample.counts, 1), 0.5)
+
+
+def drift_p(series: Sequence[Series]) -> tuple[float, float, float]:
+    """
+    Return three probabilities of such rank series were neither arm to drift by itself.
+
+    Neighbouring blocks alike within regions, in the mean of all regions, and more movement at low
+    frequencies than at high ones.
+
+    Args:
+        series: One for each region, of the same number of blocks.
+    """
+    if not series or series[0].size < LEAST_BLOCKS:
+        return 1.0, 1.0, 1.0
+    mean = np.asarray(np.mean(series, axis=0))
+    within = sum(_lag_one_z(one) for one in series) / math.sqrt(len(series))
+    return normal_tail(within), normal_tail(_lag_one_z(mean)), _low_frequency_p(mean)
+
+
+def drifts(series: Sequence[Series]) -> bool:
+    """Tell whether an arm moved by itself while it was measured."""
+    return min(drift_p(series)) < DRIFT_P
+
+
+def _lag_one_z(series: Series) -> float:
+    centred = series - series.mean()
+    power = max(float((centred**2).sum()), 1e-300)
+    lag = float((centred[1:] * centred[:-1]).sum()) / power
+    return (lag * series.size + 1) / math.sqrt(series.size)
+
+
+def _low_frequency_p(series: Series) -> float:
+    blocks, terms = series.size, cosine_terms(series.size)
+    low = low_frequency(series, terms)
+    total = float(((series - series.mean()) ** 2).sum())
+    freedom = blocks - 1 - terms
+    rest = max((total - terms * low) / freedom, 1e-300)
+    return f_tail(low / rest, terms, freedom)
+
+
+def f_tail(value: float, upper: float, lower: float) -> float:
+    """Return P(F > value) of the F distribution with that many degrees of freedom."""
+    return regularised_beta(lower / (lower + upper * value), lower / 2, upper / 2)
+
+
+def ratio_interval(
+    arm: Blocked, base: Blocked, percentile: float, side: float, *, wide: bool
+) -> tuple[float, float]:
+    """Return the ratios of percentiles that the score test does not reject at ``side``."""
+    point = arm.point(percentile) / base.point(percentile)
+    return _invert(
+        lambda r: score(arm, _scaled(base, r, 0.0), percentile, wide=wide),
+        point,
+        (point / 3, point * 3),
+        side,
+    )
+
+
+def shift_interval(
+    arm: Blocked, base: Blocked, percentile: float, side: float, *, wide: bool
+) -> tuple[float, float]:
+    """Return the differences of percentiles that the score test does not reject at ``side``."""
+    high, low = arm.point(percentile), base.point(percentile)
+    span = 2 * max(abs(high), abs(low))
+    return _invert(
+        lambda d: score(arm, _scaled(base, 1.0, d), percentile, wide=wide),
+        high - low,
+        (high - low - span, high - low + span),
+        side,
+    )
+
+
+def _invert(
+    test: Callable[[float], Score], point: float, outer: tuple[float, float], side: float
+) -> tuple[float, float]:
+    if not math.isfinite(point):
+        return -math.inf, math.inf
+
+    def edge(outside: float, p_of: Callable[[Score], float]) -> float:
+        inside = point
+        for _ in range(_STEPS):
+            middle = (inside + outside) / 2
+            if p_of(test(middle)) > side:
+                inside = middle
+            else:
+                outside = middle
+        return inside
+
+    return edge(outer[0], lambda s: s.p_fail), edge(outer[1], lambda s: s.p_pass)
+
+
+def _scaled(sample: Blocked, factor: float, shift: float) -> Blocked:
+    return Blocked(sample.values * factor + shift, sample.group, sample.groups)
+
+
+def slowed(base: Blocked, share: float, absolute: float) -> Blocked:
+    """Return an arm with every value as slow as a margin allows: the larger of share and ms."""
+    values = np.maximum(base.values * (1 + share), base.values + absolute)
+    return Blocked(values, base.group, base.groups)
+
+
+def detectable_factor(
+    arm: Blocked, allowed: Blocked, percentile: float, side: float, *, wide: bool
+) -> float:
+    """
+    Return how many times slower than allowed an arm must be for 80 of 100 such runs to say so.
+
+    The run itself is moved onto the limit, and its noise asked.  Infinity where nothing would do.
+
+    Args:
+        arm: The judged arm.
+        allowed: The other, as slow as is allowed.
+        percentile: 0 to 100.
+        side: Error rate of the failing side, corrections included.
+        wide: Allow for drift.
+    """
+    moved = allowed.point(percentile) / arm.point(percentile)
+    if not math.isfinite(moved):
+        return math.inf
+    on_limit, calm = without_shared_weather(_scaled(arm, moved, 0.0), allowed)
+    here = of_series(
+        block_scores(on_limit, calm, percentile),
+        least_variance(arm, allowed, percentile),
+        wide=wide,
+    )
+    reach = student_quantile(side, here.freedom) + student_quantile(_FOUND_TAIL, here.freedom)
+    wanted = reach * here.error
+    low, high = 1.0, 16.0
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        faster = block_scores(_scaled(calm, middle, 0.0), calm, percentile)
+        low, high = (low, middle) if float(faster.mean()) >= wanted else (middle, high)
+    return high if high < 15.99 else math.inf
