@@ -97,7 +97,7 @@ for command in (gate, compare, history):
 @click.pass_obj
 def run(terminal: Terminal, /, plan: str | None, **options: Any) -> int:
     """Measure a PLAN (default: the latency tables), write the report, exit with the verdict."""
-    from loadtest.plan.resolve import load_plan
+    from loadtest.plan.resolve import load_judged_plan
     from loadtest.run.conductor import RunConductor
 
     where = options["world"]
@@ -106,7 +106,7 @@ def run(terminal: Terminal, /, plan: str | None, **options: Any) -> int:
         flags["world"] = where
     elif where is not None and not where.startswith(("http://", "https://")):
         raise PlanError(f"--world: {where!r} is neither 'embedded', 'fly' nor the URL of a world")
-    resolved = load_plan(plan, flags)
+    resolved = load_judged_plan(plan, flags)
     conduct = RunConductor(
         resolved,
         terminal,

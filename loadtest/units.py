@@ -36,7 +36,7 @@ def format_interval_ms(low_ms: float, high_ms: float, *, signed: bool = False) -
 
     Args:
         low_ms: Milliseconds.
-        high_ms: Milliseconds; infinity prints as ``failed``.
+        high_ms: Milliseconds; infinity prints as ``without bound``.
         signed: Show every value's sign, as differences have it.
 
     Returns:
@@ -45,7 +45,7 @@ def format_interval_ms(low_ms: float, high_ms: float, *, signed: bool = False) -
     if math.isnan(low_ms) or math.isnan(high_ms) or math.isinf(low_ms):
         return ""
     if math.isinf(high_ms):
-        return f"[{format_ms(low_ms)}, failed]"
+        return f"[{format_ms(low_ms)}, without bound]"
     largest = max(abs(low_ms), abs(high_ms))
     scale, unit, digits = 1, "ms", 1 if largest >= 10 else 2
     if largest >= 10 * MS_PER_S:

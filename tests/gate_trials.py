@@ -1,135 +1,174 @@
 """
 Trials of the gate's decision on made-up arms: the very code of the gate, without files or sockets.
 
-The weather of ``statistics``: log-normal request noise (sigma 0.35), and a slow drift of AR(1) with
-120 s memory that both arms of a region share; 10 minutes, 3 000 requests an arm and look.
+Three regions, two rules (p50 within 5 % or 5 ms, p95 within 10 % or 10 ms), blocks of one second.
+Nine noises: log-normal of three widths, a heavy tail, two modes apart and even, weather that both
+arms share, drift of one arm, steps, and values of a coarse clock.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from loadtest.analysis.blocks import MAX_GROUPS, Blocked, blocked
-from loadtest.analysis.bootstrap import draw_weights
-from loadtest.gate.decide import Levels, decide, holm, levels_of
-from loadtest.gate.pairs import Arm, baseline
+from loadtest.analysis.blocks import Blocked, blocked
+from loadtest.analysis.scores import (
+    DRIFT_PENALTY,
+    WIDE_BELOW,
+    Score,
+    drifts,
+    of_series,
+    rank_series,
+    score,
+    slowed,
+)
+from loadtest.gate.decide import decide, holm, levels_of
 from loadtest.gate.results import Decision
-from loadtest.plan.model import Gate
-from loadtest.plan.threshold_parser import parse_threshold
-from loadtest.plan.thresholds import Threshold
 
-SECONDS = 600
-PER_ARM = 3_000
-SIGMA = 0.35
-MEMORY_S = 120.0
+REGIONS = 3
 MEDIAN_MS = 100.0
+RULES = ((50.0, 0.05, 5.0), (95.0, 0.10, 10.0))
+Values = NDArray[np.float64]
+Noise = Callable[[np.random.Generator, int, int], Values]
+"""(generator, blocks, requests) -> factors of shape (arms, blocks, requests)."""
+
+
+def lognormal(sigma: float) -> Noise:
+    return lambda g, blocks, per: np.exp(g.normal(0, sigma, (2, blocks, per)))
+
+
+def _pareto(g: np.random.Generator, blocks: int, per: int) -> Values:
+    return np.asarray(1 + 0.1 * g.pareto(1.5, (2, blocks, per)))
+
+
+def _modes(share: float) -> Noise:
+    def noise(g: np.random.Generator, blocks: int, per: int) -> Values:
+        slow = g.random((2, blocks, per)) < share
+        return np.where(slow, 3.0, 1.0) * np.exp(g.normal(0, 0.05, (2, blocks, per)))
+
+    return noise
+
+
+def ar1(g: np.random.Generator, arms: int, blocks: int, rho: float) -> Values:
+    """Return drifts of unit spread, one a row."""
+    steps = g.normal(0, 1, (arms, blocks))
+    for i in range(1, blocks):
+        steps[:, i] = rho * steps[:, i - 1] + math.sqrt(1 - rho**2) * steps[:, i]
+    return np.asarray(steps)
+
+
+def drifting(sigma: float, spread: float, rho: float, *, own: bool) -> Noise:
+    """Return noise with a drift that both arms share, or that each has for itself."""
+
+    def noise(g: np.random.Generator, blocks: int, per: int) -> Values:
+        level = spread * ar1(g, 2 if own else 1, blocks, rho)
+        return np.exp(g.normal(0, sigma, (2, blocks, per)) + level[:, :, None])
+
+    return noise
+
+
+def _step(g: np.random.Generator, blocks: int, per: int) -> Values:
+    level = np.where(np.arange(blocks) < g.integers(1, blocks), 0.0, 0.2)
+    return np.exp(g.normal(0, 0.1, (2, blocks, per)) + level[None, :, None])
+
+
+def _ties(g: np.random.Generator, blocks: int, per: int) -> Values:
+    return np.asarray(np.ceil(20 * np.exp(g.normal(0, 0.08, (2, blocks, per)))) / 20)
+
+
+NOISES: dict[str, Noise] = {
+    "log-normal .08": lognormal(0.08),
+    "log-normal .35": lognormal(0.35),
+    "log-normal .8": lognormal(0.8),
+    "Pareto 1.5": _pareto,
+    "two modes 80/20": _modes(0.2),
+    "two modes 50/50": _modes(0.5),
+    "shared AR .9 of 10 %": drifting(0.08, 0.10, 0.9, own=False),
+    "own AR .9 of 3 %": drifting(0.08, 0.03, 0.9, own=True),
+    "own AR .9 of 5 %": drifting(0.08, 0.05, 0.9, own=True),
+    "own AR .9 of 10 %": drifting(0.08, 0.10, 0.9, own=True),
+    "step of 20 %": _step,
+    "ties": _ties,
+}
 
 
 @dataclass(frozen=True)
 class Design:
-    """What is judged and how: the rules, the gate's settings, the weather."""
+    """
+    What is judged.
 
-    rules: tuple[str, ...] = (
-        "ttfb.p50 within margin of baseline",
-        "ttfb.p95 within margin of baseline",
-    )
-    gate: Gate = field(default_factory=Gate)
-    drift: float = 0.05
+    Args:
+        noise: One of NOISES.
+        effect: How much slower the candidate is, as a share.
+        added_ms: The same, as an amount.
+        regions: In how many regions it is.
+        looks: Blocks at each look.
+        per_block: Requests of an arm and block.
+    """
+
+    noise: str
     effect: float = 0.0
-    """How much slower the candidate is, as a share of every request."""
-    per_arm: int = PER_ARM
+    added_ms: float = 0.0
+    regions: int = REGIONS
+    looks: tuple[int, ...] = (30, 60, 90, 120)
+    per_block: int = 30
 
 
-@dataclass
-class Tally:
-    """Decisions by rule and look, and the gate's own by look."""
-
-    rules: list[list[list[Decision]]] = field(default_factory=list)
-
-    def share(self, decision: Decision, *, rule: int | None = None, look: int = 0) -> float:
-        """Return the share of trials with a decision at a look or before it was reached."""
-        hits = 0
-        for trial in self.rules:
-            last = trial[min(look, len(trial) - 1)]
-            hits += (last[rule] if rule is not None else overall(last)) == decision
-        return hits / len(self.rules)
-
-
-def overall(decisions: list[Decision]) -> Decision:
-    """Return the gate's word on one look."""
-    order: tuple[Decision, ...] = ("fail", "inconclusive", "pass")
-    return next(decision for decision in order if decision in decisions)
-
-
-def run_trials(design: Design, trials: int, seed: int) -> Tally:
-    """Run seeded trials; each extends as the plan allows while the gate is undecided."""
-    rules = tuple(parse_threshold(text) for text in design.rules)
-    tally = Tally()
-    for trial in range(trials):
-        generator = np.random.Generator(np.random.PCG64([seed, trial]))
-        looks: list[list[Decision]] = []
-        for arms in _looks(design, generator):
-            levels = levels_of(design.gate.alpha, len(looks) + 1, design.gate.max_looks)
-            looks.append(_judge(design, rules, arms, levels, seed + trial))
-            if overall(looks[-1]) != "inconclusive":
-                break
-        tally.rules.append(looks)
-    return tally
-
-
-def _looks(design: Design, generator: np.random.Generator) -> Iterator[tuple[Blocked, Blocked]]:
-    """Yield candidate and base with all that was sampled up to each look."""
-    values: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    times: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    level = generator.normal(0.0, design.drift)
-    for look in range(design.gate.max_looks):
-        drift, level = _drift(design.drift, level, generator)
-        for arm, factor in enumerate((1.0 + design.effect, 1.0)):
-            at = np.sort(generator.random(design.per_arm)) * SECONDS
-            noise = generator.normal(0.0, SIGMA, design.per_arm)
-            weather = np.interp(at, np.arange(drift.size), drift)
-            values[arm].append(MEDIAN_MS * factor * np.exp(noise + weather))
-            times[arm].append(at + look * SECONDS)
-        total = (look + 1) * SECONDS
-        candidate, base = (
-            blocked(
-                np.concatenate(values[arm]),
-                (np.concatenate(times[arm]) * MAX_GROUPS / total).astype(np.int32),
-                MAX_GROUPS,
-            )
-            for arm in (0, 1)
-        )
-        yield candidate, base
-
-
-def _drift(spread: float, level: float, generator: np.random.Generator) -> tuple[np.ndarray, float]:
-    keep = math.exp(-1.0 / MEMORY_S)
-    shocks = generator.normal(0.0, spread * math.sqrt(1 - keep * keep), SECONDS + 1)
-    drift = np.empty(SECONDS + 1)
-    for second in range(SECONDS + 1):
-        level = keep * level + shocks[second]
-        drift[second] = level
-    return drift, level
-
-
-def _judge(
-    design: Design,
-    rules: tuple[Threshold, ...],
-    arms: tuple[Blocked, Blocked],
-    levels: Levels,
-    seed: int,
-) -> list[Decision]:
-    weights = draw_weights(MAX_GROUPS, design.gate.resamples, seed, "cdg")
-    found = []
-    for rule in rules:
-        candidate, base = (Arm.of(arm, weights, rule.measure) for arm in arms)
-        found.append(baseline(rule, candidate, base, MAX_GROUPS, gate=design.gate, levels=levels))
-    rejected = holm([evidence.p_fail for evidence in found], levels.side)
-    return [
-        decide(evidence.p_fail, evidence.p_pass, fails=fails, levels=levels)
-        for evidence, fails in zip(found, rejected, strict=True)
+def run_trials(design: Design, trials: int, seed: int) -> dict[Decision, float]:
+    """Return the shares of each decision among seeded trials."""
+    decisions = [
+        _trial(design, np.random.Generator(np.random.PCG64([seed, trial])))
+        for trial in range(trials)
     ]
+    return {d: decisions.count(d) / trials for d in ("pass", "fail", "inconclusive")}
+
+
+def _trial(design: Design, generator: np.random.Generator) -> Decision:
+    data = []
+    for region in range(REGIONS):
+        values = MEDIAN_MS * NOISES[design.noise](generator, design.looks[-1], design.per_block)
+        if region < design.regions:
+            values[0] = values[0] * (1 + design.effect) + design.added_ms
+        data.append(values)
+    decision: Decision = "inconclusive"
+    for look, blocks in enumerate(design.looks, 1):
+        arms = [tuple(_sample(values[arm, :blocks]) for arm in (0, 1)) for values in data]
+        decision = _judge(arms, look, len(design.looks))
+        if decision != "inconclusive":
+            break
+    return decision
+
+
+def _sample(values: Values) -> Blocked:
+    blocks, per = values.shape
+    return blocked(values.ravel(), np.repeat(np.arange(blocks), per).astype(np.int32), blocks)
+
+
+def _judge(arms: list[tuple[Blocked, ...]], look: int, looks: int) -> Decision:
+    levels = levels_of(0.05, look, looks)
+    drift = drifts([rank_series(arm, base) for arm, base in arms])
+    wide = drift or arms[0][0].groups < WIDE_BELOW
+    penalty = DRIFT_PENALTY if drift else 1.0
+    cells: list[Score] = []
+    together: list[float] = []
+    for percentile, share, absolute in RULES:
+        found = [
+            score(arm, slowed(base, share, absolute), percentile, wide=wide) for arm, base in arms
+        ]
+        mean = np.asarray(np.mean([one.series for one in found], axis=0))
+        floor = math.fsum(one.floor for one in found) / len(found) ** 2
+        together.append(min(1.0, penalty * of_series(mean, floor, wide=wide).p_fail))
+        cells += found
+    p_fail = [min(1.0, penalty * one.p_fail) for one in cells]
+    rejected = holm([*p_fail, *together], levels.side)
+    if any(rejected):
+        return "fail"
+    passes = [
+        decide(p, min(1.0, penalty * one.p_pass), fails=False, levels=levels) == "pass"
+        for p, one in zip(p_fail, cells, strict=True)
+    ]
+    return "pass" if all(passes) else "inconclusive"

@@ -84,7 +84,7 @@ def make_plan(**changes: Any) -> Plan:
             Deployment(name="multi", fly_toml="fly/recipes-multi/fly.toml"),
             Deployment(name="replica", fly_toml="fly/recipes-replica/fly.toml"),
         ),
-        "load": Load(rate=10.0, duration_s=30.0, warmup_s=4.0, block_s=2.0),
+        "load": Load(rate=10.0, duration_s=30.0, warmup_s=4.0, block_s=1.0),
         "network": NetworkSettings(rtt_ms=RTT_MS, sources=dict.fromkeys(RTT_MS, "synthetic")),
         "base_ms": BASE_MS,
         "thresholds": ("ttfb.p95 < 100ms where deployment = replica",),

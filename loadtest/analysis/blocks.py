@@ -21,7 +21,7 @@ from loadtest.analysis.metrics import is_time, sample_of
 from loadtest.analysis.percentiles import rank_of
 from loadtest.units import US_PER_MS
 
-MAX_GROUPS: Final = 60
+MAX_GROUPS: Final = 120
 MIN_GROUPS: Final = 6
 """Fewer blocks than this say too little of how blocks differ: nothing is decided on them."""
 
@@ -66,6 +66,11 @@ class Blocked:
     values: NDArray[np.float64]
     group: NDArray[np.int32]
     groups: int
+
+    @classmethod
+    def empty(cls) -> Blocked:
+        """Return a sample of nothing."""
+        return cls(np.empty(0), np.empty(0, np.int32), 0)
 
     @property
     def n(self) -> int:

@@ -57,12 +57,14 @@ class Score:
         mean: Their mean.
         error: Its standard error, never zero.
         freedom: Degrees of freedom of Student's t.
+        floor: Least variance of the mean: what it would be without weather.
     """
 
     series: Series
     mean: float
     error: float
     freedom: float
+    floor: float
 
     @property
     def p_fail(self) -> float:
@@ -107,6 +109,7 @@ def of_series(series: Series, floor: float, *, wide: bool) -> Score:
         float(series.mean()),
         math.sqrt(max(variance, 1e-300)),
         float(terms if wide else max(blocks - 1, 1)),
+        floor,
     )
 
 
@@ -177,10 +180,11 @@ def rank_series(arm: Blocked, other: Blocked) -> Series:
 
     Were both arms steady, or moved by the same weather, it would be noise around zero.
     """
-    return _mean_ranks(arm) - _mean_ranks(other)
+    return mean_ranks(arm) - mean_ranks(other)
 
 
-def _mean_ranks(sample: Blocked) -> Series:
+def mean_ranks(sample: Blocked) -> Series:
+    """Return each block's mean rank of its requests among all of the sample, 0 to 1."""
     _, inverse, counts = np.unique(sample.values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     ranks = ((ends - counts + 1 + ends) / 2 / max(sample.n, 1))[inverse]
@@ -209,6 +213,13 @@ def drift_p(series: Sequence[Series]) -> tuple[float, float, float]:
 def drifts(series: Sequence[Series]) -> bool:
     """Tell whether an arm moved by itself while it was measured."""
     return min(drift_p(series)) < DRIFT_P
+
+
+def arm_drifts(ranks: Series) -> bool:
+    """Tell from an arm's mean ranks whether it moved by itself while it was measured."""
+    if ranks.size < LEAST_BLOCKS:
+        return False
+    return min(normal_tail(_lag_one_z(ranks)), _low_frequency_p(ranks - ranks.mean())) < DRIFT_P
 
 
 def _lag_one_z(series: Series) -> float:

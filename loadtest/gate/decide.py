@@ -4,9 +4,9 @@ The decision: an interval against a limit, with error rates kept over cells and 
 A rule fails in a cell when the interval of what was measured lies wholly beyond its limit, passes
 when it lies wholly within, and is undecided otherwise.  Three things keep the rates:
 
-- **Looks.**  A run may be extended a fixed number of times.  Each look spends three fifths of
-  what is left of alpha, the last look all of it: most runs should be decided at the first.  By the
-  union bound the whole spends no more than alpha, however the looks depend on each other.
+- **Looks.**  A run may be extended a fixed number of times.  Each look has its share of alpha, the
+  later ones more, as they know more: a fifth, three tenths and a half of three looks.  By the union
+  bound the whole spends no more than alpha, however the looks depend on each other.
 - **Cells.**  "Fail" is said when any cell fails, so its level is shared over the family of all
   rules and cells by Holm's step-down procedure.  "Pass" is said only when all cells pass, which
   needs no correction (an intersection-union test).
@@ -27,8 +27,8 @@ from typing import Final
 
 from loadtest.gate.results import Decision
 
-LOOK_SHARE: Final = 0.6
-"""Part of the alpha that is left which a look spends, unless it is the last."""
+LOOK_SHARES: Final = (0.2, 0.3, 0.5)
+"""What three looks spend of alpha; other numbers of looks spend in proportion to their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,10 @@ def levels_of(alpha: float, look: int, looks: int) -> Levels:
         look: Which look, 1 to ``looks``.
         looks: How many looks the plan allows, >= 1.
     """
-    left = alpha * (1 - LOOK_SHARE) ** (look - 1)
-    return Levels(side=left if look >= looks else left * LOOK_SHARE)
+    look = min(look, looks)
+    if looks == len(LOOK_SHARES):
+        return Levels(side=alpha * LOOK_SHARES[look - 1])
+    return Levels(side=alpha * 2 * look / (looks * (looks + 1)))
 
 
 def holm(p_values: Sequence[float], alpha: float) -> list[bool]:

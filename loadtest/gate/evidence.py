@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from loadtest.analysis.blocks import MIN_GROUPS, Blocked
 from loadtest.analysis.bootstrap import Evidence
 from loadtest.analysis.percentiles import needed
+from loadtest.analysis.scores import LEAST_BLOCKS, Series
 from loadtest.analysis.special import student_quantile
 from loadtest.plan.thresholds import Measure, Threshold
 
 POWER_TAIL: Final = 0.20
 """A detectable effect is one that 80 of 100 runs would find."""
+LEAST_COUNTS: Final = 20
+"""So many equal counts, such as of round trips, are taken as what is always so."""
 _EQUAL: Final = 1e-9
 
 
@@ -40,6 +44,13 @@ class Measurement:
     reach: float
     p_fail: float
     p_pass: float
+    series: Series | None = field(default=None, compare=False)
+    """Differences by block, of two percentiles; ``floor`` is the least variance of their mean."""
+    floor: float = 0.0
+    finder: Callable[[float], float] | None = field(default=None, compare=False)
+    """Error of the failing side -> smallest value that 80 of 100 such runs would call fail."""
+    base_failed: bool = False
+    """Nearly nothing of the arm that is compared with was answered: it is no base."""
     lacking: str = ""
     lacking_factor: float = 0.0
     """How many times the present sample would do, where it is too small."""
@@ -54,6 +65,9 @@ def detectable(found: Measurement, rule: Threshold, side: float) -> float | None
         rule: What was asked.
         side: Error on the failing side, Holm's correction at its strictest included.
     """
+    if found.finder is not None:
+        value = found.finder(side)
+        return value if math.isfinite(value) else None
     if not math.isfinite(found.error) or found.blocks < MIN_GROUPS:
         return None
     freedom = found.blocks - 1
@@ -89,7 +103,7 @@ def nothing(sample: Blocked, limit: float) -> Measurement:
 
 def carries(asked: Measure, sample: Blocked) -> tuple[str, float]:
     """Return why a sample cannot carry a measure (empty if it can), and how many times it would."""
-    if is_constant(sample):
+    if asked.unit != "ms" and is_constant(sample) and sample.n >= LEAST_COUNTS:
         return "", 0.0
     if asked.percentile is not None:
         want = needed(asked.percentile, gate=True)
@@ -97,10 +111,11 @@ def carries(asked: Measure, sample: Blocked) -> tuple[str, float]:
             return f"{sample.n} samples do not carry p{asked.percentile:g}: {want} do", want / max(
                 1, sample.n
             )
-    if sample.groups < MIN_GROUPS:
+    least = LEAST_BLOCKS if asked.unit == "ms" else MIN_GROUPS
+    if sample.groups < least:
         return (
-            f"{sample.groups} blocks are too few to tell noise: {MIN_GROUPS} are needed",
-            MIN_GROUPS / max(1, sample.groups),
+            f"{sample.groups} blocks are too few to tell noise: {least} are needed",
+            least / max(1, sample.groups),
         )
     return "", 0.0
 

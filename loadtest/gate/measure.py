@@ -1,10 +1,10 @@
 """
 From samples to evidence: what a rule compares, its interval, and how likely chance is.
 
-Every rule is brought to one form, an excess that is positive when the rule is broken: value minus
-limit, arm minus factor times other arm, candidate minus base minus margin.  The excess is resampled
-by blocks.  An absolute rule on a percentile is judged by the exact sign test too, and the weaker of
-the two pieces of evidence counts: the one knows of weather, the other of small samples.
+Percentiles of two arms are compared by the score test (`comparison`), a percentile against a limit
+by the exact binomial with design effect (`absolute`), errors with clusters counted once (`errors`).
+Means and counts are resampled by blocks: each is brought to an excess that is positive when the
+rule is broken.
 """
 
 from __future__ import annotations
@@ -12,68 +12,140 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
-
 from loadtest.analysis.blocks import Blocked
 from loadtest.analysis.bootstrap import Weights, resample, weigh
-from loadtest.analysis.percentiles import interval_ranks
-from loadtest.analysis.special import binomial_at_least, binomial_at_most
-from loadtest.gate.budget import chance_of_so_few, chance_of_so_many, share_interval
+from loadtest.analysis.scores import DRIFT_PENALTY, WIDE_BELOW
+from loadtest.gate.absolute import against_limit
+from loadtest.gate.comparison import ArmPair, margin_of, within_factor, within_margin
 from loadtest.gate.decide import Levels
-from loadtest.gate.evidence import Measurement, carries, is_constant, nothing, sign_of, strict
+from loadtest.gate.errors import (
+    Failures,
+    chance_of_difference,
+    chance_of_so_few,
+    chance_of_so_many,
+    difference_interval,
+    share_interval,
+)
+from loadtest.gate.evidence import Measurement, carries, nothing, sign_of, strict
 from loadtest.gate.pairs import Arm, baseline, relative
 from loadtest.gate.questions import Question, Samples
 from loadtest.plan.model import Gate
 from loadtest.plan.thresholds import SHARES, Threshold
 
+_BASE_ANSWERS = 0.5
+"""An arm of which fewer than this share were answered is no base to compare with."""
 
-def measure(question: Question, samples: Samples, gate: Gate, levels: Levels) -> Measurement:
-    """Return the evidence on one question."""
+
+def measure(
+    question: Question, samples: Samples, gate: Gate, levels: Levels, *, drifts: bool = False
+) -> Measurement:
+    """
+    Return the evidence on one question.
+
+    Args:
+        question: A rule and its cells.
+        samples: Samples of the run.
+        gate: Margins.
+        levels: Error rates of the look.
+        drifts: One of the two arms moved by itself while it was measured.
+    """
     rule = question.rule
-    sample = samples.sample(question.cells, rule.measure)
     if rule.kind == "absolute":
-        if rule.measure.metric in SHARES:
-            return _share(rule, sample, levels)
-        return _absolute(rule, sample, samples.weights(question.cells), levels)
+        return _of_one(question, samples, levels)
+    sample = samples.sample(question.cells, rule.measure)
+    if question.others and _is_no_base(samples, question):
+        return replace(
+            nothing(sample, 0.0),
+            lacking="the arm that it is compared with answered fewer than half of its requests",
+            base_failed=True,
+        )
     other_measure = rule.other_measure or rule.measure
     other = samples.sample(question.others, other_measure) if question.others else None
     if other is None or not other.n or not sample.n:
         return replace(nothing(sample, 0.0), lacking="one of the two arms was not measured here")
-    weights = samples.weights(question.cells)
-    arm = Arm.of(sample, weights, rule.measure)
-    base = Arm.of(other, weights, other_measure)
-    blocks = sample.groups
-    found = (
-        relative(rule, arm, base, blocks, levels)
-        if rule.kind == "relative"
-        else baseline(rule, arm, base, blocks, gate=gate, levels=levels)
-    )
+    if rule.kind == "baseline" and rule.measure.metric in SHARES:
+        return _share_of_two(question, samples, gate, levels)
+    if (p := rule.measure.percentile) is not None and other_measure == rule.measure:
+        sample = samples.at_once(question.cells, rule.measure)
+        other = samples.at_once(question.others, rule.measure)
+        pair = ArmPair(sample, other, p, wide=drifts or sample.groups < WIDE_BELOW)
+        found = (
+            within_factor(rule, pair, levels)
+            if rule.kind == "relative"
+            else within_margin(rule, pair, gate=gate, levels=levels)
+        )
+        found = _penalised(found, DRIFT_PENALTY) if drifts else found
+    else:
+        found = _resampled(question, samples, sample, other, gate=gate, levels=levels)
     checks = (carries(rule.measure, sample), carries(other_measure, other))
     lacking, factor = max(checks, key=lambda item: item[1])
     return replace(found, n=min(sample.n, other.n), lacking=lacking, lacking_factor=factor)
 
 
-def _absolute(rule: Threshold, sample: Blocked, weights: Weights, levels: Levels) -> Measurement:
+def _of_one(question: Question, samples: Samples, levels: Levels) -> Measurement:
+    """Return the evidence on an arm against a limit."""
+    rule = question.rule
+    if rule.measure.metric in SHARES:
+        return _share(rule, samples.failures(question.cells, rule.measure.metric), levels)
+    sample = samples.at_once(question.cells, rule.measure)
     if not sample.n:
         return nothing(sample, rule.limit)
-    percentile, sign = rule.measure.percentile, sign_of(rule)
-    point = sample.point(percentile)
-    draws = resample(sample, weights, percentile)
+    if rule.measure.percentile is not None:
+        return _against_limit(rule, sample, levels)
+    sample = samples.sample(question.cells, rule.measure)
+    return _mean(rule, sample, samples.weights(question.cells), levels)
+
+
+def _is_no_base(samples: Samples, question: Question) -> bool:
+    found = samples.failures(question.others, "errors")
+    return found.n > 0 and 1 - found.count / found.n < _BASE_ANSWERS
+
+
+def _penalised(found: Measurement, penalty: float) -> Measurement:
+    return replace(
+        found,
+        p_fail=min(1.0, found.p_fail * penalty),
+        p_pass=min(1.0, found.p_pass * penalty),
+    )
+
+
+def _resampled(
+    question: Question,
+    samples: Samples,
+    sample: Blocked,
+    other: Blocked,
+    *,
+    gate: Gate,
+    levels: Levels,
+) -> Measurement:
+    """Compare means, counts, or two different measures by resampling blocks."""
+    rule = question.rule
+    weights = samples.weights(question.cells)
+    arm = Arm.of(sample, weights, rule.measure)
+    base = Arm.of(other, weights, rule.other_measure or rule.measure)
+    if rule.kind == "relative":
+        return relative(rule, arm, base, sample.groups, levels)
+    return baseline(rule, arm, base, sample.groups, gate=gate, levels=levels)
+
+
+def _against_limit(rule: Threshold, sample: Blocked, levels: Levels) -> Measurement:
+    lacking, factor = carries(rule.measure, sample)
+    found = against_limit(rule, sample, levels)
+    return replace(found, lacking=lacking, lacking_factor=factor)
+
+
+def _mean(rule: Threshold, sample: Blocked, weights: Weights, levels: Levels) -> Measurement:
+    lacking, factor = carries(rule.measure, sample)
+    sign, point = sign_of(rule), sample.point(None)
+    draws = resample(sample, weights, None)
     excess = sign * (point - rule.limit)
     evidence = weigh(sign * (draws - rule.limit), excess, sample.groups, levels.coverage)
     evidence = strict(rule, evidence, excess)
     values = weigh(draws, point, sample.groups, levels.coverage)
-    low, high = values.low, values.high
-    p_fail, p_pass = evidence.p_above_is_chance, evidence.p_below_is_chance
-    if percentile is not None and not is_constant(sample):
-        low, high = _wider(sample, percentile, levels, low, high)
-        exact_fail, exact_pass = _sign_test(rule, sample, percentile)
-        p_fail, p_pass = max(p_fail, exact_fail), max(p_pass, exact_pass)
-    lacking, factor = carries(rule.measure, sample)
     return Measurement(
         observed=point,
-        low=low,
-        high=high,
+        low=values.low,
+        high=values.high,
         limit=rule.limit,
         base=None,
         n=sample.n,
@@ -81,61 +153,71 @@ def _absolute(rule: Threshold, sample: Blocked, weights: Weights, levels: Levels
         excess=excess,
         error=evidence.error,
         reach=1.0,
-        p_fail=p_fail,
-        p_pass=p_pass,
+        p_fail=evidence.p_above_is_chance,
+        p_pass=evidence.p_below_is_chance,
         lacking=lacking,
         lacking_factor=factor,
     )
 
 
-def _wider(
-    sample: Blocked, percentile: float, levels: Levels, low: float, high: float
-) -> tuple[float, float]:
-    """Return the wider of the block bootstrap's interval and that of the order statistics."""
-    first, last = interval_ranks(percentile, sample.n, levels.coverage)
-    exact_low = float(sample.values[first - 1]) if first >= 1 else -math.inf
-    exact_high = float(sample.values[last - 1]) if last <= sample.n else math.inf
-    return min(low, max(exact_low, 0.0)), max(high, exact_high)
-
-
-def _sign_test(rule: Threshold, sample: Blocked, percentile: float) -> tuple[float, float]:
-    """Return the exact probabilities of so many values on the limit's either side."""
-    share = percentile / 100
-    at_most = int(np.searchsorted(sample.values, rule.limit, side="right"))
-    below = int(np.searchsorted(sample.values, rule.limit, side="left"))
-    # True percentile at or below the limit: at least `share` of all values are at most the limit.
-    above_is_chance = binomial_at_most(at_most, sample.n, share)
-    below_is_chance = binomial_at_least(below, sample.n, share)
-    if sign_of(rule) > 0:
-        return above_is_chance, below_is_chance
-    return below_is_chance, above_is_chance
-
-
-def _share(rule: Threshold, sample: Blocked, levels: Levels) -> Measurement:
-    """Judge errors or replays by the exact binomial distribution."""
-    if not sample.n:
-        return nothing(sample, rule.limit)
-    n, count, sign = sample.n, round(float(sample.values.sum())), sign_of(rule)
+def _share(rule: Threshold, found: Failures, levels: Levels) -> Measurement:
+    """Judge errors or replays by the exact binomial distribution, clusters counted once."""
+    if not found.n:
+        return nothing(Blocked.empty(), rule.limit)
+    sign, cluster = sign_of(rule), found.cluster
+    count, n = found.count / cluster, found.n / cluster
+    share = found.count / found.n
     low, high = share_interval(count, n, levels.coverage)
-    many = chance_of_so_many(count, n, rule.limit)
-    few = chance_of_so_few(count, n, rule.limit)
+    many, few = chance_of_so_many(count, n, rule.limit), chance_of_so_few(count, n, rule.limit)
     p_fail, p_pass = (many, few) if sign > 0 else (few, many)
     if rule.limit in (0.0, 1.0):
         # No sample can show "never" or "always": such a limit asks of this run alone.
-        excess = sign * (count / n - rule.limit)
+        excess = sign * (share - rule.limit)
         broken = excess >= 0 if rule.comparator in ("<", ">") else excess > 0
         p_fail, p_pass = (0.0, 1.0) if broken else (1.0, 0.0)
     spread = max(count, 1) / n
     return Measurement(
-        observed=count / n,
+        observed=share,
         low=low,
         high=high,
         limit=rule.limit,
         base=None,
-        n=n,
-        blocks=sample.groups,
-        excess=sign * (count / n - rule.limit),
-        error=math.sqrt(spread * (1 - min(spread, 0.5)) / n),
+        n=round(found.n),
+        blocks=found.sent.size,
+        excess=sign * (share - rule.limit),
+        error=math.sqrt(spread * max(1 - spread, 0.5) / n),
+        reach=1.0,
+        p_fail=p_fail,
+        p_pass=p_pass,
+    )
+
+
+def _share_of_two(question: Question, samples: Samples, gate: Gate, levels: Levels) -> Measurement:
+    """Judge a difference of two shares against a margin."""
+    rule = question.rule
+    here = samples.failures(question.cells, rule.measure.metric)
+    there = samples.failures(question.others, rule.measure.metric)
+    share, absolute = margin_of(rule, gate)
+    base = there.count / there.n
+    # `within 1% of baseline` is a difference of shares: 1 % of next to nothing would be nothing.
+    margin = max(share, absolute)
+    cluster = max(here.cluster, there.cluster)
+    low, high = difference_interval(
+        *(here.count / cluster, here.n / cluster, there.count / cluster, there.n / cluster),
+        levels.side,
+    )
+    p_fail, p_pass = chance_of_difference(here, there, margin)
+    difference = here.count / here.n - base
+    return Measurement(
+        observed=difference,
+        low=low,
+        high=high,
+        limit=margin,
+        base=base,
+        n=round(min(here.n, there.n)),
+        blocks=here.sent.size,
+        excess=difference - margin,
+        error=(high - low) / 4,
         reach=1.0,
         p_fail=p_fail,
         p_pass=p_pass,

@@ -10,9 +10,12 @@ from loadtest.analysis.blocks import Blocked, Grouping, block_sample, group_bloc
 from loadtest.analysis.bootstrap import Weights, draw_weights, join_weights
 from loadtest.analysis.cells import CellRows
 from loadtest.analysis.load import Run
+from loadtest.analysis.metrics import sample_of
 from loadtest.analysis.pages import cell_pages, page_names
+from loadtest.gate.errors import Failures
 from loadtest.plan.threshold_checks import arms_of
 from loadtest.plan.thresholds import Measure, Threshold
+from loadtest.units import US_PER_S
 
 FAILURES_COUNT = ("ttfb", "ttfb_cold", "response_from_schedule")
 """Metrics of which a failed request is an infinitely slow sample."""
@@ -137,6 +140,31 @@ class Samples:
                 self.run.frame, cells, measure.metric, groupings, failures=failures
             )
         return self._samples[key]
+
+    def at_once(self, cells: tuple[CellRows, ...], measure: Measure) -> Blocked:
+        """
+        Return a measure's sample with a block of all regions as one block.
+
+        Regions are measured at the same time, so what a block of one shares with the next it shares
+        with the other regions; and a difference between regions is no noise.
+        """
+        sample = self.sample(cells, measure)
+        sizes = {self.groupings[region].groups for region in _regions(cells)}
+        if len(sizes) != 1:
+            return sample
+        (groups,) = sizes
+        return Blocked(sample.values, sample.group % groups, groups)
+
+    def failures(self, cells: tuple[CellRows, ...], metric: str) -> Failures:
+        """Return how many of a share's requests counted, second by second of their schedule."""
+        parts = [sample_of(self.run.frame, cell.rows, metric) for cell in cells]
+        if not parts:
+            return Failures.by_second(np.empty(0), np.empty(0, np.int64))
+        due_us = self.run.frame["intended_us"].to_numpy()
+        return Failures.by_second(
+            np.concatenate([part.values for part in parts]).astype(np.float64),
+            np.concatenate([due_us[part.rows] for part in parts]) // US_PER_S,
+        )
 
     def weights(self, cells: tuple[CellRows, ...]) -> Weights:
         """Return the weights of the regions of some cells, side by side."""

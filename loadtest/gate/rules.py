@@ -10,9 +10,11 @@ from typing import Final
 from loadtest.analysis.cells import CellRows
 from loadtest.analysis.checks import Validity
 from loadtest.analysis.load import Run
+from loadtest.analysis.scores import WIDE_BELOW
 from loadtest.analysis.special import student_quantile
 from loadtest.gate.decide import Levels, decide, holm
 from loadtest.gate.evidence import Measurement, detectable
+from loadtest.gate.families import all_regions_p, arm_pair, drifting_pairs
 from loadtest.gate.measure import measure
 from loadtest.gate.questions import Question, Samples, questions_of
 from loadtest.gate.results import Decision, RuleResult
@@ -56,18 +58,56 @@ class Judge:
         """Return a result for each rule and cell; Holm's family is all of them."""
         asked = [(rule, questions_of(self.run, self.cells, rule)) for rule in rules]
         questions = [question for _, some in asked for question in some]
-        found = self._measured(questions)
-        rejected = self._rejected(found)
-        strictest = self.levels.side / max(1, len(questions))
+        drifting = drifting_pairs(questions, self.samples)
+        found = self._measured(questions, drifting)
+        by_rule = [
+            [(q, e) for q, e in zip(questions, found, strict=True) if q.rule is rule]
+            for rule, _ in asked
+        ]
+        together = [self._all_regions(some, drifting) for some in by_rule]
+        rejected = self._rejected(found, [p for p in together if p < 1])
+        in_all = dict(
+            zip(
+                (number for number, p in enumerate(together) if p < 1),
+                rejected[len(found) :],
+                strict=True,
+            )
+        )
+        strictest = self.levels.side / max(1, len(rejected))
         results = []
-        for question, evidence, fails in zip(questions, found, rejected, strict=True):
+        for question, evidence, fails in zip(questions, found, rejected, strict=False):
             decision = decide(evidence.p_fail, evidence.p_pass, fails=fails, levels=self.levels)
             if evidence.lacking:
-                decision = "inconclusive"
+                decision = "invalid" if evidence.base_failed else "inconclusive"
             results.append(
                 self._result(question, evidence, self._valid(question, decision), strictest)
             )
+        for number, fails in in_all.items():
+            if fails:
+                results.append(self._together(by_rule[number], together[number]))
         return [*results, *(_unasked(rule) for rule, some in asked if not some)]
+
+    def _all_regions(
+        self, some: list[tuple[Question, Measurement]], drifting: set[tuple[str, str]]
+    ) -> float:
+        valid = [e for q, e in some if self._valid(q, "pass") == "pass"]
+        if len(valid) < 2:
+            return 1.0
+        drifted = any(arm_pair(question) in drifting for question, _ in some)
+        wide = drifted or min(e.blocks for e in valid) < WIDE_BELOW
+        return all_regions_p(valid, wide=wide, drifting=drifted)
+
+    def _together(self, some: list[tuple[Question, Measurement]], p_fail: float) -> RuleResult:
+        """Return the failure of a rule in all its regions together."""
+        worst = max(some, key=lambda one: one[1].excess if math.isfinite(one[1].excess) else -1.0)
+        question = replace(worst[0], region="")
+        result = self._result(question, worst[1], "fail", self.levels.side)
+        reason = (
+            f"{question.cell}: {worst[0].rule.measure} is slower than the rule allows in the mean "
+            f"of {len(some)} regions, where one alone need not show it; the worst is "
+            f"{worst[0].region}."
+        )
+        return replace(result, why=reason, p_fail=p_fail)
 
     def budget(self) -> list[RuleResult]:
         """
@@ -85,7 +125,7 @@ class Judge:
             conditions=(Condition("deployment", (BASE_ARM,), negated=True),),
         )
         questions = [q for q in questions_of(self.run, self.cells, rule) if q.cells[0].rows.size]
-        found = self._measured(questions)
+        found = self._measured(questions, set())
         return [
             self._budget_result(question, evidence, fails)
             for question, evidence, fails in zip(
@@ -93,12 +133,18 @@ class Judge:
             )
         ]
 
-    def _measured(self, questions: list[Question]) -> list[Measurement]:
-        return [measure(q, self.samples, self.run.plan.gate, self.levels) for q in questions]
+    def _measured(
+        self, questions: list[Question], drifting: set[tuple[str, str]]
+    ) -> list[Measurement]:
+        gate, levels = self.run.plan.gate, self.levels
+        return [
+            measure(q, self.samples, gate, levels, drifts=arm_pair(q) in drifting)
+            for q in questions
+        ]
 
-    def _rejected(self, found: list[Measurement]) -> list[bool]:
+    def _rejected(self, found: list[Measurement], more: Sequence[float] = ()) -> list[bool]:
         # What cannot be decided stays in the family, as a hypothesis that is not rejected.
-        return holm([1.0 if e.lacking else e.p_fail for e in found], self.levels.side)
+        return holm([*(1.0 if e.lacking else e.p_fail for e in found), *more], self.levels.side)
 
     def _valid(self, question: Question, decision: Decision) -> Decision:
         used = (*question.cells, *question.others)
@@ -138,7 +184,7 @@ class Judge:
             name=question.name,
         )
         reason = why(result, self.levels.coverage, found.lacking)
-        if decision == "invalid":
+        if decision == "invalid" and not found.base_failed:
             reason = self._why_invalid(question)
         return replace(result, why=reason, flip=flip(result, rule, found.lacking))
 
@@ -169,8 +215,9 @@ class Judge:
         cells = (*question.cells, *question.others)
         against = [sentence for cell in cells for sentence in self.validity.against(*cell.key)]
         more = len(set(against)) - 1
-        rest = f" (and {more} more)" if more else ""
-        return f"{question.cell}: not judged. {against[0]}{rest}"
+        rest = f" (and {more} more)" if more > 0 else ""
+        first = against[0] if against else "Its numbers cannot be trusted."
+        return f"{question.cell}: not judged. {first}{rest}"
 
     def _seconds(self, found: Measurement) -> float | None:
         """Estimate the further sampling: standard errors shrink with the root of the time."""

@@ -37,6 +37,24 @@ def load_plan(path: str | None = None, flags: Mapping[str, Any] | None = None) -
     return resolve_plan(*load_raw(path or DEFAULT_PLAN, flags or {}))
 
 
+def load_judged_plan(path: str | None, flags: Mapping[str, Any]) -> Plan:
+    """
+    Read a plan as ``load_plan`` does, for a run that ends with a verdict.
+
+    Raises:
+        PlanError: The same, and where flags took away everything that the plan's rules are about.
+    """
+    raw, dropped = load_raw(path or DEFAULT_PLAN, flags)
+    plan = resolve_plan(raw, dropped)
+    if raw.get("thresholds") and not plan.thresholds:
+        gone = ", ".join(sorted(dropped))
+        raise PlanError(
+            f"thresholds: every rule is about what the flags took away ({gone}): nothing would be "
+            "judged; keep what a rule needs, or give rules with --threshold"
+        )
+    return plan
+
+
 def load_raw(path: str, flags: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
     """
     Read a plan file and lay flags over it, unchecked.

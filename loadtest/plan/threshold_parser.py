@@ -192,6 +192,11 @@ class Parser:
                 self._fail_at(token.at, f"{measure} is a count and has no unit")
             return value
         share = value / 100 if unit == "%" else value
+        if unit == "" and value >= 1:
+            self._fail_at(
+                token.at,
+                f"{measure} is a share, and {value:g} is all of them; did you mean {value:g}%?",
+            )
         if unit not in ("", "%") or share > 1:
             self._fail_at(token.at, f"{measure} is a share: write 1% or 0.01")
         return share

@@ -140,5 +140,5 @@ def test_the_verdict_is_put_in_later(plain_run: Run) -> None:
 def test_blocks_add_up_to_the_cell(plain_run: Run) -> None:
     cell = cell_rows(plain_run)[0]
     table = block_table(plain_run.frame, cell)
-    assert len(table) == 15
+    assert len(table) == 30
     assert sum(row.n for row in table) == cell.rows.size

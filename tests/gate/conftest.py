@@ -38,7 +38,7 @@ def judge_run(tmp_path: Path) -> JudgeRun:
     count = 0
 
     def make(
-        *thresholds: str, seconds: float = 20, plan: dict[str, Any] | None = None, **effects: Any
+        *thresholds: str, seconds: float = 30, plan: dict[str, Any] | None = None, **effects: Any
     ) -> Judged:
         nonlocal count
         count += 1

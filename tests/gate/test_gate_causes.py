@@ -15,7 +15,7 @@ from loadtest.report.pages.tables import verdict_block
 from loadtest.text import markdown_text
 
 JudgeRun = Callable[..., Any]
-SENTENCE = "syd / multi / browse, GET /recipes: 200 of 200 failed: 200 × HTTP 500"
+SENTENCE = "syd / multi / browse, GET /recipes: 300 of 300 failed: 300 × HTTP 500"
 
 
 def test_every_output_says_why_requests_failed(judge_run: JudgeRun) -> None:
@@ -31,7 +31,7 @@ def test_every_output_says_why_requests_failed(judge_run: JudgeRun) -> None:
     assert markdown_text(SENTENCE) in markdown.render(verdict, judged.summary)
     assert f"  {SENTENCE}" in verdict_block(verdict)
     page = report.render(judged.run, judged.summary, verdict)
-    assert "| syd / multi / browse | GET /recipes | 200 | 200 | HTTP 500 |" in page
+    assert "| syd / multi / browse | GET /recipes | 300 | 300 | HTTP 500 |" in page
     told = json.loads(json.dumps(verdict.to_json()))["failures"]
     assert [one["failures"][0]["sentence"] for one in told] == ["HTTP 500"] * 4
 
@@ -43,7 +43,7 @@ def test_answers_with_an_error_are_answers(judge_run: JudgeRun) -> None:
 
     headline = build_report(judged.run, judged.summary, judged.verdict).headline
 
-    assert headline == "In no cell did half of the requests succeed: 2400 × HTTP 500"
+    assert headline == "In no cell did half of the requests succeed: 3600 × HTTP 500"
 
 
 def test_a_run_without_failures_says_nothing_of_them(judge_run: JudgeRun) -> None:

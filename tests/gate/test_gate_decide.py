@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.gate.budget import lower_limit, share_interval, upper_limit
 from loadtest.gate.decide import decide, holm, levels_of
+from loadtest.gate.errors import share_interval
 
 
 @pytest.mark.parametrize("looks", [1, 2, 3, 10])
@@ -55,8 +55,7 @@ def test_decisions(p_fail: float, p_pass: float, fails: bool, decision: str) -> 
 @settings(max_examples=50, deadline=None)
 def test_limits_of_a_share_invert_the_exact_tails(n: int, data: st.DataObject) -> None:
     count = data.draw(st.integers(0, n))
-    high = Fraction(upper_limit(count, n, 0.05))
-    low = Fraction(lower_limit(count, n, 0.05))
+    low, high = (Fraction(edge) for edge in share_interval(count, n, 0.9))
     assert low <= Fraction(count, n) <= high
     if count < n:
         tail = sum(comb(n, i) * high**i * (1 - high) ** (n - i) for i in range(count + 1))
@@ -67,5 +66,5 @@ def test_limits_of_a_share_invert_the_exact_tails(n: int, data: st.DataObject) -
 
 
 def test_the_rule_of_three() -> None:
-    assert upper_limit(0, 300, 0.05) == pytest.approx(0.00994, abs=1e-4)
+    assert share_interval(0, 300, 0.9)[1] == pytest.approx(0.00994, abs=1e-4)
     assert share_interval(5, 5, 0.9)[1] == 1.0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from loadtest.errors import PlanError
 from loadtest.plan.model import Plan
 from loadtest.plan.network import base_times_ms, round_trips
-from loadtest.plan.resolve import load_plan, load_raw, resolve_plan
+from loadtest.plan.resolve import load_judged_plan, load_plan, load_raw, resolve_plan
 from loadtest.regions import region_table
 
 
@@ -79,6 +79,13 @@ def test_a_variant_kept_without_its_origin_stands_alone() -> None:
     plan = load_plan(flags={"deployments": ["multi-fresh"]})
 
     assert plan.deployment("multi-fresh").fly_toml == "fly/recipes-multi/fly.toml"
+
+
+def test_flags_that_leave_no_rule_to_judge_are_refused() -> None:
+    with pytest.raises(PlanError, match=r"every rule is about what the flags took away .*multi"):
+        load_judged_plan(None, {"deployments": ["multi-fresh"]})
+    kept = load_judged_plan(None, {"deployments": ["multi-fresh"], "thresholds": ["ttfb.p50 < 1s"]})
+    assert kept.thresholds == ("ttfb.p50 < 1s",)
 
 
 def test_all_faults_are_reported_at_once() -> None:
