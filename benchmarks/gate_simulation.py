@@ -1,7 +1,7 @@
 """
 How often the gate cries wolf, and how often it finds a change: simulated over twelve noises.
 
-    python benchmarks/gate_simulation.py [--trials N] [--seed N] [--rate 30] [--looks 30,60,90,120]
+    python benchmarks/gate_simulation.py [--trials N] [--seed N] [--rate 15] [--looks 30,60,...]
 
 Three regions, blocks of a second, p50 within 5 % or 5 ms and p95 within 10 % or 10 ms of the base,
 alpha 5 % a side over all looks.  The code that decides is that of the gate.  Percentages of trials;
@@ -37,9 +37,11 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--rate", type=int, default=30, help="requests of an arm, region and second"
+        "--rate", type=int, default=15, help="requests of an arm, region and second"
     )
-    parser.add_argument("--looks", default="30,60,90,120", help="seconds at each look")
+    parser.add_argument(
+        "--looks", default="30,60,90,120,150,180,210,240", help="seconds at each look"
+    )
     options = parser.parse_args()
     looks = tuple(int(part) for part in options.looks.split(","))
     began = time.monotonic()

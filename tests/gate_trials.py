@@ -114,8 +114,8 @@ class Design:
     effect: float = 0.0
     added_ms: float = 0.0
     regions: int = REGIONS
-    looks: tuple[int, ...] = (30, 60, 90, 120)
-    per_block: int = 30
+    looks: tuple[int, ...] = (30, 60, 90, 120, 150, 180, 210, 240)
+    per_block: int = 15
 
 
 def run_trials(design: Design, trials: int, seed: int) -> dict[Decision, float]:
