@@ -62,7 +62,7 @@ def test_one_query_more_on_the_page_fails_whatever_the_clock_says(repository: Pa
     assert {r["decision"] for r in counted} == {"fail"}
     assert all(abs(r["observed"] - 1) < 0.1 for r in counted)
     assert all(abs(r["base"] - 1) < 0.1 for r in counted)
-    assert "db_round_trips.mean is 1 round trip more" in done.stdout
+    assert "candidate 2 round trips, base 1 round trip: 1 round trip (100.0 %) more" in done.stdout
     assert git(repository, "worktree", "list").count("\n") == 1
 
 
