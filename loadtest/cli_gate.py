@@ -141,12 +141,13 @@ def compare(
 
 @click.command()
 @click.argument("folder", default="reports", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="HTML page to write.")
 @click.pass_obj
-def history(terminal: Terminal, /, folder: Path) -> int:
+def history(terminal: Terminal, /, folder: Path, *, out: Path | None) -> int:
     """Show each cell's median over all runs below FOLDER, and where its level changed."""
     from loadtest.run.trends import history_below
 
-    found = history_below(folder)
+    found = history_below(folder, page=out)
     for table in found.tables:
         terminal.table(table.title, table.headers, table.rows)
     terminal.lines(["", *found.notes])

@@ -21,6 +21,7 @@ from loadtest.analysis.bootstrap import draw_weights, resample, weigh
 from loadtest.analysis.cells import CellRows, Key, cell_rows
 from loadtest.analysis.fingerprint import Difference, differences
 from loadtest.analysis.load import Run
+from loadtest.analysis.pages import cell_pages, page_names
 from loadtest.analysis.percentiles import needed, number
 from loadtest.errors import RecordsError
 from loadtest.units import format_ms
@@ -55,7 +56,8 @@ class CellComparison:
     One cell of two runs.
 
     ``movement`` is decided at p50 against the plan's margins: slower or faster when the interval
-    lies wholly beyond, same when wholly within, unclear otherwise.
+    lies wholly beyond, same when wholly within, unclear otherwise.  ``name`` is that of the
+    requests where it is about one page of the cell.
     """
 
     region: str
@@ -67,6 +69,17 @@ class CellComparison:
     shifts: tuple[Shift, ...]
     movement: Movement
     why: str
+    name: str = ""
+
+    @property
+    def key(self) -> Key:
+        """Region, deployment, scenario."""
+        return (self.region, self.deployment, self.scenario)
+
+    @property
+    def label(self) -> str:
+        """The cell's name for people."""
+        return " / ".join(part for part in (self.region, self.deployment, self.name) if part)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready values."""
@@ -74,6 +87,7 @@ class CellComparison:
             "region": self.region,
             "deployment": self.deployment,
             "scenario": self.scenario,
+            "name": self.name,
             "base_n": self.base_n,
             "other_n": self.other_n,
             "margin_ms": number(self.margin_ms),
@@ -85,10 +99,11 @@ class CellComparison:
 
 @dataclass(frozen=True, slots=True)
 class RunComparison:
-    """One run against the base run."""
+    """One run against the base run; ``pages`` are of cells that have several, by request name."""
 
     run_id: str
     cells: tuple[CellComparison, ...]
+    pages: tuple[CellComparison, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +129,11 @@ class Comparison:
                 {"key": item.key, "values": list(item.values)} for item in self.differences
             ],
             "runs": [
-                {"run_id": run.run_id, "cells": [cell.to_json() for cell in run.cells]}
+                {
+                    "run_id": run.run_id,
+                    "cells": [cell.to_json() for cell in run.cells],
+                    "pages": [page.to_json() for page in run.pages],
+                }
                 for run in self.runs
             ],
         }
@@ -149,17 +168,35 @@ def compare(runs: Sequence[Run], force: bool = False) -> Comparison:
         cells = [cell for cell in cells if base_cells[cell.key].rows.size]
         if not cells:
             raise RecordsError(f"compare: {other.run_id} and {base.run_id} have no cell in common")
-        side = base.plan.gate.alpha / 2 / len(cells)
+        pairs = [(base_cells[cell.key], cell) for cell in cells]
+        pages = [pair for both in pairs for pair in _pages_of(base, other, both)]
         compared.append(
             RunComparison(
                 other.run_id,
-                tuple(
-                    _compare_cell((base, base_cells[cell.key]), (other, cell), side)
-                    for cell in cells
-                ),
+                _compare_all(base, other, pairs),
+                _compare_all(base, other, pages),
             )
         )
     return Comparison(base.run_id, tuple(compared), unlike, base.plan.seed)
+
+
+def _compare_all(
+    base: Run, other: Run, pairs: Sequence[tuple[CellRows, CellRows]]
+) -> tuple[CellComparison, ...]:
+    """Compare pairs of cells, or of pages: one family, whose intervals hold together."""
+    side = base.plan.gate.alpha / 2 / max(1, len(pairs))
+    return tuple(_compare_cell((base, before), (other, now), side) for before, now in pairs)
+
+
+def _pages_of(
+    base: Run, other: Run, cells: tuple[CellRows, CellRows]
+) -> list[tuple[CellRows, CellRows]]:
+    """Return the pages that a cell has in both runs; none where it has only one."""
+    names = tuple(sorted({*page_names(base), *page_names(other)}))
+    before = {page.name: page for page in cell_pages(base, cells[0], names)}
+    now = {page.name: page for page in cell_pages(other, cells[1], names)}
+    shared = [name for name in before if name in now]
+    return [(before[name], now[name]) for name in shared] if len(shared) > 1 else []
 
 
 def _sample(run: Run, cell: CellRows) -> Blocked:
@@ -174,12 +211,13 @@ def _compare_cell(
     gate, seed = base[0].plan.gate, base[0].plan.seed
     samples = tuple(_sample(*one) for one in (base, other))
     key: Key = base[1].key
+    named = (base[1].name,) if base[1].name else ()
     shifts: list[Shift] = []
     movement: Movement = "unclear"
     margin, why = 0.0, "too few samples or blocks"
     if min(sample.groups for sample in samples) >= MIN_GROUPS:
         weights = tuple(
-            draw_weights(sample.groups, gate.resamples, seed, f"{place} {'/'.join(key)}")
+            draw_weights(sample.groups, gate.resamples, seed, f"{place} {'/'.join((*key, *named))}")
             for place, sample in zip(("base", "other"), samples, strict=True)
         )
         freedom = min(sample.groups for sample in samples)
@@ -207,6 +245,7 @@ def _compare_cell(
         shifts=tuple(shifts),
         movement=movement,
         why=why,
+        name=base[1].name,
     )
 
 

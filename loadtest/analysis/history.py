@@ -49,7 +49,11 @@ class ChangePoint:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The median TTFB of one cell over a history of runs, with its change points."""
+    """
+    The median TTFB of one cell over a history of runs, with its change points.
+
+    ``name`` is that of the requests where the series is of one page of the cell.
+    """
 
     region: str
     deployment: str
@@ -57,6 +61,14 @@ class Series:
     run_ids: tuple[str, ...]
     values_ms: tuple[float, ...]
     changes: tuple[ChangePoint, ...]
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """The cell's name for people."""
+        return " / ".join(
+            part for part in (self.region, self.deployment, self.scenario, self.name) if part
+        )
 
 
 def history(
@@ -74,7 +86,7 @@ def history(
         RecordsError: A summary is of another schema.
     """
     ordered = sorted(summaries, key=lambda s: (s["run"]["started_wall_ns"], s["run"]["id"]))
-    found: dict[tuple[str, str, str], list[tuple[str, float]]] = {}
+    found: dict[tuple[str, str, str, str], list[tuple[str, float]]] = {}
     for summary in ordered:
         if summary.get("schema") != 1:
             raise RecordsError(
@@ -82,18 +94,26 @@ def history(
                 "version reads 1; run `loadtest analyze` on it"
             )
         for cell in summary["cells"]:
-            value = cell["ttfb_ms"].get(percentile)
-            if cell["valid"] and isinstance(value, (int, float)):
-                key = (cell["region"], cell["deployment"], cell["scenario"])
-                found.setdefault(key, []).append((summary["run"]["id"], float(value)))
+            if not cell["valid"]:
+                continue
+            pages = cell.get("pages") or ()  # summaries of earlier versions have none
+            for name, part in (
+                ("", cell),
+                *((page["name"], page) for page in pages if len(pages) > 1),
+            ):
+                value = part["ttfb_ms"].get(percentile)
+                if isinstance(value, (int, float)):
+                    key = (cell["region"], cell["deployment"], cell["scenario"], name)
+                    found.setdefault(key, []).append((summary["run"]["id"], float(value)))
     return tuple(
         Series(
-            *key,
+            *key[:3],
+            name=key[3],
             run_ids=tuple(run_id for run_id, _ in points),
             values_ms=tuple(value for _, value in points),
             changes=change_points(points, seed=seed),
         )
-        for key, points in found.items()
+        for key, points in sorted(found.items(), key=lambda item: bool(item[0][3]))
     )
 
 

@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING
 
 from loadtest.errors import RecordsError
 from loadtest.records.folder import RunFolder
-from loadtest.units import format_ms
 
 if TYPE_CHECKING:
     from loadtest.report.pages.tables import Table
 
 
 @dataclass(frozen=True, slots=True)
-class Trend:
+class TrendTables:
     """Tables and closing lines, as the command line prints them."""
 
     tables: list[Table]
     notes: list[str] = field(default_factory=list)
 
 
-def compare_folders(folders: Sequence[Path], *, force: bool, page: Path | None) -> Trend:
+def compare_folders(folders: Sequence[Path], *, force: bool, page: Path | None) -> TrendTables:
     """
     Compare stored runs with the first.
 
@@ -47,18 +46,23 @@ def compare_folders(folders: Sequence[Path], *, force: bool, page: Path | None) 
     if page is not None:
         write_whole(page, render(comparison))
         notes.append(f"page: {page}")
-    return Trend(comparison_tables(comparison), notes)
+    return TrendTables(comparison_tables(comparison), notes)
 
 
-def history_below(folder: Path) -> Trend:
+def history_below(folder: Path, *, page: Path | None) -> TrendTables:
     """
     Read every analysed run below a folder and look for changes of level.
+
+    Args:
+        folder: Where run folders are.
+        page: HTML file to write, or None.
 
     Raises:
         RecordsError: There are no analysed runs.
     """
-    from loadtest.analysis.history import MIN_PART, history
-    from loadtest.report.pages.tables import Table
+    from loadtest.analysis.history import history
+    from loadtest.report.pages.history import NOTE, history_tables, render
+    from loadtest.report.pages.write import write_whole
 
     runs = sorted({path.parent.resolve() for path in folder.glob("*/summary.json")})
     if not runs:
@@ -66,17 +70,8 @@ def history_below(folder: Path) -> Trend:
             f"{folder}: no run with a summary.json below it; `loadtest run` makes one"
         )
     series = history([RunFolder(run).load_json("summary.json") for run in runs])
-    rows = [
-        (
-            f"{one.region} / {one.deployment} / {one.scenario}",
-            str(len(one.values_ms)),
-            format_ms(one.values_ms[0]),
-            format_ms(one.values_ms[-1]),
-            "; ".join(f"{change.change_share:+.1%} at {change.run_id}" for change in one.changes)
-            or "none",
-        )
-        for one in series
-    ]
-    headers = ("cell", "runs", "first p50", "last p50", "changes of level")
-    notes = [f"A change needs {MIN_PART} runs on either side of it."]
-    return Trend([Table("history", "Median TTFB over the runs", headers, tuple(rows))], notes)
+    notes = [NOTE]
+    if page is not None:
+        write_whole(page, render(series, str(folder)))
+        notes.append(f"page: {page}")
+    return TrendTables(history_tables(series), notes)

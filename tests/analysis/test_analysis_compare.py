@@ -67,3 +67,21 @@ def test_a_comparison_is_the_same_every_time(make_run: MakeRun) -> None:
 def test_one_run_is_not_a_comparison(plain_run: Run) -> None:
     with pytest.raises(RecordsError, match="at least two"):
         compare([plain_run])
+
+
+def test_pages_are_compared_beside_their_cells(make_run: MakeRun) -> None:
+    """One page of one arm got slower: its row says so, and the cells' own numbers are as before."""
+    names = ("GET /", "GET /search")
+    slow = {("multi", "GET /search"): 60.0}
+    base = make_run(seed=1, seconds=40, names=names)
+    found = compare([base, make_run(seed=2, seconds=40, names=names, page_shift_ms=slow)])
+
+    pages = {(p.region, p.deployment, p.name): p.movement for p in found.runs[0].pages}
+    assert len(pages) == 2 * len(found.runs[0].cells)
+    assert pages["cdg", "multi", "GET /search"] == "slower"
+    assert {m for (_, d, n), m in pages.items() if d != "multi" or n == "GET /"} <= {
+        "same",
+        "unclear",
+    }
+    alone = compare([make_run(seed=1), make_run(seed=2)])
+    assert alone.runs[0].pages == ()

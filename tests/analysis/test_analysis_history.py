@@ -62,3 +62,33 @@ def test_runs_are_put_in_order_and_invalid_cells_left_out() -> None:
 def test_another_schema_is_refused() -> None:
     with pytest.raises(RecordsError, match="schema 7"):
         history([{**summary(1, 1.0), "schema": 7}])
+
+
+def test_pages_have_a_series_of_their_own_after_the_cells() -> None:
+    def summary(number: int) -> dict[str, Any]:
+        def part(value: float) -> dict[str, Any]:
+            return {"ttfb_ms": {"p50": value}}
+
+        cell = {
+            "region": "cdg",
+            "deployment": "multi",
+            "scenario": "browse",
+            "valid": True,
+            **part(50.0 + number),
+            "pages": [{"name": "a", **part(10.0 + number)}, {"name": "b", **part(90.0 + number)}],
+        }
+        return {
+            "schema": 1,
+            "run": {"id": f"r{number}", "started_wall_ns": number},
+            "cells": [cell, {**cell, "region": "syd", "pages": cell["pages"][:1]}],
+        }
+
+    series = history([summary(number) for number in range(3)])
+
+    assert [(one.region, one.name, one.values_ms[0]) for one in series] == [
+        ("cdg", "", 50.0),
+        ("syd", "", 50.0),
+        ("cdg", "a", 10.0),
+        ("cdg", "b", 90.0),
+    ]
+    assert series[2].label == "cdg / multi / browse / a"

@@ -67,3 +67,12 @@ def test_cells_without_samples_have_a_row_and_no_panel() -> None:
 
     assert "Of 1 cell 1 unclear" in page
     assert 'class="figure"' not in page
+
+
+def test_every_cell_has_a_curve_from_run_to_run(compared: Comparison) -> None:
+    (table,) = comparison_tables(compared)
+
+    assert len(table.trends) == len(table.rows)
+    assert all(len(trend.values) == 2 for trend in table.trends)
+    multi = next(i for i, row in enumerate(table.rows) if "multi" in row[0])
+    assert table.trends[multi].values[1] > 1.2 * table.trends[multi].values[0]

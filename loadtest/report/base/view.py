@@ -16,6 +16,22 @@ _ALIGN: Final[dict[str, Align]] = {"l": "left", "r": "right", "w": "wide"}
 
 
 @dataclass(frozen=True, slots=True)
+class Trend:
+    """
+    A number over the runs, oldest first, drawn as a small curve.
+
+    Args:
+        values: At least one.
+        changes: Indexes at which a new level begins.
+        words: The same for who does not see it.
+    """
+
+    values: tuple[float, ...]
+    changes: tuple[int, ...] = ()
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """
     A table of strings; the first column names the row.
@@ -29,6 +45,7 @@ class Table:
         note: A sentence below; may be empty.
         marks: A decision word per row (``pass``, ``fail`` ...) or empty; may be empty as a whole.
         details: A sentence for each row, below it over the whole width; may be empty as a whole.
+        trends: A small curve for each row, in a column of its own; may be empty as a whole.
         csv_headers: Columns of the download, unformatted; empty downloads the strings.
         csv_rows: Its rows.
     """
@@ -41,6 +58,7 @@ class Table:
     note: str = ""
     marks: tuple[str, ...] = ()
     details: tuple[str, ...] = ()
+    trends: tuple[Trend, ...] = ()
     csv_headers: tuple[str, ...] = ()
     csv_rows: tuple[tuple[object, ...], ...] = ()
 

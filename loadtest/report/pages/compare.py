@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from loadtest.report.base.style import arm_styles
-from loadtest.report.base.view import Block, Callout, Figures, Report, Section, Table, Text
+from loadtest.report.base.view import Block, Callout, Figures, Report, Section, Table, Text, Trend
 from loadtest.report.base.words import (
     NOT_ENOUGH,
     NOTHING,
@@ -73,8 +73,13 @@ def build_comparison(comparison: Comparison) -> Report:
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
-    """Return what `loadtest compare` prints: one table per compared run."""
-    return [_table(comparison, number, run) for number, run in enumerate(comparison.runs, 1)]
+    """Return what `loadtest compare` prints: a table per compared run, and one of its pages."""
+    tables = []
+    for number, run in enumerate(comparison.runs, 1):
+        tables.append(_table(comparison, number, run, run.cells))
+        if run.pages:
+            tables.append(_table(comparison, number, run, run.pages, "-pages"))
+    return tables
 
 
 def _headline(cells: list[CellComparison]) -> str:
@@ -116,52 +121,86 @@ def _section(comparison: Comparison, number: int, run: RunComparison) -> Section
             "interval of its p50 lies wholly beyond the margin, the same when it lies wholly "
             "inside, unclear otherwise."
         ),
-        _table(comparison, number, run),
+        _table(comparison, number, run, run.cells),
+        *([_table(comparison, number, run, run.pages, "-pages")] if run.pages else []),
     ]
     if any(len(cell.shifts) > 1 for cell in run.cells):
         blocks.append(Figures(_CAPTION, lambda: _draw(comparison, number, run)))
     return Section(f"run-{number}", run.run_id, run.run_id, tuple(blocks))
 
 
-def _table_rows(run: RunComparison) -> tuple[tuple[str, ...], ...]:
+def _table_rows(cells: tuple[CellComparison, ...]) -> tuple[tuple[str, ...], ...]:
     return tuple(
         (
-            f"{cell.region} / {cell.deployment}",
+            cell.label,
             decision(cell.movement),
             *_columns(_at(cell, 50)),
             *_columns(_at(cell, 95))[2:],
             ms(cell.margin_ms) if cell.margin_ms else NOTHING,
             f"{count(cell.base_n)} / {count(cell.other_n)}",
         )
-        for cell in run.cells
+        for cell in cells
     )
 
 
-def _table(comparison: Comparison, number: int, run: RunComparison) -> Table:
+def _table(
+    comparison: Comparison,
+    number: int,
+    run: RunComparison,
+    cells: tuple[CellComparison, ...],
+    suffix: str = "",
+) -> Table:
+    """Return the cells, or the pages, of one compared run."""
+    what = ", by page" if suffix else ""
     return Table(
-        key=f"compare-{number}",
-        title=f"{run.run_id} against {comparison.base_run_id}",
+        key=f"compare-{number}{suffix}",
+        title=f"{run.run_id} against {comparison.base_run_id}{what}",
         headers=(
             *("cell", "movement", "p50 before", "p50 now", "p50 moved", "interval"),
             *("p95 moved", "interval", "margin", "n"),
         ),
-        rows=_table_rows(run),
+        rows=_table_rows(cells),
         align="llrrrrrrrr",
-        marks=tuple(cell.movement for cell in run.cells),
+        marks=tuple(cell.movement for cell in cells),
+        trends=_trends(comparison, cells),
         csv_headers=(
-            *("region", "deployment", "scenario", "movement", "margin_ms", "base_n", "other_n"),
+            *("region", "deployment", "scenario", "name", "movement", "margin_ms", "base_n"),
+            "other_n",
             *("percentile", "base_ms", "other_ms", "difference_ms", "low_ms", "high_ms", "share"),
         ),
         csv_rows=tuple(
             (
-                *(cell.region, cell.deployment, cell.scenario, cell.movement, cell.margin_ms),
+                *(
+                    cell.region,
+                    cell.deployment,
+                    cell.scenario,
+                    cell.name,
+                    cell.movement,
+                    cell.margin_ms,
+                ),
                 *(cell.base_n, cell.other_n, shift.p, shift.base_ms, shift.other_ms),
                 *(shift.difference_ms, shift.low_ms, shift.high_ms, shift.share),
             )
-            for cell in run.cells
+            for cell in cells
             for shift in cell.shifts
         ),
     )
+
+
+def _trends(comparison: Comparison, cells: tuple[CellComparison, ...]) -> tuple[Trend, ...]:
+    """Return each cell's p50 over the base and all compared runs; none where one has no p50."""
+    found = []
+    for cell in cells:
+        values: list[float] = []
+        for run in comparison.runs:
+            for other in (*run.cells, *run.pages):
+                if (*other.key, other.name) == (*cell.key, cell.name) and (shift := _at(other, 50)):
+                    values += [shift.other_ms] if values else [shift.base_ms, shift.other_ms]
+        if not values:
+            return ()
+        words = "p50 from run to run: " + ", ".join(ms(value) for value in values)
+        found.append(Trend(tuple(values), words=words))
+    return tuple(found)
 
 
 def _columns(shift: Shift | None) -> tuple[str, str, str, str]:

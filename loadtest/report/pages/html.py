@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from loadtest.report.base.words import DECISIONS, decision
+from loadtest.report.pages.curve import curve
 from loadtest.report.pages.model import build_report
 from loadtest.text import lines_of, one_line
 
@@ -79,6 +80,7 @@ def _environment() -> Environment:
     environment.filters.update(
         csv_uri=csv_uri,
         code=_code,
+        curve=curve,
         decision=decision,
         kind=_kind,
         sign=lambda word: DECISIONS[word][0],
