@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from loadtest.gate.shown import show, show_result
+from loadtest.gate.shown import show_amount, show_result
 
 if TYPE_CHECKING:
     from loadtest.gate.results import RuleResult
@@ -54,7 +54,7 @@ def flip(result: RuleResult, rule: Threshold, lacking: str) -> str:
         return "A run that keeps within the limits of validity would decide it."
     if result.decision in ("pass", "fail") and result.observed is not None:
         up, down = ("rise", "fall") if rule.comparator in ("<", "<=") else ("fall", "rise")
-        distance = show(abs(result.limit - result.observed), result.unit)
+        distance = show_amount(result.limit - result.observed, result.unit)
         what = {"baseline": "The difference", "relative": "The ratio"}.get(rule.kind, "It")
         if result.decision == "pass":
             return f"{what} would have to {up} by more than {distance} to break the rule."

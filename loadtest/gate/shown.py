@@ -97,10 +97,14 @@ def show_change(difference: float, unit: str) -> str:
     if not math.isfinite(difference):
         return "it failed" if difference > 0 else "the other failed"
     more, less = _MORE_AND_LESS.get(unit, ("higher", "lower"))
-    amount = show(abs(difference), unit)
+    return f"{show_amount(difference, unit)} {more if difference > 0 else less}"
+
+
+def show_amount(difference: float, unit: str) -> str:
+    """Return how large a difference is, without its sign; of shares in percentage points."""
     if unit == "share":
-        amount = f"{abs(difference) * 100:.3g} points"
-    return f"{amount} {more if difference > 0 else less}"
+        return f"{abs(difference) * 100:.3g} points"
+    return show(abs(difference), unit)
 
 
 def _alone(result: RuleResult) -> str:
