@@ -69,11 +69,12 @@ def build_report(run: Run, summary: Summary, verdict: Verdict, *, command: str =
 
 
 def _reasons(verdict: Verdict) -> tuple[str, ...]:
-    """Return the verdict's sentence, then what went against a pass, in the order of the rules."""
+    """Return the verdict's sentence, then what went against a pass, the broken rules first."""
     against = [
         rule.why
+        for decision in ("fail", "inconclusive")
         for rule in verdict.rules
-        if rule.decision in {"fail", "inconclusive"} and rule.why not in verdict.sentence
+        if rule.decision == decision and rule.why not in verdict.sentence
     ]
     return tuple(part for part in (verdict.sentence, *against[:6]) if part)
 

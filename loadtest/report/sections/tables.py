@@ -34,10 +34,10 @@ _HEADERS: Final = (
     "95 % interval",
     "p99",
     "errors",
-    "answers",
     "served by",
     "db trips",
     "gate",
+    "answers",
 )
 _CSV: Final = (
     *("region", "deployment", "scenario", "n", "p50_ms", "p50_low_ms", "p50_high_ms"),
@@ -94,7 +94,7 @@ def _table(context: Context, name: str) -> Table:
             _without(_row(context, cell, word), left_out)
             for cell, word in zip(cells, decisions, strict=True)
         ),
-        align="".join(_without(tuple("lrrrrrrrllrl"), left_out)),
+        align="".join(_without(tuple("lrrrrrrrlrll"), left_out)),
         note=_note(cells, far=far),
         marks=decisions,
         csv_headers=_CSV,
@@ -112,10 +112,10 @@ def _row(context: Context, cell: CellSummary, word: str) -> tuple[str, ...]:
         *_with_interval(told.get(95)),
         _value(told.get(99)),
         f"{count(cell.errors)} ({share(cell.errors / cell.n)})" if cell.errors else "0",
-        answers_phrase(cell.statuses, cell.n) or NOTHING,
         served_words(cell),
         number(cell.db_round_trips),
         decision(word),
+        answers_phrase(cell.statuses, cell.n) or NOTHING,
     )
 
 
