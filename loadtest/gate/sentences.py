@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from loadtest.gate.shown import show_amount, show_result
@@ -59,8 +60,17 @@ def flip(result: RuleResult, rule: Threshold, lacking: str) -> str:
         if result.decision == "pass":
             return f"{what} would have to {up} by more than {distance} to break the rule."
         return f"{what} would have to {down} by {distance} to hold."
+    if result.seconds_to_decide is None and _unbounded(result):
+        return "The run is too short to bound the value on both sides; measure longer."
     if result.seconds_to_decide is None:
         return "The observed value lies so near the limit that more sampling is unlikely to decide."
     return (
         f"About {result.seconds_to_decide:.0f} s more of the same sampling are estimated to decide."
     )
+
+
+def _unbounded(result: RuleResult) -> bool:
+    """Tell whether a value that is known has an interval that is not."""
+    ends = (result.low, result.high)
+    known = result.observed is not None and math.isfinite(result.observed)
+    return known and any(end is None or math.isinf(end) for end in ends)

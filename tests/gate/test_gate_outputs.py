@@ -14,7 +14,9 @@ import pytest
 from loadtest.errors import LoadtestError
 from loadtest.gate import github, junit, markdown
 from loadtest.gate.results import Decision, RuleResult, Verdict
+from loadtest.gate.sentences import flip
 from loadtest.gate.shown import show_change, show_result
+from loadtest.plan.threshold_parser import parse_threshold
 from loadtest.text import markdown_text
 
 JudgeRun = Callable[..., Any]
@@ -258,3 +260,11 @@ def test_the_summary_never_grows_over_githubs_limit(tmp_path: Path, used: float)
     assert path.stat().st_size <= github.MAX_SUMMARY_BYTES
     assert path.read_bytes().startswith(b"x" * int(before))
     path.read_text(encoding="utf-8")
+
+
+def test_an_open_interval_is_no_value_near_its_limit() -> None:
+    rule = parse_threshold("ttfb.p95 < 100ms")
+    undecided = result("inconclusive", observed=50.0, low=45.0)
+
+    assert "measure longer" in flip(replace(undecided, high=math.inf), rule, "")
+    assert "so near the limit" in flip(replace(undecided, high=110.0), rule, "")
