@@ -60,13 +60,17 @@ def flip(result: RuleResult, rule: Threshold, lacking: str) -> str:
         if result.decision == "pass":
             return f"{what} would have to {up} by more than {distance} to break the rule."
         return f"{what} would have to {down} by {distance} to hold."
-    if result.seconds_to_decide is None and _unbounded(result):
+    return _to_decide(result)
+
+
+def _to_decide(result: RuleResult) -> str:
+    """Return what an undecided rule lacks."""
+    if result.seconds_to_decide is not None:
+        seconds = f"{result.seconds_to_decide:.0f} s"
+        return f"About {seconds} more of the same sampling are estimated to decide."
+    if _unbounded(result):
         return "The run is too short to bound the value on both sides; measure longer."
-    if result.seconds_to_decide is None:
-        return "The observed value lies so near the limit that more sampling is unlikely to decide."
-    return (
-        f"About {result.seconds_to_decide:.0f} s more of the same sampling are estimated to decide."
-    )
+    return "The observed value lies so near the limit that more sampling is unlikely to decide."
 
 
 def _unbounded(result: RuleResult) -> bool:
