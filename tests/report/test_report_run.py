@@ -338,6 +338,7 @@ def test_a_report_names_what_was_measured(stored: Stored) -> None:
     assert facts["Revisions"] == "base: 1a2b3c Old; candidate: working tree"
     assert facts["Command"] == COMMAND
     assert facts["Pages"] == "GET /recipes"
+    assert facts["Protocol"] == "HTTP/1.1, no TLS"
     assert facts["Machine"] == "2 CPUs, 8.0 GB, Linux-6.1.0-x86_64"
 
 

@@ -118,6 +118,7 @@ def _facts(context: Context) -> tuple[tuple[str, str], ...]:
         ("World", world),
         ("Round-trip times", context.plan.network.rtt if facts.world == "embedded" else "real"),
         ("First byte stamped by", _clocks(context)),
+        ("Protocol", _protocol(context)),
         ("Seed", str(facts.seed)),
         *(pair for pair in named if pair[1]),
     )
@@ -126,6 +127,17 @@ def _facts(context: Context) -> tuple[tuple[str, str], ...]:
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _protocol(context: Context) -> str:
+    """Return what was spoken: the client knows HTTP/1.1 alone, with TLS or without."""
+    tls = {
+        bool(value)
+        for cell in context.summary.cells
+        if (value := cell.phases["tls"].value(50)) is not None
+    }
+    words = {frozenset({True}): ", TLS", frozenset({False}): ", no TLS"}
+    return "HTTP/1.1" + words.get(frozenset(tls), ", TLS in some cells" if tls else "")
 
 
 def _clocks(context: Context) -> str:
