@@ -263,6 +263,7 @@ def _fill_connections(columns: Columns, plan: Plan, region: str, rng: np.random.
         fresh[first] = True
     local_us = plan.network.same_region_ms * 1e3
     columns["reused"] = ~fresh
+    columns["cold"] = fresh
     columns["dns_us"] = np.where(fresh, rng.gamma(3.0, 30.0, n), 0.0)
     columns["connect_us"] = np.where(fresh, local_us + rng.gamma(2.0, 20.0, n), 0.0)
     columns["tls_us"] = np.zeros(n)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from loadtest.analysis.wire import with_wire_counts
 from loadtest.errors import RecordsError
 from loadtest.plan.model import Plan
+from loadtest.records.folder import JSON_SCHEMAS
 from loadtest.records.schema import RECORDS, SCHEMA_VERSION
 
 COLUMNS = tuple(name for name in RECORDS.names if name != "start_us")
@@ -69,8 +70,9 @@ def load_run(folder: Path) -> Run:
     world = _json(folder / "world.json")
     engine = _json(folder / "engine.json") if (folder / "engine.json").exists() else {}
     for name, content in (("world.json", world), ("engine.json", engine)):
-        if content and content.get("schema") != SCHEMA_VERSION:
-            raise RecordsError(_other_schema(folder / name, content.get("schema")))
+        wanted = JSON_SCHEMAS[name]
+        if content and content.get("schema") != wanted:
+            raise RecordsError(_other_schema(folder / name, content.get("schema"), wanted))
     return Run(
         plan=plan,
         world=world,
@@ -98,7 +100,7 @@ def read_records(path: Path) -> pd.DataFrame:
             metadata = file.schema_arrow.metadata or {}
             version = metadata.get(b"loadtest_schema", b"none").decode()
             if version != str(SCHEMA_VERSION):
-                raise RecordsError(_other_schema(path, version))
+                raise RecordsError(_other_schema(path, version, SCHEMA_VERSION))
             columns = {name: _column(file.read([name]).column(0)) for name in COLUMNS}
             columns["bytes"] = columns["bytes"].clip(max=_MOST_BYTES).astype(np.int32)
     except (pa.ArrowException, OSError, KeyError) as error:
@@ -144,8 +146,8 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _other_schema(path: Path, found: object) -> str:
+def _other_schema(path: Path, found: object, wanted: int) -> str:
     return (
-        f"{path}: schema {found}, this version reads {SCHEMA_VERSION}; use the version of loadtest "
+        f"{path}: schema {found}, this version reads {wanted}; use the version of loadtest "
         "that wrote it, or measure again"
     )

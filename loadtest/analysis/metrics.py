@@ -100,16 +100,19 @@ def _first_byte_sample(  # noqa: PLR0917 - the parts of one expression, cut for 
     failed: NDArray[np.bool_],
     unmet: NDArray[np.bool_],
 ) -> MetricSample:
-    """Return the sample of a metric that asks whether the connection was warm."""
-    reused = frame["reused"].to_numpy()[rows]
+    """Return the sample of a metric that asks whether a new connection was asked for."""
+    opened = ~frame["reused"].to_numpy()[rows]
+    asked = opened & frame["cold"].to_numpy()[rows]
     if metric == "ttfb_cold":
-        taken = rows[good & ~reused]
-        return MetricSample(_sum(frame, taken, _COLD), taken, rows[failed & ~reused])
+        taken = rows[good & asked]
+        return MetricSample(_sum(frame, taken, _COLD), taken, rows[failed & asked])
     if metric == "ttfb":
+        # Nobody asked for a new connection, so opening it is a wait like any other.
         once = frame["attempts"].to_numpy()[rows] == 1
-        taken = rows[good & reused & once]
+        warm, late = rows[good & ~opened & once], rows[good & opened & ~asked]
+        values = [frame["wait_us"].to_numpy()[warm], _sum(frame, late, _COLD)]
         return MetricSample(
-            frame["wait_us"].to_numpy()[taken], taken, rows[(failed & reused) | unmet]
+            np.concatenate(values), np.concatenate([warm, late]), rows[failed & ~asked | unmet]
         )
     raise KeyError(metric)
 

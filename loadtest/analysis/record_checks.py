@@ -11,7 +11,13 @@ from loadtest.analysis.cells import CellRows, codes_of
 from loadtest.analysis.checks import ValidityCheck
 from loadtest.analysis.load import Run
 from loadtest.analysis.percentiles import rank_of
-from loadtest.records.kinds import CLOCK_KERNEL, CLOCK_USER, ERROR_DROPPED
+from loadtest.records.kinds import (
+    CLOCK_KERNEL,
+    CLOCK_USER,
+    ERROR_CHECK,
+    ERROR_DROPPED,
+    UNASKED_NAME,
+)
 from loadtest.units import US_PER_MS
 
 ADHERENCE = 0.99
@@ -38,6 +44,7 @@ def record_checks(run: Run, region: str, rows: NDArray[np.int32]) -> Iterator[Va
     sent = rows[~dropped]
     if not sent.size:
         return
+    yield _scenario_check(run, region, sent)
     late = frame["queue_us"].to_numpy()[sent] > limits.late_after_ms * US_PER_MS
     yield _share_check(
         "late",
@@ -57,6 +64,26 @@ def record_checks(run: Run, region: str, rows: NDArray[np.int32]) -> Iterator[Va
         advice="The target closes idle connections too early: raise its keep-alive time-out.",
     )
     yield from _stamp_checks(run, region, sent)
+
+
+def _scenario_check(run: Run, region: str, rows: NDArray[np.int32]) -> ValidityCheck:
+    """Check that no task raised: what it would have asked was never asked of the target."""
+    error, kinds = codes_of(run.frame, "error")
+    name, names = codes_of(run.frame, "name")
+    raised = _word(error[rows], kinds, ERROR_CHECK) & _word(name[rows], names, UNASKED_NAME)
+    count = int(raised.sum())
+    return ValidityCheck(
+        name="scenario",
+        scope="region",
+        observed=float(count),
+        limit=0.0,
+        unit="tasks",
+        ok=not count,
+        why=f"{region}: {count} tasks of the scenario ended with an exception before they "
+        "asked anything of the target.",
+        advice="" if not count else "Mend the scenario; the report tells exception, file and line.",
+        region=region,
+    )
 
 
 def _stamp_checks(run: Run, region: str, rows: NDArray[np.int32]) -> Iterator[ValidityCheck]:
@@ -103,7 +130,19 @@ def schedule_checks(run: Run) -> Iterator[ValidityCheck]:
     """Yield for each region the check that the records hold what the schedule ordered."""
     planned = int(run.engine.get("schedule", {}).get("arrivals", 0))
     arms = {code: len(run.plan.arms_in(code)) for code in run.plan.regions}
-    if not planned or not sum(arms.values()):
+    if run.engine and (planned <= 0 or not sum(arms.values())):
+        yield ValidityCheck(
+            name="schedule",
+            scope="run",
+            observed=float(planned),
+            limit=1.0,
+            unit="",
+            ok=False,
+            why="The engine does not tell how many arrivals were scheduled (engine.json, "
+            "schedule.arrivals).",
+            advice="Without it nobody knows what is missing. Measure again.",
+        )
+    if planned <= 0 or not sum(arms.values()):
         return
     region, regions = codes_of(run.frame, "region")
     arrival = run.frame["arrival"].to_numpy()

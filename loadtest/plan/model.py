@@ -167,6 +167,8 @@ class Plan(Frozen):
     scenario: str = "scenarios/recipes.py"
     paths: Annotated[tuple[Path, ...], Field(min_length=1, max_length=64)] = ("/",)
     """What ``scenarios/pages.py`` asks for, in turn; other scenarios may read it."""
+    expect: tuple[Annotated[int, Field(ge=100, le=599)], ...] = ()
+    """Statuses that are a success; empty: those below 300, 304, and a redirect after a form."""
     deployments: Annotated[tuple[Deployment, ...], Field(min_length=1, max_length=32)]
     database: DatabaseSettings = DatabaseSettings()
     generator: Generator = Generator()

@@ -27,10 +27,15 @@ ERROR_KINDS: Final = (
     "closed-early",
     "protocol",
     "too-large",
-    "status",  # 4xx or 5xx that the scenario did not accept
+    "status",  # 3xx, 4xx or 5xx that neither plan nor scenario expects
     ERROR_CHECK,
     ERROR_CANCELLED,
 )
 
 CLOCK_KERNEL: Final = "kernel"
 CLOCK_USER: Final = "user"
+
+TASK_NAME: Final = "task"
+"""Name of the row of an arrival whose task raised after a request that was answered."""
+UNASKED_NAME: Final = "task, before any request"
+"""The same, where nothing had been asked of the target yet: the scenario's own failure."""

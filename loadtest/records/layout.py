@@ -38,6 +38,7 @@ COLUMNS: Final[dict[str, Literal["q", "i", "h", "b", "B"]]] = {
     "clock": "B",
     "attempts": "b",
     "reused": "B",
+    "cold": "B",
     "replayed": "B",
 }
 """Every column of the records but ``worker``, ``region`` and ``row``, which are the batch's own."""
@@ -45,7 +46,7 @@ COLUMNS: Final[dict[str, Literal["q", "i", "h", "b", "B"]]] = {
 CODED: Final = ("name", "served_by", "deployment", "scenario", "stage", "error", "clock")
 """Columns that hold an index into the batch's list of words for that column."""
 
-FLAGS: Final = ("reused", "replayed")
+FLAGS: Final = ("reused", "cold", "replayed")
 
 WIDTHS: Final = {name: struct.calcsize(f"<{code}") for name, code in COLUMNS.items()}
 

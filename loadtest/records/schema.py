@@ -3,6 +3,7 @@ The cut between measuring and judging: one row a request, in this schema and no 
 
 SCHEMA_VERSION history:
     1  first
+    2  cold: whether the plan or the scenario asked for a new connection
 
 Units: ``_us`` columns are whole microseconds.  Times on the time line count from the run's epoch
 (``epoch_wall_ns`` in engine.json) on the coordinator's clock.  A phase that did not happen is 0.
@@ -29,6 +30,7 @@ Units: ``_us`` columns are whole microseconds.  Times on the time line count fro
 | error | dict | empty, or a kind of ERROR_KINDS |
 | bytes | int64 | response bytes on the wire, head and body |
 | reused | bool | the connection had carried a request before |
+| cold | bool | a new connection was asked for: a first visit; else opening one is part of TTFB |
 | attempts | int8 | 1; 2 after a stale connection (such a row is no TTFB sample) |
 | clock | dict | ``kernel`` or ``user``: what stamped the first byte |
 | served_by | dict | region that answered, from the Fly-Region response header; empty if unknown |
@@ -54,7 +56,7 @@ __all__ = [
     "STAGE_WARM_UP",
 ]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 
@@ -83,6 +85,7 @@ RECORDS = pa.schema(
         pa.field("error", _NAME),
         pa.field("bytes", pa.int64()),
         pa.field("reused", pa.bool_()),
+        pa.field("cold", pa.bool_()),
         pa.field("attempts", pa.int8()),
         pa.field("clock", _NAME),
         pa.field("served_by", _NAME),

@@ -289,12 +289,12 @@ def test_a_body_beyond_what_is_kept_is_counted_only() -> None:
     assert samples[0].bytes == len(answer)
 
 
-def test_redirects_are_answers() -> None:
+def test_redirects_are_not_followed_and_no_success() -> None:
     """A redirect is not followed: the next hop would be another request."""
     answer = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
     with ScriptServer(answering(answer)) as server, client_of(server.url) as (client, samples):
         response = client.get("/")
-        assert (response.status_code, response.ok) == (302, True)
+        assert (response.status_code, response.ok) == (302, False)
         assert response.headers["location"] == "/elsewhere"
     assert len(samples) == 1
 
@@ -445,3 +445,26 @@ def test_json_bodies_are_json() -> None:
 
     with ScriptServer(mirror) as server, client_of(server.url) as (client, _):
         assert client.post("/", json={"a": "é"}).json() == json.loads('{"a": "é"}')
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "expect", "error"),
+    [
+        ("GET", 200, (), ""),
+        ("GET", 301, (), "status"),
+        ("HEAD", 302, (), "status"),
+        ("GET", 304, (), ""),
+        ("POST", 303, (), ""),
+        ("GET", 404, (), "status"),
+        ("GET", 301, (200, 301), ""),
+        ("GET", 204, (200,), "status"),
+        ("GET", 404, (404,), ""),
+    ],
+)
+def test_a_status_is_a_success_where_it_is_what_was_asked_for(
+    method: str, status: int, expect: tuple[int, ...], error: str
+) -> None:
+    from loadtest.engine.client.limits import Limits
+
+    refused = Limits(expect=frozenset(expect)).refuses(method, status)
+    assert ("status" if refused else "") == error

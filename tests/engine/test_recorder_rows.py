@@ -51,6 +51,7 @@ def test_a_warm_request_becomes_a_row_in_microseconds() -> None:
         "error": "",
         "bytes": 1_200,
         "reused": True,
+        "cold": False,
         "attempts": 1,
         "clock": "kernel",
         "served_by": "cdg",

@@ -47,7 +47,7 @@ def columns(rows: int, seed: int = 1) -> dict[str, bytes]:
         "block": [number // 1_000 for number in range(rows)],
         "deployment": [draw.randrange(2) for _ in range(rows)],
     }
-    constant = {"bytes": 1_200, "status": 200, "stage": 1, "reused": 1, "attempts": 1}
+    constant = {"bytes": 1_200, "status": 200, "stage": 1, "reused": 1, "cold": 0, "attempts": 1}
     constant |= {"served_by": 1, "db_round_trips": 2, "db_us": -1, "app_us": -1}
     encoded = {}
     for name, code in COLUMNS.items():
@@ -185,7 +185,7 @@ def test_what_cannot_be_read_is_refused_with_a_way_out(tmp_path: Path, damage: s
         path.write_text("not parquet")
     elif damage == "version":
         pq.write_table(table.replace_schema_metadata({"loadtest_schema": "99"}), path)
-        words = "record schema 99; this version reads 1"
+        words = "record schema 99; this version reads 2"
     else:
         pq.write_table(table.drop_columns(["wait_us"]), path)
         words = "wait_us"

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from loadtest.engine.client.connection import HttpConnection
 from loadtest.engine.client.cookies import CookieJar
 from loadtest.engine.client.dial import Dialer
-from loadtest.engine.client.limits import Limits
+from loadtest.engine.client.limits import Limits, status_sentence
 from loadtest.engine.client.origin import AddressResolver, Origin, TargetLike, origin_of
 from loadtest.engine.client.request import (
     build_fields,
@@ -82,7 +82,7 @@ class TTFBClient(Verbs):
         self._unrecorded: CaughtResponse | None = None
         self._intended_ns = 0
         self._context: object = None
-        self._cold = False
+        self._cold = self._first_visit = False
         self.use(target)
 
     # What the schedule player calls.
@@ -101,7 +101,12 @@ class TTFBClient(Verbs):
         self._place = place
 
     def begin(
-        self, intended_ns: int, context: object = None, *, new_connection: bool = False
+        self,
+        intended_ns: int,
+        context: object = None,
+        *,
+        new_connection: bool = False,
+        first_visit: bool = False,
     ) -> None:
         """
         Begin an arrival.
@@ -111,10 +116,17 @@ class TTFBClient(Verbs):
                 from there.
             context: Whatever ``record`` wants to find again in ``sample.context``.
             new_connection: Its first request opens a connection of its own, as ``request`` does.
+            first_visit: The plan wants no connection to be open: opening one is no part of TTFB.
         """
         self._intended_ns = intended_ns
+        self._first_visit = first_visit
         self._cold = new_connection
         self._context = context
+
+    @property
+    def asked(self) -> bool:
+        """Whether the arrival under way has sent a request."""
+        return not self._intended_ns
 
     @property
     def target_url(self) -> str:
@@ -193,6 +205,7 @@ class TTFBClient(Verbs):
         self._intended_ns = 0
         if self._cold:
             self._cold, new_connection = False, True
+        sample.cold = new_connection or self._first_visit
         if body is not None:
             head += body
         connection = self._perform(place, head, sample, timeout, new_connection)
@@ -222,13 +235,15 @@ class TTFBClient(Verbs):
                 connection.close()
             else:
                 place.give_back(connection, self._limits.idle_connections)
+        if self._limits.refuses(sample.method, sample.status):
+            sample.unexpected = status_sentence(sample.status)
         url, kept = place.origin.url + path, sample.bytes <= self._limits.keep_bytes
         if catch_response:
             caught = CaughtResponse(sample, url, pieces, kept, self._record)
             self._unrecorded = caught
             return caught
-        if sample.status >= 400 and not sample.error:
-            sample.error, sample.detail = "status", f"HTTP {sample.status}"
+        if sample.unexpected and not sample.error:
+            sample.error, sample.detail = "status", sample.unexpected
         self._record(sample)
         return Response(sample, url, pieces, kept)
 

@@ -282,8 +282,8 @@ class CaughtResponse(Response):
         if not sample.error:
             if self._verdict:
                 sample.error, sample.detail = ERROR_CHECK, self._verdict
-            elif self._verdict is None and sample.status >= 400:
-                sample.error, sample.detail = "status", f"HTTP {sample.status}"
+            elif self._verdict is None and sample.unexpected:
+                sample.error, sample.detail = "status", sample.unexpected
         recorder(sample)
 
 

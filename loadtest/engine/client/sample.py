@@ -26,6 +26,8 @@ class RequestSample:
         method: HTTP method, upper case.
         start_ns: When the client was called.
         intended_ns: Intended start of the arrival that this request opens; 0 for any later request.
+        unexpected: Why its status is no success, for a person; empty when it is one.
+        cold: A new connection was asked for, by the plan or by the scenario.
         context: What the schedule player gave to ``TTFBClient.begin``.
     """
 
@@ -33,6 +35,7 @@ class RequestSample:
         "address",
         "attempts",
         "bytes",
+        "cold",
         "connect_ns",
         "connect_rtt_us",
         "context",
@@ -54,6 +57,7 @@ class RequestSample:
         "status",
         "timing_header",
         "tls_ns",
+        "unexpected",
     )
 
     def __init__(
@@ -73,6 +77,8 @@ class RequestSample:
         self.first_user_ns = 0
         self.last_ns = 0
         self.kernel = False
+        self.cold = False
+        self.unexpected = ""
         """Whether ``first_ns`` is the kernel's stamp."""
         self.status = 0
         self.error = ""

@@ -29,7 +29,7 @@ from loadtest.engine.worker.failure_log import sentence_of
 from loadtest.engine.worker.recorder import NO_ARRIVAL, Arrival, Recorder
 from loadtest.errors import EngineError
 from loadtest.plan.schedule import STEADY, Chunk
-from loadtest.records.kinds import ERROR_CHECK
+from loadtest.records.kinds import ERROR_CHECK, TASK_NAME, UNASKED_NAME
 from loadtest.units import NS_PER_S
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,6 @@ _BURST = 16
 _STARTING_AT_ONCE = 16
 """Users that run ``on_start`` at the same time, so that getting ready is no attack."""
 
-TASK = "task"
 """Name of the row of a task that raised without a request of its own to blame."""
 
 _NORMAL_ENDS = (StopUser, RescheduleTask, InterruptTaskSet)
@@ -224,7 +223,9 @@ class Player:
             )
             idle = pools[scenario]
             if idle:
-                seat = idle.pop()
+                # In warm-up all take their turn, so that spare users have a connection open when a
+                # stall seats them; later those who were here last, whose connections are fresh.
+                seat = idle.pop() if chunk.stage is STEADY else idle.pop(0)
                 seat.arrival = arrival
                 seat.greenlet.switch((due_ns, chunk.cold[position]))  # type: ignore[union-attr]
             else:
@@ -251,7 +252,7 @@ class Player:
                 self.in_flight += 1
                 if cold:
                     close()  # what it kept open goes: its next request is a first visit
-                begin(due_ns, seat.arrival)
+                begin(due_ns, seat.arrival, first_visit=bool(cold))
                 if len(tasks) > 1:
                     task = tasks[int(self._random() * len(tasks))]
                 try:
@@ -278,10 +279,11 @@ class Player:
         assert seat.arrival is not None
         said = f"{type(seat.user).__name__}: {sentence_of(error)}"
         _, _, _, deployment, scenario, _ = seat.arrival
-        self._recorder.failures.note(ERROR_CHECK, deployment, scenario, TASK, said)
+        name = TASK_NAME if seat.user.client.asked else UNASKED_NAME
+        self._recorder.failures.note(ERROR_CHECK, deployment, scenario, name, said)
         logger.debug("task of %s failed", type(seat.user).__name__, exc_info=error)
         if self._recorder.failed is not seat.arrival:  # else a request has a row that says so
-            self._recorder.fail(seat.arrival, _monotonic_ns(), ERROR_CHECK, TASK)
+            self._recorder.fail(seat.arrival, _monotonic_ns(), ERROR_CHECK, name)
 
     def _end(self, user: TTFBUser) -> None:
         try:

@@ -182,6 +182,7 @@ class Recorder:
             0 if sample.kernel else 1,
             sample.attempts,
             sample.reused,
+            sample.cold,
             timing[3],
         )
         held = self._held
@@ -216,7 +217,7 @@ class Recorder:
         head = (number, intended_us, start_us, 0, block, late)
         phases = (0, 0, 0, 0, 0, 0, 0, -1, -1, 0, -1)
         codes = (deployment, scenario, stage, error)
-        row = (*head, *phases, self._names.code(name), 0, *codes, 1, 1, 0, 0)
+        row = (*head, *phases, self._names.code(name), 0, *codes, 1, 1, 0, 0, 0)
         try:
             _PACK(self._buffer, self._held * _STEP, *row)
         except struct.error:

@@ -164,6 +164,7 @@ class SegmentSession:
             connect_s=min(10.0, self._load.timeout_s),
             tls_s=min(10.0, self._load.timeout_s),
             read_s=self._load.timeout_s,
+            expect=frozenset(self.order.plan.expect),
         )
         resolver = AddressResolver()
 
