@@ -28,6 +28,7 @@ from loadtest.plan.thresholds import Threshold
 DRIFT_PENALTY: Final = 5.0
 _LEVELS: Final = (50.0, 75.0, 90.0)
 _LEAST_SPREAD: Final = 0.01  # blocks that agree better than this are a few steps of a clock
+_LARGEST_LOG: Final = 700.0
 _STEPS: Final = 50
 
 
@@ -95,7 +96,8 @@ def against_limit(rule: Threshold, sample: Blocked, levels: Levels) -> Measureme
     # True percentile within the limit: at least `share` of all requests are.
     slower = chance_of_so_few(at_most, effective, share)
     faster = chance_of_so_many(below, effective, share)
-    by_block = _block_levels(sample, percentile, rule.limit, worth)
+    level = block_level(sample, percentile, worth)
+    by_block = level.chances(rule.limit) if level is not None and rule.limit > 0 else (1.0, 1.0)
     penalty = levels.side / side
     p_fail = min(1.0, min(slower, by_block[0]) * penalty)
     p_pass = min(1.0, min(faster, by_block[1]) * penalty)
@@ -103,6 +105,9 @@ def against_limit(rule: Threshold, sample: Blocked, levels: Levels) -> Measureme
         p_fail, p_pass = p_pass, p_fail
     low, high = _interval(sample, percentile, effective, side)
     observed = sample.point(percentile)
+    if level is not None:
+        least, most = level.interval(side)
+        low, high = min(observed, max(low, least)), max(observed, min(high, most))
     return Measurement(
         observed=observed,
         low=low,
@@ -119,36 +124,66 @@ def against_limit(rule: Threshold, sample: Blocked, levels: Levels) -> Measureme
     )
 
 
-def _block_levels(
-    sample: Blocked, percentile: float, limit: float, worth: Worth
-) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True)
+class BlockLevel:
     """
-    Return how likely chance is that blocks' own percentiles lie beyond, and within, a limit.
+    The level of blocks' own percentiles, on a logarithmic scale.
 
     Counting requests cannot tell a limit that is far from one that is near.  Blocks' levels can: a
     normal tolerance bound on the logarithm of each block's percentile, for large samples.
 
+    Args:
+        mean: Mean of the logarithms.
+        above: What has to be added to reach the percentile of all requests.
+        error: Standard error of the mean, drift allowed for.
+        stretch: By how much the error of the upper bound is larger.
+        freedom: Degrees of freedom.
+
     Source: Hahn and Meeker, "Statistical Intervals", 1991, chapter 4.
     """
+
+    mean: float
+    above: float
+    error: float
+    stretch: float
+    freedom: int
+
+    def chances(self, limit: float) -> tuple[float, float]:
+        """Return how likely chance is that blocks lie beyond, and within, a limit."""
+        distance = math.log(limit) - self.mean
+        beyond = student_tail(-distance / self.error, self.freedom)
+        within = student_tail((distance - self.above) / (self.error * self.stretch), self.freedom)
+        # twice, because it is asked beside the count: either may decide
+        return min(1.0, 2 * beyond), min(1.0, 2 * within)
+
+    def interval(self, side: float) -> tuple[float, float]:
+        """Return the limits that lie neither beyond nor within at an error rate."""
+        t = student_quantile(side / 2, self.freedom)
+        low = self.mean - t * self.error
+        high = self.mean + self.above + t * self.error * self.stretch
+        return math.exp(min(low, _LARGEST_LOG)), math.exp(min(high, _LARGEST_LOG))
+
+
+def block_level(sample: Blocked, percentile: float, worth: Worth) -> BlockLevel | None:
+    """Return the level of a sample's blocks; None where a block is empty or failed."""
     counts = sample.counts.astype(np.int64)
-    if not counts.size or not counts.all() or limit <= 0:
-        return 1.0, 1.0
+    if counts.size < 2 or not counts.all():
+        return None
     ranks = np.maximum(1, np.ceil(percentile / 100 * counts - 1e-9)).astype(np.int64)
     order = np.lexsort((sample.values, sample.group))
     values = sample.values[order][np.cumsum(counts) - counts + ranks - 1]
     if not (np.isfinite(values).all() and values.min() > 0):
-        return 1.0, 1.0
+        return None
     level = np.log(values)
-    spread = max(float(level.std(ddof=1)), _LEAST_SPREAD) if level.size > 1 else math.inf
+    spread = max(float(level.std(ddof=1)), _LEAST_SPREAD)
     slow = low_frequency(level - level.mean(), cosine_terms(level.size))
-    error = math.sqrt(max(spread**2, slow) / level.size)
     z = max(0.0, -normal_quantile(percentile / 100))
-    distance = math.log(limit) - float(level.mean())
-    within = (distance - z * spread) / (error * math.sqrt(1 + z * z / 2))
-    # twice, because it is asked beside the count: either may decide
-    return (
-        min(1.0, 2 * student_tail(-distance / error, worth.freedom)),
-        min(1.0, 2 * student_tail(within, worth.freedom)),
+    return BlockLevel(
+        mean=float(level.mean()),
+        above=z * spread,
+        error=math.sqrt(max(spread**2, slow) / level.size),
+        stretch=math.sqrt(1 + z * z / 2),
+        freedom=worth.freedom,
     )
 
 
