@@ -146,6 +146,17 @@ def report(terminal: Terminal, /, folder: Path | None, *, show: bool) -> int:
     return EXIT_PASS
 
 
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.pass_obj
+def seal(terminal: Terminal, /, folder: Path) -> int:
+    """Vouch for the files of a stored run after changing them; its report will say so."""
+    from loadtest.run.judge import seal_folder
+
+    terminal.lines([f"sealed by hand: {seal_folder(folder)}"])
+    return EXIT_PASS
+
+
 @cli.group()
 def world() -> None:
     """Keep an emulated world running, to look around in."""

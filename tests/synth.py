@@ -20,6 +20,7 @@ from synth_files import HEALTH, engine_json, table_of, worker_json, world_json, 
 
 from loadtest.plan.model import Deployment, Load, NetworkSettings, Plan
 from loadtest.records.schema import ERROR_DROPPED, ERROR_KINDS, RECORDS
+from loadtest.records.seal import seal
 
 RTT_MS = {
     "cdg-ord": 104.0,
@@ -158,6 +159,7 @@ def write_run(
     write_json(folder / "plan.json", plan.to_json())
     write_json(folder / "world.json", world_json(plan, effects.link_off_ms))
     write_json(folder / "engine.json", engine_json(folder.name, plan, seconds, workers))
+    seal(folder)
     return folder
 
 

@@ -30,6 +30,8 @@ HEALTH: dict[str, float] = {
     "dropped": 0,
     "resends": 0,
     "retransmits": 0,
+    "segments_sent": 1_000,
+    "duplicates": 0,
 }
 
 
@@ -39,7 +41,9 @@ def worker_json(name: str, region: str, lost: bool, rows: dict[str, int]) -> dic
         "region": region,
         "state": "lost" if lost else "finished",
         "rows": rows,
-        "clock": {"offset_us": 12.0, "uncertainty_us": 180.0},
+        "clock": {"offset_us": 12.0, "uncertainty_us": 180.0, "bound_us": 200.0, "exchanges": 20},
+        "failures": [],
+        "versions": {"python": "3.11.7", "locust": "2.47.0"},
         "self_check": {"n": 200, "bias_p50_us": 8.0, "bias_p99_us": 45.0, "clock": "kernel"},
         "timeline": [
             {
@@ -112,6 +116,7 @@ def engine_json(
             "arrivals": sum(worker["rows"]["scheduled"] for worker in workers),
         },
         "versions": {"loadtest": "0.1.0", "python": "3.11.7", "locust": "2.47.0"},
+        "batches_refused": 0,
         "workers": workers,
         "segments": [{"segment": 0, "blocks": blocks}],
     }

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from loadtest.analysis.wire import with_wire_counts
 from loadtest.errors import RecordsError
 from loadtest.plan.model import Plan
+from loadtest.records.facts import check_engine, check_world
 from loadtest.records.folder import JSON_SCHEMAS
 from loadtest.records.schema import RECORDS, SCHEMA_VERSION
+from loadtest.records.seal import Sealed, verify
 
 COLUMNS = tuple(name for name in RECORDS.names if name != "start_us")
 """What is read; the rest of the records is for people who look for themselves."""
@@ -32,7 +34,8 @@ class Run:
     A stored run.
 
     ``frame`` has one row a request (columns of ``records/schema.py``; words are categories).
-    ``partial`` tells that the run did not come to its planned end.
+    ``sealed`` tells who vouches for its files.  ``partial`` tells that the run did not come to its
+    planned end.
     """
 
     plan: Plan
@@ -41,6 +44,7 @@ class Run:
     frame: pd.DataFrame
     folder: Path
     partial: bool
+    sealed: Sealed = ""
 
     @property
     def run_id(self) -> str:
@@ -73,6 +77,9 @@ def load_run(folder: Path) -> Run:
         wanted = JSON_SCHEMAS[name]
         if content and content.get("schema") != wanted:
             raise RecordsError(_other_schema(folder / name, content.get("schema"), wanted))
+    check_world(world)
+    if engine:
+        check_engine(engine)
     return Run(
         plan=plan,
         world=world,
@@ -80,6 +87,7 @@ def load_run(folder: Path) -> Run:
         frame=with_wire_counts(read_records(folder / "records.parquet"), world),
         folder=folder,
         partial=engine.get("state") != "done",
+        sealed=verify(folder),
     )
 
 

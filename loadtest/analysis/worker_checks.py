@@ -34,12 +34,36 @@ def worker_checks(run: Run) -> Iterator[ValidityCheck]:
     codes, words = codes_of(run.frame, "worker")
     totals = np.bincount(codes, minlength=len(words)).tolist()
     counted = dict(zip(words, totals, strict=True))
+    yield from _present(run, workers)
     for worker in workers:
         yield _alive(worker)
         yield _reconciled(worker, counted.get(str(worker["id"]), 0))
         for gauge in _gauges(run, worker):
             yield _read(worker, gauge)
         yield _retransmits(run, worker)
+
+
+def _present(run: Run, workers: list[dict[str, Any]]) -> Iterator[ValidityCheck]:
+    """Check that every region has the workers that the plan gives it."""
+    if not run.engine:
+        return
+    planned = run.plan.generator.workers_per_region
+    for region in run.plan.regions:
+        if not run.plan.arms_in(region):
+            continue
+        found = sum(worker["region"] == region for worker in workers)
+        if found < planned:
+            yield ValidityCheck(
+                name="worker",
+                scope="region",
+                observed=float(found),
+                limit=float(planned),
+                unit="",
+                ok=False,
+                why=f"{region}: {found} of {planned} workers left an account of themselves.",
+                advice="What no worker tells cannot be trusted. Measure again.",
+                region=region,
+            )
 
 
 def _gauges(run: Run, worker: dict[str, Any]) -> tuple[_Gauge, ...]:

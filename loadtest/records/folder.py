@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from loadtest.errors import RecordsError
 from loadtest.records.reader import open_records
+from loadtest.records.seal import MANIFEST
 from loadtest.records.writer import write_table
 
 JSON_SCHEMAS: Final = {
@@ -26,7 +27,7 @@ JSON_SCHEMAS: Final = {
 
 LATEST: Final = "latest"
 
-_OTHER_FILES: Final = ("records.parquet", "report.html", "report.md", "junit.xml")
+_OTHER_FILES: Final = (MANIFEST, "records.parquet", "report.html", "report.md", "junit.xml")
 _PARTS: Final = "parts"
 
 _MERGE_ROWS = 1 << 20

@@ -20,6 +20,7 @@ from loadtest.errors import EngineError, PlanError, RecordsError, WorldError
 from loadtest.plan.model import Plan
 from loadtest.plan.order import RunOrder
 from loadtest.records.folder import RunFolder
+from loadtest.records.seal import seal
 from loadtest.run.coordinator import CoordinatorClient, connect
 from loadtest.run.deployment import deploy_all, destroy_all
 from loadtest.run.judge import Judged, judge_folder, undecided
@@ -129,6 +130,7 @@ class RunConductor:
         if failure is not None and rows == 0:
             folder.records.unlink(missing_ok=True)  # an empty one would look like a run
             raise failure
+        seal(folder.path)
         self._progress.step("analysing")
         judged = judge_folder(folder.path, command=self._command, interrupted=self._stop_asked)
         if self._ours:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loadtest.errors import EXIT_INTERRUPTED, LoadtestError, RecordsError
 from loadtest.records.folder import LATEST, RunFolder
+from loadtest.records.seal import seal
 
 if TYPE_CHECKING:
     from loadtest.analysis.load import Run
@@ -116,6 +117,16 @@ def undecided(folder: RunFolder, look: int) -> bool:
     return verdict.wants_more
 
 
+def seal_folder(folder: Path) -> Path:
+    """
+    Seal a stored run again after a deliberate edit; return its manifest.
+
+    Raises:
+        RecordsError: It is no run folder, or cannot be written.
+    """
+    return seal(find_folder(folder).path, "by hand")
+
+
 def report_path(folder: Path | None) -> Path:
     """
     Return where the HTML report of a stored run is.
@@ -135,6 +146,8 @@ def _judge(folder: RunFolder, *, look: int | None) -> tuple[Run, Summary, Verdic
     from loadtest.gate.verdict import judge
 
     run = load_run(folder.path)
+    if look is not None:  # between two segments nothing is sealed yet
+        run = replace(run, sealed="run")
     summary = summarise(run)
     looks = run.plan.gate.max_looks
     return run, summary, judge(run, summary, look=look or max(1, run.segments), looks=looks)

@@ -13,6 +13,7 @@ import synth
 
 from loadtest.analysis.load import Run, load_run
 from loadtest.errors import RecordsError
+from loadtest.records.seal import seal
 
 
 @pytest.fixture
@@ -38,6 +39,7 @@ def test_words_keep_their_rows(folder: Path) -> None:
 
 def test_a_run_without_an_engine_account_is_partial(folder: Path) -> None:
     (folder / "engine.json").unlink()
+    seal(folder)
     run = load_run(folder)
     assert run.partial
     assert run.run_id == "run"

@@ -17,6 +17,7 @@ from loadtest.analysis.cells import cell_rows
 from loadtest.analysis.load import Run, load_run
 from loadtest.analysis.validity import check
 from loadtest.plan.model import Generator, ValidityLimits
+from loadtest.records.seal import seal
 
 
 def test_an_honest_run_is_valid(plain_run: Run) -> None:
@@ -76,6 +77,7 @@ def edit_engine(run: Run, edit: Callable[[dict[str, Any]], None]) -> Run:
     engine = json.loads(path.read_text())
     edit(engine)
     path.write_text(json.dumps(engine))
+    seal(run.folder)
     return load_run(run.folder)
 
 
@@ -89,6 +91,7 @@ def test_a_stopped_run_is_not_judged(make_run: Callable[..., Run]) -> None:
 def test_a_broken_run_says_so(make_run: Callable[..., Run], tmp_path: Path) -> None:
     run = make_run()
     (run.folder / "engine.json").unlink()
+    seal(run.folder)
     assert [c.name for c in check(load_run(run.folder)).failed] == ["complete"]
 
 

@@ -127,6 +127,7 @@ class HealthMonitor:
         self._started_ns = self._last_ns = 0
         self._last_cpu_ns = 0
         self._last_steal = (0, 0)
+        self._tells_steal = False
 
     def start(self, epoch_ns: int, now_ns: int, polled_ns: int) -> None:
         """
@@ -141,6 +142,7 @@ class HealthMonitor:
         self._started_ns, self._last_ns = epoch_ns, now_ns
         self._last_cpu_ns = time.process_time_ns() - polled_ns
         self._last_steal = self._read_stat()
+        self._tells_steal = self._last_steal[1] > 0
 
     def stop(self) -> None:
         """End; the summary stays."""
@@ -219,8 +221,9 @@ class HealthMonitor:
             "loop_lag_max_us": self._lag.highest,
             "cpu_share_mean": round(self._cpu.mean, 4),
             "cpu_share_max": round(self._cpu.highest, 4),
-            "steal_share_mean": round(self._steal.mean, 4),
-            "steal_share_max": round(self._steal.highest, 4),
+            # null: this platform does not tell what its host took
+            "steal_share_mean": round(self._steal.mean, 4) if self._tells_steal else None,
+            "steal_share_max": round(self._steal.highest, 4) if self._tells_steal else None,
             "gc_pause_max_us": self._pauses.longest_ns // NS_PER_US,
             "gc_pause_total_us": self._pauses.total_ns // NS_PER_US,
             "lateness_p50_us": self._lateness.percentile(50),

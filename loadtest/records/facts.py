@@ -1,0 +1,280 @@
+"""
+What crosses the cut besides rows, as frozen types: what a worker and the engine say of a run.
+
+A file is read into these types or refused by the name of the key that is missing, unknown or of the
+wrong kind: a key that changes its name on one side must not look like "not measured here".  Where a
+platform cannot tell a number it says ``null``; absent is never the same.
+
+ENGINE_SCHEMA history:
+    1  first
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, TypeVar, cast
+
+from loadtest.errors import RecordsError
+
+T = TypeVar("T")
+
+ENGINE_SCHEMA: Final = 1
+WORLD_KINDS: Final = ("embedded", "fly")
+FINISHED: Final = "finished"
+"""State of a worker that played its share to the end; only such a one has told everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowCounts:
+    """What became of a worker's rows, in numbers of rows."""
+
+    scheduled: int
+    sent: int
+    received: int
+    merged: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClockFacts:
+    """A worker's clock against the coordinator's, microseconds."""
+
+    offset_us: float
+    uncertainty_us: float
+    bound_us: float
+    exchanges: int
+
+
+@dataclass(frozen=True, slots=True)
+class SelfCheckFacts:
+    """How wrong the worker's client read known delays, microseconds; which clock stamped."""
+
+    n: int
+    bias_p50_us: float
+    bias_p99_us: float
+    clock: str
+
+
+@dataclass(frozen=True, slots=True)
+class HealthFacts:
+    """How a worker fared over a run; null where its platform cannot tell."""
+
+    loop_lag_p50_us: float
+    loop_lag_p99_us: float
+    loop_lag_max_us: float
+    cpu_share_mean: float
+    cpu_share_max: float
+    steal_share_mean: float | None
+    steal_share_max: float | None
+    gc_pause_max_us: float
+    gc_pause_total_us: float
+    lateness_p50_us: float
+    lateness_p99_us: float
+    late: int
+    dropped: int
+    resends: int
+    retransmits: int | None
+    segments_sent: int | None
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class MomentFacts:
+    """One moment of a worker's time line."""
+
+    t_s: float
+    loop_lag_p99_us: float
+    cpu_share: float
+    steal_share: float | None
+    gc_pause_us: float
+    lateness_p99_us: float
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """A worker that played its share to the end."""
+
+    id: str
+    region: str
+    state: str
+    rows: RowCounts
+    clock: ClockFacts
+    self_check: SelfCheckFacts
+    health: HealthFacts
+    failures: tuple[Mapping[str, Any], ...]
+    versions: Mapping[str, str]
+    timeline: tuple[MomentFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LostWorkerFacts:
+    """A worker that did not: what it had told until then may be nothing."""
+
+    id: str
+    region: str
+    state: str
+    rows: RowCounts
+    clock: Mapping[str, Any]
+    self_check: Mapping[str, Any]
+    health: Mapping[str, Any]
+    failures: tuple[Mapping[str, Any], ...]
+    versions: Mapping[str, str]
+    timeline: tuple[MomentFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleFacts:
+    """What was ordered: a hash of it, and how many arrivals."""
+
+    fingerprint: str
+    arrivals: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFacts:
+    """A stretch of load between two judgements."""
+
+    segment: int
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """The engine's account of a run: the content of engine.json but for its workers."""
+
+    schema: int
+    run_id: str
+    state: str
+    reason: str
+    epoch_wall_ns: int
+    schedule: ScheduleFacts
+    versions: Mapping[str, str]
+    batches_refused: int
+    workers: tuple[Mapping[str, Any], ...]
+    segments: tuple[SegmentFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFacts:
+    """A pair of regions: the round trip that was set, and what was measured; milliseconds."""
+
+    configured_rtt_ms: float
+    measured_rtt_p50_ms: float | None
+    measured_rtt_p95_ms: float | None
+    n: int
+    ok: bool
+
+
+def check_engine(content: Mapping[str, Any]) -> None:
+    """
+    Refuse an engine.json that this version does not know in every key.
+
+    Raises:
+        RecordsError: With the path of the first key at fault.
+    """
+    read(EngineFacts, content, "engine.json")
+    for number, worker in enumerate(content["workers"]):
+        where = f"engine.json: workers[{number}]"
+        kind = WorkerFacts if worker.get("state") == FINISHED else LostWorkerFacts
+        read(kind, worker, where)
+
+
+def check_world(content: Mapping[str, Any]) -> None:
+    """
+    Refuse a world.json that does not tell kind, regions and links as this version knows them.
+
+    Raises:
+        RecordsError: With the path of the first key at fault.
+    """
+    if content.get("kind") not in WORLD_KINDS:
+        found = content.get("kind")
+        raise RecordsError(f"world.json: kind: {found!r} is not one of {', '.join(WORLD_KINDS)}")
+    _value(tuple[str, ...], content.get("regions"), "world.json: regions")
+    links = content.get("links")
+    if not isinstance(links, list):
+        raise RecordsError("world.json: links: missing, or no list")
+    for number, link in enumerate(links):
+        where = f"world.json: links[{number}]"
+        if not isinstance(link, Mapping):
+            raise RecordsError(f"{where}: want an object")
+        for end in ("from", "to"):  # a word of the language cannot be a field's name
+            _value(str, link.get(end), f"{where}.{end}")
+        read(LinkFacts, {k: v for k, v in link.items() if k not in ("from", "to")}, where)
+
+
+def read(kind: type[T], content: Any, where: str) -> T:
+    """
+    Read JSON into a frozen type.
+
+    Args:
+        kind: A dataclass; its fields are the keys, their types the kinds of values.
+        content: What the file holds there.
+        where: Path of it, for a message.
+
+    Raises:
+        RecordsError: A key is missing, unknown, or its value of the wrong kind.
+    """
+    if not isinstance(content, Mapping):
+        raise RecordsError(f"{where}: want an object, found {type(content).__name__}")
+    hints = _hints(cast(Any, kind))
+    for key in hints:
+        if key not in content:
+            raise RecordsError(f"{where}.{key}: missing; this account of the run is not complete")
+    for key in content:
+        if key not in hints:
+            raise RecordsError(f"{where}.{key}: unknown; another version of loadtest wrote it")
+    return kind(**{k: _value(hint, content[k], f"{where}.{k}") for k, hint in hints.items()})
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        return _value(arguments[0], value, where)
+    if origin is not None:
+        return _several(origin, arguments, value, where)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return read(hint, value, where)
+    return value if hint is Any else _scalar(hint, value, where)
+
+
+def _several(origin: Any, arguments: tuple[Any, ...], value: Any, where: str) -> Any:
+    """Read a list (``tuple[X, ...]``) or an object of any keys (``Mapping[str, X]``)."""
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise _wrong(where, "a list", value)
+        return tuple(_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if not isinstance(value, Mapping):
+        raise _wrong(where, "an object", value)
+    return {key: _value(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+
+
+def _scalar(hint: Any, value: Any, where: str) -> Any:
+    if hint is bool or hint is str:
+        if not isinstance(value, hint):
+            raise _wrong(where, "true or false" if hint is bool else "text", value)
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _wrong(where, "a number", value)
+    if not math.isfinite(value):
+        raise _wrong(where, "a finite number", value)
+    if hint is int and value != int(value):
+        raise _wrong(where, "a whole number", value)
+    return value
+
+
+def _wrong(where: str, wanted: str, value: Any) -> RecordsError:
+    return RecordsError(f"{where}: want {wanted}, found {str(value)[:40]!r}")
