@@ -24,7 +24,7 @@ def test_a_run_measures_judges_reports_and_leaves_nothing(tmp_path: Path) -> Non
     """The main job, small: exit code 0, every file of the run folder, the known order of arms."""
     # One rule that holds on a busy machine too: a factor of ten at the median.
     rule = ("--threshold", "ttfb.p50(replica) <= 0.5 * ttfb.p50(multi) for each region in syd")
-    words = ("run", *SMALL, *rule, "--duration", "8", "--out", "run")
+    words = ("run", *SMALL, *rule, "--duration", "13", "--out", "run")
     with loadtest(*words, cwd=tmp_path) as program:
         program.wait_for(lambda: bool(program.pids_of("loadtest.engine.worker.main")), "workers")
         out, err = program.process.communicate(timeout=120)
@@ -36,7 +36,7 @@ def test_a_run_measures_judges_reports_and_leaves_nothing(tmp_path: Path) -> Non
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "plan.json", "world.json", "engine.json", "records.parquet", "summary.json",
-        "verdict.json", "report.html", "report.md", "junit.xml",
+        "verdict.json", "report.html", "report.md", "junit.xml", "manifest.json",
     }  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["run"]  # no `latest` in a folder not ours
     cells = {(c["deployment"], c["region"]): c for c in read(folder / "summary.json")["cells"]}
