@@ -15,6 +15,7 @@ import contextlib
 import hmac
 import logging
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ _HEARTBEAT_MS, _HEARTBEAT_TIMEOUT_MS = 2_000, 10_000
 _RECONNECT_MS, _RECONNECT_MAX_MS = 100, 1_000
 _ZAP_ADDRESS = "inproc://zeromq.zap.01"
 _ZAP_DOMAIN = b"loadtest"
-_THREADS = "ZMQbg"  # what libzmq calls its threads
+_THREADS, _THREAD_COUNT = "ZMQbg", 2  # what libzmq calls its threads: the reaper, one for input
+_TASKS = Path("/proc/self/task")
 _NICE = 10
 
 # Locust's own messages that a worker of ours sends, and what their data must look like
@@ -238,18 +240,35 @@ def secure_locust(keys: CurveKeys) -> None:
     vars(runners)["rpc"] = _Transport(keys)
 
 
-def step_back() -> None:
+def step_back(wait_s: float = 5.0) -> None:
     """
     Let ZeroMQ's own threads run behind this process's main thread, where the platform can (Linux).
 
     They encrypt a batch for a tenth of a millisecond at a time.  On a core that they share with the
-    main thread they would do so whenever they like, in front of an arrival that is due.
+    main thread they would do so whenever they like, in front of an arrival that is due.  A thread
+    of libzmq names itself once it runs, on a busy machine after this: so they are waited for.
+
+    Args:
+        wait_s: How long a thread may take to get its name.
     """
-    tasks = Path("/proc/self/task")
-    for task in tasks.iterdir() if tasks.is_dir() else ():
-        with contextlib.suppress(OSError):  # a thread may have ended since it was listed
+    if not _TASKS.is_dir():
+        return
+    nice = os.nice(0) + _NICE
+    until = time.monotonic() + wait_s
+    while len(threads := _zmq_threads()) < _THREAD_COUNT and time.monotonic() < until:
+        gevent.sleep(0.001)
+    for thread in threads:
+        with contextlib.suppress(OSError):  # it may have ended since it was listed
+            os.setpriority(os.PRIO_PROCESS, thread, nice)
+
+
+def _zmq_threads() -> list[int]:
+    found = []
+    for task in _TASKS.iterdir():
+        with contextlib.suppress(OSError):
             if (task / "comm").read_text(encoding="utf-8").startswith(_THREADS):
-                os.setpriority(os.PRIO_PROCESS, int(task.name), os.nice(0) + _NICE)
+                found.append(int(task.name))
+    return found
 
 
 def shield(runner: Any) -> None:
