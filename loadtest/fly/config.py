@@ -1,50 +1,69 @@
 """
 Reads fly.toml and turns it into machine configs, as flyctl does when it deploys.
 
-Keys that say nothing about what a machine runs (build steps, static files and the like) are
-accepted; keys that Fly does not know are ignored, as flyctl ignores them, but listed.
+Old forms are read as flyctl reads them.  Keys that Fly does not know are ignored, as flyctl ignores
+them, but told; docs/fly-toml.md has what becomes of every key.
 
 Source: the configuration reference of Fly's documentation; superfly/flyctl, internal/appconfig.
 """
 
 from __future__ import annotations
 
-import difflib
+import base64
 import shlex
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from loadtest.errors import PlanError
+from loadtest.fly.config_keys import idle_keys, unknown_keys
 from loadtest.fly.config_sections import (
+    AppFile,
+    Build,
     Scoped,
+    read_build,
     read_checks,
+    read_env,
+    read_files,
+    read_guest,
     read_http_service,
+    read_metrics,
     read_mounts,
+    read_processes,
     read_restarts,
     read_services,
+    read_start,
+    read_statics,
     read_vms,
-    tables,
-    unknown_keys,
 )
+from loadtest.fly.config_table import TomlTable, shown
+from loadtest.fly.go_text import split_command
 from loadtest.fly.machines import (
     PLATFORM_VERSION_KEY,
     PROCESS_GROUP_KEY,
     RELEASE_GROUP,
     Guest,
+    GuestFile,
     MachineCheck,
     MachineConfig,
+    Metrics,
     Mount,
     Service,
+    Static,
 )
-from loadtest.fly.values import parse_duration_s
+from loadtest.text import one_line
 
 T = TypeVar("T")
 
-SIGNALS = ("SIGINT", "SIGTERM", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGKILL", "SIGSTOP")
-_LONGEST_KILL_S = 300.0
+SIGNALS = (
+    *("SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"),
+    *("SIGUSR1", "SIGUSR2", "SIGKILL", "SIGSTOP"),
+)
+_LONGEST_KILL_S, _LONGEST_KILL_PERFORMANCE_S = 300.0, 86_400.0
+_DEFAULT_GROUP = "app"
+_MOST_FILE_BYTES = 1_048_576
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +77,8 @@ class AppConfig:
         image: Image that the file names; empty when it is built or given at deployment.
         env: Environment of every machine.
         processes: Start command by process group; an empty command is the image's own.
+        entrypoint: What is put before the command in place of the image's entry point.
+        exec: The whole of what every machine runs; commands and entry points are left out.
         services: What the edges forward to, with the groups it holds for.
         checks: Health checks by name, with the groups they hold for.
         vms: Sizes, with the groups they hold for.
@@ -67,7 +88,14 @@ class AppConfig:
         kill_timeout_s: Seconds from that signal to SIGKILL.
         release_command: Command run once before machines are replaced.
         release_timeout_s: Longest time it may take.
+        release_guest: Size of its machine; None means that of the default group's.
+        build: How the image comes to be.
+        files: Files written into machines, with the groups they hold for.
+        statics: Files that edges serve themselves.
+        metrics: Where the app's own metrics are collected, with the groups it holds for.
+        swap_mb: Swap space of a machine in MB.
         unknown: Keys that Fly does not know, dotted.
+        notes: Sentences about keys that do nothing, and about sections that hold for no machine.
         folder: Folder of the file.
     """
 
@@ -76,6 +104,8 @@ class AppConfig:
     image: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     processes: Mapping[str, str] = field(default_factory=lambda: {"app": ""})
+    entrypoint: tuple[str, ...] = ()
+    exec: tuple[str, ...] = ()
     services: tuple[Scoped[Service], ...] = ()
     checks: Mapping[str, Scoped[MachineCheck]] = field(default_factory=dict)
     vms: tuple[Scoped[Guest], ...] = ()
@@ -85,8 +115,20 @@ class AppConfig:
     kill_timeout_s: float = 5.0
     release_command: str = ""
     release_timeout_s: float = 300.0
+    release_guest: Guest | None = None
+    build: Build = field(default_factory=Build)
+    files: tuple[Scoped[AppFile], ...] = ()
+    statics: tuple[Static, ...] = ()
+    metrics: tuple[Scoped[Metrics], ...] = ()
+    swap_mb: int = 0
     unknown: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     folder: Path = Path()
+
+    @property
+    def default_group(self) -> str:
+        """Return the group that sections without ``processes`` belong to, all but ``[[vm]]``."""
+        return _default_group(self.processes)
 
     def machine_config(
         self,
@@ -107,9 +149,12 @@ class AppConfig:
                 the API sets.
             env: Laid over the file's environment.
             metadata: Added to the labels that flyctl looks for.
+
+        Raises:
+            PlanError: A file that is to be written into the machine cannot be read.
         """
-        default_restart = ("on-failure", 10)
-        restart = _first(self.restarts, group, default_restart)
+        restarts = [r.value for r in self.restarts if r.holds_for(group)]
+        restart = restarts[-1] if restarts else ("on-failure", 10)
         region = primary_region or self.primary_region
         merged = {**self.env, **(env or {}), "FLY_PROCESS_GROUP": group}
         return MachineConfig(
@@ -120,8 +165,8 @@ class AppConfig:
                 PROCESS_GROUP_KEY: group,
                 **(metadata or {}),
             },
-            cmd=tuple(shlex.split(self.processes[group])),
-            guest=_first(self.vms, group, Guest()),
+            **self._init(self.processes[group], self.exec),
+            guest=_guest(self.vms, group),
             services=tuple(s.value for s in self.services if s.holds_for(group)),
             checks={n: c.value for n, c in self.checks.items() if c.holds_for(group)},
             restart_policy=restart[0],
@@ -129,6 +174,10 @@ class AppConfig:
             stop_signal=self.kill_signal,
             stop_timeout_s=self.kill_timeout_s,
             mounts=tuple(m.value for m in self.mounts if m.holds_for(group)),
+            files=tuple(self._file(f.value) for f in self.files if f.holds_for(group)),
+            statics=self.statics,
+            metrics=next((m.value for m in self.metrics if m.holds_for(group)), None),
+            swap_mb=self.swap_mb,
         )
 
     def release_config(
@@ -140,20 +189,63 @@ class AppConfig:
         metadata: Mapping[str, str] | None = None,
     ) -> MachineConfig:
         """Return what the release command's temporary machine runs: no services, no volumes."""
-        group = next(iter(self.processes))
         usual = self.machine_config(
-            group, image=image, primary_region=primary_region, env=env, metadata=metadata
+            self.default_group,
+            image=image,
+            primary_region=primary_region,
+            env=env,
+            metadata=metadata,
         )
         return replace(
             usual,
-            cmd=tuple(shlex.split(self.release_command)),
+            **self._init(self.release_command, ()),
+            guest=self.release_guest or usual.guest,
             env={**usual.env, "RELEASE_COMMAND": "1", "FLY_PROCESS_GROUP": RELEASE_GROUP},
             metadata={**usual.metadata, PROCESS_GROUP_KEY: RELEASE_GROUP},
             services=(),
             checks={},
             mounts=(),
             restart_policy="no",
+            statics=(),
+            metrics=None,
         )
+
+    def _init(self, command: str, whole: tuple[str, ...]) -> dict[str, Any]:
+        """
+        Return which words a machine runs, as keywords of MachineConfig.
+
+        An entry point together with a command leaves nothing of the image's own, which is what
+        the exec form says.
+        """
+        if whole:
+            return {"cmd": whole, "entrypoint": (), "exec_form": True}
+        words = split_command(command)
+        if self.entrypoint and words:
+            return {"cmd": (*self.entrypoint, *words), "entrypoint": (), "exec_form": True}
+        return {"cmd": words, "entrypoint": self.entrypoint, "exec_form": False}
+
+    def _file(self, file: AppFile) -> GuestFile:
+        """
+        Return a file as the API takes it; one of this computer is read now.
+
+        Raises:
+            PlanError: It is missing, no plain file, or too large to be sent.
+        """
+        if not file.local_path:
+            content = base64.b64encode(file.text.encode()).decode()
+            return GuestFile(file.path, "" if file.secret else content, file.secret)
+        path = self.folder / file.local_path
+        told = f"files.local_path: {path}"
+        if not path.is_file():
+            raise PlanError(f"{told} is no file; paths begin in the folder of fly.toml")
+        try:
+            with path.open("rb") as opened:
+                content_bytes = opened.read(_MOST_FILE_BYTES + 1)
+        except OSError as error:
+            raise PlanError(f"{told} cannot be read: {error.strerror}") from error
+        if len(content_bytes) > _MOST_FILE_BYTES:
+            raise PlanError(f"{told} is larger than 1 MiB; put it into the image instead")
+        return GuestFile(file.path, base64.b64encode(content_bytes).decode())
 
 
 def read_app_config(path: Path) -> AppConfig:
@@ -164,9 +256,13 @@ def read_app_config(path: Path) -> AppConfig:
         PlanError: The file is missing, is not TOML, or has values of no use; every fault is told.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise PlanError(
+            f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8, which TOML is"
+        ) from error
     return parse_app_config(text, path)
 
 
@@ -179,117 +275,140 @@ def parse_app_config(text: str, path: Path) -> AppConfig:
     """
     try:
         data = tomllib.loads(text)
+        top = TomlTable(data)
+        _refuse_long_numbers(top, data)
+        config = None if top.faults else _read(top, path)
+    except RecursionError as error:
+        raise PlanError(f"{path}: nested too deeply; no fly.toml needs that") from error
     except tomllib.TOMLDecodeError as error:
-        raise PlanError(f"{path}: not TOML: {error}") from error
-    faults: list[str] = []
-    try:
-        config = _Reader(data, faults).read(path)
-    except (TypeError, AttributeError, IndexError) as error:
-        raise PlanError(f"{path}: a section has the wrong shape: {error}") from error
-    if faults:
-        raise PlanError(*(f"{path}: {fault}" for fault in faults))
+        raise PlanError(f"{path}: not TOML: {one_line(str(error))}") from error
+    except ValueError as error:  # a number of thousands of digits is none that Python reads
+        raise PlanError(f"{path}: a number in it is beyond 64 bits; write it in quotes") from error
+    if config is None or top.faults:
+        raise PlanError(*(f"{path}: {fault}" for fault in dict.fromkeys(top.faults)))
     return config
 
 
-@dataclass(slots=True)
-class _Reader:
-    """Reads section by section and collects every fault instead of stopping at the first."""
-
-    data: Mapping[str, Any]
-    faults: list[str]
-
-    def read(self, path: Path) -> AppConfig:
-        data, attempt = self.data, self._attempt
-        none: list[Scoped[Service]] = []
-        services = [
-            *attempt("http_service", lambda: read_http_service(data.get("http_service")), none),
-            *attempt("services", lambda: read_services(tables(data, "services")), none),
-        ]
-        processes = attempt("processes", self._processes, {"app": ""})
-        deploy = tables(data, "deploy")[0] if data.get("deploy") else {}
-        config = AppConfig(
-            name=str(data.get("app", "")),
-            primary_region=str(data.get("primary_region", "")),
-            image=str(tables(data, "build")[0].get("image", "")) if data.get("build") else "",
-            env=attempt("env", self._env, {}),
-            processes=processes,
-            services=tuple(services),
-            checks=attempt("checks", lambda: read_checks(data.get("checks") or {}), {}),
-            vms=tuple(attempt("vm", lambda: read_vms(tables(data, "vm")), [])),
-            restarts=tuple(attempt("restart", lambda: read_restarts(tables(data, "restart")), [])),
-            mounts=tuple(
-                attempt("mounts", lambda: read_mounts(tables(data, "mounts", "mount")), [])
-            ),
-            kill_signal=str(data.get("kill_signal", "SIGINT")),
-            kill_timeout_s=attempt(
-                "kill_timeout", lambda: parse_duration_s(data.get("kill_timeout", 5)), 5.0
-            ),
-            release_command=str(deploy.get("release_command", "")),
-            release_timeout_s=attempt(
-                "deploy.release_command_timeout",
-                lambda: parse_duration_s(deploy.get("release_command_timeout", 300)),
-                300.0,
-            ),
-            unknown=tuple(unknown_keys(data)),
-            folder=path.parent,
-        )
-        self._check(config)
-        return config
-
-    def _attempt(self, key: str, read: Callable[[], T], default: T) -> T:
-        try:
-            return read()
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            told = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
-            self.faults.append(f"{key}: {told}")
-            return default
-
-    def _env(self) -> dict[str, str]:
-        env = self.data.get("env") or {}
-        reserved = sorted(key for key in env if key.startswith("FLY_"))
-        if reserved:
-            raise ValueError(
-                f"{', '.join(reserved)}: names beginning with FLY_ belong to the platform; "
-                "choose other names"
+def _read(top: TomlTable, path: Path) -> AppConfig:
+    """Read section by section; what is wrong is in ``top.faults`` afterwards."""
+    processes, start, build = read_processes(top), read_start(top), read_build(top)
+    given = shlex.join(start.cmd)
+    commands = {group: command or given for group, command in processes.items()}
+    default = _default_group(commands)
+    http_services = _owned(read_http_service(top), default)
+    http_port = {
+        group: service.value.internal_port for service in http_services for group in service.groups
+    }
+    services = _owned(read_services(top), default)
+    checks = read_checks(top, http_port, default)
+    deploy = top.section("deploy")
+    vms = read_vms(top)
+    config = AppConfig(
+        name=top.text("app"),
+        primary_region=top.text("primary_region"),
+        image=build.image,
+        env=read_env(top),
+        processes=commands,
+        entrypoint=start.entrypoint,
+        exec=start.exec,
+        services=(*http_services, *services),
+        checks=dict(zip(checks, _owned(checks.values(), default), strict=True)),
+        vms=tuple(vms),
+        restarts=tuple(_owned(read_restarts(top), default)),
+        mounts=tuple(_owned(read_mounts(top), default)),
+        kill_signal=top.choice("kill_signal", SIGNALS, "SIGINT"),
+        kill_timeout_s=_kill_timeout_s(top, vms),
+        release_command=deploy.command("release_command"),
+        release_timeout_s=deploy.duration_s("release_command_timeout", 300.0),
+        release_guest=(
+            read_guest(deploy.section("release_command_vm"))
+            if "release_command_vm" in deploy.data
+            else None
+        ),
+        build=build,
+        files=tuple(_owned(read_files(top), default)),
+        statics=tuple(read_statics(top)),
+        metrics=tuple(_owned(read_metrics(top), default)),
+        swap_mb=top.whole("swap_size_mb", 0),
+        unknown=tuple(unknown_keys(top.data)),
+        folder=path.parent,
+    )
+    owned: tuple[tuple[str, Sequence[Scoped[Any]]], ...] = (
+        ("http_service", http_services),
+        ("services", services),
+        ("restart", config.restarts),
+    )
+    for key, scoped in owned:
+        for group in _strangers(scoped, commands):
+            top.refuse(
+                f"{key}.processes",
+                f"group {shown(group)} is not defined; there are: {', '.join(commands)}",
             )
-        return {str(key): str(value) for key, value in env.items()}
-
-    def _processes(self) -> dict[str, str]:
-        commands = self.data.get("processes") or {}
-        experimental = (self.data.get("experimental") or {}).get("cmd") or ()
-        if isinstance(commands, list):  # the form of 2022, which flyctl converts
-            commands = {entry["name"]: entry["command"] for entry in commands}
-        if not commands:
-            words = [experimental] if isinstance(experimental, str) else [*experimental]
-            return {"app": words[0] if len(words) == 1 else shlex.join(words)}
-        for group, command in commands.items():
-            try:
-                shlex.split(command)
-            except ValueError as error:
-                raise ValueError(f"{group} = {command!r}: {error}") from error
-        return {str(group): str(command) for group, command in commands.items()}
-
-    def _check(self, config: AppConfig) -> None:
-        if not config.name:
-            self.faults.append('app: missing; name the app, such as app = "my-app"')
-        if config.kill_signal not in SIGNALS:
-            near = difflib.get_close_matches(config.kill_signal, SIGNALS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            self.faults.append(
-                f"kill_signal: {config.kill_signal!r} is not one of {', '.join(SIGNALS)}{hint}"
-            )
-        if not 0 <= config.kill_timeout_s <= _LONGEST_KILL_S:
-            self.faults.append(
-                f"kill_timeout: {config.kill_timeout_s:g} is not within 0 to 300 seconds"
-            )
-        scoped: list[Scoped[Any]] = [*config.services, *config.vms, *config.mounts]
-        scoped += config.checks.values()
-        for group in sorted({g for item in scoped for g in item.groups} - set(config.processes)):
-            known = ", ".join(config.processes)
-            self.faults.append(f"processes: group {group!r} is not defined; there are: {known}")
+    return replace(config, notes=(*_notes(top), *_idle_sections(config)))
 
 
-def _first(scoped: Sequence[Scoped[T]], group: str, default: T) -> T:
-    exact = (item.value for item in scoped if group in item.groups)
-    general = (item.value for item in scoped if not item.groups)
-    return next(exact, next(general, default))
+def _kill_timeout_s(top: TomlTable, vms: Sequence[Scoped[Guest]]) -> float:
+    """Read how long a machine has to end; machines with CPUs of their own have up to a day."""
+    old = top.section("experimental")
+    holder = top if "kill_timeout" in top.data else old
+    seconds = holder.duration_s("kill_timeout", 5.0)
+    performance = any(vm.value.cpu_kind == "performance" for vm in vms)
+    longest = _LONGEST_KILL_PERFORMANCE_S if performance else _LONGEST_KILL_S
+    if seconds > longest:
+        holder.refuse("kill_timeout", f"{seconds:g} is not within 0 to {longest:g} seconds")
+    return seconds
+
+
+def _notes(top: TomlTable) -> list[str]:
+    """Return a sentence for each key that does nothing though somebody wrote it."""
+    return [f"{key}: {sentence}" for key, sentence in idle_keys(top.data)]
+
+
+def _idle_sections(config: AppConfig) -> list[str]:
+    """Return a sentence for each section whose groups are none of the file's."""
+    sections: tuple[tuple[str, Iterable[Scoped[Any]]], ...] = (
+        ("vm", config.vms),
+        ("mounts", config.mounts),
+        ("checks", config.checks.values()),
+        ("files", config.files),
+        ("metrics", config.metrics),
+    )
+    return [
+        f"{key}.processes: group {shown(group)} is not defined, so this holds for no machine; "
+        f"there are: {', '.join(config.processes)}"
+        for key, scoped in sections
+        for group in _strangers(scoped, config.processes)
+    ]
+
+
+def _strangers(scoped: Iterable[Scoped[Any]], groups: Mapping[str, str]) -> list[str]:
+    return sorted({group for item in scoped for group in item.groups} - set(groups))
+
+
+def _owned(scoped: Iterable[Scoped[T]], default: str) -> list[Scoped[T]]:
+    """Give what names no group to the default one."""
+    return [replace(item, groups=item.groups or (default,)) for item in scoped]
+
+
+def _default_group(groups: Iterable[str]) -> str:
+    names = sorted(groups)
+    return _DEFAULT_GROUP if _DEFAULT_GROUP in names else names[0]
+
+
+def _guest(vms: Sequence[Scoped[Guest]], group: str) -> Guest:
+    """Return the size for a group: the last one that names it, else the first that names none."""
+    named = [vm.value for vm in vms if group in vm.groups]
+    general = [vm.value for vm in vms if not vm.groups]
+    return next(iter([*named[::-1], *general]), Guest())
+
+
+def _refuse_long_numbers(section: TomlTable, value: Any, key: str = "") -> None:
+    """Refuse whole numbers that TOML's 64 bits do not hold."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            _refuse_long_numbers(section, inner, f"{key}.{name}" if key else name)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_long_numbers(section, inner, key)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        section.refuse(key, "a number beyond 64 bits; write it in quotes, or a smaller one")

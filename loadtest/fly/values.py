@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from loadtest.units import NS_PER_S
 
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _SECONDS_PER = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3_600.0}
-_SIZE = re.compile(r"(\d+)\s*(mb|mib|m|gb|gib|g)?", re.IGNORECASE)
-_VM_SIZE = re.compile(r"(shared-cpu|performance)-(\d+)x")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _MEMORY_PER_CPU_MB = {"shared": 256, "performance": 2_048}
+_CPU_SIZES = {
+    **{f"shared-cpu-{cpus}x": ("shared", cpus) for cpus in (1, 2, 4, 6, 8)},
+    **{f"performance-{cpus}x": ("performance", cpus) for cpus in (1, 2, 4, 6, 8, 10, 12, 14, 16)},
+}
+
+GPU_SIZES = {
+    "a100-40gb": "a100-pcie-40gb",
+    "a100-80gb": "a100-sxm4-80gb",
+    "l40s": "l40s",
+    "a10": "a10",
+}
+"""Presets that have a graphics processor, and its kind (fly-go, machine_types.go)."""
+VM_SIZES = (*_CPU_SIZES, *GPU_SIZES)
 
 
 def parse_duration_s(value: object, *, bare_unit_s: float = 1.0) -> float:
@@ -52,16 +66,36 @@ def format_duration(seconds: float) -> str:
 
 def parse_memory_mb(value: object) -> int:
     """
-    Read a memory size of fly.toml: ``512``, ``"512mb"``, ``"1gb"``.
+    Read a memory size of fly.toml, in powers of 1024: ``512``, ``"512mb"``, ``"1.5 GiB"``.
+
+    A bare number counts MB.
 
     Raises:
         ValueError: Not a size.
     """
-    match = _SIZE.fullmatch(str(value).strip())
-    if match is None or isinstance(value, bool):
-        raise ValueError(f'not a memory size: {value!r}; write "512mb" or "1gb"')
-    unit = (match[2] or "mb").lower()
-    return int(match[1]) * (1_024 if unit.startswith("g") else 1)
+    return _size(value, 1_024, 2, 'write "512mb" or "1gb"')
+
+
+def parse_volume_gb(value: object) -> int:
+    """
+    Read the size of a volume, in powers of 1000: ``10``, ``"10gb"``; a bare number counts GB.
+
+    Raises:
+        ValueError: Not a size.
+    """
+    return _size(value, 1_000, 3, 'write "10gb"')
+
+
+def _size(value: object, base: int, power: int, cure: str) -> int:
+    """Return a size in whole units of ``base`` to the ``power``, as go-units reads it."""
+    text = str(value)
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or isinstance(value, bool) or not text.isascii():
+        raise ValueError(f"not a size: {value!r}; {cure}")
+    if match[0].isdigit():
+        return int(match[0])
+    exponent = _POWERS[match[2].lower()] - power
+    return int(Fraction(match[1]) * Fraction(base) ** exponent)
 
 
 def parse_vm_size(size: str) -> tuple[str, int, int]:
@@ -75,11 +109,11 @@ def parse_vm_size(size: str) -> tuple[str, int, int]:
     Raises:
         ValueError: Unknown preset.
     """
-    match = _VM_SIZE.fullmatch(size)
-    if match is None:
-        raise ValueError(f'unknown VM size {size!r}; write "shared-cpu-1x" or "performance-2x"')
-    kind = "shared" if match[1] == "shared-cpu" else "performance"
-    cpus = int(match[2])
+    if size in GPU_SIZES:
+        return "performance", 8, 16 * _MEMORY_PER_CPU_MB["performance"]
+    if size not in _CPU_SIZES:
+        raise ValueError(f"{size!r} is not one of {', '.join(VM_SIZES)}")
+    kind, cpus = _CPU_SIZES[size]
     return kind, cpus, cpus * _MEMORY_PER_CPU_MB[kind]
 
 

@@ -22,6 +22,7 @@ OUR_IMAGE = "loadtest"
 DATABASE_USER = "postgres"
 DATABASE_PORT = 5432
 REPLICA_PORT = 5433
+_UNNAMED_APP = "app"
 
 
 def curve_keys() -> dict[str, str]:
@@ -144,7 +145,7 @@ def _database_order(plan: Plan, run_id: str, keys: Secrets, image: str) -> AppOr
 def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str]) -> AppOrder:
     """Return the order of one deployment but for its image and its secrets."""
     config = _read(deployment.fly_toml, f"deployments.{deployment.name}.fly_toml")
-    config = replace(config, name=_app_name(deployment, config, taken))
+    config = replace(config, name=_app_name(plan, deployment, config, taken))
     if plan.world == "embedded" and image_name(config.image) != OUR_IMAGE:
         folder = Path(deployment.folder or config.folder)
         config = with_start_command(
@@ -222,11 +223,22 @@ def _database_urls(plan: Plan, database: AppOrder | None, keys: Secrets) -> dict
     }
 
 
-def _app_name(deployment: Deployment, config: AppConfig, taken: set[str]) -> str:
-    """Name an app as its fly.toml does; variants and further revisions get a word behind it."""
-    if not deployment.of and config.name not in taken:
-        return config.name
-    return f"{config.name}-{deployment.name.removeprefix(deployment.of + '-')}"
+def _app_name(plan: Plan, deployment: Deployment, config: AppConfig, taken: set[str]) -> str:
+    """
+    Name an app as its fly.toml does; variants and further revisions get a word behind it.
+
+    Raises:
+        PlanError: On Fly, where names are everybody's, and the file has none.
+    """
+    if not config.name and plan.world == "fly":
+        raise PlanError(
+            f"deployments.{deployment.name}: {deployment.fly_toml} names no app, and names on Fly "
+            'are everybody\'s; write app = "my-app" at its top'
+        )
+    name = config.name or _UNNAMED_APP
+    if not deployment.of and name not in taken:
+        return name
+    return f"{name}-{deployment.name.removeprefix(deployment.of + '-')}"
 
 
 def _our_image(plan: Plan, config: AppConfig, image: str) -> str:

@@ -18,7 +18,8 @@ def with_start_command(config: AppConfig, command: str, folder: Path, key: str) 
     """
     Return a fly.toml's content with a start command for each of its process groups.
 
-    In this order: the one that is given, the file's own, that of a Dockerfile beside the app.
+    In this order: the one that is given, the file's own, that of the Dockerfile which the file
+    names or which is beside the app.
 
     Args:
         config: As its fly.toml says.
@@ -35,18 +36,25 @@ def with_start_command(config: AppConfig, command: str, folder: Path, key: str) 
                 f"{key}.command: its fly.toml has several process groups "
                 f"({', '.join(config.processes)}); give each its command there, in [processes]"
             )
-        return replace(config, processes=dict.fromkeys(config.processes, command))
-    if all(config.processes.values()):
+        processes = dict.fromkeys(config.processes, command)
+        return replace(config, processes=processes, entrypoint=(), exec=())
+    if config.exec or all(config.processes.values()):
         return config
-    dockerfile = next((folder / name for name in _NAMES if (folder / name).is_file()), None)
+    places = [folder / name for name in _NAMES]
+    if named := config.build.dockerfile:
+        places = [config.folder / named]
+    dockerfile = next((place for place in places if place.is_file()), None)
     found = ""
     if dockerfile is not None:
-        found = dockerfile_command(dockerfile.read_text(encoding="utf-8", errors="replace"))
+        text = dockerfile.read_text(encoding="utf-8", errors="replace")
+        found = dockerfile_command(text, own_entrypoint=bool(config.entrypoint))
+    if not found and config.entrypoint:
+        return config
     if not found:
         looked = (
             f"{dockerfile} has no CMD that is not a stage's of before"
             if dockerfile
-            else (f"there is no Dockerfile in {folder}")
+            else f"there is no {places[0].name} in {places[0].parent}"
         )
         raise PlanError(
             f"{key}: no start command: its fly.toml has no [processes], and {looked}; give one by "
@@ -57,12 +65,16 @@ def with_start_command(config: AppConfig, command: str, folder: Path, key: str) 
     )
 
 
-def dockerfile_command(text: str) -> str:
+def dockerfile_command(text: str, *, own_entrypoint: bool = False) -> str:
     """
     Return what the last stage of a Dockerfile starts: ENTRYPOINT and CMD as one shell-quoted line.
 
     The exec form is taken as it is, the shell form is run by ``sh -c``, as Docker does; CMD of the
     shell form is no argument to an ENTRYPOINT of the exec form.  Empty when the stage has neither.
+
+    Args:
+        text: The Dockerfile.
+        own_entrypoint: Something else is put before CMD in place of ENTRYPOINT.
 
     Source: Dockerfile reference, "Understand how CMD and ENTRYPOINT interact".
     """
@@ -75,7 +87,7 @@ def dockerfile_command(text: str) -> str:
             entrypoint, command = _words(rest), []
         elif name == "CMD":
             command = _words(rest)
-    return shlex.join([*entrypoint, *command])
+    return shlex.join(command if own_entrypoint else [*entrypoint, *command])
 
 
 def _words(rest: str) -> list[str]:

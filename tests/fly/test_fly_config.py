@@ -170,15 +170,16 @@ app = "say 'no"
         parse(text)
     told = "\n".join(caught.value.faults)
     for part in (
-        "app: missing",
+        'kill_signal: "SIGTREM" is not one of',
         "did you mean SIGTERM?",
         "kill_timeout: 360 is not within",
-        "env: FLY_REGION",
-        "http_service: internal_port 99999 is not a port",
-        "vm: unknown VM size 'tiny'",
-        "checks: check type 'script'",
-        "restart: policy 'maybe'",
-        'processes: app = "say \'no"',
+        "env.FLY_REGION: names beginning with FLY_",
+        "http_service.internal_port: 99999 is not a port, 1 to 65535",
+        'http_service.processes: group "nope" is not defined; there are: app',
+        'vm.size: "tiny" is not one of shared-cpu-1x',
+        'checks.a.type: "script"; what is allowed is http or tcp',
+        'restart.policy: "maybe"; what is allowed is always, never or on-failure',
+        "processes.app: \"say 'no\" is not a command line: a quote ' is not closed",
     ):
         assert part in told
     assert all(fault.startswith("shop/fly.toml: ") for fault in caught.value.faults)

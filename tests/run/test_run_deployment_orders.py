@@ -77,6 +77,15 @@ def test_machines_stand_where_the_deployment_says_and_where_it_is_measured_from(
     }
 
 
+def test_an_app_that_its_file_does_not_name_is_named_by_the_run(foreign: Path) -> None:
+    (foreign / "shop" / "fly.toml").write_text(FOREIGN.replace('app = "shop"', "", 1))
+    arms = [{"name": name, "fly_toml": "shop/fly.toml"} for name in ("base", "candidate")]
+    orders = ordered(plan_of(*arms)).apps
+    assert [order.name for order in orders.values()] == ["app", "app-candidate"]
+    with pytest.raises(PlanError, match=r"deployments\.base: shop/fly\.toml names no app"):
+        ordered(plan_of(*arms, world="fly"), image="registry.fly.io/loadtest:1")
+
+
 def test_a_database_may_stand_in_the_primary_region_alone_or_be_left_out(foreign: Path) -> None:
     shop = {"name": "shop", "fly_toml": "shop/fly.toml"}
     alone = ordered(plan_of(shop, database={"regions": "primary"})).database

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.errors import PlanError
-from loadtest.fly.config import parse_app_config
+from loadtest.fly.config import AppConfig, parse_app_config
 from loadtest.run.start_command import dockerfile_command, with_start_command
 
 PLAIN = 'app = "a"\n[http_service]\ninternal_port = 8080\n'
@@ -46,6 +46,34 @@ def test_no_command_at_all_names_what_was_looked_for_and_the_cure(tmp_path: Path
     plain = parse_app_config(PLAIN, Path("fly.toml"))
     with pytest.raises(PlanError, match=r"d: no start command: .* no Dockerfile in .*--command"):
         with_start_command(plain, "", tmp_path, "d")
+
+
+def test_the_dockerfile_that_the_file_names_is_read_from_the_files_folder(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text('FROM x\nCMD ["other"]')
+    (tmp_path / "web.Dockerfile").write_text('FROM x\nENTRYPOINT ["e"]\nCMD ["web"]')
+    text = PLAIN + '[build]\ndockerfile = "web.Dockerfile"\n'
+    named = parse_app_config(text, tmp_path / "fly.toml")
+    assert with_start_command(named, "", tmp_path, "d").processes == {"app": "e web"}
+    (tmp_path / "web.Dockerfile").unlink()
+    with pytest.raises(PlanError, match=r"no start command: .* there is no web\.Dockerfile in "):
+        with_start_command(named, "", tmp_path, "d")
+
+
+def test_an_entry_point_or_exec_of_the_file_takes_the_place_of_the_dockerfiles(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "Dockerfile").write_text('FROM x\nENTRYPOINT ["e"]\nCMD ["c"]')
+    entry = parse_app_config(PLAIN + '[experimental]\nentrypoint = "mine"\n', Path("fly.toml"))
+    exec_ = parse_app_config(PLAIN + '[experimental]\nexec = ["all"]\n', Path("fly.toml"))
+
+    def runs(command: str, *, of: AppConfig = entry, folder: Path = tmp_path) -> tuple[str, ...]:
+        config = with_start_command(of, command, folder, "d").machine_config("app", image="i")
+        return (*config.entrypoint, *config.cmd)
+
+    assert runs("") == ("mine", "c")
+    assert runs("given") == runs("given", of=exec_) == ("given",)
+    assert runs("", of=exec_) == ("all",)
+    assert runs("", folder=tmp_path / "none") == ("mine",)
 
 
 def test_one_command_for_several_groups_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,384 @@
+"""
+Every key of fly.toml and what becomes of it.
+
+docs/fly-toml.md is this table for people; a test holds one against the other.
+
+Source: superfly/flyctl, internal/appconfig/config.go and strict_validate.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from loadtest.fly.config_table import nearest
+from loadtest.text import one_line
+
+Fate = Literal["honoured", "on Fly only", "ignored", "refused here"]
+
+ANY = "*"
+"""In a path: a name that the file's author chooses."""
+
+
+@dataclass(frozen=True, slots=True)
+class TomlKey:
+    """
+    One key.
+
+    Args:
+        path: Dotted, with ``*`` for a name of the author's.
+        fate: What becomes of it: honoured everywhere; sent to Fly and without effect in the
+            embedded world; ignored everywhere; or refused by the embedded world.
+        why: Why it is not honoured, or what it means; empty where the name says it.
+        loud: It changes what a visitor gets, so it is told when a file has it.
+        old: flyctl does not know it any more.
+    """
+
+    path: str
+    fate: Fate = "honoured"
+    why: str = ""
+    loud: bool = False
+    old: bool = False
+
+
+_NO_TLS = "edges of the embedded world speak plain HTTP"
+_NO_STOP = "machines of a run stay up while it lasts"
+_UNTOUCHED = "edges of the embedded world pass answers on as they are"
+_BUILD = "no image is built to run an app's folder"
+_VOLUME = "volumes of a run are new and end with it"
+_ONE_HOST = "apps of the embedded world share this computer"
+_TESTS = "test machines run when flyctl deploys"
+
+
+def _checks(path: str, *, named: bool) -> tuple[TomlKey, ...]:
+    """Return the keys of an HTTP check of a service, or of a check of the machine."""
+    own = (
+        (
+            TomlKey(f"{path}.type", "honoured", "http or tcp; must be there"),
+            TomlKey(f"{path}.port", "honoured", "that of `[http_service]` where it is missing"),
+            TomlKey(f"{path}.processes", "honoured", "without it: the default group"),
+        )
+        if named
+        else ()
+    )
+    return (
+        *own,
+        TomlKey(f"{path}.interval", "honoured", "a bare number counts milliseconds"),
+        TomlKey(f"{path}.timeout", "honoured", "a bare number counts milliseconds"),
+        TomlKey(f"{path}.grace_period", "honoured", "a bare number counts milliseconds"),
+        TomlKey(f"{path}.method"),
+        TomlKey(f"{path}.path"),
+        TomlKey(f"{path}.headers.{ANY}", "honoured", "also a list of name and value"),
+        TomlKey(
+            f"{path}.protocol", "on Fly only", "checks of the embedded world ask in plain HTTP"
+        ),
+        TomlKey(f"{path}.tls_skip_verify", "on Fly only", _NO_TLS),
+        TomlKey(f"{path}.tls_server_name", "on Fly only", _NO_TLS),
+    )
+
+
+def _tcp_checks(path: str) -> tuple[TomlKey, ...]:
+    return (
+        TomlKey(f"{path}.interval", "honoured", "a bare number counts milliseconds"),
+        TomlKey(f"{path}.timeout", "honoured", "a bare number counts milliseconds"),
+        TomlKey(f"{path}.grace_period", "honoured", "a bare number counts milliseconds"),
+        TomlKey(f"{path}.restart_limit", "ignored", "Fly gave it up with Nomad", old=True),
+    )
+
+
+def _machine_checks(path: str) -> tuple[TomlKey, ...]:
+    names = ("command", "image", "entrypoint", "kill_signal", "kill_timeout")
+    return tuple(TomlKey(f"{path}.{name}", "ignored", _TESTS) for name in names)
+
+
+def _http_options(path: str) -> tuple[TomlKey, ...]:
+    options = f"{path}.http_options"
+    cache = f"{options}.replay_cache"
+    return (
+        TomlKey(f"{options}.compress", "on Fly only", _UNTOUCHED, loud=True),
+        TomlKey(f"{options}.response.headers.{ANY}", "on Fly only", _UNTOUCHED, loud=True),
+        TomlKey(f"{options}.response.pristine", "on Fly only", _UNTOUCHED),
+        TomlKey(
+            f"{options}.h2_backend", "on Fly only", "edges of the embedded world ask in HTTP/1.1"
+        ),
+        TomlKey(f"{options}.idle_timeout", "on Fly only", "edges here have one limit for all"),
+        TomlKey(
+            f"{options}.headers_read_timeout", "on Fly only", "edges here have one limit for all"
+        ),
+        *(
+            TomlKey(
+                f"{cache}.{name}",
+                "on Fly only",
+                "edges of the embedded world remember replays as the app's answers say",
+                loud=True,
+            )
+            for name in ("path_prefix", "ttl_seconds", "type", "name", "allow_bypass")
+        ),
+        TomlKey(f"{path}.tls_options.alpn", "on Fly only", _NO_TLS),
+        TomlKey(f"{path}.tls_options.versions", "on Fly only", _NO_TLS),
+        TomlKey(f"{path}.tls_options.default_self_signed", "on Fly only", _NO_TLS),
+    )
+
+
+def _service(path: str) -> tuple[TomlKey, ...]:
+    return (
+        TomlKey(f"{path}.internal_port", "honoured", "8080 where it is missing"),
+        TomlKey(f"{path}.processes", "honoured", "without it: the default group"),
+        TomlKey(f"{path}.auto_stop_machines", "on Fly only", _NO_STOP),
+        TomlKey(f"{path}.auto_start_machines", "on Fly only", _NO_STOP),
+        TomlKey(f"{path}.min_machines_running", "on Fly only", _NO_STOP),
+        TomlKey(f"{path}.concurrency.type", "honoured", "requests: edges keep connections"),
+        TomlKey(f"{path}.concurrency.soft_limit", "on Fly only", "edges here send to the nearest"),
+        TomlKey(f"{path}.concurrency.hard_limit", "on Fly only", "edges here send to the nearest"),
+        *_machine_checks(f"{path}.machine_checks"),
+    )
+
+
+def _vm(path: str) -> tuple[TomlKey, ...]:
+    return (
+        TomlKey(f"{path}.size", "on Fly only", _ONE_HOST),
+        TomlKey(f"{path}.memory", "on Fly only", f"{_ONE_HOST}; `FLY_VM_MEMORY_MB` tells it"),
+        TomlKey(f"{path}.memory_mb", "on Fly only", f"{_ONE_HOST}; `FLY_VM_MEMORY_MB` tells it"),
+        TomlKey(f"{path}.cpus", "on Fly only", _ONE_HOST),
+        TomlKey(f"{path}.cpu_kind", "on Fly only", _ONE_HOST),
+        TomlKey(f"{path}.gpu_kind", "refused here", "GPUs are not offered in the embedded world"),
+        TomlKey(f"{path}.gpus", "refused here", "GPUs are not offered in the embedded world"),
+        TomlKey(f"{path}.max_memory_mb", "ignored", "memory does not grow while a run lasts"),
+        TomlKey(f"{path}.kernel_args", "ignored", "a run measures the app, not a kernel"),
+        TomlKey(
+            f"{path}.host_dedication_id", "ignored", "a run takes the hosts that everybody has"
+        ),
+        TomlKey(f"{path}.persist_rootfs", "ignored", "machines of a run are new"),
+    )
+
+
+KEYS: tuple[TomlKey, ...] = (
+    TomlKey("app", "honoured", "may be missing; the run then names the app"),
+    TomlKey("primary_region", "honoured", "where the plan names none"),
+    TomlKey("kill_signal"),
+    TomlKey("kill_timeout", "honoured", "a bare number counts seconds"),
+    TomlKey("swap_size_mb", "on Fly only", _ONE_HOST),
+    TomlKey("console_command", "ignored", "no console is opened"),
+    TomlKey("host_dedication_id", "ignored", "a run takes the hosts that everybody has"),
+    TomlKey(
+        "machine_config", "ignored", "one container a machine is offered, its image", loud=True
+    ),
+    TomlKey("container", "ignored", "one container a machine is offered, its image", loud=True),
+    *_machine_checks("machine_checks"),
+    TomlKey(f"env.{ANY}", "honoured", "numbers and booleans become text as Go prints them"),
+    TomlKey(
+        f"processes.{ANY}", "honoured", "empty: `[experimental] cmd`, else the image's command"
+    ),
+    TomlKey("build.image"),
+    TomlKey("build.dockerfile", "honoured", "for its command; from the folder of fly.toml"),
+    TomlKey("build.ignorefile", "ignored", _BUILD),
+    TomlKey("build.build-target", "ignored", _BUILD),
+    TomlKey("build.build_target", "ignored", "of old for `build.build-target`"),
+    TomlKey(f"build.args.{ANY}", "ignored", _BUILD),
+    TomlKey("build.builder", "ignored", "buildpacks are not offered"),
+    TomlKey("build.buildpacks", "ignored", "buildpacks are not offered"),
+    TomlKey("build.builtin", "ignored", _BUILD),
+    TomlKey(f"build.settings.{ANY}", "ignored", _BUILD),
+    TomlKey("build.compose.file", "ignored", "one container a machine is offered", loud=True),
+    TomlKey("build.compression", "ignored", _BUILD),
+    TomlKey("build.compression_level", "ignored", _BUILD),
+    TomlKey("deploy.release_command", "honoured", "once for each database"),
+    TomlKey("deploy.release_command_timeout", "honoured", "5 minutes where it is missing"),
+    *_vm("deploy.release_command_vm"),
+    TomlKey("deploy.strategy", "ignored", "machines of a run are new, none is replaced"),
+    TomlKey("deploy.max_unavailable", "ignored", "machines of a run are new, none is replaced"),
+    TomlKey("deploy.wait_timeout", "ignored", "the plan says how long machines may take"),
+    TomlKey("deploy.seed_command", "ignored", "flyctl runs it when an app is launched first"),
+    TomlKey(
+        "experimental.cmd", "honoured", "text is one word; where `[processes]` names no command"
+    ),
+    TomlKey("experimental.entrypoint", "honoured", "text is one word"),
+    TomlKey("experimental.exec", "honoured", "text is one word; nothing else is run"),
+    TomlKey("experimental.kill_timeout", "honoured", "where the file has no `kill_timeout`"),
+    TomlKey("experimental.metrics_port", "on Fly only", "where the file has no `[metrics]`"),
+    TomlKey("experimental.metrics_path", "on Fly only", "where the file has no `[metrics]`"),
+    TomlKey("experimental.auto_rollback", "ignored", "a run has nothing to roll back to"),
+    TomlKey("experimental.enable_consul", "ignored", "consul is not offered"),
+    TomlKey("experimental.enable_etcd", "ignored", "etcd is not offered"),
+    TomlKey("experimental.lazy_load_images", "ignored", "images are there before a machine starts"),
+    TomlKey(f"experimental.attached.secrets.export.{ANY}", "ignored", "secrets are the run's own"),
+    TomlKey(
+        "experimental.machine_config", "ignored", "one container a machine is offered", loud=True
+    ),
+    TomlKey("experimental.allowed_public_ports", "ignored", "Fly gave it up with Nomad", old=True),
+    TomlKey("experimental.private_network", "ignored", "every app has it", old=True),
+    *_service("http_service"),
+    TomlKey("http_service.force_https", "on Fly only", _NO_TLS),
+    *_checks("http_service.checks", named=False),
+    *_http_options("http_service"),
+    *_service("services"),
+    TomlKey("services.protocol"),
+    TomlKey("services.ports.port"),
+    TomlKey(
+        "services.ports.start_port", "on Fly only", "edges here listen on single ports", loud=True
+    ),
+    TomlKey(
+        "services.ports.end_port", "on Fly only", "edges here listen on single ports", loud=True
+    ),
+    TomlKey(
+        "services.ports.handlers", "honoured", "a service with `http` is what edges forward to"
+    ),
+    TomlKey("services.ports.force_https", "on Fly only", _NO_TLS),
+    *_http_options("services.ports"),
+    TomlKey(
+        "services.ports.proxy_proto_options.version", "on Fly only", "edges here send no PROXY line"
+    ),
+    *_tcp_checks("services.tcp_checks"),
+    *_checks("services.http_checks", named=False),
+    TomlKey("services.http_checks.restart_limit", "ignored", "Fly gave it up with Nomad", old=True),
+    TomlKey("services.script_checks", "ignored", "Fly gave it up with Nomad", old=True),
+    *_checks(f"checks.{ANY}", named=True),
+    *_vm("vm"),
+    TomlKey("vm.processes", "honoured", "without it: all groups"),
+    TomlKey("restart.policy", "honoured", "always, never or on-failure; must be there"),
+    TomlKey("restart.retries", "honoured", "10 where it is missing"),
+    TomlKey("restart.processes", "honoured", "without it: the default group"),
+    TomlKey(
+        "mounts.source", "on Fly only", "apps of the embedded world keep files in their folder"
+    ),
+    TomlKey(
+        "mounts.destination", "on Fly only", "apps of the embedded world keep files in their folder"
+    ),
+    TomlKey("mounts.initial_size", "on Fly only", "a bare number counts GB"),
+    TomlKey("mounts.processes", "honoured", "without it: the default group"),
+    TomlKey("mounts.snapshot_retention", "ignored", _VOLUME),
+    TomlKey("mounts.scheduled_snapshots", "ignored", _VOLUME),
+    TomlKey("mounts.auto_extend_size_threshold", "ignored", _VOLUME),
+    TomlKey("mounts.auto_extend_size_increment", "ignored", _VOLUME),
+    TomlKey("mounts.auto_extend_size_limit", "ignored", _VOLUME),
+    *(
+        TomlKey(
+            f"files.{name}",
+            "on Fly only",
+            "machines of the embedded world see this computer's files",
+            loud=True,
+        )
+        for name in ("guest_path", "local_path", "secret_name", "raw_value")
+    ),
+    TomlKey("files.processes", "honoured", "without it: the default group"),
+    *(
+        TomlKey(
+            f"statics.{name}",
+            "on Fly only",
+            "the app itself answers for these paths in the embedded world",
+            loud=True,
+        )
+        for name in ("guest_path", "url_prefix", "tigris_bucket", "index_document")
+    ),
+    TomlKey("metrics.port", "on Fly only", "the app's own metrics are not part of a run"),
+    TomlKey("metrics.path", "on Fly only", "the app's own metrics are not part of a run"),
+    TomlKey("metrics.https", "on Fly only", "the app's own metrics are not part of a run"),
+    TomlKey("metrics.processes", "honoured", "without it: the default group"),
+)
+
+OLD_NAMES: Mapping[str, str] = {
+    "compute": "vm",
+    "computes": "vm",
+    "mount": "mounts",
+    "metric": "metrics",
+}
+"""Sections that flyctl still takes under another name."""
+
+
+@dataclass(slots=True)
+class _Node:
+    """A key with the keys under it."""
+
+    key: TomlKey | None = None
+    under: dict[str, _Node] = field(default_factory=dict)
+
+
+def unknown_keys(data: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the dotted names of keys that Fly does not know, in file order, each once."""
+    seen = {path: None for path, node, _ in _walk(_plain(data)) if _unknown(node)}
+    yield from seen
+
+
+def idle_keys(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each key that Fly does not know, with a sentence about it, in file order."""
+    told: dict[str, str] = {}
+    for path, node, siblings in _walk(_plain(data)):
+        if node is None:
+            word = path.rpartition(".")[2]
+            told[path] = f"not a key of fly.toml, so it does nothing{_proposal(word, siblings)}"
+        elif node.key is not None and node.key.old:
+            told[path] = f"does nothing: {node.key.why}"
+    yield from told.items()
+
+
+def embedded_notes(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a visitor gets on Fly and not in the embedded world: the key, and why."""
+    told: dict[str, str] = {}
+    for path, node, _ in _walk(_plain(data)):
+        if node is not None and node.key is not None and node.key.loud:
+            told.setdefault(_section(node.key.path, path), node.key.why)
+    yield from told.items()
+
+
+def _section(pattern: str, path: str) -> str:
+    """Return the part of a path that a sentence names: the section, not each key in it."""
+    if pattern.startswith(("files.", "statics.")) or ".replay_cache." in pattern:
+        return path.rpartition(".")[0]
+    return path.rpartition(".")[0] if pattern.endswith(f".{ANY}") else path
+
+
+def _unknown(node: _Node | None) -> bool:
+    return node is None or (node.key is not None and node.key.old)
+
+
+def _proposal(word: str, siblings: Mapping[str, _Node]) -> str:
+    """Return the nearest key beside it, or where the same word is a key."""
+    if near := nearest(word, siblings):
+        return near
+    elsewhere = [key.path for key in KEYS if key.path.rpartition(".")[2] == word and not key.old]
+    return f"; it is a key elsewhere: {elsewhere[0]}" if elsewhere else ""
+
+
+def _walk(
+    data: Mapping[str, Any], node: _Node | None = None, path: str = ""
+) -> Iterator[tuple[str, _Node | None, Mapping[str, _Node]]]:
+    """Yield each key with its node (None where it is unknown) and the nodes of its siblings."""
+    under = (_TREE if node is None else node).under
+    for word, value in data.items():
+        dotted = f"{path}.{one_line(word)}" if path else one_line(word)
+        found = under.get(OLD_NAMES.get(word, word) if not path else word) or under.get(ANY)
+        yield dotted, found, under
+        if found is None or not found.under:
+            continue
+        inner = value if isinstance(value, list) else [value]
+        for table in inner:
+            if isinstance(table, Mapping):
+                yield from _walk(table, found, dotted)
+
+
+def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the file without its lists of named things, which other keys would be read in."""
+    plain = dict(data)
+    if isinstance(plain.get("processes"), list):
+        del plain["processes"]
+    if isinstance(checks := plain.get("checks"), list):
+        plain["checks"] = {
+            str(check.get("name")): {key: check[key] for key in check if key != "name"}
+            for check in checks
+            if isinstance(check, Mapping)
+        }
+    return plain
+
+
+def _tree() -> _Node:
+    top = _Node()
+    for key in KEYS:
+        node = top
+        for word in key.path.split("."):
+            node = node.under.setdefault(word, _Node())
+        node.key = key
+    return top
+
+
+_TREE = _tree()
