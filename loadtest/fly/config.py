@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from loadtest.errors import PlanError
-from loadtest.fly.config_keys import idle_keys, unknown_keys
+from loadtest.fly.config_keys import embedded_notes, idle_keys, unknown_keys
 from loadtest.fly.config_sections import (
     AppFile,
     Build,
@@ -96,6 +96,7 @@ class AppConfig:
         swap_mb: Swap space of a machine in MB.
         unknown: Keys that Fly does not know, dotted.
         notes: Sentences about keys that do nothing, and about sections that hold for no machine.
+        embedded_notes: Sentences about what a visitor gets on Fly, but not in the embedded world.
         folder: Folder of the file.
     """
 
@@ -123,12 +124,18 @@ class AppConfig:
     swap_mb: int = 0
     unknown: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    embedded_notes: tuple[str, ...] = ()
     folder: Path = Path()
 
     @property
     def default_group(self) -> str:
         """Return the group that sections without ``processes`` belong to, all but ``[[vm]]``."""
         return _default_group(self.processes)
+
+    @property
+    def gpu_groups(self) -> tuple[str, ...]:
+        """Return the groups whose machines have a graphics processor."""
+        return tuple(group for group in self.processes if _guest(self.vms, group).gpu_kind)
 
     def machine_config(
         self,
@@ -331,6 +338,7 @@ def _read(top: TomlTable, path: Path) -> AppConfig:
         metrics=tuple(_owned(read_metrics(top), default)),
         swap_mb=top.whole("swap_size_mb", 0),
         unknown=tuple(unknown_keys(top.data)),
+        embedded_notes=tuple(_sentences(embedded_notes(top.data))),
         folder=path.parent,
     )
     owned: tuple[tuple[str, Sequence[Scoped[Any]]], ...] = (
@@ -344,7 +352,7 @@ def _read(top: TomlTable, path: Path) -> AppConfig:
                 f"{key}.processes",
                 f"group {shown(group)} is not defined; there are: {', '.join(commands)}",
             )
-    return replace(config, notes=(*_notes(top), *_idle_sections(config)))
+    return replace(config, notes=(*_sentences(idle_keys(top.data)), *_idle_sections(config)))
 
 
 def _kill_timeout_s(top: TomlTable, vms: Sequence[Scoped[Guest]]) -> float:
@@ -359,9 +367,8 @@ def _kill_timeout_s(top: TomlTable, vms: Sequence[Scoped[Guest]]) -> float:
     return seconds
 
 
-def _notes(top: TomlTable) -> list[str]:
-    """Return a sentence for each key that does nothing though somebody wrote it."""
-    return [f"{key}: {sentence}" for key, sentence in idle_keys(top.data)]
+def _sentences(told: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"{key}: {sentence}" for key, sentence in told]
 
 
 def _idle_sections(config: AppConfig) -> list[str]:

@@ -42,12 +42,15 @@ class TomlKey:
     old: bool = False
 
 
-_NO_TLS = "edges of the embedded world speak plain HTTP"
+_NO_TLS = "the embedded world's edges speak plain HTTP"
 _NO_STOP = "machines of a run stay up while it lasts"
-_UNTOUCHED = "edges of the embedded world pass answers on as they are"
+_UNTOUCHED = "the embedded world's edges pass answers on as they are"
+_NO_GRACE = "the plan says how long machines may take to get healthy"
+_HTTP_ALONE = "the embedded world's edges forward HTTP alone"
+_ONE_PORT = "the embedded world's edges listen on a port of their own"
 _BUILD = "no image is built to run an app's folder"
 _VOLUME = "volumes of a run are new and end with it"
-_ONE_HOST = "apps of the embedded world share this computer"
+_ONE_HOST = "apps of the embedded world share one computer"
 _TESTS = "test machines run when flyctl deploys"
 
 
@@ -66,13 +69,11 @@ def _checks(path: str, *, named: bool) -> tuple[TomlKey, ...]:
         *own,
         TomlKey(f"{path}.interval", "honoured", "a bare number counts milliseconds"),
         TomlKey(f"{path}.timeout", "honoured", "a bare number counts milliseconds"),
-        TomlKey(f"{path}.grace_period", "honoured", "a bare number counts milliseconds"),
+        TomlKey(f"{path}.grace_period", "on Fly only", _NO_GRACE),
         TomlKey(f"{path}.method"),
         TomlKey(f"{path}.path"),
         TomlKey(f"{path}.headers.{ANY}", "honoured", "also a list of name and value"),
-        TomlKey(
-            f"{path}.protocol", "on Fly only", "checks of the embedded world ask in plain HTTP"
-        ),
+        TomlKey(f"{path}.protocol", "on Fly only", "the embedded world's checks ask in plain HTTP"),
         TomlKey(f"{path}.tls_skip_verify", "on Fly only", _NO_TLS),
         TomlKey(f"{path}.tls_server_name", "on Fly only", _NO_TLS),
     )
@@ -82,7 +83,7 @@ def _tcp_checks(path: str) -> tuple[TomlKey, ...]:
     return (
         TomlKey(f"{path}.interval", "honoured", "a bare number counts milliseconds"),
         TomlKey(f"{path}.timeout", "honoured", "a bare number counts milliseconds"),
-        TomlKey(f"{path}.grace_period", "honoured", "a bare number counts milliseconds"),
+        TomlKey(f"{path}.grace_period", "on Fly only", _NO_GRACE),
         TomlKey(f"{path}.restart_limit", "ignored", "Fly gave it up with Nomad", old=True),
     )
 
@@ -100,17 +101,23 @@ def _http_options(path: str) -> tuple[TomlKey, ...]:
         TomlKey(f"{options}.response.headers.{ANY}", "on Fly only", _UNTOUCHED, loud=True),
         TomlKey(f"{options}.response.pristine", "on Fly only", _UNTOUCHED),
         TomlKey(
-            f"{options}.h2_backend", "on Fly only", "edges of the embedded world ask in HTTP/1.1"
+            f"{options}.h2_backend", "on Fly only", "the embedded world's edges ask in HTTP/1.1"
         ),
-        TomlKey(f"{options}.idle_timeout", "on Fly only", "edges here have one limit for all"),
         TomlKey(
-            f"{options}.headers_read_timeout", "on Fly only", "edges here have one limit for all"
+            f"{options}.idle_timeout",
+            "on Fly only",
+            "the embedded world's edges have one limit for all",
+        ),
+        TomlKey(
+            f"{options}.headers_read_timeout",
+            "on Fly only",
+            "the embedded world's edges have one limit for all",
         ),
         *(
             TomlKey(
                 f"{cache}.{name}",
                 "on Fly only",
-                "edges of the embedded world remember replays as the app's answers say",
+                "the embedded world's edges keep replays as answers tell them",
                 loud=True,
             )
             for name in ("path_prefix", "ttl_seconds", "type", "name", "allow_bypass")
@@ -129,8 +136,16 @@ def _service(path: str) -> tuple[TomlKey, ...]:
         TomlKey(f"{path}.auto_start_machines", "on Fly only", _NO_STOP),
         TomlKey(f"{path}.min_machines_running", "on Fly only", _NO_STOP),
         TomlKey(f"{path}.concurrency.type", "honoured", "requests: edges keep connections"),
-        TomlKey(f"{path}.concurrency.soft_limit", "on Fly only", "edges here send to the nearest"),
-        TomlKey(f"{path}.concurrency.hard_limit", "on Fly only", "edges here send to the nearest"),
+        TomlKey(
+            f"{path}.concurrency.soft_limit",
+            "on Fly only",
+            "the embedded world's edges ask the nearest machine",
+        ),
+        TomlKey(
+            f"{path}.concurrency.hard_limit",
+            "on Fly only",
+            "the embedded world's edges ask the nearest machine",
+        ),
         *_machine_checks(f"{path}.machine_checks"),
     )
 
@@ -155,7 +170,7 @@ def _vm(path: str) -> tuple[TomlKey, ...]:
 
 KEYS: tuple[TomlKey, ...] = (
     TomlKey("app", "honoured", "may be missing; the run then names the app"),
-    TomlKey("primary_region", "honoured", "where the plan names none"),
+    TomlKey("primary_region", "honoured", "the plan's comes before it"),
     TomlKey("kill_signal"),
     TomlKey("kill_timeout", "honoured", "a bare number counts seconds"),
     TomlKey("swap_size_mb", "on Fly only", _ONE_HOST),
@@ -213,21 +228,19 @@ KEYS: tuple[TomlKey, ...] = (
     *_checks("http_service.checks", named=False),
     *_http_options("http_service"),
     *_service("services"),
-    TomlKey("services.protocol"),
-    TomlKey("services.ports.port"),
-    TomlKey(
-        "services.ports.start_port", "on Fly only", "edges here listen on single ports", loud=True
-    ),
-    TomlKey(
-        "services.ports.end_port", "on Fly only", "edges here listen on single ports", loud=True
-    ),
+    TomlKey("services.protocol", "on Fly only", _HTTP_ALONE),
+    TomlKey("services.ports.port", "on Fly only", _ONE_PORT),
+    TomlKey("services.ports.start_port", "on Fly only", _ONE_PORT),
+    TomlKey("services.ports.end_port", "on Fly only", _ONE_PORT),
     TomlKey(
         "services.ports.handlers", "honoured", "a service with `http` is what edges forward to"
     ),
     TomlKey("services.ports.force_https", "on Fly only", _NO_TLS),
     *_http_options("services.ports"),
     TomlKey(
-        "services.ports.proxy_proto_options.version", "on Fly only", "edges here send no PROXY line"
+        "services.ports.proxy_proto_options.version",
+        "on Fly only",
+        "the embedded world's edges send no PROXY line",
     ),
     *_tcp_checks("services.tcp_checks"),
     *_checks("services.http_checks", named=False),
@@ -240,10 +253,13 @@ KEYS: tuple[TomlKey, ...] = (
     TomlKey("restart.retries", "honoured", "10 where it is missing"),
     TomlKey("restart.processes", "honoured", "without it: the default group"),
     TomlKey(
-        "mounts.source", "on Fly only", "apps of the embedded world keep files in their folder"
+        "mounts.source", "on Fly only", "the app finds this computer's own folder of that name"
     ),
     TomlKey(
-        "mounts.destination", "on Fly only", "apps of the embedded world keep files in their folder"
+        "mounts.destination",
+        "on Fly only",
+        "the app finds this computer's own folder of that name",
+        loud=True,
     ),
     TomlKey("mounts.initial_size", "on Fly only", "a bare number counts GB"),
     TomlKey("mounts.processes", "honoured", "without it: the default group"),
@@ -256,7 +272,7 @@ KEYS: tuple[TomlKey, ...] = (
         TomlKey(
             f"files.{name}",
             "on Fly only",
-            "machines of the embedded world see this computer's files",
+            "the app finds this computer's own file of that name",
             loud=True,
         )
         for name in ("guest_path", "local_path", "secret_name", "raw_value")
@@ -266,7 +282,7 @@ KEYS: tuple[TomlKey, ...] = (
         TomlKey(
             f"statics.{name}",
             "on Fly only",
-            "the app itself answers for these paths in the embedded world",
+            "the app itself answers for these paths",
             loud=True,
         )
         for name in ("guest_path", "url_prefix", "tigris_bucket", "index_document")
@@ -317,13 +333,16 @@ def embedded_notes(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     told: dict[str, str] = {}
     for path, node, _ in _walk(_plain(data)):
         if node is not None and node.key is not None and node.key.loud:
-            told.setdefault(_section(node.key.path, path), node.key.why)
+            told.setdefault(
+                _section(node.key.path, path),
+                f"has no effect here: {node.key.why}",
+            )
     yield from told.items()
 
 
 def _section(pattern: str, path: str) -> str:
     """Return the part of a path that a sentence names: the section, not each key in it."""
-    if pattern.startswith(("files.", "statics.")) or ".replay_cache." in pattern:
+    if pattern.startswith(("files.", "mounts.", "statics.")) or ".replay_cache." in pattern:
         return path.rpartition(".")[0]
     return path.rpartition(".")[0] if pattern.endswith(f".{ANY}") else path
 
@@ -333,11 +352,9 @@ def _unknown(node: _Node | None) -> bool:
 
 
 def _proposal(word: str, siblings: Mapping[str, _Node]) -> str:
-    """Return the nearest key beside it, or where the same word is a key."""
-    if near := nearest(word, siblings):
-        return near
+    """Return where the same word is a key, or the nearest key beside it."""
     elsewhere = [key.path for key in KEYS if key.path.rpartition(".")[2] == word and not key.old]
-    return f"; it is a key elsewhere: {elsewhere[0]}" if elsewhere else ""
+    return f"; it is a key elsewhere: {elsewhere[0]}" if elsewhere else nearest(word, siblings)
 
 
 def _walk(

@@ -6,6 +6,7 @@ Source: superfly/flyctl, internal/appconfig: patches.go (old forms), service.go,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
@@ -37,6 +38,9 @@ DEFAULT_PORT = 8_080
 _DEFAULT_SOFT_LIMIT = 20
 _DEFAULT_GPU_SIZE = "performance-8x"
 _CHECK = MachineCheck()
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_SHORTEST_CHECK_S = 1.0
+_SHORTEST_NAMED_S, _LONGEST_NAMED_S = 2.0, 60.0
 _POLICIES = {"always": "always", "never": "no", "no": "no", "on-failure": "on-failure"}
 _RETRIES = 10
 
@@ -154,7 +158,7 @@ def read_checks(
             section.refuse("type", f"{told}; what is allowed is http or tcp")
             continue
         groups = section.names("processes")
-        check = _check(section, kind)
+        check = _check(section, kind, named=True)
         port = section.whole_or_none("port", 1, 65_535)
         if "port" not in section.data:
             port = _port_of(http_port, groups or (default_group,))
@@ -271,15 +275,9 @@ def read_statics(top: TomlTable) -> list[Static]:
 
 def read_metrics(top: TomlTable) -> list[Scoped[Metrics]]:
     """Read every ``[[metrics]]``, or what ``[experimental]`` said of them once."""
-    sections = top.sections("metric", "metrics")
-    if "metrics" not in top.data:
-        data = top.data.get("experimental")
-        old = data if isinstance(data, Mapping) else {}
-        renamed = {
-            key: old[f"metrics_{key}"] for key in ("port", "path") if f"metrics_{key}" in old
-        }
-        if renamed:
-            sections.append(TomlTable(renamed, "experimental.metrics", top.faults))
+    old = top.section("experimental")
+    if "metrics" not in top.data and ("metrics_port" in old.data or "metrics_path" in old.data):
+        return [Scoped(Metrics(old.port("metrics_port", DEFAULT_PORT), old.text("metrics_path")))]
     return [
         Scoped(
             Metrics(
@@ -289,7 +287,7 @@ def read_metrics(top: TomlTable) -> list[Scoped[Metrics]]:
             ),
             section.names("processes"),
         )
-        for section in sections
+        for section in top.sections("metric", "metrics")
         if section.data
     ]
 
@@ -440,15 +438,30 @@ def _flag_or_none(section: TomlTable, key: str) -> bool | None:
     return section.flag(key) if key in section.data else None
 
 
-def _check(section: TomlTable, kind: str) -> MachineCheck:
+def _check(section: TomlTable, kind: str, *, named: bool = False) -> MachineCheck:
+    """
+    Read a check.
+
+    Args:
+        section: Its table.
+        kind: ``http`` or ``tcp``.
+        named: It is one of the machine's, whose times flyctl bounds; Fly itself bends those of a
+            service's, so that a time of zero becomes its shortest.
+    """
     http = kind == "http"
+    interval_s = section.duration_s("interval", _CHECK.interval_s, 1e-3)
+    timeout_s = section.duration_s("timeout", _CHECK.timeout_s, 1e-3)
+    if named and interval_s < _SHORTEST_NAMED_S:
+        section.refuse("interval", f"{shown(section.data['interval'])} is short of 2s; write 2s")
+    if named and timeout_s > _LONGEST_NAMED_S:
+        section.refuse("timeout", f"{shown(section.data['timeout'])} is over 60s; write 60s")
     return MachineCheck(
         type=kind,
-        interval_s=section.duration_s("interval", _CHECK.interval_s, 1e-3),
-        timeout_s=section.duration_s("timeout", _CHECK.timeout_s, 1e-3),
+        interval_s=interval_s or _SHORTEST_CHECK_S,
+        timeout_s=timeout_s or _SHORTEST_CHECK_S,
         grace_period_s=section.duration_s("grace_period", _CHECK.grace_period_s, 1e-3),
-        method=(section.text("method") or _CHECK.method).upper() if http else _CHECK.method,
-        path=section.text("path") or _CHECK.path if http else _CHECK.path,
+        method=_request_word(section, "method", _CHECK.method).upper() if http else _CHECK.method,
+        path=_request_word(section, "path", _CHECK.path) if http else _CHECK.path,
         headers=_check_headers(section) if http else {},
         protocol=section.text("protocol") if http else "",
         tls_skip_verify=section.flag("tls_skip_verify") if http else False,
@@ -456,16 +469,29 @@ def _check(section: TomlTable, kind: str) -> MachineCheck:
     )
 
 
+def _request_word(section: TomlTable, key: str, default: str) -> str:
+    """Read a part of a request's first line."""
+    value = section.text(key) or default
+    if value.isascii() and " " not in value:
+        return value
+    section.refuse(
+        key, f"{shown(value)} cannot stand in a request; write %20 for a space and so on"
+    )
+    return default
+
+
 def _check_headers(section: TomlTable) -> dict[str, str]:
     """Read the headers of a check: a table, or of old a list of names and values."""
-    if not isinstance(section.data.get("headers"), list):
-        return section.texts("headers")
-    found: dict[str, str] = {}
-    for header in section.sections("headers"):
-        if name := header.loose_text("name"):
-            found[name] = header.loose_text("value")
-        else:
-            header.refuse("name", 'missing; write name = "Host"')
+    if isinstance(section.data.get("headers"), list):
+        headers = section.sections("headers")
+        found = {header.loose_text("name"): header.loose_text("value") for header in headers}
+    else:
+        found = section.texts("headers")
+    for name, value in found.items():
+        if not _HEADER_NAME.fullmatch(name):
+            section.refuse("headers", f'{shown(name)} is no name of a header; write such as "Host"')
+        elif not value.isascii():
+            section.refuse("headers", f"{shown(value)} of {name} is not ASCII, as headers are")
     return found
 
 

@@ -67,8 +67,10 @@ class TomlTable:
         return f"{self.path}.{one_line(key)}" if self.path else one_line(key)
 
     def refuse(self, key: str, why: str) -> None:
-        """Add a sentence about a key."""
-        self.faults.append(f"{self.key(key)}: {why}")
+        """Add a sentence about a key, unless there is one: the first says what comes first."""
+        name = f"{self.key(key)}: "
+        if not any(fault.startswith(name) for fault in self.faults):
+            self.faults.append(name + why)
 
     def text(self, key: str, default: str = "") -> str:
         """Return text on one line."""
@@ -142,10 +144,14 @@ class TomlTable:
         value = self.data.get(key)
         if value is None:
             return ()
-        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        if not isinstance(value, list):
             example = value if isinstance(value, str) and value.isidentifier() else "app"
             self.refuse(key, f'{shown(value)} is not a list of names; write ["{example}"]')
             return ()
+        for name in value:
+            if not isinstance(name, str):
+                self.refuse(key, f"{shown(name)} in the list is not text; write it in quotes")
+                return ()
         return tuple(value)
 
     def whole(self, key: str, default: int, low: int = 0, high: int = _MOST) -> int:

@@ -26,7 +26,7 @@ from loadtest.run.deployment import deploy_all, destroy_all
 from loadtest.run.judge import Judged, judge_folder, undecided
 from loadtest.run.progress import Progress
 from loadtest.run.recording import PartStore
-from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
+from loadtest.run.run_deployment import RunDeployment, Secrets, file_notes, orders_of
 from loadtest.run.run_world import RunWorld, open_place
 from loadtest.run.standing import network_faults, still_to_deploy
 
@@ -111,6 +111,8 @@ class RunConductor:
             image=self._image,
             app_secrets=self._app_secrets,
         )
+        for note in file_notes(plan, orders):
+            self._progress.warn(note)
         with open_place(plan, orders, self._world_url, self._scratch) as place:
             self._progress.done("world: the Machines API answers")
             with ExitStack() as stack:

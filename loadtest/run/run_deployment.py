@@ -120,6 +120,26 @@ def orders_of(
     return RunDeployment(database, apps, generator, folders, plan.database.first)
 
 
+def file_notes(plan: Plan, orders: RunDeployment) -> tuple[str, ...]:
+    """
+    Return what a person should know of the fly.toml files of a run: keys that do nothing there.
+
+    A sentence that holds for several deployments is told once.
+    """
+    told: dict[str, list[str]] = {}
+    for name, order in (
+        ("the database", orders.database),
+        *orders.apps.items(),
+        ("the generator", orders.generator),
+    ):
+        if order is None:
+            continue
+        here = () if plan.world == "fly" else order.config.embedded_notes
+        for note in (*order.config.notes, *here):
+            told.setdefault(note, []).append(name)
+    return tuple(f"fly.toml of {', '.join(names)}: {note}" for note, names in told.items())
+
+
 def _database_order(plan: Plan, run_id: str, keys: Secrets, image: str) -> AppOrder | None:
     if not plan.database.fly_toml or not any(d.fly_toml for d in plan.deployments):
         return None
@@ -146,6 +166,12 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str])
     """Return the order of one deployment but for its image and its secrets."""
     config = _read(deployment.fly_toml, f"deployments.{deployment.name}.fly_toml")
     config = replace(config, name=_app_name(plan, deployment, config, taken))
+    if plan.world == "embedded" and config.gpu_groups:
+        raise PlanError(
+            f"deployments.{deployment.name}: {deployment.fly_toml} gives group "
+            f"{config.gpu_groups[0]} a GPU, which is not offered here; choose a [[vm]] size "
+            "without one, or run it with --world fly"
+        )
     if plan.world == "embedded" and image_name(config.image) != OUR_IMAGE:
         folder = Path(deployment.folder or config.folder)
         config = with_start_command(

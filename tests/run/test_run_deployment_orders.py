@@ -11,7 +11,7 @@ from loadtest.errors import PlanError
 from loadtest.fly.deploy import placements
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan, resolve_plan
-from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
+from loadtest.run.run_deployment import RunDeployment, Secrets, file_notes, orders_of
 
 KEYS = Secrets(database="p/w", replication="r", token="t", curve={"LOADTEST_CURVE_X": "c"})
 
@@ -84,6 +84,36 @@ def test_an_app_that_its_file_does_not_name_is_named_by_the_run(foreign: Path) -
     assert [order.name for order in orders.values()] == ["app", "app-candidate"]
     with pytest.raises(PlanError, match=r"deployments\.base: shop/fly\.toml names no app"):
         ordered(plan_of(*arms, world="fly"), image="registry.fly.io/loadtest:1")
+
+
+def test_what_does_nothing_in_a_file_is_told_once_for_all_its_arms(foreign: Path) -> None:
+    text = FOREIGN + 'internal_prot = 1\n[[statics]]\nguest_path = "/p"\nurl_prefix = "/s"\n'
+    (foreign / "shop" / "fly.toml").write_text(text)
+    arms = [{"name": name, "fly_toml": "shop/fly.toml"} for name in ("base", "candidate")]
+    plan = plan_of(*arms)
+    unknown = (
+        "fly.toml of base, candidate: http_service.internal_prot: not a key of fly.toml, so it "
+        "does nothing; did you mean internal_port?"
+    )
+    assert file_notes(plan, ordered(plan)) == (
+        unknown,
+        "fly.toml of base, candidate: statics: has no effect here: the app itself answers for "
+        "these paths",
+    )
+    fly = plan_of(*({**arm, "url": ""} for arm in arms), world="fly")
+    text = f'{text}[build]\nimage = "registry.fly.io/shop:1"\n'
+    (foreign / "shop" / "fly.toml").write_text(text)
+    assert file_notes(fly, ordered(fly, image="registry.fly.io/loadtest:1")) == (unknown,)
+
+
+def test_a_gpu_is_read_and_refused_where_it_would_be_run(foreign: Path) -> None:
+    text = FOREIGN + '[[vm]]\nsize = "l40s"\n[build]\nimage = "registry.fly.io/shop:1"\n'
+    (foreign / "shop" / "fly.toml").write_text(text)
+    arm = {"name": "one", "fly_toml": "shop/fly.toml"}
+    with pytest.raises(PlanError, match=r"one: shop/fly\.toml gives group app a GPU.*--world fly"):
+        ordered(plan_of(arm))
+    order = ordered(plan_of(arm, world="fly"), image="registry.fly.io/loadtest:1").apps["one"]
+    assert placements(order)[0].config.guest.gpu_kind == "l40s"
 
 
 def test_a_database_may_stand_in_the_primary_region_alone_or_be_left_out(foreign: Path) -> None:
