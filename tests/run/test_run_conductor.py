@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from loadtest.errors import EngineError, PlanError, WorldError
-from loadtest.plan.resolve import load_plan
+from loadtest.plan.resolve import load_plan, resolve_plan
 from loadtest.run import conductor as module
 from loadtest.run.conductor import RunConductor, new_run_id
 from loadtest.run.progress import Silent
@@ -107,6 +107,21 @@ def test_a_failure_before_any_record_leaves_no_results(
     with pytest.raises(type(error), match="it broke"):
         conduct(tmp_path).run()
     assert names(tmp_path) <= {"plan.json", "world.json"}
+
+
+def test_a_key_that_does_nothing_is_told_before_the_run(
+    stage: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fly.toml").write_text('app = "shop"\nprots = 1\n[processes]\napp = "run"\n')
+    monkeypatch.chdir(tmp_path)
+    arms = [{"name": name, "fly_toml": "fly.toml"} for name in ("base", "candidate")]
+    plan = resolve_plan({"regions": ["cdg"], "primary_region": "cdg", "deployments": arms})
+    stage["deploy_all"] = WorldError("it broke")
+    progress = Silent()
+    with pytest.raises(WorldError, match="it broke"):
+        RunConductor(plan, progress, out=tmp_path / "run").run()
+    told = [sentence for sentence in progress.sentences if "fly.toml" in sentence]
+    assert told == ["fly.toml of base, candidate: prots: not a key of fly.toml, so it does nothing"]
 
 
 def test_a_link_out_of_tolerance_stops_the_run(stage: dict[str, Any], tmp_path: Path) -> None:
