@@ -64,6 +64,8 @@ def plan_options(base_time: str = "--base") -> Callable[[Callable[..., Any]], Ca
         click.option("--warmup", type=float, metavar="S", help="Seconds before measuring."),
         click.option("--seed", type=int, help="Seed of the schedule and the bootstrap."),
         click.option("--rtt", metavar="SET", help="published-era, neutral, or a CSV file."),
+        click.option("--layer", metavar="LAYER",
+                     help="What machines are: hosts, relay, or auto for what works here."),
         click.option(base_time, "base_ms", metavar="MS",
                      help="The app's own time: published, ms, or a CSV file."),
         click.option("--threshold", "thresholds", multiple=True, metavar="RULE",
@@ -149,6 +151,7 @@ def flags_of(options: dict[str, Any]) -> dict[str, Any]:
         "warmup": "load.warmup_s",
         "seed": "seed",
         "rtt": "network.rtt",
+        "layer": "network.layer",
         "base_ms": "base",
         "looks": "gate.max_looks",
     }

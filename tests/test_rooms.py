@@ -30,19 +30,22 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "fly": (BASE, {"httpx"}),
     # WHERE: the emulated world, from what knows nothing to what knows all
     "world.guard": (set(), set()),
+    "world.hosts": (BASE | {"kernel"}, set()),
     "world.links": (BASE | {"kernel"}, set()),
     "world.edge": (BASE | {"fly"}, {"httptools"}),
     "world.postgres": (BASE | {"world.guard"}, {"psycopg"}),
     "world.machines": (
-        BASE | {"fly", "world", "world.guard", "world.links", "world.edge", "world.postgres"},
-        set(),
+        BASE
+        | {"kernel", "fly", "world", "world.guard", "world.hosts", "world.links"}
+        | {"world.edge", "world.postgres"},
+        {"dns"},
     ),
     "world.api": (
         BASE | {"fly", "world.machines"},
         {"starlette", "uvicorn"},
     ),
     "world": (
-        BASE | {"world.api", "world.guard", "world.machines"},
+        BASE | {"world.api", "world.guard", "world.hosts", "world.machines"},
         {"uvloop"},
     ),
     # DO: what every process of the engine shares, and its two kinds of process

@@ -69,6 +69,8 @@ class NetworkSettings(Frozen):
     rtt_ms: dict[str, Annotated[float, Field(ge=0, le=5_000)]] = {}
     same_region_ms: Annotated[float, Field(ge=0, le=100)] = 0.5
     """Round trip between two machines of one region."""
+    layer: Literal["auto", "hosts", "relay"] = "auto"
+    """``hosts``: every machine has a network of its own; ``relay``: all share one loopback."""
     tolerance_ms: Annotated[float, Field(gt=0)] = 1.0
     tolerance_share: Annotated[float, Field(gt=0, lt=1)] = 0.01
     sources: dict[str, str] = {}

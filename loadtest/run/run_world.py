@@ -199,6 +199,7 @@ def world_spec(plan: Plan, orders: RunDeployment) -> WorldSpec:
         primary_region=plan.primary_region,
         rtt_ms=plan.network.rtt_ms,
         same_region_ms=plan.network.same_region_ms,
+        layer=plan.network.layer,
         tolerance_ms=plan.network.tolerance_ms,
         tolerance_share=plan.network.tolerance_share,
         images={name: ImageSpec(cwd=Path(folder)) for name, folder in orders.folders.items()},

@@ -14,17 +14,22 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loadtest.errors import LoadtestError
 from loadtest.world.guard.guardian import read_line
 from loadtest.world.guard.reaper import become_subreaper, end_all, remove_dir
 from loadtest.world.guard.remains import write_owner
+from loadtest.world.hosts.host import release_places
+
+if TYPE_CHECKING:
+    from loadtest.world.hosts.layer import Layer
 
 _POLITE_S = 0.3
 _HARD_S = 1.0
 
 
-async def run(base: Path, spec: bytes, sink: int) -> None:
+async def run(base: Path, spec: bytes, sink: int, layer: Layer, why: str) -> None:
     """
     Run a world until it is told to end.
 
@@ -32,6 +37,8 @@ async def run(base: Path, spec: bytes, sink: int) -> None:
         base: Its folder.
         spec: Its spec as JSON.
         sink: Descriptor of the line to the guardian.
+        layer: What its machines are.
+        why: Why they are not hosts, where they are not.
     """
     from loadtest.world.api.app import listen, make_server
     from loadtest.world.machines.context import Registry
@@ -44,7 +51,7 @@ async def run(base: Path, spec: bytes, sink: int) -> None:
     try:
         checked = WorldSpec.from_json(json.loads(spec))
         server_socket = listen(checked.api_port)
-        world = await World.start(checked, base, registry)
+        world = await World.start(checked, base, registry, layer, why)
     except LoadtestError as error:
         registry.answer({"error": str(error)})
         return
@@ -78,6 +85,21 @@ def watch_for_the_end(ending: asyncio.Event) -> None:
         loop.add_signal_handler(number, ending.set)
 
 
+def _take_layer(spec: bytes, sink: int) -> tuple[Layer | None, str]:
+    """Become what the spec's layer wants while this process has one thread; None on refusal."""
+    from loadtest.world.hosts.layer import become_world, choose
+
+    wanted = json.loads(spec).get("layer", "auto")
+    try:
+        layer, why = choose(wanted)
+        if layer == "hosts":
+            become_world()
+    except (LoadtestError, OSError) as error:
+        os.write(sink, json.dumps({"error": str(error)}).encode() + b"\n")
+        return None, ""
+    return layer, why
+
+
 def main() -> int:
     """Run the world in a folder; leave nothing of it behind."""
     import uvloop
@@ -92,9 +114,12 @@ def main() -> int:
     become_subreaper()
     try:
         if spec:
-            uvloop.run(run(base, spec, sink))
+            layer, why = _take_layer(spec, sink)
+            if layer:
+                uvloop.run(run(base, spec, sink, layer, why))
     finally:
         end_all({}, polite_s=_POLITE_S, hard_s=_HARD_S)
+        release_places(base)
         if os.getppid() != guardian:  # it was killed, so its work falls to us
             remove_dir(base)
     return 0

@@ -12,6 +12,7 @@ from loadtest.errors import PlanError
 from loadtest.units import NS_PER_MS
 
 SCHEMA_VERSION = 1
+LAYERS = ("auto", "hosts", "relay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class WorldSpec:
         foreign_apps: Names that belong to somebody else, as all names of Fly do to somebody.
         fresh_app_calls: Calls about a fresh app that find it unknown still.
         full_regions: Regions without room for another machine.
+        layer: ``hosts``, ``relay``, or ``auto`` for whichever this machine allows.
     """
 
     regions: tuple[str, ...]
@@ -60,6 +62,7 @@ class WorldSpec:
     foreign_apps: tuple[str, ...] = ()
     fresh_app_calls: int = 0
     full_regions: tuple[str, ...] = ()
+    layer: str = "auto"
 
     def rtt_between_ms(self, a: str, b: str) -> float:
         """Return the round-trip time of a pair of the world's regions, in milliseconds."""
@@ -94,6 +97,7 @@ class WorldSpec:
             "foreign_apps": list(self.foreign_apps),
             "fresh_app_calls": self.fresh_app_calls,
             "full_regions": list(self.full_regions),
+            "layer": self.layer,
         }
 
     @classmethod
@@ -127,6 +131,7 @@ class WorldSpec:
                 foreign_apps=tuple(str(name) for name in data.get("foreign_apps") or ()),
                 fresh_app_calls=int(data.get("fresh_app_calls") or 0),
                 full_regions=tuple(str(code) for code in data.get("full_regions") or ()),
+                layer=str(data.get("layer") or "auto"),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"world spec: missing or of the wrong kind: {error}") from error
@@ -149,6 +154,8 @@ def _faults(spec: WorldSpec) -> list[str]:
         rtt = spec.rtt_ms.get(key, math.nan)
         if not 0 <= rtt <= 10_000:
             faults.append(f"world spec: rtt_ms of {key} is missing or not within 0 to 10000 ms")
+    if spec.layer not in LAYERS:
+        faults.append(f"world spec: layer {spec.layer!r} is not one of {', '.join(LAYERS)}")
     for name, image in spec.images.items():
         if not image.cwd.is_dir():
             faults.append(f"world spec: images.{name}.cwd {str(image.cwd)!r} is not a folder")

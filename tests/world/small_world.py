@@ -77,6 +77,7 @@ def spec(folder: Path, **overrides: Any) -> dict[str, Any]:
         "regions": ["cdg", "ord"],
         "primary_region": "cdg",
         "rtt_ms": {"cdg-ord": 40.0},
+        "layer": "relay",
         "images": {"hello": {"cwd": str(folder), "env": {}}},
         **overrides,
     }

@@ -13,6 +13,12 @@ __all__ = ["NOTHING"]
 
 NOT_ENOUGH: Final = "too few"
 
+LAYERS: Final[dict[str, str]] = {
+    "hosts": "every machine a host of its own",
+    "relay": "machines on one loopback",
+}
+"""Layer of an embedded world -> what its machines are."""
+
 DECISIONS: Final[dict[str, tuple[str, str]]] = {
     "pass": ("✓", "pass"),
     "fail": ("✕", "fail"),

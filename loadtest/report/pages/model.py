@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from loadtest.report.base.context import Context
 from loadtest.report.base.view import Callout, Report
-from loadtest.report.base.words import count, share
+from loadtest.report.base.words import LAYERS, count, share
 from loadtest.report.sections.connections import section_connections, section_served
 from loadtest.report.sections.distributions import section_distributions, section_time
 from loadtest.report.sections.gate import section_gate
@@ -102,7 +102,8 @@ def _facts(context: Context) -> tuple[tuple[str, str], ...]:
     sent = sum(cell.n for cell in context.summary.cells)
     errors = sum(cell.errors for cell in context.summary.cells)
     link_layer = context.run.world.get("link_layer")
-    world = f"{facts.world}, {link_layer} links" if link_layer else facts.world
+    layer_words = LAYERS.get(str(link_layer), f"{link_layer} links")
+    world = f"{facts.world}, {layer_words}" if link_layer else facts.world
     named = [
         ("Target", _listed(context.targets)),
         ("Pages", _listed(context.pages)),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from loadtest.report.base.glossary import LIMITS_ALWAYS, LIMITS_EMBEDDED, TERMS
 from loadtest.report.base.view import Block, Code, Definitions, Files, Heading, Section, Table, Text
-from loadtest.report.base.words import count
+from loadtest.report.base.words import LAYERS, count
 
 if TYPE_CHECKING:
     from loadtest.plan.model import Plan
@@ -57,7 +57,7 @@ def _inputs(context: Context) -> Table:
     plan, world, engine = context.plan, context.run.world, context.run.engine
     postgres = world.get("postgres") or {}
     schedule = engine.get("schedule") or {}
-    load = plan.load
+    load, layer = plan.load, str(world.get("link_layer", "none"))
     versions = {**(world.get("versions") or {}), **(engine.get("versions") or {})}
     rows = [
         ("plan", f"{plan.name}, sha256 {plan_hash(plan)[:16]}"),
@@ -73,7 +73,7 @@ def _inputs(context: Context) -> Table:
         ("revisions", "; ".join(context.revisions) or "none"),
         ("pages", ", ".join(context.pages) or "none"),
         ("world", str(world.get("kind", "unknown"))),
-        ("link layer", str(world.get("link_layer", "none"))),
+        ("machines", LAYERS.get(layer, layer)),
         ("round-trip times", plan.network.rtt),
         ("base times of the app", plan.base),
         ("database", f"PostgreSQL {postgres['version']}" if postgres.get("version") else "none"),

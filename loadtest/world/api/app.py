@@ -117,7 +117,8 @@ async def show_world(request: Request) -> Response:
             "kind": "embedded",
             "regions": list(world.spec.regions),
             "primary_region": world.spec.primary_region,
-            "link_layer": "relay",
+            "link_layer": world.layer,
+            "why_not_hosts": world.why_not_hosts,
             "links": world.measured,
             "edges": world.gateways.urls(),
             "machines": [

@@ -16,8 +16,9 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from loadtest.kernel.namespaces import SocketMaker
 from loadtest.world.links.flow import CAPACITY, Flow, Mark, Window
 from loadtest.world.links.wait import BROKEN, READ, WRITE, StampClock
 
@@ -27,12 +28,33 @@ _TIMED_NS = 200_000  # below this a delivery waits for no timer and tells nothin
 _RESET = struct.pack("ii", 1, 0)
 
 
+class LinkAddress(NamedTuple):
+    """
+    An address to dial or to listen on.
+
+    Args:
+        host: IPv4 or IPv6 address.
+        port: TCP port; 0 for any that is free.
+        place: File that a network namespace is bound to, in which the address is meant; empty for
+            this process's own.
+    """
+
+    host: str
+    port: int
+    place: str = ""
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """Return the address family."""
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
+
 @dataclass(slots=True, eq=False)
 class Link:
     """A way from a listener of ours to a target, and what has passed over it."""
 
     listener: socket.socket
-    target: tuple[str, int] | None
+    target: LinkAddress | None
     one_way_ns: int
     windowed: bool
     cut: bool = False
@@ -43,10 +65,14 @@ class Link:
     bytes_in: int = 0
 
 
+_NOWHERE = LinkAddress("127.0.0.1", 0)
+
+
 class Host(Protocol):
     """What a connection needs of the relay it belongs to."""
 
     clock: StampClock
+    sockets: SocketMaker
 
     def watch(self, fd: int, mask: int, handler: Callable[[int], None] | None = None) -> None:
         """Call ``handler`` on what ``mask`` says of ``fd``; mask 0 stops, the handler stays."""
@@ -134,8 +160,8 @@ class RelayedConnection:
         self._upward = False
         self._accepted_ns = time.monotonic_ns()
         target = link.target
-        family = socket.AF_INET6 if target and ":" in target[0] else socket.AF_INET
-        self._server = self._side(socket.socket(family, socket.SOCK_STREAM))
+        far = target or _NOWHERE
+        self._server = self._side(host.sockets.make(far.place, far.family, socket.SOCK_STREAM))
         self._client = self._side(sock)
         # The client may speak one round trip after it called; to the server the call is complete
         # one way later still.
@@ -278,13 +304,13 @@ class RelayedConnection:
 
     # -- the target --------------------------------------------------------------------------
 
-    def _dial(self, target: tuple[str, int] | None) -> None:
+    def _dial(self, target: LinkAddress | None) -> None:
         host, up, down = self._host, self._up, self._down
         host.watch(self._client.fd, READ, functools.partial(self._on_side, up, down))
         failure = errno.ECONNREFUSED
         if target is not None:
             with contextlib.suppress(OSError):
-                failure = self._server.sock.connect_ex(target)
+                failure = self._server.sock.connect_ex(target[:2])
         if failure in (0, errno.EINPROGRESS):
             self._server.connecting = True
             host.watch(self._server.fd, WRITE, functools.partial(self._on_side, down, up))

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from loadtest.errors import WorldError
+from loadtest.kernel.namespaces import keep_admin_after_exec
 from loadtest.units import NS_PER_MS, NS_PER_S
+from loadtest.world.links.connection import LinkAddress
 
 LinkKind = Literal["stream", "bulk"]
-Address = tuple[str, int]
 
 _ANSWER_TIMEOUT_S = 10.0
 _END_TIMEOUT_S = 2.0
@@ -112,9 +113,14 @@ class LinkControl:
         ]
 
     @classmethod
-    async def start(cls) -> LinkControl:
-        """Start the links process, in a session of its own, and wait until it answers."""
-        control = cls(await _spawn("loadtest.world.links.process"))
+    async def start(cls, *, enters_places: bool = False) -> LinkControl:
+        """
+        Start the links process, in a session of its own, and wait until it answers.
+
+        Args:
+            enters_places: Addresses will name network namespaces that this process may enter.
+        """
+        control = cls(await _spawn("loadtest.world.links.process", enters_places))
         try:
             await control.status()
         except BaseException:
@@ -132,10 +138,16 @@ class LinkControl:
         return await self._process.wait()
 
     async def open(
-        self, link_id: str, target: Address | None, one_way_ns: int, *, kind: LinkKind = "stream"
+        self,
+        link_id: str,
+        target: LinkAddress | None,
+        one_way_ns: int,
+        *,
+        kind: LinkKind = "stream",
+        listen: LinkAddress | None = None,
     ) -> int:
         """
-        Open a link and return the loopback port to dial.
+        Open a link and return the port to dial.
 
         Args:
             link_id: A name not in use.
@@ -143,14 +155,19 @@ class LinkControl:
             one_way_ns: Delay of each direction in nanoseconds: half the round-trip time.
             kind: ``stream`` models slow start as well; ``bulk`` has a delay only, for set-up
                 work whose duration is not measured.
+            listen: Where it is dialled; None for any port of loopback that is free.
         """
         port = await self._ask(
-            "open", link=link_id, target=target, one_way_ns=one_way_ns, kind=kind
+            "open", link=link_id, target=target, one_way_ns=one_way_ns, kind=kind, listen=listen
         )
         return int(port)
 
+    async def forget(self, place: str) -> None:
+        """Let go of a network namespace, so that it can end."""
+        await self._ask("forget", place=place)
+
     async def retarget(
-        self, link_id: str, target: Address | None, one_way_ns: int | None = None
+        self, link_id: str, target: LinkAddress | None, one_way_ns: int | None = None
     ) -> None:
         """
         Lead new connections of a link to ``target``; None refuses them after one round trip.
@@ -198,7 +215,7 @@ class LinkControl:
             names = [f"probe/{number}" for number in range(len(pairs))]
             opened: list[str] = []
             try:
-                echo = ("127.0.0.1", int((await _read_line(probe))["echo_port"]))
+                echo = LinkAddress("127.0.0.1", int((await _read_line(probe))["echo_port"]))
                 ports = []
                 for name, (_, _, one_way_ns) in zip(names, pairs, strict=True):
                     ports.append(await self.open(name, echo, one_way_ns))
@@ -287,7 +304,7 @@ def _measured(source: str, target: str, one_way_ns: int, round_trips_ns: list[in
     return LinkMeasure(source, target, 2 * one_way_ns / NS_PER_MS, rank_ms(50), rank_ms(95), n)
 
 
-async def _spawn(module: str) -> asyncio.subprocess.Process:
+async def _spawn(module: str, enters_places: bool = False) -> asyncio.subprocess.Process:
     # The package is found wherever this one was, whatever folder the world runs in.
     root = str(Path(__file__).resolve().parents[3])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
@@ -301,6 +318,7 @@ async def _spawn(module: str) -> asyncio.subprocess.Process:
             stderr=asyncio.subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
             start_new_session=True,
+            preexec_fn=keep_admin_after_exec if enters_places else None,
             limit=_LINE_LIMIT,
         )
     except OSError as error:

@@ -19,7 +19,8 @@ import signal
 import sys
 from typing import Any
 
-from loadtest.world.links.relay import Relay
+from loadtest.world.links.connection import LinkAddress
+from loadtest.world.links.relay import ANY_PORT, Relay
 from loadtest.world.links.wait import READ, WRITE, sharpen
 
 KINDS = ("stream", "bulk")
@@ -98,6 +99,9 @@ class ControlChannel:
                 "deliveries": relay.deliveries,
                 "links": len(relay.links),
             }
+        if operation == "forget":
+            relay.sockets.forget(str(request["place"]))
+            return None
         name = str(request["link"])
         if operation == "open":
             return self._open(name, request)
@@ -125,15 +129,18 @@ class ControlChannel:
             raise ValueError(f"kind of link {name!r} is {kind!r}; allowed: {', '.join(KINDS)}")
         if one_way_ns < 0:
             raise ValueError(f"one_way_ns of link {name!r} is {one_way_ns}; it must be 0 or more")
-        return self._relay.open(name, _address(request["target"]), one_way_ns, kind)
+        listen = _address(request.get("listen")) or ANY_PORT
+        return self._relay.open(name, _address(request["target"]), one_way_ns, kind, listen)
 
     def _counters(self, name: str) -> list[int]:
         link = self._relay.links[name]
         return [link.connections, link.flights, link.bytes_out, link.bytes_in]
 
 
-def _address(value: list[Any] | None) -> tuple[str, int] | None:
-    return None if value is None else (str(value[0]), int(value[1]))
+def _address(value: list[Any] | None) -> LinkAddress | None:
+    return (
+        None if value is None else LinkAddress(str(value[0]), int(value[1]), *map(str, value[2:3]))
+    )
 
 
 def _raise_descriptor_limit() -> None:

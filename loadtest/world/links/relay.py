@@ -11,7 +11,8 @@ import socket
 import time
 from collections.abc import Callable
 
-from loadtest.world.links.connection import Link, RelayedConnection, RelayFlow
+from loadtest.kernel.namespaces import SocketMaker, listen_anywhere
+from loadtest.world.links.connection import Link, LinkAddress, RelayedConnection, RelayFlow
 from loadtest.world.links.wait import READ, StampClock, new_waiter
 
 LEAD_START_NS = 45_000
@@ -19,6 +20,9 @@ LEAD_START_NS = 45_000
 
 LEAD_CEILING_NS = 250_000
 """Most that a delivery is brought forward, however late this machine is."""
+
+ANY_PORT = LinkAddress("127.0.0.1", 0)
+"""Any free port of loopback."""
 
 _LEAD_STEPS_NS = (2_000, 200)
 _LEAD_SETTLED = 200
@@ -40,6 +44,7 @@ class Relay:
         self.lead_ns = LEAD_START_NS
         self.deliveries = 0
         self.clock = StampClock()
+        self.sockets = SocketMaker()
         self._waiter = new_waiter()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._heap: list[tuple[int, int, RelayFlow]] = []
@@ -47,21 +52,38 @@ class Relay:
         self._running = True
         self._spare = os.open(os.devnull, os.O_RDONLY)
 
-    def open(self, link_id: str, target: tuple[str, int] | None, one_way_ns: int, kind: str) -> int:
+    def open(
+        self,
+        link_id: str,
+        target: LinkAddress | None,
+        one_way_ns: int,
+        kind: str,
+        listen: LinkAddress = ANY_PORT,
+    ) -> int:
         """
-        Listen on a free loopback port for ``link_id``.
+        Listen for ``link_id``.
 
         Args:
             link_id: Name of the link, not in use.
             target: Where its connections go; None refuses them.
             one_way_ns: Delay of each direction.
             kind: ``stream`` models slow start, ``bulk`` only the delay.
+            listen: Where; a free port of loopback if nothing is said.
 
         Returns:
             The port.
         """
-        listener = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
-        listener.setblocking(False)
+        listener = self.sockets.make(listen.place, listen.family, socket.SOCK_STREAM)
+        try:
+            if listen.place:
+                listen_anywhere(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(listen[:2])
+            listener.listen(_BACKLOG)
+            listener.setblocking(False)
+        except OSError:
+            listener.close()
+            raise
         link = Link(listener, target, one_way_ns, windowed=kind == "stream")
         self.links[link_id] = link
         self.watch(listener.fileno(), READ, lambda _mask: self._accept(link))
@@ -113,6 +135,7 @@ class Relay:
             self.close(link_id)
         self._waiter.close()
         self.clock.close()
+        self.sockets.close()
         os.close(self._spare)
 
     # -- what connections need (see Host) ----------------------------------------------------

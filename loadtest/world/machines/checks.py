@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
 
 from loadtest.fly.machines import MachineCheck, MachineConfig
 
@@ -29,20 +32,23 @@ def named_checks(config: MachineConfig) -> dict[str, tuple[MachineCheck, int, bo
     return found
 
 
-async def probe(check: MachineCheck, port: int) -> str:
+Connect = Callable[[], Awaitable[socket.socket]]
+
+
+async def probe(check: MachineCheck, connect: Connect) -> str:
     """
     Ask once.
 
     Args:
         check: What to ask.
-        port: Real port on loopback.
+        connect: Makes the connection to the machine's port.
 
     Returns:
         Empty when the check passes, else what was wrong.
     """
     try:
         async with asyncio.timeout(check.timeout_s):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection(sock=await connect())
             try:
                 return "" if check.type == "tcp" else await _ask(check, reader, writer)
             finally:
@@ -50,7 +56,8 @@ async def probe(check: MachineCheck, port: int) -> str:
     except TimeoutError:
         return f"no answer within {check.timeout_s:g} s"
     except OSError as error:
-        return f"connection failed: {error.strerror or error}"
+        # asyncio puts its own words in place of the system's
+        return f"connection failed: {os.strerror(error.errno) if error.errno else error}"
 
 
 async def _ask(

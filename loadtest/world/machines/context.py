@@ -13,6 +13,7 @@ from typing import Protocol
 from loadtest.fly.machines import MachineConfig
 from loadtest.fly.values import split_image
 from loadtest.world.guard.remains import write_process
+from loadtest.world.machines.hosts import WorldHosts
 from loadtest.world.machines.network import WorldNetwork
 from loadtest.world.machines.ports import PortPool
 from loadtest.world.machines.store import Store
@@ -20,6 +21,7 @@ from loadtest.world.postgres.binaries import PostgresBinaries
 from loadtest.world.spec import ImageSpec, WorldSpec
 
 POSTGRES_IMAGE = "flyio/postgres-flex"
+_GENERATOR_MODULES = "loadtest.engine."
 POSTGRES_COMMAND = ("-m", "loadtest.world.postgres")
 
 
@@ -75,6 +77,7 @@ class WorldContext:
         edges: Its edges.
         registry: Where process groups are noted.
         environment: What every machine's environment starts from.
+        hosts: Networks of machines' own; None where all share this machine's loopback.
         ports: Free ports.
         postgres: The PostgreSQL in use, once there is one.
     """
@@ -86,6 +89,7 @@ class WorldContext:
     edges: EdgeHouse
     registry: Registry
     environment: Mapping[str, str]
+    hosts: WorldHosts | None = None
     ports: PortPool = field(default_factory=PortPool)
     postgres: PostgresBinaries | None = None
 
@@ -108,6 +112,11 @@ class WorldContext:
 def runs_postgres(config: MachineConfig) -> bool:
     """Tell whether a machine is a database: by our own command, or Fly's image of any registry."""
     return config.cmd[-2:] == POSTGRES_COMMAND or is_postgres(config.image)
+
+
+def runs_generator(config: MachineConfig) -> bool:
+    """Tell whether a machine generates load; those call every region's edge on loopback."""
+    return any(word.startswith(_GENERATOR_MODULES) for word in config.cmd)
 
 
 def is_postgres(reference: str) -> bool:

@@ -49,7 +49,13 @@ def base_environment(base: Path, outer: Mapping[str, str]) -> dict[str, str]:
 
 
 def fly_environment(
-    *, app: str, machine_id: str, instance_id: str, region: str, config: MachineConfig
+    *,
+    app: str,
+    machine_id: str,
+    instance_id: str,
+    region: str,
+    config: MachineConfig,
+    private_ip: str,
 ) -> dict[str, str]:
     """Return the variables that Fly's documentation promises to a machine."""
     return {
@@ -60,7 +66,7 @@ def fly_environment(
         "FLY_REGION": region,
         "FLY_PROCESS_GROUP": config.group,
         "FLY_IMAGE_REF": config.image,
-        "FLY_PRIVATE_IP": "127.0.0.1",  # machines of this world meet on loopback only
+        "FLY_PRIVATE_IP": private_ip,
         "FLY_VM_MEMORY_MB": str(config.guest.memory_mb),
     }
 
@@ -74,11 +80,16 @@ def port_variables(env: Mapping[str, str]) -> dict[str, int]:
     }
 
 
-def internal_ports(config: MachineConfig, env: Mapping[str, str]) -> list[int]:
-    """Return every port that a machine listens on by its config, first service first."""
+def declared_ports(config: MachineConfig) -> list[int]:
+    """Return every port that a machine's config says it listens on, first service first."""
     services: Iterable[int] = (service.internal_port for service in config.services)
     checks = (check.port for check in config.checks.values() if check.port is not None)
-    return list(dict.fromkeys((*services, *checks, *port_variables(env).values())))
+    return list(dict.fromkeys((*services, *checks)))
+
+
+def internal_ports(config: MachineConfig, env: Mapping[str, str]) -> list[int]:
+    """Return the same, and every port that its environment may mean to be listened on."""
+    return list(dict.fromkeys((*declared_ports(config), *port_variables(env).values())))
 
 
 def with_real_ports(

@@ -1,8 +1,9 @@
 """
 The names machines call each other by: ``<app>.internal`` and its kin, ``<app>.flycast``.
 
-Pure functions over a table of machines.  In the embedded world nobody asks a name server: names in
-a machine's environment are replaced, before it starts, by the loopback address of a link.
+Pure functions over a table of machines.  Where machines are hosts of their own a name server
+answers them; in the relay layer names in a machine's environment are replaced, before it starts, by
+the loopback address of a link.
 
 Source: Fly's documentation, networking/private-networking.
 """
@@ -69,9 +70,10 @@ class Row:
 def parse_name(host: str) -> Name | None:
     """Return what ``host`` asks for; None when it is not a name of the private network."""
     text = host.lower()
-    if text.endswith(".flycast"):
-        app = text.removesuffix(".flycast")
-        return Name("flycast", app) if app and "." not in app else None
+    for public in (".flycast", ".fly.dev"):
+        if text.endswith(public):
+            app = text.removesuffix(public)
+            return Name("flycast", app) if app and "." not in app else None
     if not text.endswith(".internal"):
         return None
     text = text.removesuffix(".internal")
@@ -124,16 +126,20 @@ def select(
         primary: The port belongs to the PostgreSQL primary whatever else the name says, as behind
             port 5432 of Fly Postgres, where a proxy in every machine leads to the primary.
     """
-    matching = [row for row in rows if row.app == name.app]
     if primary:
-        matching = [row for row in matching if row.primary]
+        found = [row for row in rows if row.app == name.app and row.primary]
     else:
-        matching = [row for row in matching if _matches(name, row)]
+        found = matching(name, rows)
     return min(
-        matching,
+        found,
         key=lambda row: (not row.started, distance(asker_region, row.region)),
         default=None,
     )
+
+
+def matching(name: Name, rows: Iterable[Row]) -> list[Row]:
+    """Return the machines that a name selects, started or not, in their order."""
+    return [row for row in rows if row.app == name.app and _matches(name, row)]
 
 
 def _matches(name: Name, row: Row) -> bool:

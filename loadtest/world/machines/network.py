@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from loadtest.errors import WorldError
 from loadtest.world.edge.types import AppSettings, Backend, ConcurrencyType
-from loadtest.world.links.control import Address, LinkControl, LinkCounters, LinkKind
+from loadtest.world.links.connection import LinkAddress
+from loadtest.world.links.control import LinkControl, LinkCounters, LinkKind
 from loadtest.world.machines.names import Name, find_names, parse_name, rewrite, select
 from loadtest.world.machines.store import MachineRecord, Store
 from loadtest.world.spec import WorldSpec
@@ -28,7 +30,7 @@ class MachineLink:
     host: str
     port: int
     name: Name
-    target: Address | None
+    target: LinkAddress | None
     one_way_ns: int
     region: str
     near_port: int = 0
@@ -38,7 +40,7 @@ class MachineLink:
 class Aim:
     """Where a name leads: an address (None while nobody listens), its region and delay."""
 
-    target: Address | None
+    target: LinkAddress | None
     region: str
     one_way_ns: int
 
@@ -68,9 +70,15 @@ class WorldNetwork:
         self._of_machine: dict[str, list[MachineLink]] = {}
         self._to_machine: dict[tuple[str, str], int] = {}
         self._cut: set[frozenset[str]] = set()
+        self._dialled: dict[tuple[str, str], LinkAddress] = {}
         self._dirty = asyncio.Event()
+        self._listeners: list[Callable[[], Awaitable[None]]] = []
         self._candidates: dict[tuple[str, str], tuple[Backend, ...]] = {}
         store.listen(self._on_change)
+
+    def listen(self, listener: Callable[[], Awaitable[None]]) -> None:
+        """Call ``listener`` whenever machines have changed, after links were led anew."""
+        self._listeners.append(listener)
 
     async def keep_aiming(self) -> None:
         """Lead links to where their names point, whenever a machine has changed; never returns."""
@@ -79,6 +87,10 @@ class WorldNetwork:
             self._dirty.clear()
             for link in [link for links in self._of_machine.values() for link in links]:
                 await self._aim_again(link)
+            for region, machine_id in list(self._to_machine):
+                await self._dial_again(region, machine_id)
+            for listener in self._listeners:
+                await listener()
 
     async def rewrite_env(self, machine: MachineRecord, env: Mapping[str, str]) -> dict[str, str]:
         """
@@ -86,26 +98,43 @@ class WorldNetwork:
 
         Links that an earlier start of the machine opened are used again.
         """
-        own = self._of_machine.setdefault(machine.id, [])
-        known = {(link.host, link.port): link for link in own}
         wanted = dict.fromkeys(pair for value in env.values() for pair in find_names(value))
-        for host, port in wanted:
-            if (host, port) not in known:
-                known[host, port] = await self._open(machine, host, port)
-                own.append(known[host, port])
-        addresses = {pair: (_HOST, link.near_port) for pair, link in known.items()}
+        links = {pair: await self.open_way(machine, *pair) for pair in wanted}
+        addresses = {pair: (_HOST, link.near_port) for pair, link in links.items()}
         return {key: rewrite(value, addresses) for key, value in env.items()}
 
-    async def open_to_primary(self, machine: MachineRecord) -> Address:
+    async def open_to_primary(self, machine: MachineRecord) -> tuple[str, int]:
         """Return the near end of the link from a PostgreSQL replica to its primary."""
-        own = self._of_machine.setdefault(machine.id, [])
-        host = f"{machine.app}.internal"
-        for link in own:
-            if (link.host, link.port) == (host, PRIMARY_PORT):
-                return _HOST, link.near_port
         # Bulk: the write-ahead log of the set-up would take many round trips of slow start.
-        own.append(await self._open(machine, host, PRIMARY_PORT, kind="bulk"))
-        return _HOST, own[-1].near_port
+        link = await self.open_way(machine, f"{machine.app}.internal", PRIMARY_PORT, kind="bulk")
+        return _HOST, link.near_port
+
+    async def open_way(
+        self,
+        machine: MachineRecord,
+        host: str,
+        port: int,
+        *,
+        kind: LinkKind = "stream",
+        listen: LinkAddress | None = None,
+    ) -> MachineLink:
+        """
+        Open the link from a machine to a name, or return the one that is open.
+
+        Args:
+            machine: Where it begins.
+            host: A name of the private network.
+            port: Port that is called there.
+            kind: As for `LinkControl.open`.
+            listen: Where the machine dials; None for a port of loopback.
+        """
+        own = self._of_machine.setdefault(machine.id, [])
+        for link in own:
+            if (link.host, link.port) == (host, port):
+                return link
+        link = await self._open(machine, host, port, kind=kind, listen=listen)
+        own.append(link)
+        return link
 
     async def open_to_edges(self, machine: MachineRecord) -> None:
         """Open the links from every edge to a machine that serves HTTP."""
@@ -116,8 +145,9 @@ class WorldNetwork:
                 continue
             link_id = f"edge/{region}/{machine.id}"
             delay_ns = self._spec.one_way_ns(region, machine.region)
+            self._dialled[region, machine.id] = machine.address(machine.http_port)
             self._to_machine[region, machine.id] = await self._links.open(
-                link_id, (_HOST, machine.http_port), delay_ns
+                link_id, machine.address(machine.http_port), delay_ns
             )
             if frozenset((region, machine.region)) in self._cut:
                 await self._links.cut(link_id)
@@ -127,6 +157,7 @@ class WorldNetwork:
         for link in self._of_machine.pop(machine.id, ()):
             await self._links.close(link.id)
         for region in self._spec.regions:
+            self._dialled.pop((region, machine.id), None)
             if self._to_machine.pop((region, machine.id), None) is not None:
                 await self._links.close(f"edge/{region}/{machine.id}")
 
@@ -197,7 +228,13 @@ class WorldNetwork:
         self._dirty.set()
 
     async def _open(
-        self, machine: MachineRecord, host: str, port: int, *, kind: LinkKind = "stream"
+        self,
+        machine: MachineRecord,
+        host: str,
+        port: int,
+        *,
+        kind: LinkKind,
+        listen: LinkAddress | None,
     ) -> MachineLink:
         name = parse_name(host)
         assert name is not None, "find_names returns names only"
@@ -206,7 +243,9 @@ class WorldNetwork:
         link = MachineLink(
             link_id, machine.id, host, port, name, aim.target, aim.one_way_ns, aim.region
         )
-        link.near_port = await self._links.open(link_id, aim.target, aim.one_way_ns, kind=kind)
+        link.near_port = await self._links.open(
+            link_id, aim.target, aim.one_way_ns, kind=kind, listen=listen
+        )
         if frozenset((machine.region, aim.region)) in self._cut:
             await self._links.cut(link_id)
         return link
@@ -217,16 +256,17 @@ class WorldNetwork:
             edge = self._edge_port(asker_region, name.app)
             if edge is not None:
                 delay_ns = self._spec.one_way_ns(asker_region, asker_region)
-                return Aim((_HOST, edge), asker_region, delay_ns)
+                return Aim(LinkAddress(_HOST, edge), asker_region, delay_ns)
         rows = list(self._store.rows())
         primary = port == PRIMARY_PORT and any(r.primary for r in rows if r.app == name.app)
         row = select(name, rows, asker_region, self._spec.rtt_between_ms, primary=primary)
         if row is None:  # nobody yet: the primary region is the likeliest place
             region = self._spec.primary_region
             return Aim(None, region, self._spec.one_way_ns(asker_region, region))
-        real = self._store.by_id(row.machine_id).ports.get(port) if row.started else None
+        machine = self._store.by_id(row.machine_id)
+        real = machine.ports.get(port) if row.started else None
         delay_ns = self._spec.one_way_ns(asker_region, row.region)
-        return Aim(None if real is None else (_HOST, real), row.region, delay_ns)
+        return Aim(None if real is None else machine.address(real), row.region, delay_ns)
 
     async def _aim_again(self, link: MachineLink) -> None:
         machine = self._store.by_id(link.machine_id)
@@ -238,6 +278,18 @@ class WorldNetwork:
             await self._links.retarget(link.id, aim.target, aim.one_way_ns)
         except WorldError as error:  # closed in the meantime
             _log.warning("%s", error)
+
+    async def _dial_again(self, region: str, machine_id: str) -> None:
+        """Lead an edge's link to where the machine's program listens by now."""
+        machine = self._store.by_id(machine_id)
+        if machine.http_port is None:
+            return
+        wanted = machine.address(machine.http_port)
+        if self._dialled.get((region, machine_id)) == wanted:
+            return
+        self._dialled[region, machine_id] = wanted
+        with contextlib.suppress(WorldError):  # closed in the meantime
+            await self._links.retarget(f"edge/{region}/{machine_id}", wanted)
 
     def _ends(self) -> dict[str, frozenset[str]]:
         """Return the two regions of every open link by its id."""

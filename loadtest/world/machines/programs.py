@@ -7,7 +7,8 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -131,6 +132,7 @@ async def launch_app(
     log: Path,
     stop_signal: int,
     hide: tuple[str, ...],
+    enter: Callable[[], None] | None = None,
 ) -> AppProgram:
     """
     Start an app's program.
@@ -142,6 +144,7 @@ async def launch_app(
         log: File its output is appended to.
         stop_signal: What ends it politely.
         hide: Secrets that must not be shown from its output.
+        enter: Makes the child the host it runs on, between fork and exec.
 
     Raises:
         WorldError: There is no such program, or it cannot be run.
@@ -167,10 +170,27 @@ async def launch_app(
             cwd=cwd,
             env=dict(env),
             start_new_session=True,
-            preexec_fn=die_with_parent(),
+            preexec_fn=_before_exec(enter),
         )
     except OSError as error:
         raise WorldError(f"command {program!r} cannot be run: {error.strerror or error}") from error
+    except subprocess.SubprocessError as error:  # what the child raised before exec stays there
+        raise WorldError(
+            f"command {program!r} cannot be run: its host could not be entered"
+        ) from error
     finally:
         os.close(descriptor)
     return AppProgram(process, log, stop_signal, hide, begin)
+
+
+def _before_exec(enter: Callable[[], None] | None) -> Callable[[], None] | None:
+    """Return what a child does between fork and exec."""
+    bind_to_parent = die_with_parent()
+    if enter is None or bind_to_parent is None:
+        return bind_to_parent
+
+    def prepare() -> None:
+        bind_to_parent()
+        enter()
+
+    return prepare

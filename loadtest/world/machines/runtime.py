@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,9 +12,16 @@ from typing import Any
 
 from loadtest.errors import LoadtestError, WorldError
 from loadtest.fly.machines import MachineCheck
+from loadtest.world.hosts.host import MachineHost
+from loadtest.world.hosts.listeners import listeners
 from loadtest.world.machines.checks import named_checks, pause_s, probe
-from loadtest.world.machines.context import WorldContext, runs_postgres
-from loadtest.world.machines.environment import fly_environment, internal_ports, with_real_ports
+from loadtest.world.machines.context import WorldContext, runs_generator, runs_postgres
+from loadtest.world.machines.environment import (
+    declared_ports,
+    fly_environment,
+    internal_ports,
+    with_real_ports,
+)
 from loadtest.world.machines.network import PRIMARY_PORT
 from loadtest.world.machines.programs import AppProgram, PostgresProgram, Program, launch_app
 from loadtest.world.machines.store import CheckResult, MachineRecord
@@ -25,6 +33,8 @@ _LAUNCH_FAILED = 127  # what a shell answers when there is no such command
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 _STABLE_S = 60.0
+_LISTENERS_EAGER_S = 0.05
+_LISTENERS_S = 1.0
 
 
 class MachineRuntime:
@@ -86,8 +96,11 @@ class MachineRuntime:
         self.machine.set_state("destroying", "destroy", source="user")
         await self.stop(signal.SIGKILL, 0.0)
         await self._context.network.close_links(self.machine)
-        for port in self.machine.ports.values():
-            self._context.ports.give_back(port)
+        if self._context.hosts is not None:
+            await self._context.hosts.close(self.machine)
+        if not self.machine.place:
+            for port in self.machine.ports.values():
+                self._context.ports.give_back(port)
         self.machine.ports.clear()
         self.machine.set_state("destroyed", "destroy")
 
@@ -151,11 +164,18 @@ class MachineRuntime:
         image = context.image(config.image)
         assert image is not None, "creation refuses unknown images"
         own = {**image.env, **config.env, **app.secrets}  # secrets win over env of the same name
-        for port in internal_ports(config, own):
-            if port not in machine.ports:
-                machine.ports[port] = context.ports.take()
-        own = with_real_ports(config, own, machine.ports)
-        own = await context.network.rewrite_env(machine, own)
+        host: MachineHost | None = None
+        if context.hosts is not None and not runs_generator(config):
+            machine.ports.update({port: port for port in declared_ports(config)})
+            if "PORT" not in own and config.services:
+                own["PORT"] = str(config.services[0].internal_port)
+            host = await context.hosts.settle(machine, own)
+        else:
+            for port in internal_ports(config, own):
+                if port not in machine.ports:
+                    machine.ports[port] = context.ports.take()
+            own = with_real_ports(config, own, machine.ports)
+            own = await context.network.rewrite_env(machine, own)
         if machine.http_port is not None:
             if app.addresses:  # without one nobody outside can name the app
                 await context.edges.ensure(machine.app)
@@ -166,6 +186,7 @@ class MachineRuntime:
             instance_id=machine.instance_id,
             region=machine.region,
             config=config,
+            private_ip=machine.private_ip if host else "127.0.0.1",
         )
         return await launch_app(
             [*config.entrypoint, *config.cmd],
@@ -174,6 +195,7 @@ class MachineRuntime:
             log=context.base / "logs" / machine.id,
             stop_signal=signal_number(config.stop_signal),
             hide=tuple(app.secrets.values()),
+            enter=host.enter if host else None,
         )
 
     async def _launch_postgres(self, env: dict[str, str]) -> Program:
@@ -215,10 +237,39 @@ class MachineRuntime:
         machine.checks = {
             name: CheckResult(name, routing) for name, (_, _, routing) in named.items()
         }
-        return [
-            asyncio.create_task(self._watch(program, name, check, machine.ports[port]))
+        tasks = [
+            asyncio.create_task(self._watch(program, name, check, port))
             for name, (check, port, _) in named.items()
         ]
+        if machine.place:
+            tasks.append(asyncio.create_task(self._watch_listeners(program)))
+        return tasks
+
+    async def _watch_listeners(self, program: Program) -> None:
+        """Note which ports the program listens on, and on which address; never returns."""
+        machine = self.machine
+        while True:
+            found = listeners(program.pid)
+            if found != machine.dialled:
+                machine.dialled = found
+                machine.ports.update({port: port for port in found})
+                machine.touch()
+            settled = all(port in found for port in declared_ports(machine.config))
+            await asyncio.sleep(_LISTENERS_S if settled else _LISTENERS_EAGER_S)
+
+    async def _connect(self, port: int) -> socket.socket:
+        if self._context.hosts is not None:
+            return await self._context.hosts.connect(self.machine, self.machine.ports[port])
+        sock = socket.socket()
+        sock.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(
+                sock, self.machine.address(self.machine.ports[port])[:2]
+            )
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     async def _watch(self, program: Program, name: str, check: MachineCheck, port: int) -> None:
         """
@@ -226,8 +277,12 @@ class MachineRuntime:
 
         While it fails, the check tells the end of the program's log too: nobody else can see it.
         """
+        machine = self.machine
         while True:
-            wrong = await probe(check, port)
+            wrong = await probe(check, lambda: self._connect(port))
+            if wrong and machine.dialled and port not in machine.dialled:
+                others = ", ".join(map(str, sorted(machine.dialled)))
+                wrong += f"; the program listens on {others}, fly.toml asks {port} (internal_port)"
             told = "\n".join(filter(None, (program.last_lines(), wrong))) if wrong else "ok"
             self.machine.set_check(name, "critical" if wrong else "passing", told)
             await asyncio.sleep(pause_s(check, passed=not wrong))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import secrets
 import time
 from collections import deque
@@ -13,6 +14,7 @@ from typing import Any
 
 from loadtest.fly.machines import Json, MachineConfig
 from loadtest.fly.values import split_image, split_registry
+from loadtest.world.links.connection import LinkAddress
 from loadtest.world.machines.names import Row
 
 _EVENTS_KEPT = 50
@@ -80,6 +82,10 @@ class MachineRecord:
     events: deque[Json] = field(default_factory=lambda: deque(maxlen=_EVENTS_KEPT))
     checks: dict[str, CheckResult] = field(default_factory=dict)
     ports: dict[int, int] = field(default_factory=dict)
+    place: str = ""
+    """File of its network namespace; empty while it shares this machine's loopback."""
+    dialled: dict[int, str] = field(default_factory=dict)
+    """Address on which its program was found listening, by port."""
     pid: int | None = None
     postgres_role: str = ""
     cordoned: bool = False
@@ -95,10 +101,21 @@ class MachineRecord:
                 return self.ports.get(service.internal_port)
         return None
 
+    def address(self, port: int) -> LinkAddress:
+        """Return where one of its real ports is reached."""
+        return LinkAddress(self.dialled.get(port, "127.0.0.1"), port, self.place)
+
+    @property
+    def ip4(self) -> str:
+        """Return its IPv4 address, which no other machine of the world has."""
+        number = self.number + 2
+        return f"172.{16 + number // 65_536}.{number // 256 % 256}.{number % 256}"
+
     @property
     def private_ip(self) -> str:
         """Return its address on the private network (6PN), as the API tells it."""
-        return f"fdaa:0:1:a7b:{self.number // 65_536:x}:{self.number % 65_536:x}:0:2"
+        number = f"{self.number // 65_536:x}:{self.number % 65_536:x}"
+        return str(ipaddress.ip_address(f"fdaa:0:1:a7b:{number}:0:2"))
 
     @property
     def routable(self) -> bool:
@@ -259,6 +276,10 @@ class Store:
         """Return one machine of an app, a destroyed one too; None when there never was one."""
         machine = self._machines.get(machine_id)
         return machine if machine is not None and machine.app == app else None
+
+    def __contains__(self, machine_id: str) -> bool:
+        """Tell whether there is, or was and is not forgotten, a machine of this id."""
+        return machine_id in self._machines
 
     def forget(self, app: str) -> None:
         """Remove an app and its machines."""

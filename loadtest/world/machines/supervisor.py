@@ -13,9 +13,11 @@ from pathlib import Path
 from loadtest.errors import WorldError
 from loadtest.fly.machines import Json, MachineConfig
 from loadtest.world.edge.gateways import Gateways
+from loadtest.world.hosts.layer import Layer
 from loadtest.world.links.control import LinkControl
 from loadtest.world.machines.context import Registry, WorldContext, runs_postgres
 from loadtest.world.machines.environment import base_environment
+from loadtest.world.machines.hosts import WorldHosts
 from loadtest.world.machines.network import WorldNetwork
 from loadtest.world.machines.runtime import MachineRuntime
 from loadtest.world.machines.store import MachineRecord, Store
@@ -35,23 +37,36 @@ class World:
         context: What its machines share.
         gateways: Its edges.
         links: Its links process.
+        layer: What machines are: hosts of their own, or programs on one loopback.
+        why_not_hosts: Empty, or why they are not hosts.
         measured: Result of the newest measurement of its links, in the form of world.json.
     """
 
     def __init__(
-        self, spec: WorldSpec, links: LinkControl, context: WorldContext, gateways: Gateways
+        self,
+        spec: WorldSpec,
+        links: LinkControl,
+        context: WorldContext,
+        gateways: Gateways,
+        *,
+        layer: Layer,
+        why_not_hosts: str,
     ) -> None:
         self.spec = spec
         self.links = links
         self.context = context
         self.gateways = gateways
+        self.layer = layer
+        self.why_not_hosts = why_not_hosts
         self.token = secrets.token_urlsafe(24)
         self.measured: list[Json] = []
         self._runtimes: dict[str, MachineRuntime] = {}
         self._aiming = asyncio.create_task(context.network.keep_aiming(), name="network")
 
     @classmethod
-    async def start(cls, spec: WorldSpec, base: Path, registry: Registry) -> World:
+    async def start(
+        cls, spec: WorldSpec, base: Path, registry: Registry, layer: Layer = "relay", why: str = ""
+    ) -> World:
         """
         Bring up links and edges; machines are made later, through the API.
 
@@ -59,18 +74,21 @@ class World:
             spec: What the world is like.
             base: Its folder.
             registry: Where process groups are noted.
+            layer: What machines are; ``hosts`` only if this process may make them.
+            why: Why they are not hosts, where they are not.
         """
         for folder in ("logs", "tmp"):
             (base / folder).mkdir(mode=0o700, exist_ok=True)
         store = Store()
         gateways = Gateways(spec.regions)
-        links = await LinkControl.start()
+        links = await LinkControl.start(enters_places=layer == "hosts")
         registry.add(links.pid, 15)
         network = WorldNetwork(spec, store, links, gateways.port)
         gateways.resolve_with(network)
         environment = base_environment(base, os.environ)
-        context = WorldContext(spec, base, store, network, gateways, registry, environment)
-        return cls(spec, links, context, gateways)
+        hosts = WorldHosts(spec, base, store, network, links) if layer == "hosts" else None
+        context = WorldContext(spec, base, store, network, gateways, registry, environment, hosts)
+        return cls(spec, links, context, gateways, layer=layer, why_not_hosts=why)
 
     @property
     def store(self) -> Store:

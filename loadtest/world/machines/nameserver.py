@@ -1,0 +1,130 @@
+"""
+The name server of one machine, on the address and port where Fly's answers.
+
+Source: RFC 1035; Fly's documentation, networking/private-networking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+
+TTL_S = 5
+"""How long an answer may be kept, as Fly's."""
+
+_DATAGRAM_BYTES = 1_232  # what passes every path without being cut (DNS flag day 2020)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The records of one name; a name without records of the kind asked for exists all the same."""
+
+    ip6: tuple[str, ...] = ()
+    ip4: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+
+
+Lookup = Callable[[str], Awaitable[Records | None]]
+
+
+class NameServer:
+    """
+    Answers what one machine asks, from its making until `close`.
+
+    Args:
+        sock: A bound UDP socket that does not block; it is closed with the server.
+        lookup: Returns the records of a name, None when there is no such name.
+    """
+
+    def __init__(self, sock: socket.socket, lookup: Lookup) -> None:
+        self._sock = sock
+        self._lookup = lookup
+        self._asked: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(sock, self._on_readable)
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._loop.remove_reader(self._sock)
+        for task in self._asked:
+            task.cancel()
+        self._sock.close()
+
+    def _on_readable(self) -> None:
+        try:
+            query, asker = self._sock.recvfrom(_DATAGRAM_BYTES)
+        except OSError:
+            return
+        # looking up may take a moment, in which others may ask
+        task = self._loop.create_task(self._reply(query, asker))
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+
+    async def _reply(self, query: bytes, asker: tuple[str, int]) -> None:
+        reply = await answer(query, self._lookup)
+        if reply is not None:
+            with contextlib.suppress(OSError):  # the asker is gone
+                self._sock.sendto(reply, asker)
+
+
+async def answer(query: bytes, lookup: Lookup) -> bytes | None:
+    """
+    Return the answer to one DNS message; None for what is no question.
+
+    Args:
+        query: The message as it came.
+        lookup: Returns the records of a name, None when there is no such name.
+    """
+    try:
+        asked = dns.message.from_wire(query)
+        if asked.flags & dns.flags.QR or len(asked.question) != 1:
+            return None
+        question = asked.question[0]
+        reply = dns.message.make_response(asked, recursion_available=True)
+    except (dns.exception.DNSException, ValueError):
+        return None
+    try:
+        records = await lookup(question.name.to_text(omit_final_dot=True).lower())
+    except Exception:  # an answer that says "try again" is better than none, which costs 5 s
+        _log.exception("looking up %s", question.name)
+        reply.set_rcode(dns.rcode.SERVFAIL)
+        return reply.to_wire()
+    if records is None:
+        reply.set_rcode(dns.rcode.NXDOMAIN)
+        return reply.to_wire()
+    reply.flags |= dns.flags.AA
+    contents = {
+        dns.rdatatype.AAAA: list(records.ip6),
+        dns.rdatatype.A: list(records.ip4),
+        dns.rdatatype.TXT: [_quoted(text) for text in records.texts],
+    }.get(question.rdtype, [])
+    if contents:
+        reply.answer.append(
+            dns.rrset.from_text_list(
+                question.name, TTL_S, question.rdclass, question.rdtype, contents
+            )
+        )
+    try:
+        return reply.to_wire(max_size=_DATAGRAM_BYTES, want_shuffle=False)
+    except dns.exception.TooBig:
+        reply.answer.clear()
+        reply.flags |= dns.flags.TC
+        return reply.to_wire()
+
+
+def _quoted(text: str) -> str:
+    """Return a text as the quoted strings of a TXT record, 255 characters at most each."""
+    parts = [text[i : i + 250] for i in range(0, len(text), 250)] or [""]
+    return " ".join(f'"{part}"' for part in parts)
