@@ -78,6 +78,66 @@ def test_an_answer_ends_where_http_says(answer: bytes, status: int, keep_alive: 
     assert (drip.status, drip.keep_alive, drip.surplus) == (status, keep_alive, False)
 
 
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+LENGTH = b"Content-Length: 2\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "keep_alive"),
+    [
+        pytest.param(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", True, id="bare LF"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nX: one\r\n two\r\n\tthree\r\n" + LENGTH + b"\r\nok",
+            True,
+            id="a header folded over lines (RFC 9112, 5.2)",
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\n" + LENGTH + b"X: y\r\ncontent-length:  02 \r\n\r\nok",
+            True,
+            id="the same length twice (RFC 9110, 8.6)",
+        ),
+        pytest.param(
+            b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n" + 3 * LENGTH + b"\r\nok",
+            True,
+            id="the same length thrice, after an interim response",
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n" + CHUNKED + b"\r\n2\r\nok\r\n0\r\n\r\n",
+            False,
+            id="chunks win over a length, and end the connection (RFC 9112, 6.3)",
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\n" + CHUNKED + b"\r\n2  \r\nok\r\n0\r\n\r\n",
+            True,
+            id="blanks behind a chunk's size",
+        ),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nX: caf\xc3\xa9 \x01\r\n" + LENGTH + b"\r\nok",
+            True,
+            id="odd characters in a value",
+        ),
+    ],
+)
+def test_what_others_read_is_read(answer: bytes, keep_alive: bool) -> None:
+    """Whole and byte by byte; the next answer on the connection is framed on its own."""
+    whole = framed(answer)
+    assert (whole.done, whole.status, whole.keep_alive) == (True, 200, keep_alive)
+    assert take_apart([answer])[1] == b"ok"
+    drip = ResponseFramer()
+    assert [drip.feed(answer[i : i + 1]) for i in range(len(answer))][-1]
+    assert not drip.surplus
+    if keep_alive:
+        drip.start(bodiless=False)
+        assert drip.feed(OK)
+        assert (drip.status, drip.surplus) == (200, False)
+
+
+def test_a_head_with_a_body_is_no_error_and_spoils_the_connection() -> None:
+    assert framed(OK, bodiless=True).surplus
+    assert framed(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", bodiless=True).surplus
+    assert not framed(b"HTTP/1.1 200 OK\nContent-Length: 2\n\n", bodiless=True).surplus
+
+
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
@@ -92,10 +152,7 @@ def test_an_answer_ends_where_http_says(answer: bytes, status: int, keep_alive: 
         (b"HTTP/1.1 100 Continue\r\n\r\n" * 20, "interim"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "Content-Length"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n", "Content-Length"),
-        (
-            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "Transfer-Encoding",
-        ),
+        (b"HTTP/1.1 200 OK\r\nX: a\x00b\r\n\r\n", "zero byte"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "chunk size"),
         (b"HTTP/1.1 200 OK\r\nBad Header: 1\r\n\r\n", "header"),
     ],

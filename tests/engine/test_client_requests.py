@@ -236,7 +236,35 @@ def test_codings_are_undone_when_asked(coding: str, encode) -> None:
     assert s[0].bytes == len(head) + len(body)
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+@pytest.mark.parametrize(
+    "body",
+    [gzip.compress(b"a") + gzip.compress(b"bc"), gzip.compress(b"abc") + bytes(512)],
+    ids=["two members", "padding"],
+)
+def test_gzip_may_have_members_and_padding(body: bytes) -> None:
+    """RFC 1952, 2.2."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+    with ScriptServer(answering(head.encode() + body)) as server, client_of(server.url) as (c, _):
+        assert c.get("/").content == b"abc"
+
+
+def test_a_coding_that_nobody_asked_for_is_left_as_it_came() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: none\r\nContent-Length: 3\r\n\r\nabc"
+    with ScriptServer(answering(head)) as server, client_of(server.url) as (client, _):
+        assert client.get("/").content == b"abc"
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "unicode_escape", "hex", "undefined", "x"])
+def test_a_charset_that_is_no_text_is_never_used(charset: str) -> None:
+    """Some of Python's codecs take seconds for a page: the whole worker would stand still."""
+    body = b"a" * 200_000
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset={charset}\r\n"
+    answer = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    with ScriptServer(answering(answer)) as server, client_of(server.url) as (client, _):
+        assert client.get("/").text == body.decode()
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
 def test_a_broken_coding_is_told_only_to_who_looks(coding: str) -> None:
     """The request was answered; reading its text is what fails."""
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: 3\r\n\r\nabc"

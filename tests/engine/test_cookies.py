@@ -146,7 +146,7 @@ def test_longer_paths_first_then_the_older(jar: CookieJar) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", ["", "novalue", "=1", "a=b\x00c", "a\x07=1", "a=" + "x" * 5000, "a=1\r\nX: y"]
+    "header", ["", "=", "a=b\x00c", "a\x07=1", "a=" + "x" * 4096, "a=1\r\nX: y", "a=1; Path=\x00"]
 )
 def test_what_is_no_cookie_is_ignored(jar: CookieJar, header: str) -> None:
     """Control characters above all, which could forge a request header."""
@@ -200,3 +200,36 @@ def test_no_header_breaks_the_jar(text: str) -> None:
     line = sent(jar, "/recipes/", secure=True)
     assert "\r" not in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("header", "host", "wanted"),
+    [
+        ("a=1; Domain=shop.test; Path=/", "api.shop.test", "a=1"),
+        ("a=1; Domain=.shop.test; Path=/", "api.shop.test", "a=1"),
+        ("a=1; Path=/", "api.shop.test", ""),
+        ("a=1; Domain=..shop.test; Path=/", "shop.test", ""),
+        ("v; Path=/", "shop.test", "v"),
+        ("=v; Path=/", "shop.test", "v"),
+        ("a=" + "x" * 4090 + "; Path=/; HttpOnly; SameSite=Lax", "shop.test", "a=" + "x" * 4090),
+        ("a=1; Path=/; Junk=" + "y" * 5000, "shop.test", "a=1"),
+        ("a=1; Path=/; Max-Age=" + "9" * 40, "shop.test", "a=1"),
+        ("__Secure-a=1; Path=/", "shop.test", ""),
+        ("__Secure-a=1; Path=/; Secure", "shop.test", "__Secure-a=1"),
+        ("__Host-a=1; Path=/; Secure", "shop.test", "__Host-a=1"),
+        ("__host-a=1; Path=/; Secure; Domain=shop.test", "shop.test", ""),
+        ("__Host-a=1; Path=/x; Secure", "shop.test", ""),
+        ("=__Host-a=1; Path=/; Secure", "shop.test", ""),
+    ],
+)
+def test_the_newer_rules_hold(header: str, host: str, wanted: str) -> None:
+    """RFC 6265, 5.3, and 6265bis: domains, sizes, prefixes, cookies without a name."""
+    jar = CookieJar()
+    jar.store(header, host="shop.test", request_path="/")
+    assert jar.header(host=host, path="/", secure=True) == wanted
+
+
+@pytest.mark.parametrize(("name", "value"), [("a\r\nX", "1"), ("a", "1\r\nX: y"), ("a", "1; b=2")])
+def test_a_cookie_of_ones_own_cannot_forge_a_header(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match="no control characters"):
+        CookieJar().set(name, value, host="shop.test")

@@ -1,8 +1,8 @@
 """
 A user's cookies, kept and sent as a browser does.
 
-Source: RFC 6265, sections 5.1 (dates, domains, paths), 5.2 (Set-Cookie), 5.3 (storage) and 5.4
-(Cookie).
+Source: RFC 6265 and 6265bis, sections 5.1 (dates, domains, paths), 5.2 (Set-Cookie), 5.3 (storage)
+and 5.4 (Cookie).
 There is no public-suffix list here: a Domain attribute needs a dot in it, which keeps a server from
 setting a cookie for all of ``com``, but not for all of ``co.uk``.
 """
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 _MAX_COOKIE = 4096
+_MAX_ATTRIBUTE = 1024
 _MAX_COOKIES = 300
 _NEVER = float("inf")
 _DELIMITER = re.compile(r"[\x09\x20-\x2f\x3b-\x40\x5b-\x60\x7b-\x7e]+")
@@ -76,7 +77,17 @@ class CookieJar:
         return default
 
     def set(self, name: str, value: str, *, host: str, path: str = "/") -> None:
-        """Keep a cookie of one's own making for the session, for one host."""
+        """
+        Keep a cookie of one's own making for the session, for one host.
+
+        Raises:
+            ValueError: Name or value would break out of the header.
+        """
+        if _CONTROL.search(name + value) or ";" in name + value or "=" in name or not name.strip():
+            raise ValueError(
+                f"cookie {name!r}: name and value may hold no control characters and no ';', "
+                "the name no '='"
+            )
         self._store(Cookie(name, value, host.lower(), path, True, False, False, _NEVER, 0))
 
     def store(self, header: str, *, host: str, request_path: str) -> bool:
@@ -91,26 +102,30 @@ class CookieJar:
         Returns:
             False if it had to be ignored.
         """
-        if len(header) > _MAX_COOKIE:
-            return False
         pair, *parts = header.split(";")
         name, equals, value = pair.partition("=")
+        if not equals:  # a cookie without a name
+            name, value = "", pair
         name, value = name.strip(" \t"), value.strip(" \t")
-        if not equals or not name or _CONTROL.search(name + value):
+        if not name + value or len(name) + len(value) > _MAX_COOKIE:
+            return False
+        if _CONTROL.search(header):
             return False
         attributes = _attributes(parts)
         host = host.lower()
-        domain = attributes.get("domain", "").lstrip(".").lower()
+        domain = attributes.get("domain", "").removeprefix(".").lower()
         if domain and not _may_set(host, domain):
             return False
         path = attributes.get("path", "")
+        if not _keeps_its_promise(name, attributes) or (not name and _promises(value)):
+            return False
         return self._store(
             Cookie(
                 name=name,
                 value=value,
                 domain=domain or host,
                 path=path if path.startswith("/") else default_path(request_path),
-                host_only=not domain or domain == host,
+                host_only=not domain,
                 secure="secure" in attributes,
                 http_only="httponly" in attributes,
                 expires_at=self._expiry(attributes),
@@ -120,8 +135,10 @@ class CookieJar:
 
     def _expiry(self, attributes: dict[str, str]) -> float:
         max_age = attributes.get("max-age", "")
-        if re.fullmatch(r"-?\d{1,15}", max_age, re.ASCII):  # it wins over Expires
-            return self._wall_s() + int(max_age) if int(max_age) > 0 else -1.0
+        if re.fullmatch(r"-?\d+", max_age, re.ASCII):  # it wins over Expires
+            if max_age.startswith("-") or not max_age.strip("0"):
+                return -1.0
+            return self._wall_s() + int(max_age) if len(max_age) <= 15 else _NEVER
         return parse_date(attributes.get("expires", ""))
 
     def _store(self, cookie: Cookie) -> bool:
@@ -159,7 +176,9 @@ class CookieJar:
             elif _is_sent(cookie, host, path, secure):
                 sent.append(cookie)
         sent.sort(key=lambda cookie: (-len(cookie.path), cookie.created))
-        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in sent)
+        return "; ".join(
+            f"{cookie.name}={cookie.value}" if cookie.name else cookie.value for cookie in sent
+        )
 
 
 def _attributes(parts: list[str]) -> dict[str, str]:
@@ -167,6 +186,8 @@ def _attributes(parts: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in parts:
         name, _, value = part.partition("=")
+        if len(value.strip(" \t")) > _MAX_ATTRIBUTE:
+            continue
         found[name.strip(" \t").lower()] = value.strip(" \t")
     return found
 
@@ -177,6 +198,21 @@ def _is_sent(cookie: Cookie, host: str, path: str, secure: bool) -> bool:
     if cookie.host_only and host != cookie.domain:
         return False
     return domain_matches(host, cookie.domain) and path_matches(path, cookie.path)
+
+
+def _keeps_its_promise(name: str, attributes: dict[str, str]) -> bool:
+    """Return whether a cookie is what the prefix of its name says (RFC 6265bis, 4.1.3)."""
+    lower = name.lower()
+    if lower.startswith("__secure-"):
+        return "secure" in attributes
+    if lower.startswith("__host-"):
+        bound = not attributes.get("domain") and attributes.get("path") == "/"
+        return "secure" in attributes and bound
+    return True
+
+
+def _promises(text: str) -> bool:
+    return text.lower().startswith(("__secure-", "__host-"))
 
 
 def _may_set(host: str, domain: str) -> bool:

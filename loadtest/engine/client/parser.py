@@ -1,5 +1,5 @@
 """
-Where a response begins and ends: framing on top of llhttp (httptools), strict as llhttp is strict.
+Where a response begins and ends: framing on top of llhttp (httptools), as tolerant as a browser.
 
 Bodies are not collected here.  The connection keeps the raw bytes, and ``take_apart`` reads
 headers and body out of them when a scenario asks: an answer nobody looks at costs neither.
@@ -9,6 +9,8 @@ Source: RFC 9112, section 6.3 (message body length) and 9.6 (tear-down).
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -16,6 +18,12 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 _MAX_INTERIM = 16  # interim (1xx) responses before a final one; more is an attack, not an answer
 _KNOWN_NAMES = 512
+_REPEATED: Final = "Duplicate Content-Length"  # llhttp's words
+_MENDED_BYTES: Final = 1 << 18
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_LENGTH = re.compile(
+    rb"\r?\n[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[Ll][Ee][Nn][Gg][Tt][Hh]:[ \t]*(\d+)[ \t]*(?=\r?\n|$)"
+)
 
 _IGNORED, _REGION, _TIMING, _COOKIE, _SIZE, _CODING, _CONNECTION = range(7)
 _KINDS: Final = {
@@ -36,6 +44,23 @@ class FramingError(Exception):
     """
 
 
+def new_parser(callbacks: object) -> Any:
+    """
+    Return a parser that reads what browsers, curl, Go and urllib3 read alike.
+
+    What two readers would frame differently stays an error: lengths that differ, bytes that are no
+    head, chunks without their end.
+    """
+    parser: Any = HttpResponseParser(callbacks)
+    parser.set_dangerous_leniencies(
+        lenient_headers=True,  # obs-fold (RFC 9112, 5.2), characters out of range
+        lenient_chunked_length=True,  # beside a length, chunks win (RFC 9112, 6.3)
+        lenient_optional_cr_before_lf=True,
+        lenient_spaces_after_chunk_size=True,
+    )
+    return parser
+
+
 class ResponseFramer:
     """
     Follows the bytes of one response after another on one connection.
@@ -47,8 +72,12 @@ class ResponseFramer:
 
     __slots__ = (
         "_bodiless",
+        "_broken",
+        "_chunked",
         "_connection",
+        "_doubly_framed",
         "_head_done",
+        "_mended",
         "_parser",
         "_pieces",
         "_sized",
@@ -67,7 +96,7 @@ class ResponseFramer:
     _spellings: Final[dict[bytes, int]] = dict(_KINDS)
 
     def __init__(self) -> None:
-        self._parser: Any = HttpResponseParser(self)
+        self._parser: Any = new_parser(self)
         self.start(bodiless=False)
 
     def start(self, *, bodiless: bool) -> None:
@@ -79,9 +108,12 @@ class ResponseFramer:
         """
         self._bodiless = bodiless
         self._head_done = False
-        self._sized = False
+        self._sized = self._chunked = False
         self._connection = b""
+        self._doubly_framed = False
         self._pieces: list[bytes] = []
+        self._mended = False
+        self._broken: HttpParserError | None = None
         self.begun = 0
         self.done = False
         self.keep_alive = False
@@ -110,14 +142,20 @@ class ResponseFramer:
         """
         if self._bodiless:
             return self._feed_bodiless(data)
+        if not self._head_done:
+            self._pieces.append(data)
+        if self._broken is not None:
+            self._feed_mended(self._broken)
+            return self.done
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
             raise FramingError("the server switched protocols, which nobody asked for") from None
         except HttpParserError as error:
-            if not self.done:
-                raise FramingError(self.fault or str(error)) from None
-            self.surplus = True
+            if self.done:
+                self.surplus = True
+            else:
+                self._feed_mended(error)
         if self.fault:
             raise FramingError(self.fault)
         return self.done
@@ -133,6 +171,34 @@ class ResponseFramer:
         """Let go of the parser, which holds this object: no work for the garbage collector."""
         self._parser = None
 
+    def _feed_mended(self, error: HttpParserError) -> None:
+        """Feed a head anew without what it says twice, if that is all that is wrong with it."""
+        raw = b"".join(self._pieces)
+        mendable = str(error) == _REPEATED and not self._head_done and not self.fault
+        if not mendable or self._mended or len(raw) > _MENDED_BYTES:
+            raise FramingError(self.fault or str(error)) from None
+        if len(_BLANK_LINE.findall(raw)) < self.begun:  # the rest of the head is on its way
+            self._broken = error
+            return
+        mended = without_repeated_lengths(raw)
+        if mended is None:
+            raise FramingError(str(error)) from None
+        self._broken, self._mended = None, True
+        self._parser = new_parser(self)
+        self.begun = 0
+        self._forget_head()
+        try:
+            self._parser.feed_data(mended)
+        except HttpParserError as still:
+            if not self.done:
+                raise FramingError(self.fault or str(still)) from None
+            self.surplus = True
+
+    def _forget_head(self) -> None:
+        self.region = self.timing = self._connection = b""
+        self.cookies = None
+        self._sized = self._chunked = False
+
     def _feed_bodiless(self, data: bytes) -> bool:
         """Feed a response that ends with its head, which llhttp cannot be told beforehand."""
         self._pieces.append(data)
@@ -144,9 +210,9 @@ class ResponseFramer:
         if self.fault:
             raise FramingError(self.fault)
         if self.done:
-            heads = b"".join(self._pieces).split(b"\r\n\r\n", self.begun)
+            heads = _BLANK_LINE.split(b"".join(self._pieces), self.begun)
             self.surplus = heads[-1] != b""
-            self._parser = HttpResponseParser(self)  # the old one waits for a body
+            self._parser = new_parser(self)  # the old one waits for a body
         return self.done
 
     # Callbacks of the parser.
@@ -169,6 +235,8 @@ class ResponseFramer:
                 self._spellings[name] = kind
         if kind:
             self._note(kind, value)
+        if b"\0" in value:
+            self.fault = "a header holds a zero byte"
 
     def _note(self, kind: int, value: bytes) -> None:
         if kind == _REGION:
@@ -176,13 +244,15 @@ class ResponseFramer:
         elif kind == _TIMING:
             self.timing = self.timing + b"," + value if self.timing else value
         elif kind == _SIZE:
+            self._doubly_framed = self._chunked
             self._sized = True
         elif kind == _COOKIE:
             if self.cookies is None:
                 self.cookies = []
             self.cookies.append(value)
         elif kind == _CODING:
-            self._sized = value.rpartition(b",")[2].strip().lower() == b"chunked"
+            self._doubly_framed = self._sized
+            self._sized = self._chunked = value.rpartition(b",")[2].strip().lower() == b"chunked"
         else:
             self._connection += b"," + value.lower()
 
@@ -220,12 +290,37 @@ class ResponseFramer:
         if self.done:
             return
         if not self._head_done:  # an interim response: what follows is the one that counts
-            self.region = self.timing = self._connection = b""
-            self.cookies = None
-            self._sized = False
+            self._forget_head()
             return
         self.done = True
-        self.keep_alive = self._parser.should_keep_alive()
+        # who sent a length beside chunks may be an attacker: nothing more from it (RFC 9112, 6.3)
+        self.keep_alive = self._parser.should_keep_alive() and not self._doubly_framed
+
+
+def without_repeated_lengths(raw: bytes) -> bytes | None:
+    """
+    Return a response without the repetitions of one and the same Content-Length.
+
+    llhttp refuses them; RFC 9110, 8.6, allows to take them for one.
+
+    Returns:
+        None when nothing is repeated, or the lengths differ.
+    """
+    match = _BLANK_LINE.search(raw)
+    begin = 0
+    while match is not None:
+        head = raw[begin : match.start()]
+        lengths = _LENGTH.findall(head)
+        if len(lengths) > 1:
+            if len({int(length) for length in lengths}) > 1:
+                return None
+            first = _LENGTH.search(head)
+            assert first is not None
+            rest = _LENGTH.sub(b"", head[first.end() :])
+            return raw[:begin] + head[: first.end()] + rest + raw[match.start() :]
+        begin = match.end()
+        match = _BLANK_LINE.search(raw, begin)
+    return None
 
 
 class _EndOfHead(Exception):  # noqa: N818 - a signal to the parser to stop, no error
@@ -236,7 +331,7 @@ class _Collector:
     """Collects headers and body of the last response in a run of raw bytes."""
 
     def __init__(self) -> None:
-        self.parser = HttpResponseParser(self)
+        self.parser = new_parser(self)
         self.headers: list[tuple[str, str]] = []
         self.body: list[bytes] = []
         self.complete = False
@@ -271,5 +366,10 @@ def take_apart(pieces: Sequence[bytes]) -> tuple[list[tuple[str, str]], bytes]:
         for piece in pieces:
             collector.parser.feed_data(piece)
     except HttpParserError:
-        pass  # the response was framed already: what came before the fault stands
+        mended = None if collector.complete else without_repeated_lengths(b"".join(pieces))
+        if mended is not None:
+            collector = _Collector()
+            # the response was framed already: what came before a fault stands
+            with contextlib.suppress(HttpParserError):
+                collector.parser.feed_data(mended)
     return collector.headers, b"".join(collector.body)

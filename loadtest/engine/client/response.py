@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import zlib
@@ -18,6 +19,27 @@ from loadtest.records.kinds import ERROR_CHECK
 from loadtest.units import NS_PER_MS
 
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
+_CHARSETS: Final = (
+    "utf-",
+    "ascii",
+    "iso8859-",
+    "cp",
+    "windows-",
+    "koi8-",
+    "mac",
+    "latin",
+    "gb",
+    "big5",
+    "euc",
+    "shift_jis",
+    "iso2022",
+    "johab",
+    "tis-620",
+    "hz",
+    "hp-roman8",
+    "ptcp154",
+    "kz1048",
+)
 _RECORDED: Final = (
     "the request is recorded already; send it with catch_response=True and judge it in a with block"
 )
@@ -138,9 +160,10 @@ class Response:
         content = self.content
         match = _CHARSET.search(self.headers.get("content-type", ""))
         try:
-            return content.decode(match[1] if match else "utf-8", "replace")
-        except LookupError:
-            return content.decode("utf-8", "replace")
+            charset = codecs.lookup(match[1]).name if match else "utf-8"
+        except (LookupError, ValueError):
+            charset = "utf-8"
+        return content.decode(charset if _is_quick(charset) else "utf-8", "replace")
 
     def json(self) -> Any:
         """
@@ -287,6 +310,15 @@ class CaughtResponse(Response):
         recorder(sample)
 
 
+def _is_quick(charset: str) -> bool:
+    """
+    Tell whether a charset is one of text, decoded in a time that grows with its length alone.
+
+    Python has codecs that are neither: ``punycode`` takes seconds for 200 kB.
+    """
+    return charset.startswith(_CHARSETS)
+
+
 def _decode(body: bytes, coding: str, url: str) -> bytes:
     """Undo the content codings, the last applied first."""
     try:
@@ -301,7 +333,7 @@ def _undo(coding: str, body: bytes) -> bytes:
     if coding == "identity" or not body:
         return body
     if coding in ("gzip", "x-gzip"):
-        return _bounded(zlib.decompressobj(16 + zlib.MAX_WBITS), body)
+        return _gunzip(body)
     if coding == "deflate":  # zlib by the book, raw by some servers
         try:
             return _bounded(zlib.decompressobj(), body)
@@ -309,15 +341,25 @@ def _undo(coding: str, body: bytes) -> bytes:
             return _bounded(zlib.decompressobj(-zlib.MAX_WBITS), body)
     if coding == "br":
         return _unbrotli(body)
-    raise ValueError(f"unknown coding {coding!r}; known are gzip, deflate and br")
+    return body  # one that the request did not ask for: as it came, as other clients leave it
 
 
-def _bounded(decompressor: Any, body: bytes) -> bytes:
-    decoded: bytes = decompressor.decompress(body, _MAX_DECODED)
+def _bounded(decompressor: Any, body: bytes, most: int = _MAX_DECODED) -> bytes:
+    decoded: bytes = decompressor.decompress(body, max(most, 1))
     if decompressor.unconsumed_tail:
         raise ValueError(f"more than {_MAX_DECODED} bytes when decoded")
     if not decompressor.eof:
         raise ValueError("it ends too early")
+    return decoded
+
+
+def _gunzip(body: bytes) -> bytes:
+    """Undo gzip: one member after the other (RFC 1952, 2.2); zeros behind the last are padding."""
+    decoded = b""
+    while body.rstrip(b"\0"):
+        member = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        decoded += _bounded(member, body, _MAX_DECODED - len(decoded))
+        body = member.unused_data
     return decoded
 
 
