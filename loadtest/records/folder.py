@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 
@@ -29,6 +29,11 @@ LATEST: Final = "latest"
 
 _OTHER_FILES: Final = (MANIFEST, "records.parquet", "report.html", "report.md", "junit.xml")
 _PARTS: Final = "parts"
+_LOCK: Final = ".loadtest"
+"""Marks a folder as a run's, and is locked while one is under way in it."""
+
+_PLAN_KEYS: Final = frozenset({"schema", "regions", "deployments", "load", "network"})
+"""What a plan.json of ours has: runs of earlier versions have no mark."""
 
 _MERGE_ROWS = 1 << 20
 
@@ -43,6 +48,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock: BinaryIO | None = None
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:
@@ -58,10 +64,58 @@ class RunFolder:
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
-            raise RecordsError(
-                f"{path}: cannot be written ({error.strerror}); choose another place with --out"
-            ) from error
+            raise _unwritable(path, error) from error
         return cls(path)
+
+    @classmethod
+    def claim(cls, path: Path) -> RunFolder:
+        """
+        Take a folder for a new run, whose own it is until `release` or the end of this process.
+
+        What an earlier run left in it stays until `clear`.
+
+        Raises:
+            RecordsError: It holds something else than a run, another run is under way in it, or it
+                cannot be written.
+        """
+        if str(path) == ".":
+            raise RecordsError("'' or '.' names no run folder; name one of its own, as runs/today")
+        try:
+            foreign = path.is_dir() and not _holds_a_run(path) and any(path.iterdir())
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        if foreign:
+            raise RecordsError(
+                f"{path}: holds something else than a run, which would mix with it; "
+                "name a folder that is new or empty"
+            )
+        import fcntl  # there is none on every system that can read a run
+
+        folder = cls.create(path)
+        lock = folder.file(_LOCK)
+        try:
+            # kept open: the kernel lets go of the lock with the process, whatever ends it
+            folder._lock = lock.open("ab")
+            fcntl.flock(folder._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            folder._unlock()
+            raise RecordsError(f"{path}: another run is under way in it") from None
+        except OSError as error:
+            folder._unlock()
+            raise RecordsError(f"{lock}: cannot be locked: {error.strerror}") from error
+        return folder
+
+    def release(self) -> None:
+        """Let other runs have the folder, and remove it if nothing came of this one."""
+        if self._lock is not None and [entry.name for entry in self.path.iterdir()] == [_LOCK]:
+            self.file(_LOCK).unlink()
+            self.path.rmdir()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def clear(self) -> None:
         """
@@ -198,6 +252,22 @@ class RunFolder:
                 f"{self.path / name}: schema {value.get('schema')!r}; this version reads {known}: "
                 "use the loadtest version that wrote the run"
             )
+
+
+def _unwritable(path: Path, error: OSError) -> RecordsError:
+    return RecordsError(
+        f"{path}: cannot be written ({error.strerror}); choose another place with --out"
+    )
+
+
+def _holds_a_run(path: Path) -> bool:
+    if (path / _LOCK).is_file():
+        return True
+    try:
+        plan = json.loads((path / "plan.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(plan, dict) and plan.keys() >= _PLAN_KEYS
 
 
 def _tables(parts: Sequence[Path]) -> Iterator[pa.Table]:

@@ -66,7 +66,7 @@ class RunConductor:
     ) -> None:
         self.plan = plan
         self.run_id = new_run_id()
-        self.folder = _empty_folder(out if out is not None else Path(REPORTS) / self.run_id)
+        self.folder = _claimed(out if out is not None else Path(REPORTS) / self.run_id)
         self._ours = out is None
         """The folder is in our own place, where ``latest`` is; a person's own folder has none."""
         self._progress = progress
@@ -91,7 +91,7 @@ class RunConductor:
 
     def run(self) -> Judged:
         """
-        Do it all.
+        Do it all, once.
 
         Returns:
             What came of it, as the command line prints it.
@@ -100,8 +100,13 @@ class RunConductor:
             LoadtestError: The world, the engine or the records failed; whatever was measured
                 until then is in the run folder, judged and marked partial.
         """
+        try:
+            return self._run()
+        finally:
+            self.folder.release()
+
+    def _run(self) -> Judged:
         plan, folder = self.plan, self.folder
-        folder.save_json("plan.json", plan.to_json())
         self._progress.step("starting the world")
         failure: EngineError | WorldError | None = None
         orders = orders_of(
@@ -158,12 +163,15 @@ class RunConductor:
         world["run"] = {"id": self.run_id, "command": self._command}
         world["apps"] = {name: order.name for name, order in orders.apps.items()}
         world["database"] = orders.database.name if orders.database is not None else None
-        self.folder.save_json("world.json", world)
         faults = [_link_sentence(link) for link in world["links"] if not link["ok"]]
         if self._world_url:
             faults += network_faults(self.plan, world)
         if faults:
             raise WorldError("\n".join(faults))
+        # from here on there is a run; until here an earlier one's files were safe
+        self.folder.clear()
+        self.folder.save_json("plan.json", self.plan.to_json())
+        self.folder.save_json("world.json", world)
         if world["links"]:
             self._progress.done(f"links: {_worst(world['links'])}")
         return world
@@ -222,14 +230,12 @@ class RunConductor:
             store.coordinator.stop(self.run_id)
 
 
-def _empty_folder(path: Path) -> RunFolder:
-    """Return the run folder, rid of an earlier run's files, which would mix with this one's."""
+def _claimed(path: Path) -> RunFolder:
+    """Return the run folder; what an earlier run left there stays until this one is up."""
     try:
-        folder = RunFolder.create(path)
-        folder.clear()
+        return RunFolder.claim(path)
     except RecordsError as error:
         raise PlanError(f"--out: {error}") from error
-    return folder
 
 
 def new_run_id() -> str:

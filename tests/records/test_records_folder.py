@@ -244,3 +244,43 @@ def test_latest_points_to_the_newest_run(tmp_path: Path) -> None:
     RunFolder(tmp_path / "run-1").point_latest()
     assert not (tmp_path / "latest").is_symlink()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("name", ["plan.json", "parts/thesis.txt", "summary.json", "notes"])
+def test_a_folder_of_somebody_else_is_never_a_run_folder(tmp_path: Path, name: str) -> None:
+    """Their plan.json, their parts: neither overwritten nor removed."""
+    path = tmp_path / "theirs"
+    file = path / name
+    file.parent.mkdir(parents=True)
+    file.write_text('{"schema": 1, "rooms": 4}')
+    with pytest.raises(RecordsError, match="holds something else than a run"):
+        RunFolder.claim(path)
+    assert file.read_text() == '{"schema": 1, "rooms": 4}'
+
+
+def test_a_folder_is_one_runs_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    first = RunFolder.claim(path)
+    with pytest.raises(RecordsError, match="another run is under way"):
+        RunFolder.claim(path)
+    first.save_text("report.md", "one")
+    first.release()
+    second = RunFolder.claim(path)
+    assert (path / "report.md").read_text() == "one", "an earlier run's files stay until clear"
+    second.clear()
+    assert not (path / "report.md").exists()
+    second.release()
+    assert not path.exists(), "nothing came of it"
+
+
+def test_a_run_of_an_earlier_version_is_known_by_its_plan(tmp_path: Path) -> None:
+    plan = {"schema": 1, "regions": [], "deployments": [], "load": {}, "network": {}}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    RunFolder.claim(tmp_path).release()
+    assert (tmp_path / "plan.json").exists()
+
+
+@pytest.mark.parametrize("name", ["", "."])
+def test_no_name_is_no_folder(name: str) -> None:
+    with pytest.raises(RecordsError, match="names no run folder"):
+        RunFolder.claim(Path(name))

@@ -84,18 +84,30 @@ def test_a_folder_that_cannot_be_written_is_the_flags_fault(tmp_path: Path) -> N
         conduct(tmp_path / "file" / "run")
 
 
-def test_an_earlier_runs_files_do_not_mix_with_this_one(tmp_path: Path) -> None:
-    for name in ("summary.json", "report.html", "records.parquet", "notes.txt"):
+def test_an_earlier_runs_files_do_not_mix_with_this_one(
+    stage: dict[str, Any], tmp_path: Path
+) -> None:
+    """They go when this one is up, and not before: until then it may come to nothing."""
+    old = {".loadtest", "summary.json", "report.html", "records.parquet", "notes.txt"}
+    for name in old:
         (tmp_path / name).write_text("old")
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "00001.parquet").write_text("old")
-    conduct(tmp_path)
-    assert names(tmp_path) == {"notes.txt"}
+    stage["deploy_all"] = stage["_measure"] = WorldError("it broke")
+    with pytest.raises(WorldError):
+        conduct(tmp_path).run()
+    assert names(tmp_path) == {*old, "parts"}
+    del stage["deploy_all"]
+    with pytest.raises(WorldError):
+        conduct(tmp_path).run()
+    assert names(tmp_path) == {".loadtest", "notes.txt", "plan.json", "world.json"}
 
 
 def test_before_there_is_load_a_stop_ends_at_once(tmp_path: Path) -> None:
+    conductor = conduct(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
-        conduct(tmp_path).request_stop()
+        conductor.request_stop()
+    conductor.folder.release()
 
 
 @pytest.mark.parametrize("where", ["deploy_all", "_measure"])
@@ -105,8 +117,9 @@ def test_a_failure_before_any_record_leaves_no_results(
 ) -> None:
     stage[where] = error
     with pytest.raises(type(error), match="it broke"):
-        conduct(tmp_path).run()
-    assert names(tmp_path) <= {"plan.json", "world.json"}
+        conduct(tmp_path / "run").run()
+    left = names(tmp_path / "run") if (tmp_path / "run").exists() else set()
+    assert left <= {".loadtest", "plan.json", "world.json"}
 
 
 def test_a_key_that_does_nothing_is_told_before_the_run(
