@@ -15,6 +15,7 @@ from loadtest.cli_options import (
     app_environment,
     app_secrets_of,
     flags_of,
+    fly_options,
     gentle_stop,
     plan_options,
     say,
@@ -92,6 +93,7 @@ for command in (gate, compare, history):
 @click.option("--world", default=None, metavar="WHERE",
               help="embedded (default), fly, or the URL of a world that is up.")  # fmt: skip
 @app_environment
+@fly_options
 @click.option("--image", metavar="REF", help="On Fly: image of the apps, as pushed.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.")
 @click.pass_obj

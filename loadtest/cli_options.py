@@ -81,6 +81,20 @@ def plan_options(base_time: str = "--base") -> Callable[[Callable[..., Any]], Ca
     return decorate
 
 
+def fly_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the flags of a run on Fly: whose account, which names."""
+    options = [
+        click.option("--org", metavar="SLUG", help="On Fly: organization; default: FLY_ORG."),
+        click.option("--prefix", metavar="NAME",
+                     help="On Fly: begins the apps' names; default: one that is remembered."),
+        click.option("--use-app", "use_apps", multiple=True, metavar="APP",
+                     help="On Fly: deploy to this app although no run made it; repeatable."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def app_environment(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the flags that hand environment to the apps; their values are never shown."""
     options = [
@@ -154,9 +168,12 @@ def flags_of(options: dict[str, Any]) -> dict[str, Any]:
         "layer": "network.layer",
         "base_ms": "base",
         "looks": "gate.max_looks",
+        "org": "org",
+        "prefix": "prefix",
     }
     flags = {key: options.get(name) for name, key in keys.items()}
     flags["thresholds"] = options.get("thresholds") or None
+    flags["use_apps"] = options.get("use_apps") or None
     return flags
 
 

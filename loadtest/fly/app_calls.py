@@ -122,14 +122,20 @@ class AppCalls:
                 json={"type": kind},
             )
 
-    async def delete_app(self, name: str) -> None:
-        """Delete an app with all its machines; a missing app is fine."""
+    async def delete_app(self, name: str, *, force: bool = True) -> None:
+        """
+        Delete an app; a missing app is fine.
+
+        Args:
+            name: The app.
+            force: With all its machines; without it an app that has some is refused.
+        """
         await self._gone_is_fine(
             "DELETE",
             f"/v1/apps/{name}",
             action="delete-app",
             identifier=name,
-            params={"force": "true"},
+            params={"force": "true"} if force else None,
         )
 
     async def set_secrets(self, app: str, values: Mapping[str, str]) -> int:

@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Sequence
 from loadtest.errors import WorldError
 from loadtest.fly.answers import Machine
 from loadtest.fly.client import MachinesClient
-from loadtest.fly.machines import RUN_ID_KEY
+from loadtest.fly.machines import MADE_SECRET, RUN_ID_KEY
 
 
 async def destroy_run(client: MachinesClient, app: str, run_id: str) -> int:
     """
     Destroy every machine of an app that a run made, and the volumes made for them.
+
+    An app that a run made goes, too, unless it has machines still.
 
     Returns:
         How many there were.
@@ -32,7 +34,14 @@ async def destroy_run(client: MachinesClient, app: str, run_id: str) -> int:
             f"app {app}: {names} of run {run_id} left after clean-up"
             + "".join(f"\n  {fault}" for fault in faults)
         )
+    await _delete_if_made(client, app)
     return len(machines)
+
+
+async def _delete_if_made(client: MachinesClient, app: str) -> None:
+    """Delete an app that a run made and that nobody uses; without force, so that a race is lost."""
+    if MADE_SECRET in await client.secret_names(app) and not await client.machines(app):
+        await client.delete_app(app, force=False)
 
 
 async def _destroy(client: MachinesClient, app: str, machine: Machine) -> None:

@@ -17,7 +17,7 @@ from loadtest.errors import PlanError, WorldError
 from loadtest.fly.answers import Machine
 from loadtest.fly.client import MachinesClient
 from loadtest.fly.config import AppConfig
-from loadtest.fly.machines import RUN_ID_KEY, MachineConfig
+from loadtest.fly.machines import MADE_SECRET, RUN_ID_KEY, MachineConfig
 
 T = TypeVar("T")
 
@@ -49,6 +49,7 @@ class AppOrder:
         deadline_s: Seconds until every machine must be healthy.
         public: Give the app the addresses that its public name needs.
         adopt: Deploy to an app of this name that exists and that no run of ours made.
+        mark: Mark the app as a run's own where this deployment makes it.
         restart: Restart policy of every machine, in place of what fly.toml says.
         auto_destroy: The platform destroys a machine once it has stopped.
     """
@@ -69,6 +70,7 @@ class AppOrder:
     deadline_s: float = 60.0
     public: bool = False
     adopt: bool = True
+    mark: bool = False
     restart: str = ""
     auto_destroy: bool = False
 
@@ -192,23 +194,33 @@ async def release(
     created = await client.ensure_app(order.name, org=order.org)
     if not created and not order.adopt:
         await _refuse_foreign(client, order)
+    values = dict(order.secrets)
+    if created and order.mark:
+        values[MADE_SECRET] = order.run_id
+    version = await client.set_secrets(order.name, values) if values else 0
     if order.public:
         await client.ensure_addresses(order.name)
-    version = await client.set_secrets(order.name, order.secrets) if order.secrets else 0
     await _release(client, order, done, version)
     return ReleasedApp(created, version)
 
 
 async def _refuse_foreign(client: MachinesClient, order: AppOrder) -> None:
-    """Raise where an app has machines or secrets that no run of ours made: it is not ours."""
+    """Raise where an app is not ours, or is in use by another run of ours."""
     machines = await client.machines(order.name)
     theirs = [machine for machine in machines if not machine.run_id]
-    secrets = set(await client.secret_names(order.name)) - set(order.secrets)
+    names = set(await client.secret_names(order.name))
+    secrets = set() if MADE_SECRET in names else names - set(order.secrets)
     if theirs or secrets:
         what = f"{len(theirs)} machines" if theirs else f"the secret {min(secrets)}"
         raise WorldError(
             f"app {order.name}: exists, with {what} that no run made; it is left alone. Choose "
             f"other names with --prefix, or allow it with --use-app {order.name}"
+        )
+    if others := {machine.run_id for machine in machines} - {order.run_id}:
+        raise WorldError(
+            f"app {order.name}: has machines of run {min(others)}. Either that run is going on: "
+            "wait for it, or give this one a --prefix of its own; or it was killed: "
+            "`loadtest fly clean` destroys what it left"
         )
 
 

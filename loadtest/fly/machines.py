@@ -21,6 +21,9 @@ Json = dict[str, Any]
 PLATFORM_VERSION_KEY = "fly_platform_version"
 PROCESS_GROUP_KEY = "fly_process_group"
 RUN_ID_KEY = "loadtest_run_id"
+MADE_SECRET = "LOADTEST_MADE_BY"  # noqa: S105 - the name of a secret
+"""Marks an app that a run made: apps have no metadata of their own, but secrets have names."""
+
 RELEASE_GROUP = "fly_app_release_command"
 
 _LAST_PORT = 65_535

@@ -17,6 +17,8 @@ Millis = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
 Path = Annotated[str, Field(pattern=r"^/[!-~]*$")]
+Slug = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$")]
+AppPrefix = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,30})?$")]
 Environment = dict[str, str]
 
 
@@ -165,6 +167,12 @@ class Plan(Frozen):
     regions: Annotated[tuple[str, ...], Field(min_length=1, max_length=34)]
     primary_region: str
     world: Literal["embedded", "fly"] = "embedded"
+    org: Slug = ""
+    """On Fly: slug of the organization; empty is FLY_ORG of the environment, else ``personal``."""
+    prefix: AppPrefix = ""
+    """On Fly: begins every app's name; empty is the organization and a remembered random word."""
+    use_apps: tuple[str, ...] = ()
+    """On Fly: apps that are deployed to although no run made them."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 20_260_801
     scenario: str = "scenarios/recipes.py"
     paths: Annotated[tuple[Path, ...], Field(min_length=1, max_length=64)] = ("/",)

@@ -23,6 +23,7 @@ from loadtest.records.folder import RunFolder
 from loadtest.records.seal import seal
 from loadtest.run.coordinator import CoordinatorClient, connect
 from loadtest.run.deployment import deploy_all, destroy_all
+from loadtest.run.fly_names import app_names, named_for_fly, names_of
 from loadtest.run.judge import Judged, judge_folder, undecided
 from loadtest.run.progress import Progress
 from loadtest.run.recording import PartStore
@@ -118,6 +119,12 @@ class RunConductor:
         )
         for note in file_notes(plan, orders):
             self._progress.warn(note)
+        if plan.world == "fly" and not self._world_url:
+            names = names_of(plan)
+            orders = named_for_fly(orders, names)
+            self._progress.done(
+                f"Fly: organization {names.org}, apps {', '.join(app_names(orders))}"
+            )
         with open_place(plan, orders, self._world_url, self._scratch) as place:
             self._progress.done("world: the Machines API answers")
             with ExitStack() as stack:

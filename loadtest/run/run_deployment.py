@@ -199,6 +199,7 @@ class _Platform(TypedDict, total=False):
     """What an order says only where machines cost money and names are everybody's."""
 
     adopt: bool
+    mark: bool
     restart: str
     auto_destroy: bool
 
@@ -211,7 +212,7 @@ def _platform(plan: Plan) -> _Platform:
     """
     if plan.world != "fly":
         return {}
-    return {"adopt": False, "restart": "no", "auto_destroy": True}
+    return {"adopt": False, "mark": True, "restart": "no", "auto_destroy": True}
 
 
 def _base_times(plan: Plan) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 
 from loadtest.errors import PlanError, WorldError
+from loadtest.fly.transport import is_loopback
 from loadtest.plan.model import Plan
 from loadtest.plan.order import Target
 from loadtest.run.run_deployment import RunDeployment
@@ -27,6 +28,7 @@ from loadtest.world.handle import start_world
 from loadtest.world.spec import ImageSpec, WorldSpec
 
 FLY_API = "https://api.machines.dev"
+FLY_API_VARIABLES = ("FLY_FLAPS_BASE_URL", "FLY_API_HOSTNAME")
 FLY_TOKEN_VARIABLES = ("FLY_API_TOKEN", "FLY_ACCESS_TOKEN")
 WORLD_TOKEN_VARIABLE = "LOADTEST_WORLD_TOKEN"  # noqa: S105 - the name of a variable
 WORLD_TIMEOUT_S = 60.0
@@ -35,11 +37,21 @@ PACKAGES = ("loadtest", "locust", "gevent", "httptools", "psycopg", "pyarrow", "
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RunWorld:
-    """A Machines API to deploy to; ``extras`` is what only an embedded world can tell."""
+    """
+    A Machines API to deploy to.
+
+    Args:
+        api_url: Address of the API.
+        token: What the API lets in.
+        extras: What only an embedded world can tell; None on Fly.
+        stand_in: The embedded world that plays Fly, where one does: only it knows where its edges
+            listen.
+    """
 
     api_url: str
     token: str
     extras: EmbeddedExtras | None
+    stand_in: EmbeddedExtras | None = None
 
     def still_there(self) -> None:
         """
@@ -55,10 +67,12 @@ class RunWorld:
         """Return the content of world.json as far as it is known now."""
         if self.extras is not None:
             return self.extras.describe()
+        edges = {} if self.stand_in is None else self.stand_in.describe()["edges"]
         return {
             "schema": 1,
             "kind": "fly",
             "api": self.api_url,
+            **({"edges": edges} if edges else {}),
             "regions": list(plan.regions),
             "primary_region": plan.primary_region,
             "links": [],
@@ -82,7 +96,7 @@ class RunWorld:
 
     def app_url(self, app: str, region: str, world: Mapping[str, Any]) -> str:
         """Return the address at which a client of a region reaches an app."""
-        if self.extras is None:
+        if self.extras is None and self.stand_in is None:
             return f"https://{app}.fly.dev"
         try:
             return str(world["edges"][region][app])
@@ -99,7 +113,7 @@ Targets = dict[str, dict[str, Target]]
 class EmbeddedExtras:
     """The routes that an embedded world has beside the Machines API."""
 
-    def __init__(self, api_url: str, token: str) -> None:
+    def __init__(self, api_url: str, token: str, *, name: str = "--world") -> None:
         self._url = api_url
         try:
             self._http = httpx.Client(
@@ -109,7 +123,7 @@ class EmbeddedExtras:
                 trust_env=False,
             )
         except httpx.InvalidURL as error:
-            raise PlanError(f"--world: {api_url!r} is no URL: {error}") from error
+            raise PlanError(f"{name}: {api_url!r} is no URL: {error}") from error
 
     def close(self) -> None:
         """Close the connection."""
@@ -180,8 +194,8 @@ def open_place(
         finally:
             extras.close()
     elif plan.world == "fly":
-        url = os.environ.get("FLY_FLAPS_BASE_URL", FLY_API)
-        yield RunWorld(url, _token(FLY_TOKEN_VARIABLES), None)
+        with fly_place() as place:
+            yield place
     else:
         spec = world_spec(plan, orders)
         with start_world(replace(spec, scratch=(scratch,) if scratch else ())) as handle:
@@ -190,6 +204,35 @@ def open_place(
                 yield RunWorld(handle.api_url, handle.token, extras)
             finally:
                 extras.close()
+
+
+@contextmanager
+def fly_place() -> Iterator[RunWorld]:
+    """
+    Give Fly, or what plays Fly at the address that the environment names.
+
+    Raises:
+        PlanError: A token is missing, or the address is no URL.
+    """
+    url = next((value for name in FLY_API_VARIABLES if (value := os.environ.get(name))), FLY_API)
+    token = _token(FLY_TOKEN_VARIABLES)
+    stand_in = _stand_in(url, token) if is_loopback(url) else None
+    try:
+        yield RunWorld(url, token, None, stand_in)
+    finally:
+        if stand_in is not None:
+            stand_in.close()
+
+
+def _stand_in(url: str, token: str) -> EmbeddedExtras | None:
+    """Return the embedded world behind a loopback address, None where that leads to Fly's API."""
+    extras = EmbeddedExtras(url, token, name=FLY_API_VARIABLES[0])
+    try:
+        extras.describe()
+    except WorldError:
+        extras.close()
+        return None
+    return extras
 
 
 def world_spec(plan: Plan, orders: RunDeployment) -> WorldSpec:

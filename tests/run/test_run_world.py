@@ -17,6 +17,7 @@ from loadtest.run.run_world import (
     WORLD_TOKEN_VARIABLE,
     EmbeddedExtras,
     RunWorld,
+    fly_place,
     open_place,
     world_spec,
 )
@@ -127,4 +128,28 @@ def test_on_fly_the_token_and_the_address_come_from_the_environment(
     with open_place(plan.model_copy(update={"world": "fly"}), orders, "") as place:
         assert (place.api_url, place.token) == ("http://_api.internal:4280", "FlyV1 my-own")
         assert place.describe(plan)["kind"] == "fly"
+        assert place.app_url("shop", "cdg", {}) == "https://shop.fly.dev"
     assert "my-own" not in repr(place)
+
+
+def test_a_world_that_plays_fly_tells_where_its_edges_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    edges = {"cdg": {"shop": "http://127.0.0.1:7"}}
+    told = extras(monkeypatch, httpx.Response(200, json={"edges": edges}))
+    monkeypatch.setattr(module, "EmbeddedExtras", lambda *_, **__: told)
+    monkeypatch.setenv("FLY_API_TOKEN", "t")
+    monkeypatch.delenv("FLY_FLAPS_BASE_URL", raising=False)
+    monkeypatch.setenv("FLY_API_HOSTNAME", "http://127.0.0.1:9")
+    plan, _orders = small()
+    with fly_place() as place:
+        world = place.describe(plan)
+        assert (world["kind"], world["edges"]) == ("fly", edges)
+        assert place.app_url("shop", "cdg", world) == "http://127.0.0.1:7"
+
+
+def test_a_tunnel_to_flys_api_is_no_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = extras(monkeypatch, httpx.Response(404, json={"error": "no such route"}))
+    monkeypatch.setattr(module, "EmbeddedExtras", lambda *_, **__: told)
+    monkeypatch.setenv("FLY_API_TOKEN", "t")
+    monkeypatch.setenv("FLY_FLAPS_BASE_URL", "http://localhost:4280")
+    with fly_place() as place:
+        assert place.app_url("shop", "cdg", {}) == "https://shop.fly.dev"

@@ -397,6 +397,33 @@ class TestStrictness:
         assert names == ["DATABASE_URL"]
         assert deployed(strict, regions=("cdg",), secrets={"OURS": "1"})
 
+    def test_an_app_that_a_run_made_is_marked_and_goes_with_its_machines(
+        self, strict: WorldHandle, calls: httpx.Client
+    ) -> None:
+        def clear(run_id: str) -> None:
+            small.with_client(
+                strict.api_url, strict.token, lambda client: destroy_run(client, "hello", run_id)
+            )
+
+        deployed(strict, regions=("cdg",), adopt=False, mark=True, secrets={"OURS": "1"})
+        deployed(strict, regions=("cdg",), adopt=False, mark=True, secrets={"OTHER": "1"})
+        with pytest.raises(WorldError, match=r"app hello: has machines of run r1\. .*fly clean"):
+            deployed(strict, regions=("cdg",), adopt=False, mark=True, run_id="r2")
+        clear("r2")
+        assert calls.get("/v1/apps/hello").json()["machine_count"] == 1
+        clear("r1")
+        assert calls.get("/v1/apps/hello").status_code == 404
+
+    def test_an_app_that_was_there_before_stays(
+        self, strict: WorldHandle, calls: httpx.Client
+    ) -> None:
+        small.with_client(strict.api_url, strict.token, lambda client: client.ensure_app("hello"))
+        deployed(strict, regions=("cdg",), mark=True)
+        small.with_client(
+            strict.api_url, strict.token, lambda client: destroy_run(client, "hello", "r1")
+        )
+        assert calls.get("/v1/apps/hello").json()["machine_count"] == 0
+
     def test_one_machine_that_cannot_go_does_not_keep_the_others(
         self, strict: WorldHandle, calls: httpx.Client
     ) -> None:

@@ -1,0 +1,89 @@
+"""`loadtest run --world fly`, as it is typed, against an embedded world that plays Fly."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import small_app
+from whole_program import finished, read
+
+from loadtest.world.handle import WorldHandle, start_world
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
+]
+
+RUN = ("run", "plan.toml", "--world", "fly", "--image", "registry.example/loadtest:1")
+SHORT = ("--duration", "2", "--out", "run")
+
+
+@dataclass
+class Fly:
+    """An embedded world in Fly's place, and the folder that a person works in."""
+
+    handle: WorldHandle
+    folder: Path
+
+    def apps(self) -> list[str]:
+        """Return the names of all apps that are there."""
+        return [app["name"] for app in self._get("/v1/apps")["apps"]]
+
+    def machines(self) -> list[dict[str, Any]]:
+        """Return every machine that is there."""
+        found: list[dict[str, Any]] = self._get("/world")["machines"]
+        return found
+
+    def _get(self, path: str) -> Any:
+        headers = {"authorization": f"Bearer {self.handle.token}"}
+        answer = httpx.get(f"{self.handle.api_url}{path}", headers=headers, trust_env=False)
+        return answer.raise_for_status().json()
+
+
+@pytest.fixture
+def fly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fly]:
+    small_app.write(tmp_path)
+    toml = tmp_path / "shop" / "fly.toml"
+    toml.write_text(f'{small_app.FLY_TOML}\n[build]\nimage = "registry.example/shop:7"\n')
+    spec = {
+        "schema": 1,
+        "regions": ["cdg", "ord"],
+        "primary_region": "cdg",
+        "rtt_ms": {"cdg-ord": 20.0},
+        "layer": "relay",
+        "images": {
+            "shop": {"cwd": str(tmp_path / "shop"), "env": {}},
+            "loadtest": {"cwd": str(tmp_path), "env": {}},
+        },
+        "foreign_apps": ["shop", "loadtest"],
+        "fresh_app_calls": 2,
+    }
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    with start_world(spec) as handle:
+        monkeypatch.setenv("FLY_FLAPS_BASE_URL", handle.api_url)
+        monkeypatch.setenv("FLY_API_TOKEN", handle.token)
+        yield Fly(handle, tmp_path)
+
+
+def test_from_no_apps_to_a_report_and_back_to_none(fly: Fly) -> None:
+    done = finished(*RUN, *SHORT, "--org", "acme", cwd=fly.folder)
+    assert done.returncode == 0, done.stderr
+    (prefix,) = json.loads(
+        (fly.folder / "config" / "loadtest" / "fly-prefixes.json").read_text()
+    ).values()
+    assert f"organization acme, apps {prefix}-shop, {prefix}-loadtest" in done.stderr
+    cells = read(fly.folder / "run" / "summary.json")["cells"]
+    assert {(cell["region"], cell["n"], cell["errors"]) for cell in cells} == {
+        ("cdg", 40, 0),
+        ("ord", 40, 0),
+    }
+    assert (fly.machines(), fly.apps()) == ([], [])
+    assert fly.handle.token not in done.stdout + done.stderr
