@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -28,7 +29,9 @@ JSON_SCHEMAS: Final = {
 LATEST: Final = "latest"
 
 _OTHER_FILES: Final = (MANIFEST, "records.parquet", "report.html", "report.md", "junit.xml")
-_PARTS: Final = "parts"
+PARTS: Final = "parts"
+"""Folder that holds the parts of the records while a run goes on."""
+
 _LOCK: Final = ".loadtest"
 """Marks a folder as a run's, and is locked while one is under way in it."""
 
@@ -49,6 +52,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: BinaryIO | None = None
+        self._made = False
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:
@@ -89,27 +93,18 @@ class RunFolder:
                 f"{path}: holds something else than a run, which would mix with it; "
                 "name a folder that is new or empty"
             )
-        import fcntl  # there is none on every system that can read a run
-
+        made = not path.exists()
         folder = cls.create(path)
-        lock = folder.file(_LOCK)
-        try:
-            # kept open: the kernel lets go of the lock with the process, whatever ends it
-            folder._lock = lock.open("ab")
-            fcntl.flock(folder._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            folder._unlock()
-            raise RecordsError(f"{path}: another run is under way in it") from None
-        except OSError as error:
-            folder._unlock()
-            raise RecordsError(f"{lock}: cannot be locked: {error.strerror}") from error
+        folder._made = made
+        folder._lock = _locked(folder.file(_LOCK))
         return folder
 
     def release(self) -> None:
-        """Let other runs have the folder, and remove it if nothing came of this one."""
+        """Let other runs have the folder; if nothing came of this one, leave no trace of it."""
         if self._lock is not None and [entry.name for entry in self.path.iterdir()] == [_LOCK]:
             self.file(_LOCK).unlink()
-            self.path.rmdir()
+            if self._made:
+                self.path.rmdir()
         self._unlock()
 
     def _unlock(self) -> None:
@@ -124,11 +119,17 @@ class RunFolder:
         Raises:
             RecordsError: One of them cannot be removed.
         """
+        parts = self.path / PARTS
         try:
             for name in (*JSON_SCHEMAS, *_OTHER_FILES):
                 (self.path / name).unlink(missing_ok=True)
-            if (self.path / _PARTS).is_dir():
-                shutil.rmtree(self.path / _PARTS)
+            if parts.is_symlink():
+                parts.unlink()
+            elif parts.is_dir():
+                for part in parts.glob("*.parquet"):  # half-written ones, .NAME, too
+                    part.unlink()
+                with contextlib.suppress(OSError):  # it holds something that no run wrote
+                    parts.rmdir()
         except OSError as error:
             raise RecordsError(f"{error.filename}: cannot be removed: {error.strerror}") from error
 
@@ -154,7 +155,7 @@ class RunFolder:
     @property
     def parts(self) -> Path:
         """Folder that holds parts while a run goes on; made on first use."""
-        folder = self.path / _PARTS
+        folder = self.path / PARTS
         folder.mkdir(exist_ok=True)
         return folder
 
@@ -229,7 +230,7 @@ class RunFolder:
         found = sorted(self.parts.glob("*.parquet")) if parts is None else list(parts)
         rows = write_table(self.records, _tables(found))
         if not keep:
-            shutil.rmtree(self.path / _PARTS, ignore_errors=True)
+            shutil.rmtree(self.path / PARTS, ignore_errors=True)
         return rows
 
     def point_latest(self) -> None:
@@ -260,8 +261,40 @@ def _unwritable(path: Path, error: OSError) -> RecordsError:
     )
 
 
+def _locked(path: Path) -> BinaryIO:
+    """
+    Return a run's mark, opened and locked until it is closed or this process ends.
+
+    A run that leaves nothing behind takes its mark with it, maybe between our opening and our
+    locking it: then what we locked is no longer what others will open, and we begin anew.
+    """
+    import fcntl  # there is none on every system that can read a run
+
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        except OSError as error:
+            raise RecordsError(f"{path}: cannot be locked: {error.strerror}") from error
+        # kept open: the kernel lets go of the lock with the process, whatever ends it
+        file = os.fdopen(descriptor, "ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(descriptor), path.lstat()):
+                return file
+        except FileNotFoundError:
+            pass  # taken away between the two looks
+        except BlockingIOError:
+            file.close()
+            raise RecordsError(f"{path.parent}: another run is under way in it") from None
+        except OSError as error:
+            file.close()
+            raise RecordsError(f"{path}: cannot be locked: {error.strerror}") from error
+        file.close()
+
+
 def _holds_a_run(path: Path) -> bool:
-    if (path / _LOCK).is_file():
+    if (path / _LOCK).is_file() and not (path / _LOCK).is_symlink():
         return True
     try:
         plan = json.loads((path / "plan.json").read_text(encoding="utf-8"))

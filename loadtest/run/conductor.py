@@ -4,7 +4,8 @@ Conducts one run from plan to verdict.
     run folder -> world up -> deploy -> measure links -> order to the coordinator -> records home
     -> world down -> summary, verdict, report
 
-Plan and world are on disk before the first request, records before any analysis.
+Plan and world are on disk when the coordinator has taken the first order, which it answers before
+the first request; until then an earlier run's files stay.  Records are on disk before any analysis.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 from loadtest.errors import EngineError, PlanError, RecordsError, WorldError
 from loadtest.plan.model import Plan
 from loadtest.plan.order import RunOrder
-from loadtest.records.folder import RunFolder
+from loadtest.records.folder import PARTS, RunFolder
 from loadtest.records.seal import seal
 from loadtest.run.coordinator import CoordinatorClient, connect
 from loadtest.run.deployment import deploy_all, destroy_all
@@ -78,6 +79,8 @@ class RunConductor:
         self._app_secrets = dict(app_secrets or {})
         self._stop_asked = False
         self._loading = False
+        self._began = False
+        """The folder holds this run; before, it is still that of an earlier one."""
 
     def request_stop(self) -> None:
         """
@@ -134,12 +137,14 @@ class RunConductor:
                 if self._world_url or place.extras is None:
                     stack.callback(self._clear_away, place, missing)
                 deploy_all(place, missing, self._progress)
-                world = self._write_world(place, orders)
+                world = self._known_world(place, orders)
                 try:
                     self._measure(place, orders, keys, world)
                 except (EngineError, WorldError) as error:
                     failure = error
             self._progress.step("taking the world down")
+        if failure is not None and not self._began:
+            raise failure
         rows = folder.merge_parts()
         if failure is not None and rows == 0:
             folder.records.unlink(missing_ok=True)  # an empty one would look like a run
@@ -161,8 +166,8 @@ class RunConductor:
         except WorldError as error:
             self._progress.warn(f"machines of run {self.run_id} may be left behind: {error}")
 
-    def _write_world(self, place: RunWorld, orders: RunDeployment) -> dict[str, Any]:
-        """Measure the links, refuse a world out of tolerance, write world.json."""
+    def _known_world(self, place: RunWorld, orders: RunDeployment) -> dict[str, Any]:
+        """Measure the links, refuse a world out of tolerance, return the content of world.json."""
         if place.extras is not None:
             self._progress.step("measuring the links")
             place.extras.measure()
@@ -175,13 +180,16 @@ class RunConductor:
             faults += network_faults(self.plan, world)
         if faults:
             raise WorldError("\n".join(faults))
-        # from here on there is a run; until here an earlier one's files were safe
-        self.folder.clear()
-        self.folder.save_json("plan.json", self.plan.to_json())
-        self.folder.save_json("world.json", world)
         if world["links"]:
             self._progress.done(f"links: {_worst(world['links'])}")
         return world
+
+    def _begin(self, world: dict[str, Any]) -> None:
+        """Make the folder this run's: the first order is taken, so there is a run."""
+        self.folder.clear()
+        self._began = True
+        self.folder.save_json("plan.json", self.plan.to_json())
+        self.folder.save_json("world.json", world)
 
     def _measure(
         self, place: RunWorld, orders: RunDeployment, keys: Secrets, world: dict[str, Any]
@@ -193,16 +201,18 @@ class RunConductor:
         with connect(url, keys.token, place.still_there) as coordinator:
             count = len(self.plan.regions) * self.plan.generator.workers_per_region
             coordinator.wait_for_workers(count, WORKERS_DEADLINE_S)
-            store = PartStore(coordinator, self.run_id, self.folder.parts)
             try:
-                self._segments(coordinator, targets, store)
+                self._segments(coordinator, targets, world)
             finally:
-                if place.extras is not None:
+                if place.extras is not None and self._began:
                     world["counters"] = {"before": before, "after": place.extras.counters()}
                     self.folder.save_json("world.json", world)
 
-    def _segments(self, coordinator: CoordinatorClient, targets: Any, store: PartStore) -> None:
+    def _segments(
+        self, coordinator: CoordinatorClient, targets: Any, world: dict[str, Any]
+    ) -> None:
         """Order one segment after the other until the gate is decided or the plan's cap is met."""
+        store = PartStore(coordinator, self.run_id, self.folder.path / PARTS)
         blocks = 0
         for segment in range(self.plan.gate.max_looks):
             order = RunOrder(
@@ -214,6 +224,8 @@ class RunConductor:
             )
             self._loading = True
             coordinator.submit(order)
+            if not self._began:
+                self._begin(world)
             status = coordinator.follow(self.run_id, segment, lambda s: self._tick(s, store))
             store.fetch_new()
             engine = coordinator.engine(self.run_id)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import random
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -270,7 +273,79 @@ def test_a_folder_is_one_runs_at_a_time(tmp_path: Path) -> None:
     second.clear()
     assert not (path / "report.md").exists()
     second.release()
-    assert not path.exists(), "nothing came of it"
+    assert list(path.iterdir()) == [], "nothing came of it, and it was there before"
+    third = RunFolder.claim(tmp_path / "new" / "run")
+    third.release()
+    assert not third.path.exists(), "nothing came of it"
+
+
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+    """Whatever ended it: the kernel lets go, so a killed run blocks nobody."""
+    program = (
+        "import sys, pathlib; from loadtest.records.folder import RunFolder\n"
+        "folder = RunFolder.claim(pathlib.Path(sys.argv[1])); print('mine', flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "run")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"mine\n"
+        with pytest.raises(RecordsError, match="another run is under way"):
+            RunFolder.claim(tmp_path / "run")
+        other.kill()
+    RunFolder.claim(tmp_path / "run").release()
+
+
+def test_a_mark_that_was_taken_away_before_it_was_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other run came to nothing in that moment; two runs must not both think it theirs."""
+    path = tmp_path / "run"
+    real, taken = fcntl.flock, [path / ".loadtest"]
+
+    def flock(file: Any, how: int) -> None:
+        real(file, how)
+        while taken:
+            taken.pop().unlink()
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    folder = RunFolder.claim(path)
+    with pytest.raises(RecordsError, match="another run is under way"):
+        RunFolder.claim(path)
+    folder.release()
+
+
+def test_clearing_removes_what_runs_write_and_follows_no_link(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "00001.parquet").write_text("theirs")
+    folder = RunFolder.claim(tmp_path / "run")
+    folder.parts.rmdir()
+    (folder.path / "parts").symlink_to(theirs)
+    folder.clear()
+    assert (theirs / "00001.parquet").exists()
+    for name in ("00001.parquet", ".00002.parquet", "notes.txt"):
+        (folder.parts / name).write_text("")
+    folder.clear()
+    assert [path.name for path in folder.parts.iterdir()] == ["notes.txt"]
+    folder.release()
+
+
+def test_a_mark_that_is_a_link_marks_no_run(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("theirs")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".loadtest").symlink_to(tmp_path / "theirs")
+    with pytest.raises(RecordsError, match="holds something else than a run"):
+        RunFolder.claim(tmp_path / "run")
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("theirs")
+    with pytest.raises(RecordsError, match="--out"):
+        RunFolder.claim(tmp_path / "run")
+    assert (tmp_path / "run").read_text() == "theirs"
 
 
 def test_a_run_of_an_earlier_version_is_known_by_its_plan(tmp_path: Path) -> None:

@@ -33,6 +33,23 @@ class Extras:
     def measure(self) -> list[dict[str, Any]]:
         return [self.link]
 
+    def counters(self) -> dict[str, Any]:
+        return {}
+
+
+class Coordinator:
+    """Takes an order, unless the scene says otherwise."""
+
+    def __init__(self, scene: dict[str, Any]) -> None:
+        self.scene = scene
+
+    def __getattr__(self, name: str) -> Any:
+        def do(*_: Any, **__: Any) -> None:
+            if error := self.scene.get(name):
+                raise error
+
+        return do
+
 
 def link(**changes: Any) -> dict[str, Any]:
     return {
@@ -50,6 +67,12 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     def open_place(*_: Any) -> Iterator[RunWorld]:
         yield RunWorld("http://127.0.0.1:9", "t", scene.get("extras", Extras(**scene["links"])))
 
+    @contextmanager
+    def connect(*_: Any) -> Iterator[Coordinator]:
+        if error := scene.get("connect"):
+            raise error
+        yield Coordinator(scene)
+
     def act(name: str) -> Any:
         def do(*_: Any, **__: Any) -> None:
             scene["destroyed"] += name == "destroy_all"
@@ -62,7 +85,9 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     monkeypatch.setattr(module, "deploy_all", act("deploy_all"))
     monkeypatch.setattr(module, "destroy_all", act("destroy_all"))
     monkeypatch.setattr(module, "still_to_deploy", lambda _place, _plan, orders, _world: orders)
-    monkeypatch.setattr(RunConductor, "_measure", act("_measure"))
+    monkeypatch.setattr(RunWorld, "app_url", lambda *_: "http://127.0.0.1:9")
+    monkeypatch.setattr(RunWorld, "targets", lambda *_: {})
+    monkeypatch.setattr(module, "connect", connect)
     return scene
 
 
@@ -93,12 +118,14 @@ def test_an_earlier_runs_files_do_not_mix_with_this_one(
         (tmp_path / name).write_text("old")
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "00001.parquet").write_text("old")
-    stage["deploy_all"] = stage["_measure"] = WorldError("it broke")
-    with pytest.raises(WorldError):
-        conduct(tmp_path).run()
-    assert names(tmp_path) == {*old, "parts"}
-    del stage["deploy_all"]
-    with pytest.raises(WorldError):
+    for broken in ("deploy_all", "connect", "submit"):
+        stage[broken] = EngineError("it broke")
+        with pytest.raises(EngineError):
+            conduct(tmp_path).run()
+        assert names(tmp_path) == {*old, "parts"}, broken
+        del stage[broken]
+    stage["follow"] = EngineError("it broke")
+    with pytest.raises(EngineError):
         conduct(tmp_path).run()
     assert names(tmp_path) == {".loadtest", "notes.txt", "plan.json", "world.json"}
 
@@ -110,7 +137,7 @@ def test_before_there_is_load_a_stop_ends_at_once(tmp_path: Path) -> None:
     conductor.folder.release()
 
 
-@pytest.mark.parametrize("where", ["deploy_all", "_measure"])
+@pytest.mark.parametrize("where", ["deploy_all", "connect", "submit", "follow"])
 @pytest.mark.parametrize("error", [WorldError("it broke"), EngineError("it broke")])
 def test_a_failure_before_any_record_leaves_no_results(
     where: str, error: Exception, stage: dict[str, Any], tmp_path: Path
