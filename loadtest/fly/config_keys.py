@@ -135,7 +135,11 @@ def _service(path: str) -> tuple[TomlKey, ...]:
         TomlKey(f"{path}.auto_stop_machines", "on Fly only", _NO_STOP),
         TomlKey(f"{path}.auto_start_machines", "on Fly only", _NO_STOP),
         TomlKey(f"{path}.min_machines_running", "on Fly only", _NO_STOP),
-        TomlKey(f"{path}.concurrency.type", "honoured", "requests: edges keep connections"),
+        TomlKey(
+            f"{path}.concurrency.type",
+            "on Fly only",
+            "what a machine's load is counted by; the embedded world's edges keep connections",
+        ),
         TomlKey(
             f"{path}.concurrency.soft_limit",
             "on Fly only",

@@ -17,7 +17,13 @@ from loadtest.errors import PlanError, WorldError
 from loadtest.fly.answers import Machine
 from loadtest.fly.client import MachinesClient
 from loadtest.fly.config import AppConfig
-from loadtest.fly.machines import MADE_SECRET, RUN_ID_KEY, MachineConfig
+from loadtest.fly.machines import (
+    EDGE_CONNECTIONS_KEY,
+    FRESH,
+    MADE_SECRET,
+    RUN_ID_KEY,
+    MachineConfig,
+)
 
 T = TypeVar("T")
 
@@ -43,7 +49,8 @@ class AppOrder:
         secrets: Set before any machine is made.
         env: Laid over fly.toml's environment.
         env_by_region: Laid over that, for machines of one region.
-        concurrency: ``requests`` or ``connections`` in place of what fly.toml says.
+        edge_keeps_connections: False asks an embedded world for edges that open a connection to
+            the app for every request.
         group_regions: Regions by process group.
         counts: Machines per region by process group; 1 where a group is not named.
         deadline_s: Seconds until every machine must be healthy.
@@ -64,7 +71,7 @@ class AppOrder:
     secrets: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     env_by_region: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    concurrency: str = ""
+    edge_keeps_connections: bool = True
     group_regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     deadline_s: float = 60.0
@@ -127,9 +134,10 @@ def placements(order: AppOrder) -> tuple[Placement, ...]:
                 image=image,
                 primary_region=order.primary_region,
                 env={**order.env, **order.env_by_region.get(region, {})},
-                metadata=order.metadata,
+                metadata=order.metadata
+                if order.edge_keeps_connections
+                else {**order.metadata, EDGE_CONNECTIONS_KEY: FRESH},
             )
-            machine = _with_concurrency(machine, order.concurrency)
             if order.restart:
                 machine = replace(machine, restart_policy=order.restart)
             machine = replace(machine, auto_destroy=machine.auto_destroy or order.auto_destroy)
@@ -344,16 +352,6 @@ def _unhealthy(app: str, machine: Machine, deadline_s: float) -> str:
 def _indented(machine: Machine | None) -> str:
     lines = last_lines(machine) if machine is not None else ""
     return f"; its last output:\n{lines}" if lines else ""
-
-
-def _with_concurrency(config: MachineConfig, kind: str) -> MachineConfig:
-    if not kind:
-        return config
-    services = tuple(
-        replace(service, concurrency=replace(service.concurrency, type=kind))
-        for service in config.services
-    )
-    return replace(config, services=services)
 
 
 async def _all(jobs: Sequence[Awaitable[T]]) -> list[T]:

@@ -24,6 +24,8 @@ RUN_ID_KEY = "loadtest_run_id"
 MADE_SECRET = "LOADTEST_MADE_BY"  # noqa: S105 - the name of a secret
 """Marks an app that a run made: apps have no metadata of their own, but secrets have names."""
 
+EDGE_CONNECTIONS_KEY, FRESH = "loadtest_edge_connections", "fresh"
+"""Asks an embedded world's edges for a new connection to the app with every request."""
 RELEASE_GROUP = "fly_app_release_command"
 
 _LAST_PORT = 65_535

@@ -188,7 +188,7 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str])
         primary_region=plan.primary_region,
         run_id=run_id,
         env=env,
-        concurrency="" if deployment.edge_keeps_connections else "connections",
+        edge_keeps_connections=deployment.edge_keeps_connections,
         deadline_s=plan.healthy_within_s,
         public=True,
         **_platform(plan),

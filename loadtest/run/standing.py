@@ -15,7 +15,7 @@ from loadtest.errors import WorldError
 from loadtest.fly.answers import Machine
 from loadtest.fly.client import connect
 from loadtest.fly.deploy import AppOrder, placements
-from loadtest.fly.machines import MachineConfig
+from loadtest.fly.machines import EDGE_CONNECTIONS_KEY, FRESH, MachineConfig
 from loadtest.plan.model import Plan
 from loadtest.run.run_deployment import RunDeployment
 from loadtest.run.run_world import RunWorld
@@ -114,7 +114,9 @@ def _differences(there: MachineConfig, wanted: MachineConfig) -> Iterator[str]:
             yield f"{key} is {has}, the plan wants {wants}"
     if there.cmd != wanted.cmd:
         yield f"its command is {' '.join(there.cmd)!r}, the plan wants {' '.join(wanted.cmd)!r}"
-    has_kinds = [service.concurrency.type for service in there.services]
-    kinds = [service.concurrency.type for service in wanted.services]
-    if has_kinds != kinds:
-        yield f"its edges count {', '.join(has_kinds)}, the plan wants {', '.join(kinds)}"
+    has_fresh, wants_fresh = (
+        config.metadata.get(EDGE_CONNECTIONS_KEY) == FRESH for config in (there, wanted)
+    )
+    if has_fresh != wants_fresh:
+        words = {True: "open a connection for each request", False: "keep their connections"}
+        yield f"its edges {words[has_fresh]}, the plan wants that they {words[wants_fresh]}"

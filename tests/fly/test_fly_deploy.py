@@ -11,6 +11,7 @@ from loadtest.errors import PlanError
 from loadtest.fly.answers import Machine
 from loadtest.fly.config import parse_app_config
 from loadtest.fly.deploy import AppOrder, last_lines, placements
+from loadtest.fly.machines import EDGE_CONNECTIONS_KEY, FRESH
 
 TOML = """
 app = "load"
@@ -50,11 +51,11 @@ def test_environment_is_laid_over_region_last() -> None:
     assert found["ord", "worker"]["PRIMARY_REGION"] == "cdg"
 
 
-def test_the_concurrency_type_can_be_overruled() -> None:
-    (first, *_) = placements(order(concurrency="requests"))
-    assert first.config.services[0].concurrency.type == "requests"
-    (first, *_) = placements(order())
-    assert first.config.services[0].concurrency.type == "connections"
+def test_an_edge_that_keeps_no_connections_is_asked_for_beside_what_the_file_says() -> None:
+    """What a machine's load is counted by is the user's, and says nothing of the way to it."""
+    (fresh, *_), (usual, *_) = placements(order(edge_keeps_connections=False)), placements(order())
+    assert fresh.config.metadata == {**usual.config.metadata, EDGE_CONNECTIONS_KEY: FRESH}
+    assert fresh.config.services == usual.config.services
 
 
 @pytest.mark.parametrize(

@@ -164,8 +164,8 @@ def test_variants_differ_in_connections_only() -> None:
     apps = ordered(load_plan()).apps
     assert apps["multi-fresh"].env["DATABASE_CONNECTIONS"] == "per-request"
     assert "DATABASE_CONNECTIONS" not in apps["multi"].env
-    assert apps["single-fresh"].concurrency == "connections"
-    assert apps["single"].concurrency == ""
+    assert not apps["single-fresh"].edge_keeps_connections
+    assert apps["single"].edge_keeps_connections
 
 
 def test_our_apps_run_in_the_working_directory_and_others_in_their_own(foreign: Path) -> None:

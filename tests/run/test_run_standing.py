@@ -92,8 +92,10 @@ def test_an_edge_that_opens_connections_anew_is_another_app(
 ) -> None:
     plan, orders = planned()
     machines = stand(orders)
-    machines["recipes-single"] = up(replace(orders.apps["single"], concurrency="connections"))
-    with pytest.raises(WorldError, match="count connections, the plan wants requests"):
+    machines["recipes-single"] = up(replace(orders.apps["single"], edge_keeps_connections=False))
+    with pytest.raises(
+        WorldError, match="edges open a connection for each request, the plan wants that they keep"
+    ):
         asked(plan, orders, machines, monkeypatch)
 
 

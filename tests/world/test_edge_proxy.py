@@ -261,7 +261,7 @@ def test_a_request_reaches_the_nearest_machine_with_flys_headers(play: Play) -> 
     play(scene)
 
 
-def test_connections_are_reused_when_concurrency_counts_requests(play: Play) -> None:
+def test_connections_are_kept(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         machine = await stage.machine("m1", "syd")
         await stage.open(machine)
@@ -276,10 +276,10 @@ def test_connections_are_reused_when_concurrency_counts_requests(play: Play) -> 
     play(scene)
 
 
-def test_every_request_has_a_connection_of_its_own_when_it_counts_connections(play: Play) -> None:
+def test_every_request_has_a_connection_of_its_own_where_none_are_kept(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         machine = await stage.machine("m1", "syd")
-        await stage.open(machine, concurrency_type="connections")
+        await stage.open(machine, keeps_connections=False)
         client = await stage.client()
         for _ in range(3):
             assert (await client.get()).status == 200

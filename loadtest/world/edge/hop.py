@@ -127,7 +127,7 @@ class Hops:
         end_s = None if timeout_s is None else loop.time() + timeout_s
         failure = ""
         for backend in route.backends[: self._context.settings.attempts]:
-            fresh = route.settings.concurrency_type == "connections"
+            fresh = not route.settings.keeps_connections
             while True:
                 reused = None if fresh else self._context.pool.idle(backend)
                 limit_s = route.settings.connect_timeout_s
@@ -169,7 +169,7 @@ class Hops:
             identity=self._identity,
             start_us=self._start_us,
             added=[*route.headers, *added],
-            close=route.settings.concurrency_type == "connections",
+            close=not route.settings.keeps_connections,
         )
         self._body.send_to(upstream, lines)
         limit_s = route.settings.answer_timeout_s
@@ -194,7 +194,7 @@ class Hops:
         assert upstream is not None
         self._body.detach()
         self._client.hold("machine", False)
-        if not self._body.complete or route.settings.concurrency_type == "connections":
+        if not self._body.complete or not route.settings.keeps_connections:
             upstream.close()
             return
         upstream.stream_to(lambda _: None)
@@ -213,7 +213,7 @@ class Hops:
         upstream, self.upstream = self.upstream, None
         assert upstream is not None
         self._client.hold("machine", False)
-        if reusable and self._body.complete and route.settings.concurrency_type == "requests":
+        if reusable and self._body.complete and route.settings.keeps_connections:
             self._context.pool.release(upstream, asyncio.get_running_loop().time())
         else:
             upstream.close()

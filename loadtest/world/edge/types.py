@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
-
-ConcurrencyType = Literal["requests", "connections"]
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +31,15 @@ class AppSettings:
     How edges treat one app.
 
     Args:
-        concurrency_type: ``requests`` reuses idle connections to a machine, ``connections`` opens a
-            new one for every request (``http_service.concurrency.type`` of fly.toml).
+        keeps_connections: Idle connections to a machine are used again; else every request opens
+            one.  Fly's edges keep theirs, whatever ``concurrency.type`` says a machine's load is
+            counted by: the way between edges and hosts is pooled, and the connection to the app is
+            local to its host (Fly's documentation, reference/fly-proxy).
         connect_timeout_s: Longest wait for a connection to a machine.
         answer_timeout_s: Longest wait for the head of an answer, counted anew at every hop.
     """
 
-    concurrency_type: ConcurrencyType = "requests"
+    keeps_connections: bool = True
     connect_timeout_s: float = 5.0
     answer_timeout_s: float = 60.0
 

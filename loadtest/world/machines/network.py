@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from loadtest.errors import WorldError
-from loadtest.world.edge.types import AppSettings, Backend, ConcurrencyType
+from loadtest.fly.machines import EDGE_CONNECTIONS_KEY, FRESH
+from loadtest.world.edge.types import AppSettings, Backend
 from loadtest.world.links.connection import LinkAddress
 from loadtest.world.links.control import LinkControl, LinkCounters, LinkKind
 from loadtest.world.machines.names import Name, find_names, parse_name, rewrite, select
@@ -192,14 +193,9 @@ class WorldNetwork:
         """Return how edges treat an app; None when there is no such app."""
         if app not in self._store.apps:
             return None
-        kinds = {
-            service.concurrency.type
-            for machine in self._store.machines(app)
-            for service in machine.config.services
-            if service.is_http
-        }
-        kind: ConcurrencyType = "requests" if kinds == {"requests"} else "connections"
-        return AppSettings(concurrency_type=kind)
+        machines = self._store.machines(app)
+        fresh = any(m.config.metadata.get(EDGE_CONNECTIONS_KEY) == FRESH for m in machines)
+        return AppSettings(keeps_connections=not fresh)
 
     def candidates(self, app: str, edge_region: str) -> Sequence[Backend]:
         """Return the machines of ``app`` that take requests, nearest to the edge first."""
