@@ -83,13 +83,28 @@ def cli() -> None:
     """Measure time to first byte from every region, compare deployments, give a verdict."""
 
 
+_KEYS = {"paths": "paths = [...]", "at": "deployments.at"}
+
 for command in (gate, compare, history):
     cli.add_command(command)
 
 
 @cli.command(epilog=EXIT_CODES)
-@click.argument("plan", required=False)
+@click.argument("what", nargs=-1, metavar="[PLAN | URL...]")
 @plan_options()
+@click.option(
+    "--path",
+    "paths",
+    multiple=True,
+    metavar="PATH",
+    help="With a URL: path to ask for; repeatable.",
+)
+@click.option(
+    "--at",
+    metavar="CODE",
+    default="",
+    help="With a URL: region it stands in; the distance to it is emulated.",
+)
 @click.option("--world", default=None, metavar="WHERE",
               help="embedded (default), fly, or the URL of a world that is up.")  # fmt: skip
 @app_environment
@@ -97,9 +112,16 @@ for command in (gate, compare, history):
 @click.option("--image", metavar="REF", help="On Fly: image of the apps, as pushed.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.")
 @click.pass_obj
-def run(terminal: Terminal, /, plan: str | None, **options: Any) -> int:
-    """Measure a PLAN (default: the latency tables), write the report, exit with the verdict."""
-    from loadtest.plan.resolve import load_judged_plan
+def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
+    """
+    Measure, write the report, exit with the verdict.
+
+    A PLAN is a TOML file (default: the latency tables).  A URL is a running deployment: it is
+    measured from this machine, several are compared with each other.  With --at CODE it stands as
+    if in that region, and --regions are as far away as they are in the emulated network.
+    """
+    from loadtest.plan.resolve import load_judged_plan, url_plan
+    from loadtest.plan.urls import load_words, looks_like_url
     from loadtest.run.conductor import RunConductor
 
     where = options["world"]
@@ -108,7 +130,21 @@ def run(terminal: Terminal, /, plan: str | None, **options: Any) -> int:
         flags["world"] = where
     elif where is not None and not where.startswith(("http://", "https://")):
         raise PlanError(f"--world: {where!r} is neither 'embedded', 'fly' nor the URL of a world")
-    resolved = load_judged_plan(plan, flags)
+    if any(looks_like_url(word) for word in what):
+        flags["paths"] = list(options["paths"])
+        resolved = url_plan(what, options["at"].lower(), flags)
+        load = resolved.load.model_dump()
+        words = load_words(load, len(resolved.deployments), len(resolved.regions))
+        terminal.done(f"load on {', '.join(what)}: {words}")
+    else:
+        for flag in ("paths", "at"):
+            if options[flag]:
+                raise PlanError(
+                    f"--{flag.rstrip('s')} goes with a URL; in a plan set {_KEYS[flag]}"
+                )
+        if len(what) > 1:
+            raise click.UsageError(f"unexpected extra argument {what[1]!r}: one plan at a time")
+        resolved = load_judged_plan(what[0] if what else None, flags)
     conduct = RunConductor(
         resolved,
         terminal,

@@ -38,12 +38,32 @@ _ENDING_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])?(?:ec(?:onds)?|in(?:utes)?)?")
+
 
 def _list(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
     """Split ``a,b c`` into names; None stays None."""
     if value is None:
         return None
-    return [name for name in value.replace(",", " ").split() if name]
+    names = [name for name in value.replace(",", " ").split() if name]
+    if not names:
+        raise PlanError(f"--{_parameter.name}: {value!r} names none; leave the flag out for all")
+    return names
+
+
+def _codes(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """Split region codes, in any case."""
+    return _list(context, parameter, value.lower() if value is not None else None)
+
+
+def _seconds(_context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """Read ``30``, ``30s``, ``1.5m`` or ``1h`` as seconds."""
+    if value is None:
+        return None
+    match = _DURATION.fullmatch(value.strip().lower())
+    if match is None:
+        raise PlanError(f"--{parameter.name}: {value!r} is no time; write 30, 30s, 2m or 1h")
+    return float(match[1]) * {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}[match[2] or ""]
 
 
 def plan_options(base_time: str = "--base") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -55,13 +75,13 @@ def plan_options(base_time: str = "--base") -> Callable[[Callable[..., Any]], Ca
             by ``--base``.
     """
     options = [
-        click.option("--regions", callback=_list, metavar="A,B", help="Client regions."),
+        click.option("--regions", callback=_codes, metavar="A,B", help="Client regions."),
         click.option("--primary", metavar="CODE", help="Region of the primary database."),
         click.option("--deployments", callback=_list, metavar="A,B", help="Keep only these."),
         click.option("--scenario", metavar="FILE", help="Python file with TTFBUser classes."),
         click.option("--rate", type=float, help="Arrivals per second in each cell."),
-        click.option("--duration", type=float, metavar="S", help="Seconds of measuring."),
-        click.option("--warmup", type=float, metavar="S", help="Seconds before measuring."),
+        click.option("--duration", callback=_seconds, metavar="S", help="Seconds of measuring."),
+        click.option("--warmup", callback=_seconds, metavar="S", help="Seconds before measuring."),
         click.option("--seed", type=int, help="Seed of the schedule and the bootstrap."),
         click.option("--rtt", metavar="SET", help="published-era, neutral, or a CSV file."),
         click.option("--layer", metavar="LAYER",

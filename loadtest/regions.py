@@ -9,6 +9,9 @@ from functools import cache
 
 from loadtest.assets import data_file
 
+HERE = "here"
+"""Stands where a region would when a URL is measured from this machine, with nothing between."""
+
 
 @dataclass(frozen=True, slots=True)
 class Region:
@@ -42,6 +45,14 @@ def region_table() -> dict[str, Region]:
             )
             for row in csv.DictReader(file)
         }
+
+
+def city_of(code: str) -> str:
+    """Return the city of a region, or empty text."""
+    if code == HERE:
+        return "this machine"
+    known = region_table().get(code)
+    return known.city if known else ""
 
 
 def suggest_regions(code: str) -> list[str]:

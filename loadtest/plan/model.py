@@ -99,7 +99,9 @@ class Deployment(Frozen):
     edge_keeps_connections: bool = True
     """The edge reuses its connections to the app's machines; false opens one per request."""
     url: str = ""
-    """A running deployment to measure instead of deploying ``fly_toml``."""
+    """A running deployment to measure instead of deploying ``fly_toml``: no path."""
+    at: str = ""
+    """Region of the emulated network that ``url`` stands in: distance is put in front of it."""
     folder: str = ""
     """Folder that the app's command runs in, embedded; empty means that of its image."""
     command: str = ""

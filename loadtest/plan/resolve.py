@@ -6,7 +6,7 @@ import difflib
 import re
 import tomllib
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from loadtest.errors import PlanError
 from loadtest.plan.model import Deployment, Plan
 from loadtest.plan.network import base_times_ms, round_trips
 from loadtest.plan.threshold_checks import check_thresholds
-from loadtest.regions import region_table, suggest_regions
+from loadtest.plan.urls import plan_of_urls, probable, url_faults
+from loadtest.regions import HERE, region_table, suggest_regions
 
 DEFAULT_PLAN = "scenarios/latency-tables.toml"
 
@@ -34,7 +35,28 @@ def load_plan(path: str | None = None, flags: Mapping[str, Any] | None = None) -
     Raises:
         PlanError: Anything is wrong with it; ``faults`` has a sentence for each.
     """
-    return resolve_plan(*load_raw(path or DEFAULT_PLAN, flags or {}))
+    return resolve_plan(*load_raw(DEFAULT_PLAN if path is None else path, flags or {}))
+
+
+def url_plan(urls: Sequence[str], at: str, flags: Mapping[str, Any]) -> Plan:
+    """
+    Return the plan that measures running deployments, with flags laid over it.
+
+    Args:
+        urls: The URLs as they were typed.
+        at: Region that they stand in; empty: no distance is emulated.
+        flags: As for ``load_raw``; ``regions`` and ``paths`` go into the plan itself.
+
+    Raises:
+        PlanError: Anything is wrong with a URL or a flag.
+    """
+    flags = dict(flags)
+    regions, paths = list(flags.pop("regions", None) or ()), list(flags.pop("paths", None) or ())
+    if at and at not in regions:
+        regions = [at, *regions]
+    raw = plan_of_urls(urls, at=at, regions=regions, paths=paths)
+    dropped = _apply_flags(raw, {k: v for k, v in flags.items() if v is not None})
+    return resolve_plan(raw, dropped)
 
 
 def load_judged_plan(path: str | None, flags: Mapping[str, Any]) -> Plan:
@@ -44,7 +66,7 @@ def load_judged_plan(path: str | None, flags: Mapping[str, Any]) -> Plan:
     Raises:
         PlanError: The same, and where flags took away everything that the plan's rules are about.
     """
-    raw, dropped = load_raw(path or DEFAULT_PLAN, flags)
+    raw, dropped = load_raw(DEFAULT_PLAN if path is None else path, flags)
     plan = resolve_plan(raw, dropped)
     if raw.get("thresholds") and not plan.thresholds:
         gone = ", ".join(sorted(dropped))
@@ -72,10 +94,30 @@ def load_raw(path: str, flags: Mapping[str, Any]) -> tuple[dict[str, Any], froze
         PlanError: There is no such file, or it is no TOML.
     """
     found = find_asset(path)
-    if found is None or not found.is_file():
-        raise PlanError(f"plan: there is no file {path!r}; give the path of a TOML plan")
+    if found is None or not found.is_file() or found.suffix in (".py", ".yaml", ".yml", ".json"):
+        raise PlanError(f"plan: {_no_plan(path, found)}")
     raw = {"name": _name_of(found), **_read_toml(found)}
     return raw, _apply_flags(raw, {k: v for k, v in flags.items() if v is not None})
+
+
+def _no_plan(text: str, found: Path | None) -> str:
+    """Return why a word on the command line names no plan, and what was probably meant."""
+    if not text.strip():
+        return f"{text!r} names no file; leave it out for the latency tables"
+    if found is not None and found.is_dir():
+        return f"{text!r} is a folder; give the path of a TOML plan, as scenarios/gate.toml"
+    if found is not None and found.suffix == ".py":
+        return (
+            f"{text!r} is a scenario, not a plan; name it beside one: --scenario {text}, or write "
+            f'scenario = "{text}" into the plan'
+        )
+    if found is not None and found.is_file():
+        return f"{text!r} is {found.suffix[1:].upper()}; a plan is TOML, see docs/plan.md"
+    meant = probable(text) if re.fullmatch(r"[\w.-]+(:\d+)?(/\S*)?", text) else ""
+    is_host = "." in text.partition("/")[0] or text.startswith("localhost")
+    if meant and is_host and not text.endswith(".toml"):
+        return f"there is no file {text!r}; if it is a deployment, give its URL: {meant}"
+    return f"there is no file {text!r}; give the path of a TOML plan, or a URL"
 
 
 def _name_of(path: Path) -> str:
@@ -130,7 +172,7 @@ def resolve_plan(raw: Mapping[str, Any], dropped: frozenset[str] = frozenset()) 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows add a BOM
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PlanError(f"plan: {path}: {error}") from error
     except OSError as error:
@@ -189,6 +231,7 @@ def _inherit(plan: Plan, deployment: Deployment) -> Deployment:
         update={
             "fly_toml": deployment.fly_toml or origin.fly_toml,
             "url": deployment.url or origin.url,
+            "at": deployment.at or origin.at,
             "machines": origin.machines,
             "env": {**origin.env, **deployment.env},
         }
@@ -198,7 +241,10 @@ def _inherit(plan: Plan, deployment: Deployment) -> Deployment:
 def _region_faults(plan: Plan) -> Iterator[str]:
     table = region_table()
     for code in dict.fromkeys(plan.regions):
-        if code not in table:
+        if code == HERE:
+            if any(not d.url or d.at for d in plan.deployments):
+                yield f"regions: {HERE!r} is for deployments that are URLs without a place ('at')"
+        elif code not in table:
             near = ", ".join(f"{c} ({table[c].city})" for c in suggest_regions(code))
             yield f"regions: {code!r} is no known region; the nearest known are {near}"
         elif plan.world == "fly" and table[code].retired:
@@ -225,6 +271,15 @@ def _deployment_faults(plan: Plan) -> Iterator[str]:
             yield f"{key}.of: no deployment {deployment.of!r}; there are {', '.join(names)}"
         if not (deployment.of or deployment.fly_toml or deployment.url):
             yield f"{key}: needs one of fly_toml, url or of"
+        if deployment.url:
+            yield from url_faults(f"{key}.url", deployment.url.rstrip("/"))
+        if deployment.at and not deployment.url:
+            yield f"{key}.at: is for a url; a fly.toml says where its machines stand"
+        if deployment.at and (plan.world == "fly" or deployment.at not in plan.regions):
+            yield (
+                f"{key}.at: {deployment.at!r} is not among the regions of an embedded world: "
+                f"{', '.join(plan.regions)}"
+            )
         if deployment.fly_toml and find_asset(deployment.fly_toml) is None:
             yield f"{key}.fly_toml: there is no file {deployment.fly_toml!r}"
     if find_asset(plan.scenario) is None:
@@ -244,7 +299,9 @@ def _faults(error: pydantic.ValidationError) -> Iterator[str]:
         elif item["type"] == "missing":
             yield f"{key}: missing; the plan must set it"
         else:
-            yield f"{key}: {item['input']!r} is not allowed: {item['msg']}"
+            one = item["input"]
+            hint = f"; write [{one!r}]" if item["type"] == "tuple_type" and one else ""
+            yield f"{key}: {one!r} is not allowed: {item['msg']}{hint}"
 
 
 def _allowed_keys(loc: tuple[int | str, ...]) -> list[str]:

@@ -26,6 +26,7 @@ from loadtest.run.coordinator import CoordinatorClient, connect
 from loadtest.run.deployment import deploy_all, destroy_all
 from loadtest.run.fly_names import app_names, named_for_fly, names_of
 from loadtest.run.judge import Judged, judge_folder, undecided
+from loadtest.run.preflight import preflight
 from loadtest.run.progress import Progress
 from loadtest.run.recording import PartStore
 from loadtest.run.run_deployment import RunDeployment, Secrets, file_notes, orders_of
@@ -197,6 +198,7 @@ class RunConductor:
         """Run the segments; bring records, engine facts and counters home whatever happens."""
         url = place.app_url(orders.generator.name, self.plan.primary_region, world)
         targets = place.targets(self.plan, orders, world)
+        preflight(self.plan, targets)
         before = place.extras.counters() if place.extras is not None else {}
         with connect(url, keys.token, place.still_there) as coordinator:
             count = len(self.plan.regions) * self.plan.generator.workers_per_region

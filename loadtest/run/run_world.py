@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -87,11 +88,14 @@ class RunWorld:
             found[region] = {}
             for name in plan.arms_in(region):
                 deployment = plan.deployment(name)
-                if deployment.url:
-                    url = deployment.url.rstrip("/")
-                else:
+                url = deployment.url.rstrip("/")
+                if not url:
                     url = self.app_url(orders.apps[name].name, region, world)
-                found[region][name] = Target(url=url)
+                    found[region][name] = Target(url=url)
+                elif deployment.at and self.extras is not None:
+                    found[region][name] = self.extras.way_to(url, deployment.at, region)
+                else:
+                    found[region][name] = Target(url=url)
         return found
 
     def app_url(self, app: str, region: str, world: Mapping[str, Any]) -> str:
@@ -138,13 +142,28 @@ class EmbeddedExtras:
         links: list[dict[str, Any]] = self._get("POST", "/world/measure")["links"]
         return links
 
+    def way_to(self, url: str, at: str, region: str) -> Target:
+        """
+        Open the way from a region to a URL as if its host stood in another one.
+
+        Args:
+            url: Base URL of a running deployment, as this machine reaches it.
+            at: Region that its host stands in.
+            region: Region of the clients.
+        """
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        body = {"host": parts.hostname, "port": port, "at": at, "from": region}
+        near = self._get("POST", "/world/ways", body)["port"]
+        return Target(url=f"{parts.scheme}://127.0.0.1:{near}", host=parts.netloc)
+
     def counters(self) -> dict[str, Any]:
         """Return what passed the links and the edges so far."""
         return self._get("GET", "/world/counters")
 
-    def _get(self, method: str, path: str) -> dict[str, Any]:
+    def _get(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         try:
-            response = self._http.request(method, path)
+            response = self._http.request(method, path, json=body)
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise WorldError(f"the world at {self._url} does not answer: {reason}") from error

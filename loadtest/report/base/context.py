@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from loadtest.analysis.attribution import attribute
 from loadtest.gate.rules import BUDGET_KIND
 from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM
-from loadtest.regions import region_table
+from loadtest.regions import city_of
 from loadtest.report.base.style import ArmStyle, arm_styles
 from loadtest.report.base.view import Key
 from loadtest.units import NS_PER_S
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from loadtest.analysis.load import Run
     from loadtest.analysis.summary import Summary
     from loadtest.gate.results import RuleResult, Verdict
-    from loadtest.plan.model import Plan
+    from loadtest.plan.model import Deployment, Plan
 
 WORST_FIRST: Final = ("invalid", "fail", "inconclusive", "pass", "none")
 
@@ -61,7 +61,7 @@ class Context:
     def targets(self) -> tuple[str, ...]:
         """What was measured: addresses of running deployments, or the files of deployed apps."""
         arms = self.plan.deployments
-        return tuple(dict.fromkeys(_bare(arm.url) or arm.fly_toml for arm in arms if not arm.of))
+        return tuple(dict.fromkeys(_target_words(arm) for arm in arms if not arm.of))
 
     @cached_property
     def pages(self) -> tuple[str, ...]:
@@ -107,8 +107,7 @@ class Context:
 
     def city(self, region: str) -> str:
         """Return the region's city, or empty text."""
-        known = region_table().get(region)
-        return known.city if known else ""
+        return city_of(region)
 
     def cells_in(self, region: str, scenario: str | None = None) -> list[CellSummary]:
         """Return a region's cells in plan order of their arms, of one scenario or of all."""
@@ -165,6 +164,13 @@ class Context:
             return ""
         moment = datetime.datetime.fromtimestamp(wall_ns / NS_PER_S, datetime.UTC)
         return moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _target_words(arm: Deployment) -> str:
+    if not arm.url:
+        return arm.fly_toml
+    distance = f" (real server, emulated distance: as if in {arm.at})" if arm.at else ""
+    return f"{_bare(arm.url)}{distance}"
 
 
 def _bare(url: str) -> str:

@@ -169,6 +169,24 @@ async def show_counters(request: Request) -> Response:
     return JSONResponse({"links": links, "edges": world.gateways.counters()})
 
 
+async def open_way(request: Request) -> Response:
+    """POST /world/ways: a port that leads to a host outside, as if it stood in a region."""
+    world, body = world_of(request), await body_of(request)
+    host, port = body.get("host"), body.get("port")
+    if not isinstance(host, str) or not host:
+        raise ApiError(422, f"host {host!r} is no name or address")
+    if not isinstance(port, int) or not 0 < port < 65_536:
+        raise ApiError(422, f"port {port!r} is not 1 to 65535")
+    ends = [str(body.get(key)) for key in ("from", "at")]
+    if unknown := [end for end in ends if end not in world.spec.regions]:
+        raise ApiError(422, f"region {unknown[0]!r} is not one of {', '.join(world.spec.regions)}")
+    try:
+        near = await world.context.network.open_outside(host, port, *ends)
+    except OSError as error:
+        raise ApiError(422, f"host {host!r} is not found: {error.strerror}") from None
+    return JSONResponse({"port": near})
+
+
 async def set_fault(request: Request) -> Response:
     """POST /world/fault: cut or heal the links between two regions."""
     world, body = world_of(request), await body_of(request)
@@ -192,5 +210,6 @@ _WORLD_ROUTES = [
     Route("/world", show_world),
     Route("/world/measure", measure_world, methods=["POST"]),
     Route("/world/counters", show_counters),
+    Route("/world/ways", open_way, methods=["POST"]),
     Route("/world/fault", set_fault, methods=["POST"]),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -70,6 +71,7 @@ class WorldNetwork:
         self._edge_port = edge_port
         self._of_machine: dict[str, list[MachineLink]] = {}
         self._to_machine: dict[tuple[str, str], int] = {}
+        self._outside: dict[tuple[str, int, str, str], int] = {}
         self._cut: set[frozenset[str]] = set()
         self._dialled: dict[tuple[str, str], LinkAddress] = {}
         self._dirty = asyncio.Event()
@@ -136,6 +138,28 @@ class WorldNetwork:
         link = await self._open(machine, host, port, kind=kind, listen=listen)
         own.append(link)
         return link
+
+    async def open_outside(self, host: str, port: int, region: str, at: str) -> int:
+        """
+        Open the link from a region to a host outside of the world, as if that stood in another.
+
+        Returns:
+            The port of loopback to dial; the same for the same ends.
+
+        Raises:
+            OSError: The host has no address.
+        """
+        key = (host, port, region, at)
+        if key not in self._outside:
+            loop = asyncio.get_running_loop()
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            # who listens on IPv4 alone is reached by its name all the same
+            found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+            target = LinkAddress(str(found[0][4][0]), port)
+            self._outside[key] = await self._links.open(
+                f"outside/{region}/{host}:{port}/{at}", target, self._spec.one_way_ns(region, at)
+            )
+        return self._outside[key]
 
     async def open_to_edges(self, machine: MachineRecord) -> None:
         """Open the links from every edge to a machine that serves HTTP."""

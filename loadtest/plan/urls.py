@@ -1,0 +1,134 @@
+"""Plans of running deployments: a URL is all that a person has to give."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from loadtest.errors import PlanError
+from loadtest.regions import HERE
+
+ARMS: Final = ("first", "second", "third", "fourth")
+_LOAD: Final = {"rate": 5.0, "duration_s": 20.0, "warmup_s": 2.0, "block_s": 1.0}
+_FORM: Final = re.compile(r"https?://[^\s/?#]+", re.ASCII)
+
+
+def looks_like_url(text: str) -> bool:
+    """Tell whether somebody means a URL, well-formed or not, and no file."""
+    return "://" in text or bool(re.match(r"(?i)https?:", text))
+
+
+def url_faults(key: str, url: str) -> Iterator[str]:
+    """
+    Yield what is wrong with the URL of a deployment, with the one that was probably meant.
+
+    Args:
+        key: Its key or flag, for the sentence.
+        url: The URL: scheme, host and perhaps a port; no path.
+    """
+    meant = probable(url)
+    hint = f"; did you mean {meant!r}?" if meant and meant != url else ""
+    parts, port = None, None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        yield f"{key}: {url!r} has no valid port (1 to 65535) or host{hint}"
+        return
+    if port == 0:
+        yield f"{key}: {url!r} has no valid port (1 to 65535){hint}"
+    elif parts.username is not None:
+        yield f"{key}: credentials do not belong into a URL, which stands in every report{hint}"
+    elif not _FORM.fullmatch(url):
+        yield f"{key}: {url!r} is not http://HOST[:PORT] or https://HOST[:PORT]{hint}"
+
+
+def probable(url: str) -> str:
+    """Return the base URL that somebody probably meant; empty when there is none to see."""
+    text = url.strip()
+    scheme, colon, rest = text.partition(":")
+    rest = rest.lstrip("/")
+    if scheme.lower() not in ("http", "https") or not colon:
+        scheme = "http" if re.match(r"(localhost|127\.|\[::1\])", text.lower()) else "https"
+        rest = text.partition("://")[2] or text
+    host = re.split(r"[/?#\s]", rest, maxsplit=1)[0].rpartition("@")[2]
+    found = f"{scheme.lower()}://{host}"
+    try:
+        valid = bool(host) and urlsplit(found).port != 0
+    except ValueError:
+        return ""
+    return found if valid and _FORM.fullmatch(found) else ""
+
+
+def plan_of_urls(
+    urls: Sequence[str], *, at: str = "", regions: Sequence[str] = (), paths: Sequence[str] = ()
+) -> dict[str, Any]:
+    """
+    Return the raw plan that measures running deployments.
+
+    Args:
+        urls: One to four URLs, each with a path of its own if no ``paths`` are given.
+        at: Region of the emulated network that they stand in; empty: nothing is emulated.
+        regions: Client regions; only with ``at``.
+        paths: What is asked for; a path of the URL stands in front of each.
+
+    Raises:
+        PlanError: A URL is wrong, the URLs' paths differ, or ``regions`` come without ``at``.
+    """
+    if len(urls) > len(ARMS):
+        raise PlanError(f"{len(urls)} URLs are given; one run compares {len(ARMS)} at most")
+    if regions and not at:
+        raise PlanError(
+            f"--regions {','.join(regions)}: a URL is measured from this machine, and from nowhere "
+            "else; add --at REGION to put the emulated distance to that region in front of it, or "
+            "use --world fly"
+        )
+    split = [_split(url) for url in urls]
+    tails = {tail for _, tail in split}
+    if len(tails) > 1:
+        raise PlanError(f"the URLs ask for different paths: {', '.join(sorted(tails))}; use --path")
+    (tail,) = tails
+    if paths:
+        asked = [f"{tail.partition('?')[0].rstrip('/')}/{path.lstrip('/')}" for path in paths]
+    else:
+        asked = [tail or "/"]
+    return {
+        "schema": 1,
+        "name": "url",
+        "regions": list(regions) or [at or HERE],
+        "primary_region": at or HERE,
+        "scenario": "scenarios/pages.py",
+        "paths": list(dict.fromkeys(asked)),
+        "base": "0",
+        "reproduce": False,
+        "load": dict(_LOAD),
+        "network": {"rtt": "neutral"},
+        "database": {"fly_toml": ""},
+        "gate": {"max_looks": 3},
+        "deployments": [
+            {"name": "target" if len(urls) == 1 else name, "url": base, "at": at}
+            for name, (base, _) in zip(ARMS, split, strict=False)
+        ],
+    }
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Return base and path of a URL as it was typed."""
+    base = re.match(r"[^/?#]*//[^/?#]*", url)
+    if base is None or re.search(r"\s", url):
+        raise PlanError(*(list(url_faults("URL", url)) or [f"URL: {url!r} holds a blank"]))
+    if faults := list(url_faults("URL", base[0])):
+        raise PlanError(*faults)
+    tail = url[base.end() :].partition("#")[0]
+    if tail and not tail.startswith("/"):
+        tail = f"/{tail}"
+    return base[0], tail
+
+
+def load_words(load: Mapping[str, Any], arms: int, regions: int) -> str:
+    """Return in words what load a run will put on its targets."""
+    seconds = float(load["duration_s"]) + float(load["warmup_s"])
+    rate = float(load["rate"]) * arms * regions
+    return f"{rate:g} requests a second for {seconds:g} s, {rate * seconds:.0f} in all"

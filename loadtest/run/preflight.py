@@ -1,0 +1,93 @@
+"""One request to every page before there is load: what cannot work is told at once."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping
+
+import httpx
+
+from loadtest.errors import EngineError
+from loadtest.plan.model import Plan
+from loadtest.plan.order import Target
+
+_TIMEOUT_S = 15.0
+_PAGES = "pages.py"  # the scenario that asks for the plan's paths and nothing else
+
+
+def preflight(plan: Plan, targets: Mapping[str, Mapping[str, Target]]) -> None:
+    """
+    Ask every deployment that is a URL for every page, once, from one region.
+
+    A page that one arm answers and another does not is a finding, which the run is for; a page
+    that nobody answers, and an arm that cannot be reached, would be load for nothing.
+
+    Args:
+        plan: Resolved plan.
+        targets: Client region -> deployment -> target.
+
+    Raises:
+        EngineError: With a sentence for every deployment or page that cannot be measured.
+    """
+    region, arms = next(iter(targets.items()))
+    asked = {name: target for name, target in arms.items() if plan.deployment(name).url}
+    if not asked:
+        return
+    pages = plan.paths if plan.scenario.endswith(_PAGES) else ("/",)
+    refusals: dict[str, list[str]] = {page: [] for page in pages}
+    faults: list[str] = []
+    for name, target in asked.items():
+        shown = plan.deployment(name).url.rstrip("/")
+        for page, told, answered in _ask(target, pages):
+            if not answered:
+                faults.append(f"{shown}{page}: {told}")
+                break
+            if plan.scenario.endswith(_PAGES) and not _expected(plan, told):
+                refusals[page].append(f"{shown}{page}: answered HTTP {told}{_advice(plan, told)}")
+    for told_of_page in refusals.values():
+        if len(told_of_page) == len(arms):
+            faults += told_of_page
+    if faults:
+        raise EngineError("before the load, from " + region + ":\n" + "\n".join(faults))
+
+
+def _ask(target: Target, pages: tuple[str, ...]) -> Iterator[tuple[str, str, bool]]:
+    """Yield page, status or reason, and whether there was an answer."""
+    headers = {"host": target.host} if target.host else {}
+    extensions = {"sni_hostname": target.host.partition(":")[0]} if target.host else {}
+    verify = target.ca_file or True
+    with httpx.Client(verify=verify, trust_env=False, timeout=_TIMEOUT_S) as client:
+        for page in pages:
+            try:
+                response = client.get(f"{target.url}{page}", headers=headers, extensions=extensions)
+            except httpx.TimeoutException:
+                yield page, f"no answer within {_TIMEOUT_S:g} s", False
+            except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
+                yield page, _reason(error), False
+            else:
+                yield page, str(response.status_code), True
+
+
+def _reason(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    if "certificate verify failed" in text:
+        _, _, why = text.partition("certificate verify failed: ")
+        return f"certificate refused: {why.partition(' (_ssl')[0] or 'not trusted'}"
+    if "[SSL: WRONG_VERSION_NUMBER]" in text:
+        return "the server does not speak TLS on this port; is it http://?"
+    number = text.partition("]")[2].strip() if text.startswith("[Errno") else text
+    return number[:1].lower() + number[1:]
+
+
+def _expected(plan: Plan, status: str) -> bool:
+    if plan.expect:
+        return int(status) in plan.expect
+    return int(status) < 300 or int(status) == 304
+
+
+def _advice(plan: Plan, status: str) -> str:
+    if plan.expect:
+        return f"; the plan expects {', '.join(map(str, plan.expect))}"
+    if status.startswith("3"):
+        return "; redirects are not followed: ask for where it leads, or expect it in the plan"
+    return ""

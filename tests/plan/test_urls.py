@@ -1,0 +1,125 @@
+"""Plans made of URLs: what is asked for, and what is refused with the URL that was meant."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.errors import PlanError
+from loadtest.plan.resolve import load_plan, resolve_plan, url_plan
+from loadtest.plan.urls import looks_like_url, probable, url_faults
+
+
+def test_a_url_is_measured_from_this_machine_with_a_modest_load() -> None:
+    plan = url_plan(["https://shop.example/search?q=tea#top"], "", {})
+    assert plan.regions == ("here",)
+    assert plan.paths == ("/search?q=tea",)
+    assert [(d.name, d.url, d.at) for d in plan.deployments] == [
+        ("target", "https://shop.example", "")
+    ]
+    assert plan.load.rate * plan.load.duration_s <= 100
+
+
+def test_a_path_of_the_url_stands_in_front_of_the_paths() -> None:
+    flags = {"paths": ["a", "/b?x=1"], "load.rate": 2.0, "regions": None}
+    plan = url_plan(["http://localhost:3000/shop/"], "", flags)
+    assert plan.paths == ("/shop/a", "/shop/b?x=1")
+    assert plan.load.rate == 2.0
+
+
+def test_a_place_gives_it_distance() -> None:
+    plan = url_plan(["http://localhost:3000"], "cdg", {"regions": ["ord", "syd"]})
+    assert plan.regions == ("cdg", "ord", "syd")
+    assert (plan.primary_region, plan.deployments[0].at) == ("cdg", "cdg")
+    assert plan.network.rtt_ms["cdg-syd"] > 200
+    assert url_plan(["http://a", "http://b"], "", {}).arms_in("here") == ("first", "second")
+
+
+@pytest.mark.parametrize(
+    ("urls", "at", "flags", "told"),
+    [
+        (["http://a"], "", {"regions": ["cdg"]}, r"--regions cdg: .*from this machine.*--at"),
+        (["http://a/x", "http://b/y"], "", {}, r"different paths: /x, /y; use --path"),
+        (["http://a"] * 5, "", {}, "5 URLs are given"),
+        (["http://a"], "xyz", {}, "'xyz' is no known region"),
+        (["HTTP://a"], "", {}, "did you mean 'http://a'"),
+        (["ftp://a"], "", {}, "did you mean 'https://a'"),
+        (["http:/a"], "", {}, "did you mean 'http://a'"),
+        (["http://a b"], "", {}, "did you mean 'http://a'"),
+        (["http://u:secret@a/"], "", {}, "credentials do not belong"),
+        (["http://a:0"], "", {}, "no valid port"),
+        (["http://a:70000"], "", {}, "no valid port"),
+        (["http://[::1"], "", {}, "no valid port|not http"),
+        (["http://"], "", {}, "is not http://HOST"),
+    ],
+)
+def test_what_cannot_be_measured_is_told(urls, at, flags, told) -> None:
+    with pytest.raises(PlanError, match=told) as caught:
+        url_plan(urls, at, flags)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("shop.example", "give its URL: https://shop.example"),
+        ("shop.example/about", "give its URL: https://shop.example"),
+        ("localhost:3000", "give its URL: http://localhost:3000"),
+        ("mine.toml", "there is no file 'mine.toml'; give the path of a TOML plan, or a URL"),
+        ("scenarios", "is a folder"),
+        ("scenarios/pages.py", "--scenario scenarios/pages.py"),
+        ("ci.yaml", "is YAML; a plan is TOML"),
+        ("", "names no file"),
+    ],
+)
+def test_a_word_that_is_no_plan_is_told_with_what_was_meant(
+    word: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ci.yaml").write_text("on: push")
+    (tmp_path / "scenarios").mkdir()
+    (tmp_path / "scenarios" / "pages.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PlanError, match=told):
+        load_plan(word)
+
+
+def test_a_plans_own_urls_are_checked_too() -> None:
+    raw = {
+        "regions": ["here"],
+        "primary_region": "here",
+        "scenario": "scenarios/pages.py",
+        "base": "0",
+        "deployments": [{"name": "a", "url": "http://a/path"}, {"name": "b", "url": "https://b/"}],
+    }
+    with pytest.raises(PlanError, match=r"deployments\.a\.url.*did you mean 'http://a'"):
+        resolve_plan(raw)
+    raw["deployments"] = [{"name": "a", "url": "http://a", "at": "cdg"}]
+    with pytest.raises(PlanError, match="'here' is for deployments that are URLs without a place"):
+        resolve_plan(raw)
+    raw["deployments"] = [{"name": "a", "fly_toml": "fly/loadtest/fly.toml", "at": "cdg"}]
+    with pytest.raises(PlanError, match=r"deployments\.a\.at: is for a url"):
+        resolve_plan(raw)
+    raw["regions"] = "cdg"
+    with pytest.raises(PlanError, match=r"regions: 'cdg' is not allowed.*write \['cdg'\]"):
+        resolve_plan(raw)
+
+
+def test_a_plan_from_an_editor_that_marks_its_bytes_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "plan.toml"
+    text = Path("scenarios/latency-tables.toml").read_text(encoding="utf-8")
+    file.write_text("\ufeff" + text, encoding="utf-8")
+    assert load_plan(str(file)).regions
+
+
+@given(st.text(max_size=60))
+def test_any_text_gives_a_plan_or_a_sentence(text: str) -> None:
+    list(url_faults("URL", text))
+    assert not probable(text) or not list(url_faults("URL", probable(text)))
+    for url in (text, f"http://{text}"):
+        if looks_like_url(url):
+            with contextlib.suppress(PlanError):
+                url_plan([url], "", {})
