@@ -29,7 +29,7 @@ def preflight(plan: Plan, targets: Mapping[str, Mapping[str, Target]]) -> None:
     Raises:
         EngineError: With a sentence for every deployment or page that cannot be measured.
     """
-    region, arms = next(iter(targets.items()))
+    region, arms = next(iter(targets.items()), ("", {}))
     asked = {name: target for name, target in arms.items() if plan.deployment(name).url}
     if not asked:
         return
