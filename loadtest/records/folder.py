@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -15,6 +15,7 @@ import pyarrow as pa
 from loadtest.errors import RecordsError
 from loadtest.records.reader import open_records
 from loadtest.records.seal import MANIFEST
+from loadtest.records.whole import temporary_names, whole_file
 from loadtest.records.writer import write_table
 
 JSON_SCHEMAS: Final = {
@@ -64,9 +65,8 @@ class RunFolder:
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
-            probe = path / f".probe-{os.getpid()}"
-            probe.write_bytes(b"")
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=path):
+                pass
         except OSError as error:
             raise _unwritable(path, error) from error
         return cls(path)
@@ -84,6 +84,8 @@ class RunFolder:
         """
         if str(path) == ".":
             raise RecordsError("'' or '.' names no run folder; name one of its own, as runs/today")
+        if path.is_symlink() and path.lstat().st_uid not in (0, os.geteuid()):
+            raise RecordsError(f"{path}: is another user's link; name the folder itself")
         try:
             foreign = path.is_dir() and not _holds_a_run(path) and any(path.iterdir())
         except OSError as error:
@@ -119,19 +121,24 @@ class RunFolder:
         Raises:
             RecordsError: One of them cannot be removed.
         """
-        parts = self.path / PARTS
         try:
             for name in (*JSON_SCHEMAS, *_OTHER_FILES):
-                (self.path / name).unlink(missing_ok=True)
-            if parts.is_symlink():
-                parts.unlink()
-            elif parts.is_dir():
-                for part in parts.glob("*.parquet"):  # half-written ones, .NAME, too
-                    part.unlink()
-                with contextlib.suppress(OSError):  # it holds something that no run wrote
-                    parts.rmdir()
+                for file in (self.path / name, *_half_written(self.path, name)):
+                    file.unlink(missing_ok=True)
+            self._remove_parts()
         except OSError as error:
             raise RecordsError(f"{error.filename}: cannot be removed: {error.strerror}") from error
+
+    def _remove_parts(self) -> None:
+        """Remove the folder of parts with the files of a run; it stays if it holds others."""
+        parts = self.path / PARTS
+        if parts.is_symlink():
+            parts.unlink()
+        elif parts.is_dir():
+            for part in (*parts.glob("*.parquet"), *_half_written(parts, "*.parquet")):
+                part.unlink()
+            with contextlib.suppress(OSError):
+                parts.rmdir()
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -185,12 +192,10 @@ class RunFolder:
             RecordsError: It cannot be written; says why.
         """
         path = self.path / name
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            temporary.write_bytes(data)
-            temporary.replace(path)
+            with whole_file(path) as file:
+                file.write(data)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise RecordsError(f"{path}: cannot be written: {error.strerror}") from error
         return path
 
@@ -230,7 +235,8 @@ class RunFolder:
         found = sorted(self.parts.glob("*.parquet")) if parts is None else list(parts)
         rows = write_table(self.records, _tables(found))
         if not keep:
-            shutil.rmtree(self.path / PARTS, ignore_errors=True)
+            with contextlib.suppress(OSError):  # the rows are safe in one file by now
+                self._remove_parts()
         return rows
 
     def point_latest(self) -> None:
@@ -253,6 +259,11 @@ class RunFolder:
                 f"{self.path / name}: schema {value.get('schema')!r}; this version reads {known}: "
                 "use the loadtest version that wrote the run"
             )
+
+
+def _half_written(folder: Path, name: str) -> Iterator[Path]:
+    """Yield what writers that were killed left of files of a name."""
+    return folder.glob(temporary_names(name))
 
 
 def _unwritable(path: Path, error: OSError) -> RecordsError:

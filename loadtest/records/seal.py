@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from loadtest.errors import RecordsError
+from loadtest.records.whole import whole_file
 
 Sealed = Literal["", "run", "by hand"]
 """Who sealed a folder: nobody, the run that measured it, a person after an edit."""
@@ -44,10 +45,9 @@ def seal(folder: Path, by: Sealed = "run") -> Path:
         "sealed": by,
         "sha256": {name: _hash(folder / name) for name in MEASURED if (folder / name).is_file()},
     }
-    temporary = path.with_name(f".{MANIFEST}.tmp")
     try:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        with whole_file(path) as file:
+            file.write(json.dumps(content, indent=1).encode() + b"\n")
     except OSError as error:
         raise RecordsError(f"{path}: cannot be written: {error.strerror}") from error
     return path

@@ -7,12 +7,11 @@ a plain row in about 10 bytes; words are dictionary-coded.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 from loadtest.errors import RecordsError
 from loadtest.records.batch import Batch, decode_batches
 from loadtest.records.schema import RECORDS
+from loadtest.records.whole import whole_file
 
 ROW_GROUP_ROWS = 1 << 20
 
@@ -29,16 +29,16 @@ _ENCODINGS = {
 }
 
 
-def open_parquet(path: Path | pa.NativeFile, statistics: bool = True) -> pq.ParquetWriter:
+def open_parquet(file: BinaryIO | pa.NativeFile, statistics: bool = True) -> pq.ParquetWriter:
     """
     Open a Parquet writer with the record schema and its encodings.
 
     Args:
-        path: File to create, or an Arrow stream.
+        file: Open file, or an Arrow stream.
         statistics: Store minimum and maximum per column; not worth its bytes in short-lived parts.
     """
     return pq.ParquetWriter(
-        path,
+        file,
         RECORDS,
         compression="zstd",
         compression_level=1,
@@ -59,18 +59,14 @@ def write_table(path: Path, tables: Iterable[pa.Table], statistics: bool = True)
     Raises:
         RecordsError: The file cannot be written; says where and why.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     rows = 0
     try:
-        with open_parquet(temporary, statistics) as writer:
+        with whole_file(path) as file, open_parquet(file, statistics) as writer:
             for table in tables:
                 writer.write_table(table.unify_dictionaries(), row_group_size=ROW_GROUP_ROWS)
                 rows += table.num_rows
-        temporary.replace(path)
     except OSError as error:
         raise RecordsError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return rows
 
 

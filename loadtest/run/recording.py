@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadtest.errors import RecordsError
+from loadtest.records.whole import whole_file
 from loadtest.run.coordinator import CoordinatorClient
 
 
@@ -45,11 +46,10 @@ class PartStore:
 
     def _write(self, name: str, data: bytes) -> None:
         """Write a part whole or not at all."""
-        temporary = self.folder / f".{name}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(data)
-            temporary.replace(self.folder / name)
+            with whole_file(self.folder / name) as file:
+                file.write(data)
         except OSError as error:
             raise RecordsError(
                 f"{self.folder / name}: cannot be written: {error.strerror}"

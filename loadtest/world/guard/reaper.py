@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from loadtest.world.guard.ownership import is_own_folder
 from loadtest.world.guard.shared_memory import clear_shared_memory
 
 _PR_SET_PDEATHSIG = 1
@@ -122,7 +123,13 @@ def end_all(groups: Mapping[int, int], *, polite_s: float, hard_s: float) -> boo
 
 
 def remove_dir(base: Path, *, patience_s: float = 1.0) -> bool:
-    """Remove a world's folder, and PostgreSQL's shared memory named in it; True when gone."""
+    """
+    Remove a world's folder, and PostgreSQL's shared memory named in it; True when gone.
+
+    A link, or a folder that others can write to, is none of ours and stays.
+    """
+    if not is_own_folder(base):
+        return not os.path.lexists(base)
     clear_shared_memory(base)
     until = time.monotonic() + patience_s
     while base.exists():

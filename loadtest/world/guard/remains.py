@@ -3,7 +3,8 @@ What a world writes down about its processes, so that a crash of all its keepers
 
 The folder of a world holds ``owners`` (guardian and world) and ``processes`` (leaders of process
 groups), one ``pid start-time`` a line; the start time keeps a re-used process id from being
-mistaken.  Standard library only.
+mistaken.  A folder that is
+not this user's own is never looked into.  Standard library only.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from loadtest.world.guard.ownership import is_own_folder, read_own
 from loadtest.world.guard.reaper import remove_dir, start_time
 
 FOLDER_PREFIX = "loadtest-world-"
@@ -35,7 +37,9 @@ def write_process(base: Path, pid: int) -> None:
 
 
 def orphaned(base: Path) -> bool:
-    """Tell whether every owner of a world's folder is dead; False when none is noted."""
+    """Tell whether every owner of a folder of ours is dead; False when none is noted."""
+    if not is_own_folder(base):
+        return False
     owners = _read(base / _OWNERS)
     return bool(owners) and not any(_same(pid, started) for pid, started in owners)
 
@@ -52,9 +56,8 @@ def sweep_orphans(folder: Path | None = None) -> int:
     """
     removed = 0
     for base in (folder or Path(tempfile.gettempdir())).glob(f"{FOLDER_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            if base.stat().st_uid == os.geteuid() and orphaned(base):
-                removed += sweep(base)
+        if orphaned(base):
+            removed += sweep(base)
     return removed
 
 
@@ -100,11 +103,13 @@ def _append(path: Path, pid: int) -> None:
 
 def _read(path: Path) -> list[tuple[int, int]]:
     try:
-        lines = path.read_text(encoding="ascii").splitlines()
+        lines = read_own(path).splitlines()
     except OSError:
         return []
     pairs = (line.split() for line in lines)
-    return [(int(pair[0]), int(pair[1])) for pair in pairs if len(pair) == 2]
+    return [
+        (int(p[0]), int(p[1])) for p in pairs if len(p) == 2 and p[0].isdigit() & p[1].isdigit()
+    ]
 
 
 def _same(pid: int, started: int) -> bool:

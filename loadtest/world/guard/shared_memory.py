@@ -33,6 +33,8 @@ def clear_shared_memory(directory: Path) -> int:
     removed = 0
     for pid_file in directory.rglob("postmaster.pid"):
         try:
+            if pid_file.is_symlink() or not pid_file.is_file():
+                continue  # the server's account is another's where root runs it
             lines = pid_file.read_text().splitlines()
             server, segment = int(lines[0]), int(lines[_SHARED_MEMORY_LINE].split()[1])
         except (OSError, IndexError, ValueError):

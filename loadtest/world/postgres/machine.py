@@ -22,7 +22,8 @@ from types import FrameType
 
 import psycopg
 
-from loadtest.errors import PlanError
+from loadtest.errors import PlanError, WorldError
+from loadtest.world.guard.ownership import is_own_folder
 from loadtest.world.guard.reaper import die_with_parent
 from loadtest.world.postgres.binaries import Account, find_postgres, server_account
 from loadtest.world.postgres.cluster import (
@@ -147,6 +148,8 @@ class DatabaseMachine:
         account = server_account()
         folder = self._settings.folder
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        if not is_own_folder(folder):
+            raise WorldError(f"{folder}: is not this user's own folder; set PG_FOLDER to one")
         let_enter(folder, account)
         binaries = find_postgres()
         if account.closed_dir(binaries.bin_dir):
