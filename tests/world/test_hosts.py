@@ -40,7 +40,7 @@ pytestmark = [
 # Every way in which an app may find a peer: it builds the name when it is asked, as the fly-ruby
 # gem does, it listens on a port that is written into its code, and it reads nothing but FLY_*.
 APP = """
-import http.server, json, os, socket, sys, urllib.request
+import http.client, http.server, json, os, socket, sys, urllib.request
 
 class Server(http.server.ThreadingHTTPServer):
     address_family = socket.AF_INET6
@@ -69,6 +69,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_names(self, name):
         found = socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)
         return list(dict.fromkeys(row[4][0] for row in found))
+
+    def do_hold(self, host):
+        Handler.held = http.client.HTTPConnection(host, 8080, timeout=5)
+        return self.do_held("")
+
+    def do_held(self, _):
+        Handler.held.request("GET", "/env")
+        return json.load(Handler.held.getresponse())["FLY_REGION"]
 
     def do_hostname(self, _):
         return [socket.gethostname(), socket.getaddrinfo("fly-local-6pn", 80)[0][4][0]]
@@ -218,6 +226,28 @@ class TestNames:
 
     def test_a_port_that_nobody_listens_on_is_refused(self, stage: Stage) -> None:
         assert "refused" in stage.ask("cdg", "fetch/ord.hello.internal:7777/env")["error"]
+
+
+def test_a_connection_to_what_was_nearest_is_reset_before_load(
+    world: WorldHandle, stage: Stage
+) -> None:
+    """A pool that was opened to a far machine would stay there: a world settles before load."""
+    toml = TOML.replace('"hello"', '"peer"')
+    near = small.deploy_hello(world.api_url, world.token, toml=toml)[1]
+    one = f"/v1/apps/peer/machines/{near.id}"
+    stage.http.post(f"{one}/stop", json={})
+    stage.http.get(f"{one}/wait", params={"state": "stopped", "timeout": 10})
+    assert stage.ask("ord", "hold/top1.nearest.of.peer.internal") == "cdg"
+    stage.http.post("/world/measure?pings=1", timeout=30)
+    assert stage.ask("ord", "held") == "cdg", "there is nothing nearer"
+    stage.http.post(f"{one}/start")
+    small.nothing(
+        lambda: "error" in stage.ask("ord", "fetch/top1.nearest.of.peer.internal:8080/env")
+    )
+    stage.http.post("/world/measure?pings=1", timeout=30)
+    assert "ConnectionReset" in stage.ask("ord", "held")["error"]
+    assert stage.ask("ord", "hold/top1.nearest.of.peer.internal") == "ord"
+    stage.http.delete("/v1/apps/peer?force=true")
 
 
 class TestOutside:

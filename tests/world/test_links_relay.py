@@ -203,6 +203,34 @@ def test_new_connections_follow_the_target_and_old_ones_stay() -> None:
     play(scene)
 
 
+def test_settling_resets_what_leads_elsewhere_and_nothing_else() -> None:
+    async def scene(stage: Stage) -> None:
+        first, second = await stage.serve(echo), await stage.serve(echo)
+        port = await stage.control.open("link", first, 1_000_000)
+        other = await stage.control.open("other", first, 1_000_000)
+        stray, _ = await opened(stage, port)
+        await stage.control.retarget("link", second)
+        right, right_writer = await opened(stage, port)
+        whole, _ = await opened(stage, other)
+        assert await stage.control.settle(["other"]) == 2
+        for reader in (stray, whole):
+            with pytest.raises(ConnectionResetError):
+                await reader.read(1)
+        right_writer.write(b"b")
+        assert await right.readexactly(1) == b"b"
+        assert await stage.control.settle() == 0
+
+    play(scene)
+
+
+async def opened(stage: Stage, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return a connection that has carried a byte there and back."""
+    reader, writer = await stage.dial(port)
+    writer.write(b"a")
+    assert await reader.readexactly(1) == b"a"
+    return reader, writer
+
+
 def test_a_cut_link_holds_bytes_until_it_heals() -> None:
     async def scene(stage: Stage) -> None:
         reader, writer = await stage.link(echo, 1_000_000)

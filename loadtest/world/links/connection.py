@@ -152,14 +152,24 @@ class RelayedConnection:
         OSError: No descriptor is left for the other side; the caller closes ``sock``.
     """
 
-    __slots__ = ("_accepted_ns", "_client", "_down", "_host", "_server", "_up", "_upward", "link")
+    __slots__ = (
+        "_accepted_ns",
+        "_client",
+        "_down",
+        "_host",
+        "_server",
+        "_up",
+        "_upward",
+        "link",
+        "target",
+    )
 
     def __init__(self, host: Host, link: Link, sock: socket.socket) -> None:
         self.link = link
         self._host = host
         self._upward = False
         self._accepted_ns = time.monotonic_ns()
-        target = link.target
+        self.target = target = link.target
         far = target or _NOWHERE
         self._server = self._side(host.sockets.make(far.place, far.family, socket.SOCK_STREAM))
         self._client = self._side(sock)

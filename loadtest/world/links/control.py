@@ -180,6 +180,18 @@ class LinkControl:
         """Close a link; its connections are reset."""
         await self._ask("close", link=link_id)
 
+    async def settle(self, whole: Sequence[str] = ()) -> int:
+        """
+        Reset every connection that leads elsewhere than its link does by now.
+
+        Args:
+            whole: Ids of links whose connections are reset wherever they lead.
+
+        Returns:
+            How many connections were reset.
+        """
+        return int(await self._ask("settle", whole=list(whole)))
+
     async def cut(self, link_id: str) -> None:
         """Stop delivering both ways; connections stay, bytes are held."""
         await self._ask("cut", link=link_id)

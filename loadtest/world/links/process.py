@@ -99,6 +99,9 @@ class ControlChannel:
                 "deliveries": relay.deliveries,
                 "links": len(relay.links),
             }
+        if operation == "settle":
+            whole = frozenset(map(str, request["whole"]))
+            return sum(relay.settle(name, whole=name in whole) for name in relay.links)
         if operation == "forget":
             relay.sockets.forget(str(request["place"]))
             return None

@@ -97,6 +97,23 @@ class Relay:
         for connection in list(link.live):
             connection.close(reset=True)
 
+    def settle(self, link_id: str, *, whole: bool) -> int:
+        """
+        Reset connections of a link that lead elsewhere than the link does by now.
+
+        Args:
+            link_id: The link.
+            whole: Reset those too that lead where the link does.
+
+        Returns:
+            How many were reset.
+        """
+        link = self.links[link_id]
+        strays = [c for c in link.live if whole or (link.target and c.target != link.target)]
+        for connection in strays:
+            connection.close(reset=True)
+        return len(strays)
+
     def cut(self, link_id: str) -> None:
         """Stop delivering on the link; connections stay and bytes are held."""
         self.links[link_id].cut = True

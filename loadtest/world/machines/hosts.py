@@ -39,6 +39,7 @@ class _Tenant:
         ports: Ports that its environment names beside the host's name: ``redis.example:6379``.
         known: Machines whose names it has looked up.
         edges: Apps whose edge it has looked up.
+        answers: Machines that each name has stood for.
         outside: Its addresses for hosts outside of the world, by name.
         own: Ports of this machine's loopback that it reaches.
         ways_out: Ids of the links that lead out of the world.
@@ -50,6 +51,7 @@ class _Tenant:
     server: NameServer | None = None
     known: set[str] = field(default_factory=set)
     edges: set[str] = field(default_factory=set)
+    answers: dict[str, set[str]] = field(default_factory=dict)
     outside: dict[str, str] = field(default_factory=dict)
     own: set[int] = field(default_factory=set)
     ways_out: list[str] = field(default_factory=list)
@@ -129,6 +131,25 @@ class WorldHosts:
             await self._links.forget(place)
         tenant.host.close()
 
+    def misled(self) -> list[tuple[str, str]]:
+        """
+        Return which machines were led to which others that no name leads to first any more.
+
+        Returns:
+            Pairs of machine ids: from, to.
+        """
+        found = []
+        rows, apps = list(self._store.rows()), self._store.apps
+        for tenant in self._tenants.values():
+            region, told, first = tenant.machine.region, set[str](), set[str]()
+            for name, machines in tenant.answers.items():
+                now = look_up(name, rows, apps, region, self._spec.rtt_between_ms)
+                if now is not None and now.machines:
+                    told |= machines
+                    first.add(now.machines[0])
+            found += [(tenant.machine.id, machine_id) for machine_id in sorted(told - first)]
+        return found
+
     async def connect(self, machine: MachineRecord, port: int) -> socket.socket:
         """
         Return a connection to a port of a machine, made inside its network.
@@ -158,6 +179,8 @@ class WorldHosts:
             return None if inside else await self._look_outside(tenant, name)
         if entry.edge:
             return Records(ip6=(await self._open_edge(tenant, entry.edge),))
+        if entry.machines:
+            tenant.answers.setdefault(name, set()).update(entry.machines)
         for machine_id in entry.machines:
             tenant.known.add(machine_id)
             await self._open_ports(tenant, machine_id)

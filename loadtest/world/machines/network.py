@@ -186,6 +186,27 @@ class WorldNetwork:
             if self._to_machine.pop((region, machine.id), None) is not None:
                 await self._links.close(f"edge/{region}/{machine.id}")
 
+    async def settle(self, whole: Sequence[tuple[str, str]] = ()) -> int:
+        """
+        Let no connection lead to where its name led at another time.
+
+        An app that starts before the replica of its region connects to another region's, and a
+        pool keeps that for good; what is reset is opened anew, to the machine that is right now.
+
+        Args:
+            whole: Pairs of machine ids, from and to, whose connections go whatever they lead to.
+
+        Returns:
+            How many connections were reset.
+        """
+        stale = [
+            link.id
+            for machine_id, target_id in whole
+            for link in self._of_machine.get(machine_id, ())
+            if link.host.partition(".")[0] == target_id
+        ]
+        return await self._links.settle(stale)
+
     async def set_fault(self, kind: str, a: str, b: str) -> int:
         """
         Cut or heal every link between two regions, those opened later included.
