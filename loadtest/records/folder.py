@@ -84,18 +84,19 @@ class RunFolder:
         """
         if str(path) == ".":
             raise RecordsError("'' or '.' names no run folder; name one of its own, as runs/today")
-        if path.is_symlink() and path.lstat().st_uid not in (0, os.geteuid()):
-            raise RecordsError(f"{path}: is another user's link; name the folder itself")
         try:
+            others = path.is_symlink() and path.lstat().st_uid not in (0, os.geteuid())
             foreign = path.is_dir() and not _holds_a_run(path) and any(path.iterdir())
+            made = not path.exists()
         except OSError as error:
             raise _unwritable(path, error) from error
+        if others:
+            raise RecordsError(f"{path}: is another user's link; name the folder itself")
         if foreign:
             raise RecordsError(
                 f"{path}: holds something else than a run, which would mix with it; "
                 "name a folder that is new or empty"
             )
-        made = not path.exists()
         folder = cls.create(path)
         folder._made = made
         folder._lock = _locked(folder.file(_LOCK))

@@ -22,6 +22,7 @@ from loadtest.plan.threshold_parser import parse_threshold
 from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM, COUNTS
 from loadtest.run.git import Git
 from loadtest.run.run_deployment import OUR_IMAGE, image_name
+from loadtest.run.start_command import search_path
 from loadtest.world.guard.reaper import remove_dir
 from loadtest.world.guard.remains import FOLDER_PREFIX, write_owner
 
@@ -111,7 +112,7 @@ def revision_arms(asked: BaseRevision) -> Iterator[dict[str, Any]]:
                 f"--base: {asked.revision!r} ({commit[:12]}) has no {base_inside}; name a later "
                 "revision, or with --base-app where the file was"
             )
-        env = _search_path(asked.programs, (path.parent, git.top))
+        env = search_path(asked.programs, (path.parent, git.top))
         arms = {BASE_ARM: (tree, base_inside), CANDIDATE_ARM: (git.top, inside)}
         if asked.setup:
             for name, (root, file) in arms.items():
@@ -151,17 +152,6 @@ def _find_app(app: str | None) -> Path:
             return Path(place).resolve()
     told = f"{app!r} is no file" if app else f"there is no {' and no '.join(APP_PLACES)} here"
     raise PlanError(f"--app: {told}; name the fly.toml of the app that the gate is about")
-
-
-def _search_path(programs: str | None, places: Sequence[Path]) -> dict[str, str]:
-    """Return a PATH on which the app's own interpreter comes before ours, or nothing."""
-    own = [Path(programs)] if programs else [place / ".venv" / "bin" for place in places]
-    found = next((folder for folder in own if folder.is_dir()), None)
-    if found is None:
-        if programs:
-            raise PlanError(f"--programs: {programs!r} is no folder; name one such as .venv/bin")
-        return {}
-    return {"PATH": os.pathsep.join((str(found.resolve()), os.environ.get("PATH", os.defpath)))}
 
 
 def _start_folder(root: Path, inside: Path) -> Path:

@@ -16,7 +16,7 @@ from loadtest.errors import PlanError
 from loadtest.fly.config import AppConfig, read_app_config
 from loadtest.fly.deploy import AppOrder
 from loadtest.plan.model import Deployment, Plan
-from loadtest.run.start_command import with_start_command
+from loadtest.run.start_command import search_path, with_start_command
 
 OUR_IMAGE = "loadtest"
 DATABASE_USER = "postgres"
@@ -177,7 +177,9 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str])
         config = with_start_command(
             config, deployment.command, folder, f"deployments.{deployment.name}"
         )
-    env = dict(deployment.env)
+        env = {**search_path(None, (folder, config.folder)), **deployment.env}
+    else:
+        env = dict(deployment.env)
     if deployment.connection_per_database_use:
         env["DATABASE_CONNECTIONS"] = "per-request"
     if plan.world != "fly" and any(plan.base_ms.values()):  # a real app takes the time it takes

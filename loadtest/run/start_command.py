@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,3 +115,23 @@ def _instructions(text: str) -> Iterator[tuple[str, str]]:
         joined = ""
         if name:
             yield name.upper(), rest.strip()
+
+
+def search_path(programs: str | None, places: Sequence[Path]) -> dict[str, str]:
+    """
+    Return a PATH on which an app's own programs come before ours, or nothing where it has none.
+
+    Args:
+        programs: A folder that somebody named; None takes the first ``.venv/bin`` of the places.
+        places: Folders of the app, its own first.
+
+    Raises:
+        PlanError: The folder that was named is none.
+    """
+    own = [Path(programs)] if programs else [place / ".venv" / "bin" for place in places]
+    found = next((folder for folder in own if folder.is_dir()), None)
+    if found is None:
+        if programs:
+            raise PlanError(f"--programs: {programs!r} is no folder; name one such as .venv/bin")
+        return {}
+    return {"PATH": os.pathsep.join((str(found.resolve()), os.environ.get("PATH", os.defpath)))}

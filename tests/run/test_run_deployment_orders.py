@@ -259,3 +259,18 @@ class TestOnFly:
         assert orders.generator.public
         assert all(order.public for order in orders.apps.values())
         assert not orders.database.public
+
+
+def test_an_apps_own_programs_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As its developer would start it: with the .venv beside its fly.toml."""
+    (tmp_path / "fly.toml").write_text('app = "shop"\n[processes]\napp = "uvicorn shop:app"\n')
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    monkeypatch.setenv("PATH", "/usr/bin")
+    arms = [
+        {"name": "a", "fly_toml": str(tmp_path / "fly.toml")},
+        {"name": "b", "fly_toml": str(tmp_path / "fly.toml"), "env": {"PATH": "/own"}},
+    ]
+    plan = resolve_plan({"regions": ["cdg"], "primary_region": "cdg", "deployments": arms})
+    apps = orders_of(plan, "r1", Secrets()).apps
+    assert apps["a"].env["PATH"] == f"{tmp_path}/.venv/bin:/usr/bin"
+    assert apps["b"].env["PATH"] == "/own"
