@@ -12,6 +12,7 @@ import click
 from loadtest.cli_gate import compare, gate, history
 from loadtest.cli_options import (
     EXIT_CODES,
+    agreement,
     app_environment,
     app_secrets_of,
     flags_of,
@@ -153,6 +154,7 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
         image=options["image"] or "",
         command=typed_command(),
         app_secrets=app_secrets_of(options),
+        agree=agreement(terminal, yes=options["yes"]),
     )
     with gentle_stop(conduct.request_stop):
         judged = conduct.run()

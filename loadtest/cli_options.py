@@ -109,6 +109,9 @@ def fly_options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="On Fly: begins the apps' names; default: one that is remembered."),
         click.option("--use-app", "use_apps", multiple=True, metavar="APP",
                      help="On Fly: deploy to this app although no run made it; repeatable."),
+        click.option("--budget", type=float, metavar="USD",
+                     help="On Fly: refuse a run that would cost more, end one that does."),
+        click.option("--yes", is_flag=True, help="On Fly: do not ask whether it may cost money."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -190,6 +193,7 @@ def flags_of(options: dict[str, Any]) -> dict[str, Any]:
         "looks": "gate.max_looks",
         "org": "org",
         "prefix": "prefix",
+        "budget": "budget_usd",
     }
     flags = {key: options.get(name) for name, key in keys.items()}
     flags["thresholds"] = options.get("thresholds") or None
@@ -217,6 +221,29 @@ def say(terminal: Terminal, judged: Judged) -> int:
     except (OSError, ValueError):  # closed, full, or of an encoding that has no such letter
         terminal.give_up_output()
     return judged.exit_code
+
+
+def agreement(terminal: Terminal, *, yes: bool) -> Callable[[str], None]:
+    """
+    Return what asks a person before a run costs money.
+
+    Args:
+        terminal: Keeps quiet while the question stands.
+        yes: The person has agreed beforehand.
+    """
+
+    def ask(cost: str) -> None:
+        if yes:
+            return
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise PlanError(
+                f"--yes: the run would order {cost}; there is no terminal to ask on, so agree "
+                "beforehand with --yes, and set a limit with --budget"
+            )
+        terminal.finish()
+        click.confirm("Order them?", abort=True, err=True)
+
+    return ask
 
 
 def typed_command() -> str:

@@ -10,6 +10,8 @@ NS_PER_S = 1_000_000_000
 US_PER_MS = 1_000
 US_PER_S = 1_000_000
 MS_PER_S = 1_000
+S_PER_MIN = 60
+S_PER_HOUR = 3_600
 
 
 def format_ms(value_ms: float) -> str:
@@ -28,6 +30,11 @@ def format_ms(value_ms: float) -> str:
     if magnitude >= 10 * MS_PER_S:
         return f"{value_ms / MS_PER_S:.1f} s"
     return f"{value_ms:.{1 if magnitude >= 10 else 2}f} ms"
+
+
+def format_usd(value_usd: float) -> str:
+    """Return US dollars for a person: cents from a dollar on, else hundredths of a cent."""
+    return f"${value_usd:.{2 if value_usd >= 1 else 4}f}"
 
 
 def format_interval_ms(low_ms: float, high_ms: float, *, signed: bool = False) -> str:

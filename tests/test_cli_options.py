@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
-from loadtest.cli_options import app_secrets_of, without_secrets
+from loadtest.cli_options import agreement, app_secrets_of, without_secrets
 from loadtest.errors import PlanError
+from loadtest.terminal import Terminal
 
 
 def options(
@@ -50,3 +53,36 @@ def test_a_stored_command_line_has_no_secret() -> None:
         *("gate", "--env", "KEY=...", "--env=B=...", "--header", "Authorization:..."),
         *("--base", "main"),
     ]
+
+
+class TestAgreement:
+    """A run that costs money is agreed to by a person, or beforehand."""
+
+    def test_agreed_beforehand_nobody_is_asked(self) -> None:
+        agreement(Terminal(quiet=True), yes=True)("14 machines")
+
+    def test_where_nobody_can_be_asked_the_run_is_refused(self) -> None:
+        with pytest.raises(PlanError, match=r"--yes: the run would order 14 machines; there is no"):
+            agreement(Terminal(quiet=True), yes=False)("14 machines")
+
+    @pytest.mark.parametrize("agreed", [True, False])
+    def test_on_a_terminal_the_person_decides(
+        self, agreed: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for stream in (sys.stdin, sys.stderr):
+            monkeypatch.setattr(stream, "isatty", lambda: True)
+        said: list[bool] = []
+
+        def confirm(_question: str, *, abort: bool, err: bool) -> None:
+            said.append(err)
+            if abort and not agreed:
+                raise click.Abort
+
+        monkeypatch.setattr(click, "confirm", confirm)
+        ask = agreement(Terminal(quiet=True), yes=False)
+        if agreed:
+            ask("14 machines")
+        else:
+            with pytest.raises(click.Abort):
+                ask("14 machines")
+        assert said == [True]

@@ -24,10 +24,12 @@ async def destroy_run(client: MachinesClient, app: str, run_id: str) -> int:
         WorldError: Some are left; each was tried, and each fault is told.
     """
     if await client.app(app) is None:
+        client.ledger.only(app, ())
         return 0
     machines = await client.machines(app, metadata={RUN_ID_KEY: run_id})
     faults = await _every([_destroy(client, app, machine) for machine in machines])
     left = await client.machines(app, metadata={RUN_ID_KEY: run_id})
+    client.ledger.only(app, [machine.id for machine in left])
     if left or faults:
         names = ", ".join(machine.name for machine in left) or "no machine"
         raise WorldError(

@@ -13,6 +13,7 @@ from types import TracebackType
 from loadtest.errors import WorldError
 from loadtest.fly.answers import Machine
 from loadtest.fly.app_calls import AppCalls
+from loadtest.fly.ledger import MachineLedger
 from loadtest.fly.machines import Json, MachineConfig
 from loadtest.fly.transport import TRANSIENT, MachinesApiError, Transport
 
@@ -27,7 +28,12 @@ class MachinesClient(AppCalls):
 
     Args:
         transport: Connection to the API.
+        ledger: Keeps what is made and what is destroyed.
     """
+
+    def __init__(self, transport: Transport, ledger: MachineLedger | None = None) -> None:
+        super().__init__(transport)
+        self.ledger = ledger or MachineLedger()
 
     async def __aenter__(self) -> MachinesClient:
         return self
@@ -86,18 +92,30 @@ class MachinesClient(AppCalls):
         body: Json = {"name": name, "region": region, "config": config.to_json()}
         if min_secrets_version:
             body["min_secrets_version"] = min_secrets_version
+        since_ns = self.ledger.now_ns
+
+        def made(machine: Machine) -> Machine:
+            self.ledger.made(
+                machine.id,
+                app=app,
+                name=name,
+                region=machine.region or region,
+                guest=config.guest,
+                since_ns=since_ns,
+            )
+            return machine
+
         path = f"/v1/apps/{app}/machines"
         for attempt in range(1, attempts + 1):
             try:
-                return Machine.from_json(
-                    await self._transport.send(
-                        "POST", path, action="create", identifier=app, json=body, attempts=1
-                    )
+                answer = await self._transport.send(
+                    "POST", path, action="create", identifier=app, json=body, attempts=1
                 )
+                return made(Machine.from_json(answer))
             except MachinesApiError as error:
                 found = await self.machine_named(app, name)
                 if found is not None:
-                    return found
+                    return made(found)
                 ambiguous = error.status == 0 or error.status in TRANSIENT
                 if not ambiguous or attempt == attempts or error.code == "insufficient_capacity":
                     raise
@@ -185,10 +203,13 @@ class MachinesClient(AppCalls):
                     raise
                 await self._transport.pause(attempt)
             else:
+                self.ledger.gone(machine_id)
                 return
 
 
-def connect(base_url: str, token: str, *, paced: bool | None = None) -> MachinesClient:
+def connect(
+    base_url: str, token: str, *, paced: bool | None = None, ledger: MachineLedger | None = None
+) -> MachinesClient:
     """
     Return a client of the Machines API at a URL.
 
@@ -196,5 +217,6 @@ def connect(base_url: str, token: str, *, paced: bool | None = None) -> Machines
         base_url: ``https://api.machines.dev``, or the URL that an embedded world tells.
         token: Of Fly (``fly tokens create deploy``), or of the embedded world.
         paced: Keep below Fly's rate limits; None means whenever the API is not on loopback.
+        ledger: Keeps what is made and what is destroyed.
     """
-    return MachinesClient(Transport(base_url, token, paced=paced))
+    return MachinesClient(Transport(base_url, token, paced=paced), ledger)

@@ -175,6 +175,8 @@ class Plan(Frozen):
     """On Fly: begins every app's name; empty is the organization and a remembered random word."""
     use_apps: tuple[str, ...] = ()
     """On Fly: apps that are deployed to although no run made them."""
+    budget_usd: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """On Fly: US dollars that the machines of a run may cost; 0 sets no limit."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 20_260_801
     scenario: str = "scenarios/recipes.py"
     paths: Annotated[tuple[Path, ...], Field(min_length=1, max_length=64)] = ("/",)

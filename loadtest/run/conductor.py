@@ -23,8 +23,8 @@ from loadtest.plan.order import RunOrder
 from loadtest.records.folder import PARTS, RunFolder
 from loadtest.records.seal import seal
 from loadtest.run.coordinator import CoordinatorClient, connect
+from loadtest.run.cost import Agree, Budget, account, cost_sentence, ready_for_fly, segment_s
 from loadtest.run.deployment import deploy_all, destroy_all
-from loadtest.run.fly_names import app_names, named_for_fly, names_of
 from loadtest.run.judge import Judged, judge_folder, undecided
 from loadtest.run.preflight import preflight
 from loadtest.run.progress import Progress
@@ -32,6 +32,7 @@ from loadtest.run.recording import PartStore
 from loadtest.run.run_deployment import RunDeployment, Secrets, file_notes, orders_of
 from loadtest.run.run_world import RunWorld, open_place
 from loadtest.run.standing import network_faults, still_to_deploy
+from loadtest.units import format_usd
 
 REPORTS = "reports"
 WORKERS_DEADLINE_S = 30.0
@@ -50,6 +51,7 @@ class RunConductor:
         command: The command line, for the report.
         scratch: A folder that has to go with the run, should this process be killed.
         app_secrets: Environment of the apps that is stored and shown nowhere.
+        agree: Asked before anything is ordered that costs money.
 
     Raises:
         PlanError: The run folder cannot be written.
@@ -66,6 +68,7 @@ class RunConductor:
         command: str = "",
         scratch: Path | None = None,
         app_secrets: Mapping[str, str] | None = None,
+        agree: Agree = lambda _cost: None,
     ) -> None:
         self.plan = plan
         self.run_id = new_run_id()
@@ -78,6 +81,7 @@ class RunConductor:
         self._command = command
         self._scratch = scratch
         self._app_secrets = dict(app_secrets or {})
+        self._agree = agree
         self._stop_asked = False
         self._loading = False
         self._began = False
@@ -124,11 +128,7 @@ class RunConductor:
         for note in file_notes(plan, orders):
             self._progress.warn(note)
         if plan.world == "fly" and not self._world_url:
-            names = names_of(plan)
-            orders = named_for_fly(orders, names)
-            self._progress.done(
-                f"Fly: organization {names.org}, apps {', '.join(app_names(orders))}"
-            )
+            orders = ready_for_fly(plan, orders, self._progress, self._agree)
         with open_place(plan, orders, self._world_url, self._scratch) as place:
             self._progress.done("world: the Machines API answers")
             with ExitStack() as stack:
@@ -143,6 +143,9 @@ class RunConductor:
                     self._measure(place, orders, keys, world)
                 except (EngineError, WorldError) as error:
                     failure = error
+            if place.extras is None and self._began:
+                world["cost"] = account(place.ledger, plan.budget_usd)
+                folder.save_json("world.json", world)
             self._progress.step("taking the world down")
         if failure is not None and not self._began:
             raise failure
@@ -165,7 +168,12 @@ class RunConductor:
         try:
             destroy_all(place, orders)
         except WorldError as error:
-            self._progress.warn(f"machines of run {self.run_id} may be left behind: {error}")
+            self._progress.warn(
+                f"machines of run {self.run_id} may be left behind: {error}"
+                + ("; `loadtest fly clean` destroys them" if place.extras is None else "")
+            )
+        if place.extras is None:
+            self._progress.done(cost_sentence(account(place.ledger, self.plan.budget_usd)))
 
     def _known_world(self, place: RunWorld, orders: RunDeployment) -> dict[str, Any]:
         """Measure the links, refuse a world out of tolerance, return the content of world.json."""
@@ -204,18 +212,28 @@ class RunConductor:
             count = len(self.plan.regions) * self.plan.generator.workers_per_region
             coordinator.wait_for_workers(count, WORKERS_DEADLINE_S)
             try:
-                self._segments(coordinator, targets, world)
+                limit_usd = self.plan.budget_usd if place.extras is None else 0.0
+                self._segments(coordinator, targets, world, Budget(limit_usd, place.ledger))
             finally:
                 if place.extras is not None and self._began:
                     world["counters"] = {"before": before, "after": place.extras.counters()}
                     self.folder.save_json("world.json", world)
 
     def _segments(
-        self, coordinator: CoordinatorClient, targets: Any, world: dict[str, Any]
+        self,
+        coordinator: CoordinatorClient,
+        targets: Any,
+        world: dict[str, Any],
+        budget: Budget,
     ) -> None:
         """Order one segment after the other until the gate is decided or the plan's cap is met."""
         store = PartStore(coordinator, self.run_id, self.folder.path / PARTS)
         blocks = 0
+        if budget.exhausted():
+            raise WorldError(
+                f"--budget: {format_usd(budget.limit_usd)} were as good as spent before any load "
+                "began; raise it, or look why it took so long to deploy"
+            )
         for segment in range(self.plan.gate.max_looks):
             order = RunOrder(
                 run_id=self.run_id,
@@ -228,7 +246,9 @@ class RunConductor:
             coordinator.submit(order)
             if not self._began:
                 self._begin(world)
-            status = coordinator.follow(self.run_id, segment, lambda s: self._tick(s, store))
+            status = coordinator.follow(
+                self.run_id, segment, lambda s: self._tick(s, store, budget)
+            )
             store.fetch_new()
             engine = coordinator.engine(self.run_id)
             self.folder.save_json("engine.json", engine)
@@ -242,11 +262,19 @@ class RunConductor:
             self.folder.merge_parts(keep=True)
             if not undecided(self.folder, look=segment + 1):
                 return
+            if budget.exhausted(segment_s(self.plan)):
+                self._progress.warn("the gate is undecided, but another segment is over the budget")
+                return
             self._progress.warn("the gate is undecided: measuring on")
 
-    def _tick(self, status: dict[str, Any], store: PartStore) -> None:
+    def _tick(self, status: dict[str, Any], store: PartStore, budget: Budget) -> None:
         self._progress.load(status)
         store.fetch_new()
+        if not self._stop_asked and budget.exhausted():
+            self._stop_asked = True
+            self._progress.warn(
+                f"the budget of {format_usd(budget.limit_usd)} is reached: ending the run"
+            )
         if self._stop_asked and status["state"] in ("waiting", "self-check", "warm-up", "steady"):
             store.coordinator.stop(self.run_id)
 

@@ -41,7 +41,7 @@ def destroy_all(place: RunWorld, orders: RunDeployment) -> None:
 async def _deploy_all(
     place: RunWorld, orders: RunDeployment, progress: Progress, generator: bool
 ) -> None:
-    async with connect(place.api_url, place.token) as client:
+    async with connect(place.api_url, place.token, ledger=place.ledger) as client:
         released: set[tuple[str, str]] = set()
         # Release commands have a place of their own here, so no deployment runs them again.
         elsewhere = {release_key(order) for order in orders.apps.values()}
@@ -76,7 +76,7 @@ async def _deploy_all(
 
 
 async def _destroy_all(place: RunWorld, orders: RunDeployment) -> None:
-    async with connect(place.api_url, place.token) as client:
+    async with connect(place.api_url, place.token, ledger=place.ledger) as client:
         every = [*orders.apps.values(), orders.generator]
         if orders.database is not None:
             every.append(orders.database)

@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from loadtest.errors import PlanError, WorldError
+from loadtest.fly.ledger import MachineLedger
 from loadtest.fly.transport import is_loopback
 from loadtest.plan.model import Plan
 from loadtest.plan.order import Target
@@ -47,12 +48,14 @@ class RunWorld:
         extras: What only an embedded world can tell; None on Fly.
         stand_in: The embedded world that plays Fly, where one does: only it knows where its edges
             listen.
+        ledger: What the run makes here, and for how long.
     """
 
     api_url: str
     token: str
     extras: EmbeddedExtras | None
     stand_in: EmbeddedExtras | None = None
+    ledger: MachineLedger = field(default_factory=MachineLedger)
 
     def still_there(self) -> None:
         """

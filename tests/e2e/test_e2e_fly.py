@@ -14,6 +14,7 @@ import pytest
 import small_app
 from whole_program import finished, read
 
+from loadtest.errors import EXIT_PLAN
 from loadtest.world.handle import WorldHandle, start_world
 
 pytestmark = [
@@ -22,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
 ]
 
-RUN = ("run", "plan.toml", "--world", "fly", "--image", "registry.example/loadtest:1")
+RUN = ("run", "plan.toml", "--world", "fly", "--image", "registry.example/loadtest:1", "--yes")
 SHORT = ("--duration", "2", "--out", "run")
 
 
@@ -86,4 +87,23 @@ def test_from_no_apps_to_a_report_and_back_to_none(fly: Fly) -> None:
         ("ord", 40, 0),
     }
     assert (fly.machines(), fly.apps()) == ([], [])
+    cost = read(fly.folder / "run" / "world.json")["cost"]
+    assert len(cost["machines"]) == 5  # the app twice, a coordinator, two workers
+    assert all(machine["gone"] for machine in cost["machines"])
+    by_hand = sum(machine["seconds"] * machine["usd_per_s"] for machine in cost["machines"])
+    assert cost["usd"] == pytest.approx(by_hand, rel=0.01)
+    assert "listed again: all are gone" in " ".join(done.stderr.split())
+    assert "What it cost" in (fly.folder / "run" / "report.html").read_text()
     assert fly.handle.token not in done.stdout + done.stderr
+
+
+def test_nothing_is_ordered_where_nobody_agrees_or_the_budget_is_too_small(fly: Fly) -> None:
+    silent = finished(*RUN[:-1], *SHORT, cwd=fly.folder)
+    assert (silent.returncode, silent.stdout) == (EXIT_PLAN, "")
+    assert "--yes: the run would order 5 machines" in " ".join(silent.stderr.split())
+    small = finished(*RUN, *SHORT, "--budget", "0.001", cwd=fly.folder)
+    assert small.returncode == EXIT_PLAN
+    assert "--budget: the run may cost $0.0010 and is reckoned at 5 machines" in " ".join(
+        small.stderr.split()
+    )
+    assert (fly.machines(), fly.apps()) == ([], [])

@@ -9,12 +9,18 @@ from typing import Any
 
 import pytest
 
+from loadtest.clock import FakeClock
 from loadtest.errors import EngineError, PlanError, WorldError
+from loadtest.fly.ledger import MachineLedger
+from loadtest.fly.machines import Guest
+from loadtest.fly.prices import usd_per_s
 from loadtest.plan.resolve import load_plan, resolve_plan
 from loadtest.run import conductor as module
 from loadtest.run.conductor import RunConductor, new_run_id
+from loadtest.run.cost import Budget
 from loadtest.run.progress import Silent
 from loadtest.run.run_world import RunWorld
+from loadtest.units import NS_PER_S
 
 
 def conduct(folder: Path, **arguments: Any) -> RunConductor:
@@ -207,3 +213,47 @@ def test_a_world_of_our_own_ends_with_the_run_so_nothing_is_destroyed_one_by_one
     with pytest.raises(WorldError):
         conduct(tmp_path).run()
     assert stage["destroyed"] == 0
+
+
+class TestBudget:
+    """A run that has become dearer than it may be ends and keeps what it has."""
+
+    @staticmethod
+    def spent(seconds: float) -> Budget:
+        """Return a budget of a hundred seconds of one machine that has been there for some."""
+        clock, guest = FakeClock(), Guest("performance", 1, 2_048)
+        ledger = MachineLedger(clock)
+        ledger.made("a", app="shop", name="a", region="iad", guest=guest, since_ns=0)
+        clock.advance(round(seconds * NS_PER_S))
+        return Budget(100 * usd_per_s(guest, "iad"), ledger)
+
+    def test_the_load_is_ended_once_and_told_once(self, tmp_path: Path) -> None:
+        conductor = conduct(tmp_path / "run")
+        store = Store()
+        for seconds in (10, 80, 90):
+            conductor._tick({"state": "steady"}, store, self.spent(seconds))  # type: ignore[arg-type]
+        assert store.stopped == [conductor.run_id] * 2
+        told = [s for s in conductor._progress.sentences if "budget" in s]  # type: ignore[attr-defined]
+        assert told == ["the budget of $0.0013 is reached: ending the run"]
+        conductor.folder.release()
+
+    def test_a_deployment_that_ate_it_all_gets_no_load(self, tmp_path: Path) -> None:
+        conductor = conduct(tmp_path / "run")
+        with pytest.raises(WorldError, match=r"--budget: .* spent before any load"):
+            conductor._segments(None, {}, {}, self.spent(80))  # type: ignore[arg-type]
+        conductor.folder.release()
+
+
+class Store:
+    """Stands in for the records and the coordinator that they come from."""
+
+    def __init__(self) -> None:
+        self.coordinator = self
+        self.stopped: list[str] = []
+
+    def fetch_new(self) -> None:
+        """Have nothing."""
+
+    def stop(self, run_id: str) -> None:
+        """Note that a run was to stop."""
+        self.stopped.append(run_id)

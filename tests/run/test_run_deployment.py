@@ -53,7 +53,7 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
     stand_in = Fleet()
 
     @asynccontextmanager
-    async def connect(*_: Any) -> Any:
+    async def connect(*_: Any, **__: Any) -> Any:
         yield None
 
     monkeypatch.setattr(module, "connect", connect)

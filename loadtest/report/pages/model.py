@@ -9,6 +9,7 @@ from loadtest.report.base.context import Context
 from loadtest.report.base.view import Callout, Report
 from loadtest.report.base.words import LAYERS, count, share
 from loadtest.report.sections.connections import section_connections, section_served
+from loadtest.report.sections.cost import cost_words, section_cost
 from loadtest.report.sections.distributions import section_distributions, section_time
 from loadtest.report.sections.gate import section_gate
 from loadtest.report.sections.headline import headline
@@ -52,6 +53,7 @@ def build_report(run: Run, summary: Summary, verdict: Verdict, *, command: str =
         section_time(context),
         section_gate(context),
         section_validity(context),
+        section_cost(context),
         section_reproduce(context),
     )
     sentence = headline(context)
@@ -109,6 +111,7 @@ def _facts(context: Context) -> tuple[tuple[str, str], ...]:
         ("Pages", _listed(context.pages)),
         ("Revisions", "; ".join(context.revisions)),
         ("Machine", context.machine),
+        ("Cost", cost_words(context)),
         ("Command", context.command),
     ]
     return (
