@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from loadtest.cli_fly import fly
 from loadtest.cli_gate import compare, gate, history
 from loadtest.cli_options import (
     EXIT_CODES,
@@ -86,7 +87,7 @@ def cli() -> None:
 
 _KEYS = {"paths": "paths = [...]", "at": "deployments.at"}
 
-for command in (gate, compare, history):
+for command in (gate, compare, history, fly):
     cli.add_command(command)
 
 

@@ -87,7 +87,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "terminal": (BASE, {"rich"}),
     "cli_options": (BASE | {"run", "terminal"}, {"click"}),
     "cli_gate": (BASE | {"plan", "run", "terminal", "cli_options"}, {"click"}),
-    "cli": (BASE | {"plan", "run", "terminal", "cli_options", "cli_gate"}, {"click"}),
+    "cli_fly": (BASE | {"run", "terminal", "cli_options"}, {"click"}),
+    "cli": (BASE | {"plan", "run", "terminal", "cli_options", "cli_gate", "cli_fly"}, {"click"}),
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -66,6 +66,8 @@ class Machine:
     config: MachineConfig
     checks: tuple[CheckStatus, ...] = ()
     events: tuple[MachineEvent, ...] = ()
+    created_at: str = ""
+    """RFC 3339, as the platform writes it."""
 
     @property
     def run_id(self) -> str:
@@ -103,6 +105,7 @@ class Machine:
                 for check in data.get("checks") or ()
             ),
             events=tuple(MachineEvent.from_json(event) for event in data.get("events") or ()),
+            created_at=str(data.get("created_at") or ""),
         )
 
 

@@ -27,7 +27,7 @@ async def destroy_run(client: MachinesClient, app: str, run_id: str) -> int:
         client.ledger.only(app, ())
         return 0
     machines = await client.machines(app, metadata={RUN_ID_KEY: run_id})
-    faults = await _every([_destroy(client, app, machine) for machine in machines])
+    faults = await destroy_machines(client, app, machines)
     left = await client.machines(app, metadata={RUN_ID_KEY: run_id})
     client.ledger.only(app, [machine.id for machine in left])
     if left or faults:
@@ -36,14 +36,21 @@ async def destroy_run(client: MachinesClient, app: str, run_id: str) -> int:
             f"app {app}: {names} of run {run_id} left after clean-up"
             + "".join(f"\n  {fault}" for fault in faults)
         )
-    await _delete_if_made(client, app)
+    await delete_if_made(client, app)
     return len(machines)
 
 
-async def _delete_if_made(client: MachinesClient, app: str) -> None:
+async def delete_if_made(client: MachinesClient, app: str) -> None:
     """Delete an app that a run made and that nobody uses; without force, so that a race is lost."""
     if MADE_SECRET in await client.secret_names(app) and not await client.machines(app):
         await client.delete_app(app, force=False)
+
+
+async def destroy_machines(
+    client: MachinesClient, app: str, machines: Sequence[Machine]
+) -> list[str]:
+    """Destroy machines side by side, with their volumes; return the faults, one each."""
+    return await _every([_destroy(client, app, machine) for machine in machines])
 
 
 async def _destroy(client: MachinesClient, app: str, machine: Machine) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 import small_app
-from whole_program import finished, read
+from whole_program import finished, loadtest, read
 
-from loadtest.errors import EXIT_PLAN
+from loadtest.errors import EXIT_PLAN, EXIT_WORLD
 from loadtest.world.handle import WorldHandle, start_world
 
 pytestmark = [
@@ -106,4 +106,23 @@ def test_nothing_is_ordered_where_nobody_agrees_or_the_budget_is_too_small(fly: 
     assert "--budget: the run may cost $0.0010 and is reckoned at 5 machines" in " ".join(
         small.stderr.split()
     )
+    assert (fly.machines(), fly.apps()) == ([], [])
+
+
+def test_what_a_killed_run_left_is_shown_and_destroyed(fly: Fly) -> None:
+    with loadtest(*RUN, "--out", "run", "--org", "acme", cwd=fly.folder) as program:
+        program.wait_for(lambda: len(fly.machines()) == 5, "machines")
+        program.process.kill()
+        program.process.wait()
+        again = finished(*RUN, *SHORT, "--org", "acme", cwd=fly.folder)
+        assert again.returncode == EXIT_WORLD
+        assert "`loadtest fly clean` destroys what it left" in " ".join(again.stderr.split())
+    shown = finished("fly", "status", "--org", "acme", cwd=fly.folder)
+    assert "2 apps that runs made" in shown.stdout
+    refused = finished("fly", "clean", "--org", "acme", cwd=fly.folder)
+    assert refused.returncode == EXIT_PLAN
+    assert "--yes: there is no terminal to ask on" in refused.stderr
+    cleaned = finished("fly", "clean", "--org", "acme", "--yes", cwd=fly.folder)
+    assert cleaned.returncode == 0, cleaned.stderr
+    assert "listed again: nothing of them is left" in cleaned.stdout
     assert (fly.machines(), fly.apps()) == ([], [])
