@@ -5,7 +5,8 @@ Regional middleware for ASGI apps: reads near the visitor, writes in the primary
 
 Put it inside whatever turns errors into pages if you can (Starlette's and FastAPI's ``middleware``
 argument does): it has to see the database's error.  Wrapped around a whole app it still works as
-long as the app raises its errors after answering, as Starlette does.
+long as the app raises its errors after answering, as Starlette does.  Other frameworks have to tell
+of the error: `loadtest.refapp.frameworks`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from loadtest.refapp.regional_policy import (
+    ERROR_KEY,
     RegionalSettings,
     ReplayAnswer,
     parse_replay_source,
@@ -82,7 +84,11 @@ class RegionalMiddleware:
             cookie = threshold_cookie(settings, scope["method"], source, self._now())
             return [(b"set-cookie", cookie.encode("latin-1"))] if cookie else []
 
-        exit_ = _Exit(send, settings, stamps)
+        def noted() -> ReplayAnswer | None:
+            error = scope.get(ERROR_KEY)
+            return replay_after(settings, error, replay_failed=failed) if error else None
+
+        exit_ = _Exit(send, settings, stamps, noted)
         try:
             await self._app(scope, receive, exit_)
         except Exception as error:
@@ -99,8 +105,9 @@ class _Exit:
     """
     The way out of one request.
 
-    Outside the primary region a server error is held back until the app has ended: should it then
-    raise the read-only error, the answer is replaced by a replay.
+    Outside the primary region the head of an answer is held back until the first bytes of its body,
+    as PEP 3333 asks of WSGI servers, and a server error until the app has ended: should the app
+    raise the read-only error by then, or have told of it, the answer is replaced by a replay.
     """
 
     def __init__(
@@ -108,10 +115,14 @@ class _Exit:
         send: Send,
         settings: RegionalSettings,
         stamps: Callable[[], list[tuple[bytes, bytes]]],
+        noted: Callable[[], ReplayAnswer | None],
     ) -> None:
         self._send = send
         self._settings = settings
         self._stamps = stamps
+        self._noted = noted
+        self._replayed = False
+        self._failing = False
         self._held: list[Message] = []
         self._held_bytes = 0
         self.sent = False
@@ -121,21 +132,26 @@ class _Exit:
         if message["type"] == "http.response.start":
             headers = [*message.get("headers", ()), *self._stamps()]
             message = {**message, "headers": with_region(headers, self._settings.current_region)}
-            holding = self._settings.secondary and message["status"] >= 500
-        else:
-            holding = bool(self._held)
-        if not holding:
+            self._failing = message["status"] >= 500
+        if self._replayed:
+            return  # the app's own page about its error goes nowhere
+        if self.sent or not self._settings.secondary:
             self.sent = True
             await self._send(message)
             return
         self._held.append(message)
         self._held_bytes += len(message.get("body", b""))
-        if self._held_bytes > _HOLD_BYTES:
+        begun = self._held_bytes > 0 or not message.get("more_body", True)
+        if self._held_bytes > _HOLD_BYTES or (begun and not self._failing):
             await self.flush()
 
     async def flush(self) -> None:
-        """Send what was held."""
+        """Send what was held, or the replay if the app has told of an error that asks for one."""
         held, self._held = self._held, []
+        if held and not self.sent and (replay := self._noted()) is not None:
+            self.sent = self._replayed = True
+            await _answer(self._send, self._settings, replay)
+            return
         for message in held:
             self.sent = True
             await self._send(message)

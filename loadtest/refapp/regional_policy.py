@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 WRITE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -91,6 +92,10 @@ class RegionalSettings:
     def secondary(self) -> bool:
         """Tell whether this process runs outside the primary region."""
         return self.primary_region != self.current_region
+
+
+ERROR_KEY = "loadtest.read-only-error"
+"""Where a request carries the error that `note_error` was told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +190,18 @@ def replay_after(
     return None
 
 
+def note_error(request: MutableMapping[str, Any], error: BaseException) -> None:
+    """
+    Tell the middleware of an error that a framework turns into a page of its own.
+
+    Args:
+        request: The WSGI environ or ASGI scope of the request.
+        error: What the view raised; it counts if it is a refused write.
+    """
+    if is_read_only_error(error):
+        request.setdefault(ERROR_KEY, error)
+
+
 def threshold_cookie(
     settings: RegionalSettings, method: str, source: ReplayOrigin | None, now_s: float
 ) -> str | None:
@@ -249,23 +266,25 @@ def replica_url(url: str) -> str:
     Return the URL of the nearest replica of a PostgreSQL app on Fly.
 
     ``<anything>.<app>.internal`` and ``<app>.flycast`` become ``top1.nearest.of.<app>.internal``
-    on port 5433, where every machine serves its own copy of the data.  Other URLs stay as they
-    are: nothing is known about where their replicas would be.
+    on port 5433, where every machine serves its own copy of the data, whatever driver the scheme
+    names (``postgresql+psycopg``) and however many hosts of the app stand in the URL.  Other URLs
+    stay as they are: nothing is known about where their replicas would be.
     """
     parts = urlsplit(url)
-    labels = (parts.hostname or "").split(".")
-    known = len(labels) >= 2 and labels[-1] in ("internal", "flycast")
-    if parts.scheme not in _POSTGRES_SCHEMES or not known:
+    login, at, places = parts.netloc.rpartition("@")
+    hosts = [place.partition(":")[0].lower().split(".") for place in places.split(",")]
+    known = all(len(labels) >= 2 and labels[-1] in ("internal", "flycast") for labels in hosts)
+    scheme, _, _driver = parts.scheme.partition("+")
+    if scheme not in _POSTGRES_SCHEMES or not known or len({labels[-2] for labels in hosts}) > 1:
         return url
-    login, at, _ = parts.netloc.rpartition("@")
-    host = f"top1.nearest.of.{labels[-2]}.internal:{REPLICA_PORT}"
+    host = f"top1.nearest.of.{hosts[0][-2]}.internal:{REPLICA_PORT}"
     return urlunsplit(parts._replace(netloc=f"{login}{at}{host}"))
 
 
 def _moments(name: str, cookie_headers: Iterable[str]) -> Iterator[float]:
     """Yield the value of every cookie of that name that is a moment in time."""
     for header in cookie_headers:
-        for pair in header.split(";"):
+        for pair in re.split("[;,]", header):  # some proxies join several Cookie headers by commas
             key, _, value = pair.partition("=")
             text = value.strip().strip('"')
             if key.strip() == name and _MOMENT.fullmatch(text):

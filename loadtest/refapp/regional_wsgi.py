@@ -3,8 +3,8 @@ Regional middleware for WSGI apps: the twin of `loadtest.refapp.regional`.
 
     application = RegionalWsgiMiddleware(application)
 
-A framework that turns every error into a page itself (Django does) must let the read-only error
-through, or answer it with what `replay_after` says.
+A framework that turns every error into a page itself (Flask and Django do) has to tell of the
+error: `loadtest.refapp.frameworks`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from loadtest.refapp.regional_policy import (
+    ERROR_KEY,
     RegionalSettings,
     ReplayAnswer,
     parse_replay_source,
@@ -77,9 +78,12 @@ class RegionalWsgiMiddleware:
             added = [("Set-Cookie", cookie)] if cookie else []
             return _with_region([*headers, *added], settings)
 
+        def replays(error: Exception | None) -> bool:
+            return error is not None and bool(replay_after(settings, error, replay_failed=failed))
+
         start = _Start(start_response, stamped)
         try:
-            return _begin(self._app(environ, start), start)
+            return _begin(self._app(environ, start), start, environ, replays)
         except Exception as error:
             after = replay_after(settings, error, replay_failed=failed)
             if after is None or start.sent:
@@ -151,11 +155,18 @@ class _Body:
             close()
 
 
-def _begin(result: Iterable[bytes], start: _Start) -> _Body:
-    """Run the app up to its first bytes, then send status and headers."""
+def _begin(
+    result: Iterable[bytes],
+    start: _Start,
+    environ: WSGIEnvironment,
+    replays: Callable[[Exception | None], bool],
+) -> _Body:
+    """Run the app up to its first bytes, then send status and headers, or raise what it told."""
     chunks = iter(result)
     try:
         first = next((chunk for chunk in chunks if chunk), b"")
+        if replays(error := environ.pop(ERROR_KEY, None)):
+            raise error
         start.send()
     except BaseException:
         _Body(chunks, result).close()

@@ -223,6 +223,16 @@ def test_a_captured_write_is_replayed_from_far_away_only() -> None:
         pytest.param(
             "postgres://u:p@db.example:5432/r", "postgres://u:p@db.example:5432/r", id="x"
         ),
+        pytest.param(
+            "postgresql+psycopg://u:p@cdg.db.internal:5432,syd.db.internal:5433/r?a=b",
+            "postgresql+psycopg://u:p@top1.nearest.of.db.internal:5433/r?a=b",
+            id="a driver in the scheme, several hosts of one app",
+        ),
+        pytest.param(
+            "postgres://a.internal,b.internal/r",
+            "postgres://a.internal,b.internal/r",
+            id="two apps",
+        ),
         pytest.param("mysql://u:p@db.internal/r", "mysql://u:p@db.internal/r", id="not PostgreSQL"),
         pytest.param("sqlite:///x.internal", "sqlite:///x.internal", id="a file"),
     ],
