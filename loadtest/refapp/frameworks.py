@@ -84,8 +84,8 @@ class DjangoReplicaRouter:
         DATABASE_ROUTERS = ["loadtest.refapp.frameworks.DjangoReplicaRouter"]
         DATABASES = {"default": primary, "replica": replica}
 
-    Writes go to ``default``.  Where ``default`` is the replica itself in a secondary region, a write
-    is refused there and replayed, and no router is needed.
+    Writes go to ``default``.  Where that is the replica itself in a secondary region, a write is
+    refused there and replayed, and no router is needed.
 
     Args:
         settings: Where this process runs; None to read PRIMARY_REGION and FLY_REGION.
