@@ -26,6 +26,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "assets": (set(), set()),
     "regions": ({"assets"}, set()),
     "kernel": (set(), set()),
+    "lifeline": (set(), set()),
     "plan": (BASE, {"pydantic"}),
     "fly": (BASE, {"httpx"}),
     # WHERE: the emulated world, from what knows nothing to what knows all

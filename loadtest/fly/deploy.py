@@ -59,6 +59,7 @@ class AppOrder:
         mark: Mark the app as a run's own where this deployment makes it.
         restart: Restart policy of every machine, in place of what fly.toml says.
         auto_destroy: The platform destroys a machine once it has stopped.
+        wrap: Words that are put before the program of every machine that names one.
     """
 
     config: AppConfig
@@ -80,6 +81,7 @@ class AppOrder:
     mark: bool = False
     restart: str = ""
     auto_destroy: bool = False
+    wrap: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -141,6 +143,7 @@ def placements(order: AppOrder) -> tuple[Placement, ...]:
             if order.restart:
                 machine = replace(machine, restart_policy=order.restart)
             machine = replace(machine, auto_destroy=machine.auto_destroy or order.auto_destroy)
+            machine = _wrapped(machine, order.wrap)
             for number in range(1, order.counts.get(group, 1) + 1):
                 name = f"{order.name}-{group}-{region}-{number}-{order.run_id}"
                 found.append(Placement(name, region, machine))
@@ -352,6 +355,13 @@ def _unhealthy(app: str, machine: Machine, deadline_s: float) -> str:
 def _indented(machine: Machine | None) -> str:
     lines = last_lines(machine) if machine is not None else ""
     return f"; its last output:\n{lines}" if lines else ""
+
+
+def _wrapped(config: MachineConfig, words: tuple[str, ...]) -> MachineConfig:
+    """Put words before the program; an image's own start command, which is not known, stays."""
+    if config.entrypoint:
+        return replace(config, entrypoint=(*words, *config.entrypoint))
+    return replace(config, cmd=(*words, *config.cmd)) if config.cmd else config
 
 
 async def _all(jobs: Sequence[Awaitable[T]]) -> list[T]:

@@ -127,6 +127,8 @@ class Generator(Frozen):
     workers_per_region: Annotated[int, Field(ge=1, le=32)] = 1
     self_check_bias_ms: Millis = 0.5
     """A worker whose client reads a known delay wrong by more than this (p99) stops the run."""
+    driver_silent_s: Annotated[float, Field(ge=1, le=3_600)] = 60.0
+    """Where machines outlive the program: they end when it has been silent for so long."""
 
 
 class ValidityLimits(Frozen):

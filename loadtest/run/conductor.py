@@ -11,6 +11,7 @@ the first request; until then an earlier run's files stay.  Records are on disk 
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from loadtest.run.coordinator import CoordinatorClient, connect
 from loadtest.run.cost import Agree, Budget, account, cost_sentence, ready_for_fly, segment_s
 from loadtest.run.deployment import deploy_all, destroy_all
 from loadtest.run.judge import Judged, judge_folder, undecided
+from loadtest.run.mortal import with_lifeline
 from loadtest.run.preflight import preflight
 from loadtest.run.progress import Progress
 from loadtest.run.recording import PartStore
@@ -36,6 +38,8 @@ from loadtest.units import format_usd
 
 REPORTS = "reports"
 WORKERS_DEADLINE_S = 30.0
+BEATS = 4
+"""How often the coordinator hears of us within the silence that it allows."""
 
 
 class RunConductor:
@@ -135,7 +139,10 @@ class RunConductor:
                 missing = orders
                 if self._world_url and place.extras is not None:
                     missing = still_to_deploy(place, plan, orders, place.extras.describe())
-                if self._world_url or place.extras is None:
+                    missing = with_lifeline(
+                        missing, plan, python=sys.executable, has_program=lambda _order: True
+                    )
+                if self._outlived(place):
                     stack.callback(self._clear_away, place, missing)
                 deploy_all(place, missing, self._progress)
                 world = self._known_world(place, orders)
@@ -162,6 +169,10 @@ class RunConductor:
             self._progress.warn(f"what was measured until then is in {judged.report}")
             raise failure
         return judged
+
+    def _outlived(self, place: RunWorld) -> bool:
+        """Tell whether the place is still there when this process is not."""
+        return bool(self._world_url) or place.extras is None
 
     def _clear_away(self, place: RunWorld, orders: RunDeployment) -> None:
         """Destroy what the run deployed; a place that is gone must not hide what was measured."""
@@ -208,7 +219,8 @@ class RunConductor:
         targets = place.targets(self.plan, orders, world)
         preflight(self.plan, targets)
         before = place.extras.counters() if place.extras is not None else {}
-        with connect(url, keys.token, place.still_there) as coordinator:
+        beat_s = self.plan.generator.driver_silent_s / BEATS if self._outlived(place) else 0.0
+        with connect(url, keys.token, place.still_there, beat_s=beat_s) as coordinator:
             count = len(self.plan.regions) * self.plan.generator.workers_per_region
             coordinator.wait_for_workers(count, WORKERS_DEADLINE_S)
             try:

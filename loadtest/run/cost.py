@@ -15,8 +15,9 @@ from loadtest.fly.prices import PRICES_OF, size_name, usd_per_s
 from loadtest.plan.model import Plan
 from loadtest.plan.profile import LoadProfile
 from loadtest.run.fly_names import app_names, named_for_fly, names_of
+from loadtest.run.mortal import with_lifeline
 from loadtest.run.progress import Progress
-from loadtest.run.run_deployment import RunDeployment
+from loadtest.run.run_deployment import OUR_IMAGE, RunDeployment, image_name
 from loadtest.units import S_PER_HOUR, S_PER_MIN, format_usd
 
 CLEAN_UP_S = 30.0
@@ -99,7 +100,17 @@ def ready_for_fly(
     check_budget(plan.budget_usd, reckoned)
     progress.done(f"Fly: {reckoned.sentence}")
     agree(reckoned.sentence)
-    return orders
+    for name in sorted({order.name for order in orders.apps.values() if not _ours(order)}):
+        progress.warn(
+            f"app {name} runs an image of its own: should this program be killed, its machines "
+            "stay until `loadtest fly clean`"
+        )
+    return with_lifeline(orders, plan, has_program=_ours)
+
+
+def _ours(order: AppOrder) -> bool:
+    """Tell whether an app runs our own image, by what its fly.toml names."""
+    return image_name(order.config.image) == OUR_IMAGE
 
 
 def segment_s(plan: Plan) -> float:

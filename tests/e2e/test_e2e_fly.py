@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import small_app
-from whole_program import finished, loadtest, read
+from whole_program import finished, has_measured, loadtest, read
 
 from loadtest.errors import EXIT_PLAN, EXIT_WORLD
 from loadtest.world.handle import WorldHandle, start_world
@@ -74,12 +75,18 @@ def fly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fly]:
         yield Fly(handle, tmp_path)
 
 
+def prefix_of(fly: Fly) -> str:
+    """Return the prefix that was made and remembered."""
+    path = fly.folder / "config" / "loadtest" / "fly-prefixes.json"
+    (prefix,) = json.loads(path.read_text()).values()
+    assert isinstance(prefix, str)
+    return prefix
+
+
 def test_from_no_apps_to_a_report_and_back_to_none(fly: Fly) -> None:
     done = finished(*RUN, *SHORT, "--org", "acme", cwd=fly.folder)
     assert done.returncode == 0, done.stderr
-    (prefix,) = json.loads(
-        (fly.folder / "config" / "loadtest" / "fly-prefixes.json").read_text()
-    ).values()
+    prefix = prefix_of(fly)
     assert f"organization acme, apps {prefix}-shop, {prefix}-loadtest" in done.stderr
     cells = read(fly.folder / "run" / "summary.json")["cells"]
     assert {(cell["region"], cell["n"], cell["errors"]) for cell in cells} == {
@@ -110,13 +117,20 @@ def test_nothing_is_ordered_where_nobody_agrees_or_the_budget_is_too_small(fly: 
 
 
 def test_what_a_killed_run_left_is_shown_and_destroyed(fly: Fly) -> None:
+    plan = fly.folder / "plan.toml"
+    plan.write_text(f"{plan.read_text()}\n[generator]\ndriver_silent_s = 2\n")
     with loadtest(*RUN, "--out", "run", "--org", "acme", cwd=fly.folder) as program:
-        program.wait_for(lambda: len(fly.machines()) == 5, "machines")
+        program.wait_for(lambda: has_measured(fly.folder / "run"), "steady rows")
         program.process.kill()
         program.process.wait()
         again = finished(*RUN, *SHORT, "--org", "acme", cwd=fly.folder)
         assert again.returncode == EXIT_WORLD
         assert "`loadtest fly clean` destroys what it left" in " ".join(again.stderr.split())
+    end = time.monotonic() + 30
+    while len(fly.machines()) > 2 and time.monotonic() < end:
+        time.sleep(0.1)
+    left = {machine["app"].removeprefix(prefix_of(fly)) for machine in fly.machines()}
+    assert left == {"-shop"}  # its image is a person's own, so nothing of ours watches in it
     shown = finished("fly", "status", "--org", "acme", cwd=fly.folder)
     assert "2 apps that runs made" in shown.stdout
     refused = finished("fly", "clean", "--org", "acme", cwd=fly.folder)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 import small_app
-from whole_program import finished, gone_within, loadtest, read
+from whole_program import finished, gone_within, has_measured, loadtest, read
 
 from loadtest.errors import EXIT_WORLD
+from loadtest.plan.resolve import load_plan
+from loadtest.run.run_deployment import Secrets, orders_of
+from loadtest.run.run_world import world_spec
+from loadtest.world.handle import start_world
 
 pytestmark = [
     pytest.mark.e2e,
@@ -19,6 +26,35 @@ pytestmark = [
 ]
 
 TOKEN = "LOADTEST_WORLD_TOKEN"
+
+
+def test_a_killed_run_leaves_neither_load_nor_machines_in_a_standing_world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but its own silence tells the world that the command line is gone."""
+    monkeypatch.chdir(tmp_path)
+    path = small_app.write(tmp_path)
+    path.write_text(f"{path.read_text()}\n[generator]\ndriver_silent_s = 2\n")
+    plan = load_plan(str(path))
+    with start_world(world_spec(plan, orders_of(plan, "r1", Secrets()))) as handle:
+        monkeypatch.setenv(TOKEN, handle.token)
+        headers = {"authorization": f"Bearer {handle.token}"}
+
+        def machines() -> list[dict[str, Any]]:
+            url = f"{handle.api_url}/world"
+            found: list[dict[str, Any]] = httpx.get(url, headers=headers).json()["machines"]
+            return found
+
+        words = ("run", "plan.toml", "--out", "run", "--world", handle.api_url)
+        with loadtest(*words, cwd=tmp_path) as program:
+            program.wait_for(lambda: has_measured(tmp_path / "run"), "steady rows")
+            assert len(machines()) == 5
+            program.process.kill()
+            program.process.wait()
+            end = time.monotonic() + 30
+            while machines() and time.monotonic() < end:
+                time.sleep(0.1)
+            assert machines() == []
 
 
 def test_runs_use_a_standing_world_one_after_the_other_and_leave_it_as_it_was(

@@ -73,7 +73,7 @@ class Rig:
         self.processes.append(process)
         return process
 
-    def coordinator(self) -> subprocess.Popen[bytes]:
+    def coordinator(self, **more: str) -> subprocess.Popen[bytes]:
         process = self.start(
             "coordinator",
             *("-m", "loadtest.engine.coordinator.main"),
@@ -82,6 +82,7 @@ class Rig:
             LOADTEST_TOKEN=TOKEN,
             **self.keys,
             **self.server_secret,
+            **more,
         )
         until(lambda: self.try_call("GET", "/healthz")[0] == 200, "coordinator answers")
         return process

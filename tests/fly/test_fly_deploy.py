@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,18 @@ def test_an_edge_that_keeps_no_connections_is_asked_for_beside_what_the_file_say
     (fresh, *_), (usual, *_) = placements(order(edge_keeps_connections=False)), placements(order())
     assert fresh.config.metadata == {**usual.config.metadata, EDGE_CONNECTIONS_KEY: FRESH}
     assert fresh.config.services == usual.config.services
+
+
+def test_a_program_is_put_behind_the_words_that_watch_over_it() -> None:
+    (first, *_) = placements(order(wrap=("python", "-m", "watch")))
+    assert first.config.cmd == ("python", "-m", "watch", "a")
+    toml = 'app = "x"\n[experimental]\nentrypoint = ["tini"]\n'
+    config = parse_app_config(toml, Path("fly.toml"))
+    (first, *_) = placements(replace(order(wrap=("watch",)), config=config))
+    assert (first.config.entrypoint, first.config.cmd) == (("watch", "tini"), ())
+    config = parse_app_config('app = "x"\n', Path("fly.toml"))
+    (first, *_) = placements(replace(order(wrap=("watch",)), config=config))
+    assert (first.config.entrypoint, first.config.cmd) == ((), ())
 
 
 @pytest.mark.parametrize(

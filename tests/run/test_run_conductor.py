@@ -74,7 +74,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
         yield RunWorld("http://127.0.0.1:9", "t", scene.get("extras", Extras(**scene["links"])))
 
     @contextmanager
-    def connect(*_: Any) -> Iterator[Coordinator]:
+    def connect(*_: Any, **__: Any) -> Iterator[Coordinator]:
         if error := scene.get("connect"):
             raise error
         yield Coordinator(scene)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -12,7 +14,7 @@ from loadtest.errors import EngineError, WorldError
 from loadtest.plan.order import RunOrder
 from loadtest.plan.resolve import load_plan
 from loadtest.run import coordinator as module
-from loadtest.run.coordinator import PATIENCE_S, CoordinatorClient
+from loadtest.run.coordinator import PATIENCE_S, CoordinatorClient, connect
 
 Answer = httpx.Response | Exception
 
@@ -169,3 +171,26 @@ def order() -> RunOrder:
     plan = load_plan(None, {"regions": ["cdg"], "deployments": ["single"]})
     target: dict[str, Any] = {"cdg": {"single": {"url": "http://127.0.0.1:1"}}}
     return RunOrder.model_validate({"run_id": "r1", "plan": plan.to_json(), "targets": target})
+
+
+@pytest.mark.contract
+def test_a_coordinator_hears_of_us_while_we_are_busy() -> None:
+    """Judging a segment takes longer than a coordinator is patient with a silent driver."""
+    heard = threading.Semaphore(0)
+
+    class Listens(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert (self.path, self.headers["Authorization"]) == ("/v1/status", "Bearer t")
+            heard.release()
+            self.send_response(503)  # an answer that is none does not end it
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Listens)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with connect(f"http://127.0.0.1:{server.server_port}", "t", beat_s=0.05):
+        assert all(heard.acquire(timeout=10) for _ in range(3))
+    server.shutdown()
+    server.server_close()

@@ -68,10 +68,14 @@ class CoordinatorApi:
     Args:
         view: The coordinator.
         token: What ``Authorization: Bearer`` must carry; compared in constant time.
+        heard: Called for every request that carries it.
     """
 
-    def __init__(self, view: CoordinatorView, token: str) -> None:
+    def __init__(
+        self, view: CoordinatorView, token: str, heard: Callable[[], None] = lambda: None
+    ) -> None:
         self._view = view
+        self._heard = heard
         self._expected = f"Bearer {token}".encode()
         self._routes: list[tuple[str, re.Pattern[str], Callable[..., Answer]]] = [
             ("GET", re.compile(r"/v1/status"), self._status),
@@ -109,6 +113,7 @@ class CoordinatorApi:
             raise CoordinatorApiError(
                 401, "missing or wrong token; send Authorization: Bearer <token>"
             )
+        self._heard()
         matches = [(verb, m, call) for verb, p, call in self._routes if (m := p.fullmatch(path))]
         for verb, match, call in matches:
             if verb == method:

@@ -4,6 +4,8 @@ The coordinator process: ``python -m loadtest.engine.coordinator.main``.
 A Locust master without its dealing-out of users: orders come over a small HTTP API, go to the
 workers as messages, rows come back and become Parquet.  Reads PORT, LOCUST_PORT, LOADTEST_TOKEN,
 LOADTEST_BIND (default 127.0.0.1) and the CURVE keys from its environment.
+Where LOADTEST_DRIVER_SILENT_S is set, a coordinator that nobody asks for so long ends its run, its
+workers and itself; until it is asked the first time, LOADTEST_DRIVER_FIRST_S counts.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from loadtest.clock import SystemClock
 from loadtest.engine.coordinator.api import CoordinatorApi, CoordinatorApiError
 from loadtest.engine.coordinator.conductor import SegmentConductor
 from loadtest.engine.coordinator.dispatch import PinnedDispatcher
+from loadtest.engine.coordinator.driver import DriverWatch
 from loadtest.engine.coordinator.roster import Roster
 from loadtest.engine.wire import protocol
 from loadtest.engine.wire.clocksync import Timeline
@@ -36,6 +39,9 @@ from loadtest.plan.order import RunOrder
 from loadtest.records.writer import Work
 
 logger = logging.getLogger("loadtest.coordinator")
+
+_LOOK_S = 0.25
+_STOP_S = 10.0
 
 _NEVER = 10**9  # heartbeats: Locust's own verdicts on workers must never touch the load
 
@@ -102,6 +108,15 @@ class CoordinatorProcess:
         gevent.spawn(run.conduct)
         return run
 
+    def end(self) -> None:
+        """End the load, then the workers; what they have measured is nobody's any more."""
+        if self.run is not None and not self.run.final:
+            self.run.stop_asked.set()
+            with gevent.Timeout(_STOP_S, False):
+                while not self.run.final:
+                    gevent.sleep(_LOOK_S)
+        self._runner.quit()
+
     def _listen(self, kind: str, handler: Callable[[str, dict[str, Any]], None]) -> None:
         def listener(environment: Any, msg: Any) -> None:  # noqa: ARG001 - Locust's signature
             self._roster.heard(msg.node_id)
@@ -156,6 +171,17 @@ def _check(order: RunOrder, run: SegmentConductor | None) -> None:
         raise CoordinatorApiError(422, "order: no region measures any deployment")
 
 
+def _end_when_alone(process: CoordinatorProcess, watch: DriverWatch) -> None:
+    """End everything once the driver is gone; never returns."""
+    while not watch.gone:
+        gevent.sleep(_LOOK_S)
+    logger.error("%s", watch.sentence)
+    try:
+        process.end()
+    finally:
+        os._exit(EXIT_ENGINE)
+
+
 def _in_thread(work: Work) -> Any:
     return gevent.get_hub().threadpool.apply(work)
 
@@ -189,6 +215,8 @@ def main() -> int:
         locust_port = port_number("LOCUST_PORT", required("LOCUST_PORT"))
         bind = os.environ.get("LOADTEST_BIND", "127.0.0.1")
         lost_after_s = seconds("LOADTEST_LOST_AFTER_S", protocol.LOST_AFTER_S)
+        silent_s = seconds("LOADTEST_DRIVER_SILENT_S", 0.0)
+        first_s = seconds("LOADTEST_DRIVER_FIRST_S", 0.0)
         secure_locust(curve_keys("SERVER"))
         runner = _start_master("*" if bind == "::" else bind, locust_port)
     except LoadtestError as error:
@@ -196,7 +224,10 @@ def main() -> int:
         return EXIT_ENGINE
     gevent.signal_handler(signal.SIGTERM, os._exit, 128 + signal.SIGTERM)
     gevent.signal_handler(signal.SIGINT, os._exit, 128 + signal.SIGINT)
-    app = CoordinatorApi(CoordinatorProcess(runner, lost_after_s), token)
+    process = CoordinatorProcess(runner, lost_after_s)
+    watch = DriverWatch(time.monotonic_ns, silent_s, first_s)
+    gevent.spawn(_end_when_alone, process, watch)
+    app = CoordinatorApi(process, token, watch.heard)
     server = WSGIServer((bind, http_port), app, log=None, error_log=logger)
     try:
         server.serve_forever()
