@@ -1,9 +1,9 @@
 """
 A user's cookies, kept and sent as a browser does.
 
-Source: RFC 6265 and 6265bis, sections 5.1 (dates, domains, paths), 5.2 (Set-Cookie), 5.3 (storage)
-and 5.4 (Cookie).
-There is no public-suffix list here: a Domain attribute needs a dot in it, which keeps a server from
+Source: draft-ietf-httpbis-rfc6265bis-20, sections 5.1 (dates, domains, paths), 5.6 (Set-Cookie),
+5.7 (storage) and 5.8 (Cookie).
+There is no public-suffix list here: names without a dot count as public, which keeps a server from
 setting a cookie for all of ``com``, but not for all of ``co.uk``.
 """
 
@@ -16,15 +16,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-_MAX_COOKIE = 4096
+_MAX_COOKIE = 4096  # bytes of name and value; attributes have a bound of their own
 _MAX_ATTRIBUTE = 1024
 _MAX_COOKIES = 300
+_MAX_AGE_S = 10**15  # an age beyond any run; larger numbers would not fit a float
 _NEVER = float("inf")
 _DELIMITER = re.compile(r"[\x09\x20-\x2f\x3b-\x40\x5b-\x60\x7b-\x7e]+")
 _TIME = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\D.*)?$")
 _DAY = re.compile(r"(\d{1,2})(?:\D.*)?$")
 _YEAR = re.compile(r"(\d{2,4})(?:\D.*)?$")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # what no header may carry
+_AGE = re.compile(r"-?[0-9]+")
+_OWN_NAME = re.compile(r"[^\x00-\x20;=\x7f]+")
+_OWN_VALUE = re.compile(r"[^\x00-\x1f;\x7f]*")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -80,15 +84,17 @@ class CookieJar:
         """
         Keep a cookie of one's own making for the session, for one host.
 
+        Args:
+            name: Latin-1 without blanks, control characters, ``;`` and ``=``.
+            value: Latin-1 without control characters and ``;``.
+            host: Where it is sent to; its subdomains do not get it.
+            path: Sent with requests at and below this path.
+
         Raises:
-            ValueError: Name or value would break out of the header.
+            ValueError: It could not stand in a Cookie header, or would forge another one.
         """
-        if _CONTROL.search(name + value) or ";" in name + value or "=" in name or not name.strip():
-            raise ValueError(
-                f"cookie {name!r}: name and value may hold no control characters and no ';', "
-                "the name no '='"
-            )
-        self._store(Cookie(name, value, host.lower(), path, True, False, False, _NEVER, 0))
+        check_pair(name, value)
+        self._store(Cookie(name, value, _canonical(host), path, True, False, False, _NEVER, 0))
 
     def store(self, header: str, *, host: str, request_path: str) -> bool:
         """
@@ -102,43 +108,39 @@ class CookieJar:
         Returns:
             False if it had to be ignored.
         """
-        pair, *parts = header.split(";")
-        name, equals, value = pair.partition("=")
-        if not equals:  # a cookie without a name
-            name, value = "", pair
-        name, value = name.strip(" \t"), value.strip(" \t")
-        if not name + value or len(name) + len(value) > _MAX_COOKIE:
-            return False
         if _CONTROL.search(header):
             return False
+        pair, *parts = header.split(";")
+        name, equals, value = pair.partition("=")
+        if not equals:  # a value without a name is sent back as it came
+            name, value = "", name
+        name, value = name.strip(" \t"), value.strip(" \t")
+        if not 0 < len(name) + len(value) <= _MAX_COOKIE:
+            return False
         attributes = _attributes(parts)
-        host = host.lower()
+        host = _canonical(host)
         domain = attributes.get("domain", "").removeprefix(".").lower()
         if domain and not _may_set(host, domain):
             return False
         path = attributes.get("path", "")
-        if not _keeps_its_promise(name, attributes) or (not name and _promises(value)):
-            return False
-        return self._store(
-            Cookie(
-                name=name,
-                value=value,
-                domain=domain or host,
-                path=path if path.startswith("/") else default_path(request_path),
-                host_only=not domain,
-                secure="secure" in attributes,
-                http_only="httponly" in attributes,
-                expires_at=self._expiry(attributes),
-                created=0,
-            )
+        cookie = Cookie(
+            name=name,
+            value=value,
+            domain=domain or host,
+            path=path if path.startswith("/") else default_path(request_path),
+            host_only=not domain or (domain == host and _is_public(domain)),
+            secure="secure" in attributes,
+            http_only="httponly" in attributes,
+            expires_at=self._expiry(attributes),
+            created=0,
         )
+        return _keeps_promise(cookie, says_path="path" in attributes) and self._store(cookie)
 
     def _expiry(self, attributes: dict[str, str]) -> float:
         max_age = attributes.get("max-age", "")
-        if re.fullmatch(r"-?\d+", max_age, re.ASCII):  # it wins over Expires
-            if max_age.startswith("-") or not max_age.strip("0"):
-                return -1.0
-            return self._wall_s() + int(max_age) if len(max_age) <= 15 else _NEVER
+        if _AGE.fullmatch(max_age):  # it wins over Expires
+            age_s = min(int(max_age), _MAX_AGE_S)
+            return self._wall_s() + age_s if age_s > 0 else -_NEVER
         return parse_date(attributes.get("expires", ""))
 
     def _store(self, cookie: Cookie) -> bool:
@@ -167,7 +169,7 @@ class CookieJar:
         if not self._cookies:
             return ""
         now = self._wall_s()
-        host = host.lower()
+        host = _canonical(host)
         path = path.partition("?")[0]
         sent: list[Cookie] = []
         for key, cookie in list(self._cookies.items()):
@@ -181,14 +183,55 @@ class CookieJar:
         )
 
 
+def check_pair(name: str, value: str) -> None:
+    """
+    Refuse a cookie of a scenario's own that could not stand in a Cookie header.
+
+    Raises:
+        ValueError: The name or the value carries what the header cannot, or they are too long.
+    """
+    if not isinstance(name, str) or not _OWN_NAME.fullmatch(name):
+        raise ValueError(
+            f"cookie name {name!r}: text without blanks, control characters, ';' and '='"
+        )
+    if not isinstance(value, str) or not _OWN_VALUE.fullmatch(value):
+        raise ValueError(
+            f"cookie {name}: value {value!r} must be text without control characters and ';'; "
+            "percent-encode it"
+        )
+    if any(ord(c) > 255 for c in name + value):
+        raise ValueError(f"cookie {name}: value {value!r} must be Latin-1; percent-encode the rest")
+    if len(name) + len(value) > _MAX_COOKIE:
+        raise ValueError(
+            f"cookie {name}: {len(name) + len(value)} bytes of name and value; "
+            f"at most {_MAX_COOKIE} are sent"
+        )
+
+
+def _canonical(host: str) -> str:
+    return host.lower().removesuffix(".")
+
+
+def _keeps_promise(cookie: Cookie, *, says_path: bool) -> bool:
+    """Tell whether a cookie is what the prefix of its name promises (rfc6265bis, 4.1.3 and 5.7)."""
+    # what begins like a promise in a nameless value would look like one when it is sent back
+    promise = (cookie.name or cookie.value).lower()
+    if not promise.startswith(("__secure-", "__host-")):
+        return True
+    if not cookie.name or not cookie.secure:
+        return False
+    return promise.startswith("__secure-") or (
+        cookie.host_only and says_path and cookie.path == "/"
+    )
+
+
 def _attributes(parts: list[str]) -> dict[str, str]:
-    """Return attribute values by lower-case name; the last of a name wins."""
+    """Return attribute values by lower-case name; the last of a name wins, an overlong one not."""
     found: dict[str, str] = {}
     for part in parts:
         name, _, value = part.partition("=")
-        if len(value.strip(" \t")) > _MAX_ATTRIBUTE:
-            continue
-        found[name.strip(" \t").lower()] = value.strip(" \t")
+        if len(value := value.strip(" \t")) <= _MAX_ATTRIBUTE:
+            found[name.strip(" \t").lower()] = value
     return found
 
 
@@ -200,23 +243,13 @@ def _is_sent(cookie: Cookie, host: str, path: str, secure: bool) -> bool:
     return domain_matches(host, cookie.domain) and path_matches(path, cookie.path)
 
 
-def _keeps_its_promise(name: str, attributes: dict[str, str]) -> bool:
-    """Return whether a cookie is what the prefix of its name says (RFC 6265bis, 4.1.3)."""
-    lower = name.lower()
-    if lower.startswith("__secure-"):
-        return "secure" in attributes
-    if lower.startswith("__host-"):
-        bound = not attributes.get("domain") and attributes.get("path") == "/"
-        return "secure" in attributes and bound
-    return True
-
-
-def _promises(text: str) -> bool:
-    return text.lower().startswith(("__secure-", "__host-"))
-
-
 def _may_set(host: str, domain: str) -> bool:
-    return domain == host or ("." in domain and domain_matches(host, domain))
+    return domain == host or (not _is_public(domain) and domain_matches(host, domain))
+
+
+def _is_public(domain: str) -> bool:
+    """Tell whether a domain holds hosts of different owners, as far as its spelling tells."""
+    return "." not in domain
 
 
 def domain_matches(host: str, domain: str) -> bool:
