@@ -741,7 +741,7 @@ def test_a_bad_request_is_refused_and_others_are_not_harmed(
     play(scene)
 
 
-def test_an_upgrade_is_served_as_an_ordinary_request(play: Play) -> None:
+def test_an_upgrade_to_http_2_is_served_as_an_ordinary_request(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         machine = await stage.machine("m1", "syd")
         await stage.open(machine)
@@ -749,6 +749,61 @@ def test_an_upgrade_is_served_as_an_ordinary_request(play: Play) -> None:
         reply = await client.get("/", "Connection: Upgrade\r\nUpgrade: h2c\r\n")
         assert (reply.status, reply.body) == (200, b"ok")
         assert machine.seen[0].header("Upgrade") is None
+
+    play(scene)
+
+
+def test_an_upgrade_passes_and_bytes_go_both_ways(play: Play) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"connection: upgrade" in head.lower()
+        assert b"upgrade: websocket" in head.lower()
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Accept: x\r\n\r\nhello"
+        )
+        while (data := await reader.read(100)) and data != b"bye":
+            writer.write(data.upper())
+        writer.close()
+
+    async def scene(stage: Stage) -> None:
+        machine = await stage.machine("m1", "syd")
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        machine.port = server.sockets[0].getsockname()[1]
+        await stage.open(machine)
+        client = await stage.client()
+        client.writer.write(
+            b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Key: y\r\n\r\nearly"
+        )
+        head = await client.reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert b"\r\nupgrade: websocket\r\n" in head.lower()
+        assert b"Sec-WebSocket-Accept: x" in head
+        assert await client.reader.readexactly(10) == b"helloEARLY"
+        client.writer.write(b"a" * 200_000)
+        assert await client.reader.readexactly(200_000) == b"A" * 200_000
+        client.writer.write(b"bye")
+        assert await client.reader.read() == b""
+        server.close()
+
+    play(scene)
+
+
+def test_an_upgrade_that_is_refused_or_replayed_is_an_answer_like_others(play: Play) -> None:
+    """Until it is agreed to, the request may still go elsewhere."""
+    replay = b"HTTP/1.1 409 C\r\nFly-Replay: region=cdg\r\nContent-Length: 0\r\n\r\n"
+    refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"
+
+    async def scene(stage: Stage) -> None:
+        near = await stage.machine("m1", "syd", answer=lambda _seen: replay)
+        far = await stage.machine("m2", "cdg", answer=lambda _seen: refusal)
+        await stage.open(near, far)
+        client = await stage.client()
+        reply = await client.get("/", "Connection: Upgrade\r\nUpgrade: websocket\r\n")
+        assert (reply.status, reply.body) == (403, b"no")
+        assert "connection: close" in reply.head
+        assert far.seen[0].header("Upgrade") == "websocket"
 
     play(scene)
 

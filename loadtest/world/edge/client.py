@@ -56,6 +56,8 @@ class ClientConnection(asyncio.Protocol):
         self._active: EdgeExchange | None = None
         self._task: asyncio.Task[None] | None = None
         self._deaf = False  # nothing the client sends is read any more
+        self._early: bytes | None = None
+        self._sink: Callable[[bytes], None] | None = None
         self._in_head = False
         self._head_size = self._head_fed = 0
         self._target = b""
@@ -81,13 +83,23 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse part of a request."""
+        if self._sink is not None:
+            self._sink(data)
+            return
+        if self._early is not None and self._deaf:  # the upgrade is not agreed to yet
+            self._early += data
+            if len(self._early) > self._context.settings.head_bytes:
+                self.hold("upgrade", True)
+            return
         if self._deaf:
             return
         in_head = self._in_head
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._deaf = True  # the edge speaks HTTP/1.1 only; the request is served as such
+        except httptools.HttpParserUpgrade as end:
+            self._deaf = True  # no other request may follow this one
+            if self._early is not None:
+                self._early += data[end.args[0] :]
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             if not isinstance(cause, BadRequestError):
@@ -135,6 +147,13 @@ class ClientConnection(asyncio.Protocol):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
+
+    def tunnel(self, sink: Callable[[bytes], None]) -> None:
+        """Give ``sink`` whatever the client sends from now on, and what has come since its head."""
+        if self._early:
+            sink(self._early)
+        self._early, self._sink = None, sink
+        self.hold("upgrade", False)
 
     def abort(self) -> None:
         """Break the connection: the answer cannot be completed."""
@@ -187,6 +206,11 @@ class ClientConnection(asyncio.Protocol):
             headers=self._headers,
             keep_alive=parser.should_keep_alive() and not parser.should_upgrade(),
         )
+        if parser.should_upgrade():
+            wanted = find(self._headers, b"upgrade") or b""
+            # HTTP/2 would be a matter between client and edge, and this one speaks HTTP/1.1
+            if wanted.lower() not in (b"h2c", b"h2", b""):
+                head.upgrade, self._early = wanted, b""
         sized = find(self._headers, b"content-length") not in (None, b"0")
         if head.method == b"CONNECT" or (parser.should_upgrade() and (sized or head.chunked)):
             raise BadRequestError(501, "an edge neither tunnels nor upgrades a request with a body")

@@ -21,6 +21,8 @@ from loadtest.fly.replay import (
 from loadtest.world.edge.body import RequestBody
 from loadtest.world.edge.hop import ClientSide, EdgeContext, HopError, Hops
 from loadtest.world.edge.http import (
+    NO_BODY,
+    SWITCHING,
     AnswerHead,
     RequestHead,
     answer_framing,
@@ -37,7 +39,7 @@ from loadtest.world.edge.route import (
     first_route,
     replay_route,
 )
-from loadtest.world.edge.upstream import UpstreamError, UpstreamLostError
+from loadtest.world.edge.upstream import Upstream, UpstreamError, UpstreamLostError
 
 _logger = logging.getLogger(__name__)
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -180,6 +182,8 @@ class EdgeExchange:
     async def _forward(self, route: Route, answer: AnswerHead) -> bool:
         upstream, client = self._hops.upstream, self._client
         assert upstream is not None
+        if answer.status == SWITCHING:
+            return await self._tunnel(upstream, answer)
         framing = answer_framing(self._head, answer)
         if not self._body.complete:
             framing = dataclasses.replace(framing, close=True)
@@ -199,6 +203,16 @@ class EdgeExchange:
             client.write(_LAST_CHUNK)
         self._hops.finish(route, reusable=reusable)
         return not framing.close
+
+    async def _tunnel(self, upstream: Upstream, answer: AnswerHead) -> bool:
+        """Pass bytes both ways until one side ends; nothing is replayed after an upgrade."""
+        client = self._client
+        self._answering = True
+        client.write(answer_lines(self._head, answer, NO_BODY, self._identity))
+        client.write(upstream.stream_to(client.write))
+        client.tunnel(upstream.write)
+        await upstream.done
+        return False
 
     def _answer_self(self, error: EdgeError) -> bool:
         self._context.tally.errors += 1

@@ -57,6 +57,10 @@ class ClientSide(Protocol):
         """Stop reading from the client for ``reason``, or no longer for that reason."""
         ...
 
+    def tunnel(self, sink: Callable[[bytes], None]) -> None:
+        """Give ``sink`` whatever the client sends from now on, and what has come since its head."""
+        ...
+
     def abort(self) -> None:
         """Break the connection: the answer cannot be completed."""
         ...
@@ -162,7 +166,7 @@ class Hops:
         upstream.on_room = self._on_room
         upstream.on_informational = self._on_informational
         self._old_client = head.version == "1.0"
-        upstream.begin(bodyless=head.method == b"HEAD")
+        upstream.begin(bodyless=head.method == b"HEAD", upgrade=bool(head.upgrade))
         lines = request_lines(
             head,
             self._client.caller,

@@ -50,6 +50,9 @@ _SET_BY_EDGE = frozenset(
 )
 _SET_ON_ANSWERS = frozenset([b"fly-request-id", b"server", b"via"])
 _SERVER = b"Fly/embedded"
+SWITCHING = 101
+"""The answer after which both sides speak another protocol."""
+
 _BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _ULID_LETTERS = 26
 _IDEMPOTENT = frozenset([b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"])
@@ -66,6 +69,7 @@ class RequestHead:
         version: ``1.1`` or ``1.0``.
         headers: In the order and spelling sent.
         keep_alive: The client will use the connection again.
+        upgrade: Protocol that it wants to speak from here on; empty for none that an edge passes.
     """
 
     method: bytes
@@ -73,6 +77,7 @@ class RequestHead:
     version: str
     headers: Headers
     keep_alive: bool
+    upgrade: bytes = b""
 
     @property
     def idempotent(self) -> bool:
@@ -188,7 +193,10 @@ def request_lines(
     lines.extend(b"%b: %b\r\n" % pair for pair in added)
     if head.chunked:
         lines.append(b"Transfer-Encoding: chunked\r\n")
-    lines.append(b"Connection: close\r\n\r\n" if close else b"\r\n")
+    if head.upgrade:
+        lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % head.upgrade)
+    else:
+        lines.append(b"Connection: close\r\n\r\n" if close else b"\r\n")
     return b"".join(lines)
 
 
@@ -206,6 +214,10 @@ class Framing:
     body: bool
     chunked: bool
     close: bool
+
+
+NO_BODY = Framing(body=False, chunked=False, close=False)
+"""An answer that is a head alone."""
 
 
 def answer_framing(request: RequestHead, answer: AnswerHead) -> Framing:
@@ -242,7 +254,10 @@ def answer_lines(
     lines.append(b"server: %b\r\nvia: %b\r\nfly-request-id: %b\r\n" % (_SERVER, via, identity))
     if framing.chunked:
         lines.append(b"transfer-encoding: chunked\r\n")
-    if framing.close:
+    if answer.status == SWITCHING:
+        protocol = find(answer.headers, b"upgrade") or request.upgrade
+        lines.append(b"connection: Upgrade\r\nupgrade: %b\r\n\r\n" % protocol)
+    elif framing.close:
         lines.append(b"connection: close\r\n\r\n")
     else:
         lines.append(b"connection: keep-alive\r\n\r\n" if request.version == "1.0" else b"\r\n")

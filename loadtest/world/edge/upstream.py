@@ -8,7 +8,7 @@ from typing import cast
 
 import httptools
 
-from loadtest.world.edge.http import AnswerHead, Headers
+from loadtest.world.edge.http import SWITCHING, AnswerHead, Headers
 from loadtest.world.edge.types import Backend
 
 
@@ -54,7 +54,7 @@ class Upstream(asyncio.Protocol):
         self._head_limit = head_bytes
         self._transport: asyncio.Transport
         self._parser = httptools.HttpResponseParser(self)
-        self._busy = self._paused = False
+        self._busy = self._paused = self._upgrade = self._tunnel = False
         self._bodyless = False
         self._received = 0
         self._in_head = False
@@ -64,9 +64,16 @@ class Upstream(asyncio.Protocol):
         self._held: list[bytes] = []
         self._sink: Callable[[bytes], None] | None = None
 
-    def begin(self, *, bodyless: bool) -> None:
-        """Get ready for one exchange; ``bodyless`` when the answer has a head only (HEAD)."""
+    def begin(self, *, bodyless: bool, upgrade: bool = False) -> None:
+        """
+        Get ready for one exchange.
+
+        Args:
+            bodyless: The answer has a head only (HEAD).
+            upgrade: The machine may agree to another protocol; whatever comes then is the body.
+        """
         self._busy = True
+        self._upgrade, self._tunnel = upgrade, False
         self._bodyless = bodyless
         self._received = 0
         self._until_close = False
@@ -115,14 +122,29 @@ class Upstream(asyncio.Protocol):
         if not self._busy:  # an idle connection has nothing to say: it is of no more use
             self.close()
             return
+        if self._tunnel:
+            self.on_body(data)
+            return
         self._received += len(data)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        except httptools.HttpParserUpgrade as end:
+            if self._agreed():
+                self._in_head = False
+                if rest := data[end.args[0] :]:
+                    self.on_body(rest)
+            else:
+                self._fail("switched protocols, which nobody asked for")
+            return
+        except httptools.HttpParserError as error:
             self._fail(f"answered what is not HTTP/1.1: {error}")
             return
         if self._in_head and self._received > self._head_limit:
             self._fail(f"answered with a head of more than {self._head_limit} bytes")
+
+    def _agreed(self) -> bool:
+        """Tell whether the machine has agreed to another protocol by now."""
+        return self._tunnel
 
     def eof_received(self) -> bool:
         """End the connection when the machine does; that may be the end of an answer, too."""
@@ -133,7 +155,9 @@ class Upstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits for an answer."""
         self.closed = True
-        if self._busy:
+        if self._busy and self._tunnel:
+            self._finish(reusable=False)
+        elif self._busy:
             self._fail(f"closed the connection ({exc or 'end of stream'})")
 
     def pause_writing(self) -> None:
@@ -168,8 +192,11 @@ class Upstream(asyncio.Protocol):
         status = self._parser.get_status_code()
         answer = AnswerHead(status, self._reason, self._headers)
         if status < 200:
-            if status != 101:
+            if status != SWITCHING:
                 self.on_informational(answer)
+            elif self._upgrade and not self.head.done():
+                self._tunnel = True
+                self.head.set_result(answer)
             return
         self._in_head = False
         names = {name.lower() for name, _ in self._headers}
