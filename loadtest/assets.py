@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -31,6 +32,7 @@ def find_asset(relative: str) -> Path | None:
         An absolute path that exists, or None.
     """
     for base in (Path.cwd(), _PACKAGE / "assets", _PACKAGE.parent):
-        if (base / relative).exists():
-            return (base / relative).resolve()
+        place = base / relative
+        if os.path.exists(place):  # unlike Path.exists, no error for what is too long for a name
+            return place.resolve()
     return None

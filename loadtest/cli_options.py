@@ -166,7 +166,7 @@ def _pair(text: str, where: str) -> tuple[str, str]:
     """Return name and value; a message shows the name at most, the value may be secret."""
     key, equals, value = text.partition("=")
     if not equals or not _VARIABLE.fullmatch(key.strip()):
-        shown = key.strip() if equals else "it"
+        shown = key.strip()[:80] if equals else "it"
         raise PlanError(f"{where}: {shown!r} is not K=V with K a name such as SECRET_KEY")
     return key.strip(), value.strip() if where.startswith("--env-file") else value
 

@@ -11,7 +11,8 @@ Multivariate Data", JASA 2014 (E-divisive); Daly et al., ICPE 2020 (its use on b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -45,6 +46,19 @@ class ChangePoint:
     def change_share(self) -> float:
         """The change as a share of the level before it."""
         return self.after_ms / self.before_ms - 1 if self.before_ms else 0.0
+
+
+Key = tuple[str, str, str, str]
+"""Region, deployment, scenario, and the name of a page or nothing."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Run:
+    """What one summary tells: when it was, which run, the values of its cells."""
+
+    started_wall_ns: int
+    id: str
+    values: tuple[tuple[Key, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,28 +97,12 @@ def history(
         seed: Of the permutations.
 
     Raises:
-        RecordsError: A summary is of another schema.
+        RecordsError: A summary is of another schema, or not as such a summary is.
     """
-    ordered = sorted(summaries, key=lambda s: (s["run"]["started_wall_ns"], s["run"]["id"]))
-    found: dict[tuple[str, str, str, str], list[tuple[str, float]]] = {}
-    for summary in ordered:
-        if summary.get("schema") != 1:
-            raise RecordsError(
-                f"{summary['run'].get('id')}: summary of schema {summary.get('schema')}, this "
-                "version reads 1; run `loadtest analyze` on it"
-            )
-        for cell in summary["cells"]:
-            if not cell["valid"]:
-                continue
-            pages = cell.get("pages") or ()  # summaries of earlier versions have none
-            for name, part in (
-                ("", cell),
-                *((page["name"], page) for page in pages if len(pages) > 1),
-            ):
-                value = part["ttfb_ms"].get(percentile)
-                if isinstance(value, (int, float)):
-                    key = (cell["region"], cell["deployment"], cell["scenario"], name)
-                    found.setdefault(key, []).append((summary["run"]["id"], float(value)))
+    found: dict[Key, list[tuple[str, float]]] = {}
+    for run in sorted(_run_of(summary, percentile) for summary in summaries):
+        for key, value in run.values:
+            found.setdefault(key, []).append((run.id, value))
     return tuple(
         Series(
             *key[:3],
@@ -115,6 +113,43 @@ def history(
         )
         for key, points in sorted(found.items(), key=lambda item: bool(item[0][3]))
     )
+
+
+def _run_of(summary: dict[str, Any], percentile: str) -> _Run:
+    """Read one summary; whatever does not fit is refused as a whole."""
+    try:
+        run_id, schema = str(summary["run"]["id"]), summary.get("schema")
+        if schema == 1:
+            values = tuple(_values_of(summary["cells"], percentile))
+            return _Run(int(summary["run"]["started_wall_ns"]), run_id, values)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise RecordsError(
+            f"a summary.json is not as this version writes it ({error!r:.80}); run "
+            "`loadtest analyze` on its run"
+        ) from error
+    raise RecordsError(
+        f"{run_id}: summary of schema {schema!r:.80}, this version reads 1; run `loadtest analyze` "
+        "on it"
+    )
+
+
+def _values_of(cells: Iterable[dict[str, Any]], percentile: str) -> Iterator[tuple[Key, float]]:
+    """Yield the percentile of every valid cell, and of its pages where it has several."""
+    for cell in cells:
+        if cell["valid"] is not True:
+            continue
+        pages = cell.get("pages") or ()  # summaries of earlier versions have none
+        parts = [("", cell), *((page["name"], page) for page in pages if len(pages) > 1)]
+        for name, part in parts:
+            value = part["ttfb_ms"].get(percentile)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not 0 <= value < math.inf:
+                raise ValueError(f"{percentile}: {value!r}")
+            key = (cell["region"], cell["deployment"], cell["scenario"], name)
+            if not all(isinstance(word, str) for word in key):
+                raise TypeError(f"cell {key!r}")
+            yield key, float(value)
 
 
 def change_points(

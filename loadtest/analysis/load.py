@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from loadtest.analysis.wire import with_wire_counts
-from loadtest.errors import RecordsError
+from loadtest.errors import PlanError, RecordsError
 from loadtest.plan.model import Plan
+from loadtest.plan.threshold_parser import parse_threshold
 from loadtest.records.facts import check_engine, check_world
 from loadtest.records.folder import JSON_SCHEMAS
 from loadtest.records.schema import RECORDS, SCHEMA_VERSION
@@ -132,7 +134,7 @@ def _column(chunks: pa.ChunkedArray) -> Any:
 
 def _plan(path: Path) -> Plan:
     try:
-        return Plan.model_validate(_json(path))
+        plan = Plan.model_validate(_json(path))
     except ValueError as error:
         # The checker's first line counts its findings, the second names the first key.
         key = [*str(error).splitlines(), "", ""][1]
@@ -140,6 +142,29 @@ def _plan(path: Path) -> Plan:
             f"{path}: {key!r} is not as this version knows it; the run was made by another version "
             "of loadtest, read it with that one"
         ) from None
+    _check_resolved(plan, path)
+    return plan
+
+
+def _check_resolved(plan: Plan, path: Path) -> None:
+    """Refuse a plan that no run can have had: a run's plan is resolved and fits together."""
+    names = [deployment.name for deployment in plan.deployments]
+    faults = [
+        f"network.rtt_ms has no {a}-{b}"
+        for a, b in combinations(sorted(set(plan.regions)), 2)
+        if f"{a}-{b}" not in plan.network.rtt_ms
+    ]
+    if len(set(plan.regions)) < len(plan.regions) or len(set(names)) < len(names):
+        faults.append("a region or a deployment is named more than once")
+    if plan.primary_region not in plan.regions:
+        faults.append(f"primary_region {plan.primary_region!r} is not among its regions")
+    try:
+        for rule in plan.thresholds:
+            parse_threshold(rule)
+    except PlanError as error:
+        faults += error.faults
+    if faults:
+        raise RecordsError(f"{path}: is no plan that a run can have had: {faults[0]}")
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -147,7 +172,7 @@ def _json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecordsError(f"{path} is missing: this is not a complete run folder") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordsError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise RecordsError(f"{path}: want a JSON object, found {type(content).__name__}")

@@ -164,7 +164,10 @@ def backoff_s(attempt: int) -> float:
 
 def is_loopback(url: str) -> bool:
     """Tell whether a URL points to this machine."""
-    host = urlsplit(url).hostname or ""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:  # no URL at all, which its first use says
+        return False
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import math
+import os
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -67,8 +67,8 @@ def round_trips(rtt: str, regions: Iterable[str], given: Mapping[str, float]) ->
                 break
         else:
             faults.append(
-                f"network.rtt: {rtt!r} has no round-trip time for {key}; add the pair to the file, "
-                f"or set it in the plan: [network.rtt_ms] {key} = 100.0"
+                f"network.rtt: {rtt[:200]!r} has no round-trip time for {key}; add the pair to the "
+                f"file, or set it in the plan: [network.rtt_ms] {key} = 100.0"
             )
     if faults:
         raise PlanError(*faults)
@@ -98,7 +98,7 @@ def base_times_ms(base: str, regions: Iterable[str]) -> dict[str, float]:
     except ValueError:
         return _base_file(Path(base), codes)
     if not 0 <= constant <= MAX_RTT_MS:
-        raise PlanError(f"base: {base!r} is not between 0 and {MAX_RTT_MS:g} milliseconds")
+        raise PlanError(f"base: {base[:200]!r} is not between 0 and {MAX_RTT_MS:g} milliseconds")
     return dict.fromkeys(codes, constant)
 
 
@@ -113,16 +113,25 @@ def published_replica_ms() -> dict[str, float]:
 
 
 def _base_file(path: Path, codes: list[str]) -> dict[str, float]:
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, no error for what is too long for a name
         raise PlanError(
-            f"base: {str(path)!r} is neither 'published', a number of milliseconds such as '0', "
-            "nor a CSV file with the columns region,base_ms"
+            f"base: {str(path)[:200]!r} is neither 'published', a number of milliseconds such as "
+            "'0', nor a CSV file with the columns region,base_ms"
         )
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            table = {row["region"]: float(row["base_ms"]) for row in csv.DictReader(file)}
-    except (KeyError, TypeError, ValueError) as error:
-        raise PlanError(f"base: {path}: want the columns region,base_ms; {error!r}") from error
+    table: dict[str, float] = {}
+    for number, row in _rows(path, "base"):
+        try:
+            value = float(row["base_ms"])
+            table[row["region"]] = value
+        except (KeyError, TypeError, ValueError) as error:
+            raise PlanError(
+                f"base: {path}, line {number}: want region,base_ms; {_reason(error)}"
+            ) from error
+        if not 0 <= value <= MAX_RTT_MS:
+            raise PlanError(
+                f"base: {path}, line {number}: {value} is not between 0 and "
+                f"{MAX_RTT_MS:g} milliseconds"
+            )
     if missing := [code for code in codes if code not in table]:
         raise PlanError(f"base: {path} has no row for {', '.join(missing)}")
     return {code: table[code] for code in codes}
@@ -130,24 +139,40 @@ def _base_file(path: Path, codes: list[str]) -> dict[str, float]:
 
 def _read(path: Path) -> dict[str, tuple[float, str]]:
     """Read a CSV of round-trip times into pair -> (milliseconds, source)."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # as above
         raise PlanError(
-            f"network.rtt: {str(path)!r} is neither 'published-era', 'neutral' nor a CSV file"
+            f"network.rtt: {str(path)[:200]!r} is neither 'published-era', 'neutral' nor a CSV file"
         )
     table: dict[str, tuple[float, str]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                value = float(row["rtt_ms"])
-                key = pair_key(row["from"], row["to"])
-            except (KeyError, TypeError, ValueError) as error:
-                raise PlanError(
-                    f"network.rtt: {path}, line {number}: want from,to,rtt_ms; {error!r}"
-                ) from error
-            if not (math.isfinite(value) and 0 <= value <= MAX_RTT_MS):
-                raise PlanError(
-                    f"network.rtt: {path}, line {number}: {value} is not between 0 and "
-                    f"{MAX_RTT_MS:g} milliseconds"
-                )
-            table[key] = (value, row.get("source") or row.get("set") or path.name)
+    for number, row in _rows(path, "network.rtt"):
+        try:
+            value = float(row["rtt_ms"])
+            key = pair_key(row["from"], row["to"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise PlanError(
+                f"network.rtt: {path}, line {number}: want from,to,rtt_ms; {_reason(error)}"
+            ) from error
+        if not 0 <= value <= MAX_RTT_MS:
+            raise PlanError(
+                f"network.rtt: {path}, line {number}: {value} is not between 0 and "
+                f"{MAX_RTT_MS:g} milliseconds"
+            )
+        table[key] = (value, row.get("source") or row.get("set") or path.name)
     return table
+
+
+def _rows(path: Path, key: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield a CSV's rows with their numbers; what cannot be read is a fault of the plan's key."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets add a BOM
+            yield from enumerate(csv.DictReader(file), start=2)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise PlanError(f"{key}: {path}: is no CSV in UTF-8: {error}") from error
+    except OSError as error:
+        raise PlanError(f"{key}: {path}: cannot be read: {error.strerror}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"there is no column {error}"
+    return "a value is missing" if isinstance(error, TypeError) else str(error)[:200]

@@ -173,21 +173,29 @@ def resolve_plan(raw: Mapping[str, Any], dropped: frozenset[str] = frozenset()) 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows add a BOM
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise PlanError(f"plan: {path}: nested too deeply; no plan needs that") from error
+    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
         raise PlanError(f"plan: {path}: {error}") from error
     except OSError as error:
         raise PlanError(f"plan: {path} cannot be read: {error.strerror}") from error
 
 
 def _apply_flags(raw: dict[str, Any], flags: Mapping[str, Any]) -> frozenset[str]:
-    """Write the flags into the raw plan; return names of regions and deployments they took away."""
+    """
+    Write the flags into the raw plan; return names of regions and deployments they took away.
+
+    Raises:
+        PlanError: What a flag changes is of another kind in the file.
+    """
+    _refuse_other_kinds(raw, flags)
     dropped: set[str] = set()
     for dotted, value in flags.items():
         if dotted == "deployments":
             dropped |= _keep_deployments(raw, list(value))
             continue
         if dotted == "regions":
-            dropped |= {code for code in raw.get("regions", []) if code not in value}
+            dropped |= {str(code) for code in raw.get("regions", []) if code not in value}
             if raw.get("primary_region") not in value and "primary_region" not in flags:
                 raw["primary_region"] = value[0]
         *parents, last = dotted.split(".")
@@ -196,6 +204,23 @@ def _apply_flags(raw: dict[str, Any], flags: Mapping[str, Any]) -> frozenset[str
             table = table.setdefault(key, {})
         table[last] = list(value) if isinstance(value, tuple) else value
     return frozenset(dropped)
+
+
+def _refuse_other_kinds(raw: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
+    """Refuse lists and tables that are none before a flag looks into them."""
+    tables = {dotted.partition(".")[0] for dotted in flags if "." in dotted}
+    wanted = {
+        "regions": (list, "list"),
+        "deployments": (list, "list of tables"),
+        **dict.fromkeys(sorted(tables), (dict, "table")),
+    }
+    faults = [
+        f"{key}: {str(raw[key])[:80]!r} is not allowed: want a {word}"
+        for key, (kind, word) in wanted.items()
+        if not isinstance(raw.get(key, kind()), kind)
+    ]
+    if faults:
+        raise PlanError(*faults)
 
 
 def _keep_deployments(raw: dict[str, Any], names: list[str]) -> set[str]:
@@ -211,7 +236,7 @@ def _keep_deployments(raw: dict[str, Any], names: list[str]) -> set[str]:
     raw["deployments"] = [d for d in entries if d.get("name") in names]
     for entry in raw["deployments"]:
         origin = next((d for d in entries if d.get("name") == entry.get("of")), None)
-        if origin is not None and entry["of"] not in names:
+        if origin is not None and entry.get("of") not in names:
             # The variant stands alone now: it takes over what it would have inherited.
             entry.setdefault("fly_toml", origin.get("fly_toml", ""))
             entry.setdefault("machines", origin.get("machines", "all"))

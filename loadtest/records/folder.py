@@ -212,7 +212,7 @@ class RunFolder:
             value = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise RecordsError(f"{path}: no such file; did the run finish?") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RecordsError(f"{path}: cannot be read: {error}") from error
         if not isinstance(value, dict):
             raise RecordsError(f"{path}: holds no JSON object")
@@ -269,7 +269,7 @@ def _half_written(folder: Path, name: str) -> Iterator[Path]:
 
 def _unwritable(path: Path, error: OSError) -> RecordsError:
     return RecordsError(
-        f"{path}: cannot be written ({error.strerror}); choose another place with --out"
+        f"{str(path)[:400]}: cannot be written ({error.strerror}); choose another place with --out"
     )
 
 

@@ -285,6 +285,8 @@ def versions() -> dict[str, str]:
 def _token(variables: tuple[str, ...]) -> str:
     for name in variables:
         if value := os.environ.get(name):
+            if not (value.isascii() and value.isprintable()):
+                raise PlanError(f"{name}: holds a character that no token has; set it anew")
             return value
     raise PlanError(
         f"no token: set {' or '.join(variables)} in the environment "

@@ -31,7 +31,7 @@ from loadtest.engine.coordinator.driver import DriverWatch
 from loadtest.engine.coordinator.roster import Roster
 from loadtest.engine.wire import protocol
 from loadtest.engine.wire.clocksync import Timeline
-from loadtest.engine.wire.protocol import curve_keys, port_number, required, seconds
+from loadtest.engine.wire.protocol import curve_keys, log_level, port_number, required, seconds
 from loadtest.engine.wire.secure_rpc import secure_locust, shield
 from loadtest.engine.wire.worker_user import WorkerUser
 from loadtest.errors import EXIT_ENGINE, LoadtestError
@@ -205,11 +205,9 @@ def _start_master(host: str, port: int) -> Any:
 
 def main() -> int:
     """Serve until a signal ends it; return the exit code."""
-    logging.basicConfig(
-        level=os.environ.get("LOADTEST_LOG", "WARNING"),
-        format="%(asctime)s %(name)s %(levelname)s %(message)s",
-    )
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
+        logging.getLogger().setLevel(log_level("LOADTEST_LOG"))
         token = required("LOADTEST_TOKEN")
         http_port = port_number("PORT", required("PORT"))
         locust_port = port_number("LOCUST_PORT", required("LOCUST_PORT"))

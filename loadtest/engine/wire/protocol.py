@@ -42,6 +42,8 @@ RELEASE: Final = "lt-release"
 
 TO_COORDINATOR: Final = frozenset({HELLO, CLOCK, READY, FAILED, BATCH, HEALTH, FIN})
 
+LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
 REPEAT_S: Final = 1.0
 """How often an unanswered message is said again; above the longest round trip on Earth."""
 
@@ -120,6 +122,19 @@ def seconds(name: str, default_s: float, environment: Mapping[str, str] | None =
     return value
 
 
+def log_level(name: str, environment: Mapping[str, str] | None = None) -> str:
+    """
+    Return an environment variable that names a level of the log, or WARNING.
+
+    Raises:
+        EngineError: No such level; says which there are.
+    """
+    text = (os.environ if environment is None else environment).get(name, "") or "WARNING"
+    if text.upper() not in LOG_LEVELS:
+        raise EngineError(f"{name}: {text!r} is no level; allowed are {', '.join(LOG_LEVELS)}")
+    return text.upper()
+
+
 def port_number(name: str, text: str) -> int:
     """
     Return a TCP port from a setting's text.
@@ -127,7 +142,7 @@ def port_number(name: str, text: str) -> int:
     Raises:
         EngineError: No number from 1 to 65535.
     """
-    if not text.isdecimal() or not 0 < int(text) < 65_536:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and 0 < int(text) < 65_536):
         raise EngineError(f"{name}: {text!r} is no port; allowed is 1 to 65535")
     return int(text)
 

@@ -23,7 +23,7 @@ from locust.env import Environment
 from loadtest.clock import SystemClock
 from loadtest.engine.wire import protocol
 from loadtest.engine.wire.clocksync import ClockSync, Timeline
-from loadtest.engine.wire.protocol import curve_keys, required, seconds, split_address
+from loadtest.engine.wire.protocol import curve_keys, log_level, required, seconds, split_address
 from loadtest.engine.wire.secure_rpc import secure_locust, step_back
 from loadtest.engine.wire.worker_user import WorkerUser
 from loadtest.engine.worker.session import RunState, SegmentSession
@@ -170,11 +170,9 @@ class Worker:
 
 def main() -> int:
     """Run the worker until its coordinator is gone or a signal ends it; return the exit code."""
-    logging.basicConfig(
-        level=os.environ.get("LOADTEST_LOG", "WARNING"),
-        format="%(asctime)s %(name)s %(levelname)s %(message)s",
-    )
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
+        logging.getLogger().setLevel(log_level("LOADTEST_LOG"))
         host, port = split_address("COORDINATOR", required("COORDINATOR"))
         region = required("FLY_REGION")
         orphaned_after_s = seconds("LOADTEST_ORPHANED_AFTER_S", protocol.ORPHANED_AFTER_S)

@@ -170,11 +170,12 @@ def find_postgres(
 
 def _asked_for(directory: Path, setting: str) -> PostgresBinaries:
     """Return the server in a folder a person named; WorldError says what is wrong with it."""
-    missing = [tool for tool in TOOLS if not (directory / tool).is_file()]
+    # unlike Path.is_file, no error for what is too long for a name
+    missing = [tool for tool in TOOLS if not os.path.isfile(directory / tool)]
     if missing:
         raise WorldError(
-            f"{setting} is {directory}, which has no {', '.join(missing)}: it must be a folder"
-            f" with {', '.join(TOOLS)}, such as /usr/lib/postgresql/17/bin"
+            f"{setting} is {str(directory)[:200]}, which has no {', '.join(missing)}: it must be a"
+            f" folder with {', '.join(TOOLS)}, such as /usr/lib/postgresql/17/bin"
         )
     binaries = _inspect(directory, setting)
     if binaries is None:

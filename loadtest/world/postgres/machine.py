@@ -93,9 +93,9 @@ class MachineSettings:
         if replica and not app and not told:
             faults.append("FLY_APP_NAME is not set: a replica finds its primary by it")
         for key in ("PG_PORT", "CHECK_PORT"):
-            if not (environ.get(key) or "1").isdigit():
+            if not _is_port(environ.get(key) or "1"):
                 faults.append(f"{key}: {environ[key]!r} is no port")
-        if told and not told.rpartition(":")[2].isdigit():
+        if told and not _is_port(told.rpartition(":")[2]):
             faults.append(f"PRIMARY_ADDRESS: {told!r} is no HOST:PORT")
         if faults:
             raise PlanError(*(f"database machine: {fault}" for fault in faults))
@@ -116,6 +116,10 @@ class MachineSettings:
             port=int(environ.get("PG_PORT") or SERVER_PORT),
             check_port=int(environ.get("CHECK_PORT") or CHECK_PORT),
         )
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 5 and 0 < int(text) < 65_536
 
 
 class DatabaseMachine:
