@@ -22,6 +22,7 @@ from loadtest.fly.machines import (
     FRESH,
     MADE_SECRET,
     RUN_ID_KEY,
+    GuestFile,
     MachineConfig,
 )
 
@@ -60,6 +61,7 @@ class AppOrder:
         restart: Restart policy of every machine, in place of what fly.toml says.
         auto_destroy: The platform destroys a machine once it has stopped.
         wrap: Words that are put before the program of every machine that names one.
+        files: Files written into every machine, beside those of fly.toml.
     """
 
     config: AppConfig
@@ -82,6 +84,7 @@ class AppOrder:
     restart: str = ""
     auto_destroy: bool = False
     wrap: tuple[str, ...] = ()
+    files: tuple[GuestFile, ...] = ()
 
     @property
     def name(self) -> str:
@@ -144,6 +147,7 @@ def placements(order: AppOrder) -> tuple[Placement, ...]:
                 machine = replace(machine, restart_policy=order.restart)
             machine = replace(machine, auto_destroy=machine.auto_destroy or order.auto_destroy)
             machine = _wrapped(machine, order.wrap)
+            machine = replace(machine, files=(*machine.files, *order.files))
             for number in range(1, order.counts.get(group, 1) + 1):
                 name = f"{order.name}-{group}-{region}-{number}-{order.run_id}"
                 found.append(Placement(name, region, machine))

@@ -54,7 +54,8 @@ def url_plan(urls: Sequence[str], at: str, flags: Mapping[str, Any]) -> Plan:
     regions, paths = list(flags.pop("regions", None) or ()), list(flags.pop("paths", None) or ())
     if at and at not in regions:
         regions = [at, *regions]
-    raw = plan_of_urls(urls, at=at, regions=regions, paths=paths)
+    world = str(flags.get("world") or "embedded")
+    raw = plan_of_urls(urls, at=at, regions=regions, paths=paths, world=world)
     dropped = _apply_flags(raw, {k: v for k, v in flags.items() if v is not None})
     return resolve_plan(raw, dropped)
 
@@ -269,6 +270,8 @@ def _region_faults(plan: Plan) -> Iterator[str]:
         if code == HERE:
             if any(not d.url or d.at for d in plan.deployments):
                 yield f"regions: {HERE!r} is for deployments that are URLs without a place ('at')"
+            elif plan.world == "fly":
+                yield f"regions: {HERE!r} is this machine; name regions of Fly, such as 'cdg'"
         elif code not in table:
             near = ", ".join(f"{c} ({table[c].city})" for c in suggest_regions(code))
             yield f"regions: {code!r} is no known region; the nearest known are {near}"
@@ -296,6 +299,8 @@ def _deployment_faults(plan: Plan) -> Iterator[str]:
             yield f"{key}.of: no deployment {deployment.of!r}; there are {', '.join(names)}"
         if not (deployment.of or deployment.fly_toml or deployment.url):
             yield f"{key}: needs one of fly_toml, url or of"
+        if deployment.at and plan.world == "fly":
+            yield f"{key}.at: no distance is emulated on Fly, where regions are real; leave it out"
         if deployment.url:
             yield from url_faults(f"{key}.url", deployment.url.rstrip("/"))
         if deployment.at and not deployment.url:

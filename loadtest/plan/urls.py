@@ -11,6 +11,7 @@ from loadtest.errors import PlanError
 from loadtest.regions import HERE
 
 ARMS: Final = ("first", "second", "third", "fourth")
+_FLY_HEALTHY_S: Final = 300.0  # machines pull the image within it
 _LOAD: Final = {"rate": 5.0, "duration_s": 20.0, "warmup_s": 2.0, "block_s": 1.0}
 _FORM: Final = re.compile(r"https?://[^\s/?#]+", re.ASCII)
 
@@ -63,7 +64,12 @@ def probable(url: str) -> str:
 
 
 def plan_of_urls(
-    urls: Sequence[str], *, at: str = "", regions: Sequence[str] = (), paths: Sequence[str] = ()
+    urls: Sequence[str],
+    *,
+    at: str = "",
+    regions: Sequence[str] = (),
+    paths: Sequence[str] = (),
+    world: str = "embedded",
 ) -> dict[str, Any]:
     """
     Return the raw plan that measures running deployments.
@@ -71,15 +77,25 @@ def plan_of_urls(
     Args:
         urls: One to four URLs, each with a path of its own if no ``paths`` are given.
         at: Region of the emulated network that they stand in; empty: nothing is emulated.
-        regions: Client regions; only with ``at``.
+        regions: Client regions; only with ``at``, or on Fly.
         paths: What is asked for; a path of the URL stands in front of each.
+        world: ``fly`` measures from regions of Fly, where only the load generator is deployed.
 
     Raises:
-        PlanError: A URL is wrong, the URLs' paths differ, or ``regions`` come without ``at``.
+        PlanError: A URL is wrong, the URLs' paths differ, or ``regions`` come without a place.
     """
     if len(urls) > len(ARMS):
         raise PlanError(f"{len(urls)} URLs are given; one run compares {len(ARMS)} at most")
-    if regions and not at:
+    on_fly = world == "fly"
+    if on_fly and at:
+        raise PlanError(
+            f"--at {at}: no distance is emulated on Fly, where --regions are real; leave it out"
+        )
+    if on_fly and not regions:
+        raise PlanError(
+            "--regions: name the regions of Fly to measure from, such as --regions cdg,ord,syd"
+        )
+    if regions and not at and not on_fly:
         raise PlanError(
             f"--regions {','.join(regions)}: a URL is measured from this machine, and from nowhere "
             "else; add --at REGION to put the emulated distance to that region in front of it, or "
@@ -98,7 +114,7 @@ def plan_of_urls(
         "schema": 1,
         "name": "url",
         "regions": list(regions) or [at or HERE],
-        "primary_region": at or HERE,
+        "primary_region": regions[0] if on_fly else at or HERE,
         "scenario": "scenarios/pages.py",
         "paths": list(dict.fromkeys(asked)),
         "base": "0",
@@ -106,6 +122,7 @@ def plan_of_urls(
         "load": dict(_LOAD),
         "network": {"rtt": "neutral"},
         "database": {"fly_toml": ""},
+        **({"healthy_within_s": _FLY_HEALTHY_S} if on_fly else {}),
         "gate": {"max_looks": 3},
         "deployments": [
             {"name": "target" if len(urls) == 1 else name, "url": base, "at": at}

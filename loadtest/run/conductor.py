@@ -23,12 +23,12 @@ from loadtest.plan.model import Plan
 from loadtest.plan.order import RunOrder
 from loadtest.records.folder import PARTS, RunFolder
 from loadtest.records.seal import seal
-from loadtest.run.coordinator import CoordinatorClient, connect
+from loadtest.run.coordinator import FIRST_ANSWER_S, CoordinatorClient, connect
 from loadtest.run.cost import Agree, Budget, account, cost_sentence, ready_for_fly, segment_s
 from loadtest.run.deployment import deploy_all, destroy_all
 from loadtest.run.judge import Judged, judge_folder, undecided
 from loadtest.run.mortal import with_lifeline
-from loadtest.run.preflight import preflight
+from loadtest.run.preflight import preflight, targets_from_here
 from loadtest.run.progress import Progress
 from loadtest.run.recording import PartStore
 from loadtest.run.run_deployment import RunDeployment, Secrets, file_notes, orders_of
@@ -132,6 +132,7 @@ class RunConductor:
         for note in file_notes(plan, orders):
             self._progress.warn(note)
         if plan.world == "fly" and not self._world_url:
+            preflight(plan, targets_from_here(plan))
             orders = ready_for_fly(plan, orders, self._progress, self._agree)
         with open_place(plan, orders, self._world_url, self._scratch) as place:
             self._progress.done("world: the Machines API answers")
@@ -217,10 +218,13 @@ class RunConductor:
         """Run the segments; bring records, engine facts and counters home whatever happens."""
         url = place.app_url(orders.generator.name, self.plan.primary_region, world)
         targets = place.targets(self.plan, orders, world)
-        preflight(self.plan, targets)
+        if place.extras is not None:
+            preflight(self.plan, targets)
         before = place.extras.counters() if place.extras is not None else {}
         beat_s = self.plan.generator.driver_silent_s / BEATS if self._outlived(place) else 0.0
         with connect(url, keys.token, place.still_there, beat_s=beat_s) as coordinator:
+            if place.extras is None:
+                coordinator.wait_until_there(FIRST_ANSWER_S, orders.generator.name)
             count = len(self.plan.regions) * self.plan.generator.workers_per_region
             coordinator.wait_for_workers(count, WORKERS_DEADLINE_S)
             try:

@@ -18,6 +18,9 @@ POLL_S = 0.25
 PATIENCE_S = 15.0
 """How long the coordinator may be unreachable before the run is given up."""
 
+FIRST_ANSWER_S = 300.0
+"""How long a fresh name on Fly may take until it resolves and has its certificate."""
+
 FINAL_STATES = frozenset({"done", "failed", "stopped"})
 
 
@@ -53,6 +56,32 @@ class CoordinatorClient:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    def wait_until_there(self, deadline_s: float, app: str) -> None:
+        """
+        Wait for the first answer at a name that is new: addresses, DNS and certificate take time.
+
+        Args:
+            deadline_s: Seconds to wait.
+            app: Name of its app, for the sentence.
+
+        Raises:
+            EngineError: There was none; says how far it came.
+        """
+        end = time.monotonic() + deadline_s
+        while True:
+            try:
+                response = self._http.get("/healthz")
+                if response.is_success:
+                    return
+                reason = f"HTTP {response.status_code}: the edge has no machine to send it to"
+            except httpx.TransportError as error:
+                reason = _how_far(str(error) or type(error).__name__, app)
+            if time.monotonic() > end:
+                raise EngineError(
+                    f"coordinator at {self.url}: no answer within {deadline_s:g} s; {reason}"
+                )
+            time.sleep(POLL_S)
 
     def wait_for_workers(self, count: int, deadline_s: float) -> None:
         """
@@ -191,6 +220,16 @@ def _beat(url: str, token: str, every_s: float, over: threading.Event) -> None:
         while not over.wait(every_s):
             with contextlib.suppress(httpx.HTTPError):
                 client.get("/v1/status")
+
+
+def _how_far(error: str, app: str) -> str:
+    """Return what a failure to connect says about a fresh name."""
+    text = error.lower()
+    if any(word in text for word in ("name or service", "nodename", "no address", "resolution")):
+        return f"its name does not resolve: has the app addresses? (fly ips list -a {app})"
+    if "certificate" in text or "ssl" in text:
+        return f"its certificate is not there yet (fly certs list -a {app}): {error}"
+    return f"its machine may have died, look at its log (fly logs -a {app}): {error}"
 
 
 def _sentence(response: httpx.Response) -> str:

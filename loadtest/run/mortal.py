@@ -12,11 +12,11 @@ from dataclasses import replace
 
 from loadtest.fly.deploy import AppOrder
 from loadtest.plan.model import Plan
+from loadtest.run.coordinator import FIRST_ANSWER_S
 from loadtest.run.run_deployment import RunDeployment
 
 LIFELINE = ("-m", "loadtest.lifeline")
 _LONGEST_FIRST_S = 3_600.0
-_STAGES = 3  # database, release commands' own machines, apps: each may take its whole deadline
 
 
 def with_lifeline(
@@ -40,7 +40,10 @@ def with_lifeline(
     release_s = sum(
         order.config.release_timeout_s for command, order in releases.items() if command
     )
-    first_s = min(_LONGEST_FIRST_S, silent_s + _STAGES * plan.healthy_within_s + release_s)
+    # one deployment may wait for another, each with its whole deadline; then the name has to come
+    stages = 1 + (orders.database is not None) + bool(orders.apps)
+    deploy_s = stages * plan.healthy_within_s + release_s
+    first_s = min(_LONGEST_FIRST_S, silent_s + deploy_s + FIRST_ANSWER_S)
     generator = orders.generator
     port = generator.config.env.get("PORT", "")
     told = {

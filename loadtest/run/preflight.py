@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -49,6 +50,22 @@ def preflight(plan: Plan, targets: Mapping[str, Mapping[str, Target]]) -> None:
             faults += told_of_page
     if faults:
         raise EngineError("before the load, from " + region + ":\n" + "\n".join(faults))
+
+
+def targets_from_here(plan: Plan) -> dict[str, dict[str, Target]]:
+    """
+    Return the deployments that are URLs as this machine reaches them, before machines are ordered.
+
+    Names of Fly's private network are known to its machines only, so they are left out.
+    """
+    urls = {d.name: d.url.rstrip("/") for d in plan.deployments if d.url}
+    hosts = {name: urlsplit(url).hostname or "" for name, url in urls.items()}
+    public = {
+        name: Target(url=url)
+        for name, url in urls.items()
+        if not hosts[name].endswith((".internal", ".flycast"))
+    }
+    return {"this machine": public}
 
 
 def _ask(target: Target, pages: tuple[str, ...]) -> Iterator[tuple[str, str, bool]]:

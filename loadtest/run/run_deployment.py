@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import posixpath
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib import metadata
 from pathlib import Path
 from typing import TypedDict
 from urllib.parse import quote
@@ -15,6 +19,7 @@ from loadtest.assets import find_asset
 from loadtest.errors import PlanError
 from loadtest.fly.config import AppConfig, read_app_config
 from loadtest.fly.deploy import AppOrder
+from loadtest.fly.machines import GuestFile
 from loadtest.plan.model import Deployment, Plan
 from loadtest.run.start_command import search_path, with_start_command
 
@@ -23,6 +28,9 @@ DATABASE_USER = "postgres"
 DATABASE_PORT = 5432
 REPLICA_PORT = 5433
 _UNNAMED_APP = "app"
+_NOBODY = "OWNER/"  # a source tree that belongs to nobody has pushed no image
+_IMAGE_FOLDER = "/app"  # where the Dockerfile's programs run
+_MOST_SCENARIO_BYTES = 1 << 20
 
 
 def curve_keys() -> dict[str, str]:
@@ -115,6 +123,7 @@ def orders_of(
         counts={"worker": plan.generator.workers_per_region},
         deadline_s=plan.healthy_within_s,
         public=True,
+        files=_scenario_files(plan),
         **_platform(plan),
     )
     return RunDeployment(database, apps, generator, folders, plan.database.first)
@@ -195,6 +204,32 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str])
         public=True,
         **_platform(plan),
     )
+
+
+def _scenario_files(plan: Plan) -> tuple[GuestFile, ...]:
+    """
+    Return the scenario as a file of the generator's machines, where they are not this one.
+
+    A person's own scenario needs no image of its own; the one that the image has makes way for the
+    one that the plan was checked with.  Only the file itself travels.
+
+    Raises:
+        PlanError: It cannot be read, or is too large.
+    """
+    found = find_asset(plan.scenario)
+    if plan.world != "fly" or found is None:
+        return ()
+    try:
+        content = found.read_bytes()
+    except OSError as error:
+        raise PlanError(f"scenario: {found} cannot be read: {error.strerror}") from error
+    if len(content) > _MOST_SCENARIO_BYTES:
+        raise PlanError(
+            f"scenario: {found} has {len(content)} bytes; {_MOST_SCENARIO_BYTES} can travel to a "
+            "machine; put its data into an image of your own (--image)"
+        )
+    path = posixpath.normpath(posixpath.join(_IMAGE_FOLDER, plan.scenario))
+    return (GuestFile(path, base64.b64encode(content).decode()),)
 
 
 class _Platform(TypedDict, total=False):
@@ -280,6 +315,8 @@ def _our_image(plan: Plan, config: AppConfig, image: str) -> str:
     if image_name(config.image) != OUR_IMAGE:
         return config.image
     if not image and plan.world == "fly" and "/" not in config.image:
+        if published := published_image():
+            return published
         raise PlanError(
             f"--image: app {config.name} runs {config.image!r}, which Fly cannot pull; push the "
             "Dockerfile's image to a registry and name it: --image registry.fly.io/APP:TAG"
@@ -307,6 +344,23 @@ def _image_reference(
         return config.image
     folders[config.name] = str(Path(deployment.folder or config.folder).resolve())
     return f"{config.name}:local"
+
+
+def published_image() -> str:
+    """
+    Return the image that the release of this version was pushed as; empty where there is none.
+
+    The release workflow pushes to the registry of the repository that the package names.
+    """
+    try:
+        told = metadata.metadata("loadtest")
+    except metadata.PackageNotFoundError:
+        return ""
+    for line in told.get_all("Project-URL") or ():
+        source = re.fullmatch(r"Source, https://github\.com/([\w-]+/[\w.-]+)", line)
+        if source is not None and not source[1].startswith(_NOBODY):
+            return f"ghcr.io/{source[1].lower()}:{told['Version']}"
+    return ""
 
 
 def image_name(reference: str) -> str:

@@ -87,6 +87,35 @@ def test_a_word_that_is_no_plan_is_told_with_what_was_meant(
         load_plan(word)
 
 
+def test_on_fly_a_url_is_measured_from_the_regions_that_are_named() -> None:
+    plan = url_plan(["https://shop.example/a"], "", {"world": "fly", "regions": ["cdg", "ord"]})
+    assert (plan.world, plan.regions, plan.primary_region) == ("fly", ("cdg", "ord"), "cdg")
+    assert (plan.database.fly_toml, plan.paths, plan.healthy_within_s) == ("", ("/a",), 300.0)
+    with pytest.raises(PlanError, match="--regions: name the regions of Fly"):
+        url_plan(["https://shop.example"], "", {"world": "fly"})
+    with pytest.raises(PlanError, match="--at cdg: no distance is emulated on Fly"):
+        url_plan(["https://shop.example"], "cdg", {"world": "fly", "regions": ["cdg"]})
+    with pytest.raises(PlanError, match=r"'scl' .* use 'gru'"):
+        url_plan(["https://shop.example"], "", {"world": "fly", "regions": ["scl"]})
+
+
+def test_a_plan_for_fly_has_no_place_here_and_no_distance() -> None:
+    raw = {
+        "regions": ["here"],
+        "primary_region": "here",
+        "world": "fly",
+        "scenario": "scenarios/pages.py",
+        "base": "0",
+        "deployments": [{"name": "a", "url": "https://a"}],
+    }
+    with pytest.raises(PlanError, match="'here' is this machine; name regions of Fly"):
+        resolve_plan(raw)
+    raw |= {"regions": ["cdg"], "primary_region": "cdg"}
+    raw["deployments"] = [{"name": "a", "url": "https://a", "at": "cdg"}]
+    with pytest.raises(PlanError, match=r"deployments\.a\.at: no distance is emulated on Fly"):
+        resolve_plan(raw)
+
+
 def test_a_plans_own_urls_are_checked_too() -> None:
     raw = {
         "regions": ["here"],

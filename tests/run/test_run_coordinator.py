@@ -194,3 +194,31 @@ def test_a_coordinator_hears_of_us_while_we_are_busy() -> None:
         assert all(heard.acquire(timeout=10) for _ in range(3))
     server.shutdown()
     server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        (
+            httpx.ConnectError("[Errno -2] Name or service not known"),
+            r"its name does not resolve: has the app addresses\? \(fly ips list -a gen\)",
+        ),
+        (
+            httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"),
+            r"its certificate is not there yet \(fly certs list -a gen\)",
+        ),
+        (httpx.ConnectTimeout("timed out"), r"its machine may have died, .*: timed out"),
+        (httpx.Response(503), "HTTP 503: the edge has no machine to send it to"),
+    ],
+    ids=["name", "certificate", "silence", "edge"],
+)
+def test_a_fresh_name_is_waited_for_and_told_how_far_it_came(
+    trouble: Answer, told: str, clock: FakeTime
+) -> None:
+    client, seen = talking(in_turn(trouble, trouble, httpx.Response(200)))
+    client.wait_until_there(60, "gen")
+    assert len(seen) == 3
+    client, _seen = talking(in_turn(trouble))
+    with pytest.raises(EngineError, match=f"no answer within 60 s; {told}"):
+        client.wait_until_there(60, "gen")
+    assert clock.now_s == pytest.approx(160, abs=3)

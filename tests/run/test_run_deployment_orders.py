@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from loadtest.errors import PlanError
 from loadtest.fly.deploy import placements
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan, resolve_plan
+from loadtest.run import run_deployment as module
 from loadtest.run.run_deployment import RunDeployment, Secrets, file_notes, orders_of
 
 KEYS = Secrets(database="p/w", replication="r", token="t", curve={"LOADTEST_CURVE_X": "c"})
@@ -230,6 +233,29 @@ class TestOnFly:
     def test_an_image_of_this_machine_alone_is_refused(self) -> None:
         with pytest.raises(PlanError, match=r"--image: app .* 'loadtest:local', which Fly cannot"):
             self.orders(image="")
+
+    def test_the_image_of_the_release_is_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        told = Message()
+        told["Version"] = "1.2.3"
+        told["Project-URL"] = "Documentation, https://github.com/Acme/Load-Test/tree/main/docs"
+        told["Project-URL"] = "Source, https://github.com/Acme/Load-Test"
+        monkeypatch.setattr(module.metadata, "metadata", lambda _name: told)
+        assert self.orders(image="").generator.image == "ghcr.io/acme/load-test:1.2.3"
+
+    def test_the_scenario_travels_to_the_workers(self, foreign: Path) -> None:
+        (foreign / "mine.py").write_text("# mine\n")
+        url = {"name": "there", "url": "https://example.org"}
+        scenarios = {"mine.py": "/app/mine.py", str(foreign / "mine.py"): f"{foreign}/mine.py"}
+        for scenario, path in scenarios.items():
+            plan = plan_of(url, world="fly", scenario=scenario)
+            places = placements(ordered(plan, image="registry.fly.io/mine:v1").generator)
+            for place in places:
+                (file,) = place.config.files
+                assert (file.path, base64.b64decode(file.content)) == (path, b"# mine\n")
+        assert ordered(plan_of(url)).generator.files == ()
+        (foreign / "mine.py").write_text("#" * (1 << 20) + "\n")
+        with pytest.raises(PlanError, match=r"scenario: .*mine\.py has 1048577 bytes; 1048576 can"):
+            ordered(plan_of(url, world="fly", scenario="mine.py"), image="registry.fly.io/m:1")
 
     def test_all_of_ours_run_the_image_that_is_named(self) -> None:
         orders = self.orders()

@@ -35,8 +35,8 @@ def test_no_machine_is_restarted_or_kept_once_its_program_has_ended() -> None:
 def test_the_coordinator_listens_for_its_driver() -> None:
     for place in placements(tied().generator):
         assert place.config.env["LOADTEST_DRIVER_SILENT_S"] == "30"
-        # three stages of a minute, the release command's five minutes, and the silence
-        assert place.config.env["LOADTEST_DRIVER_FIRST_S"] == "510"
+        # three stages of a minute, five of the release command, five for the name, the silence
+        assert place.config.env["LOADTEST_DRIVER_FIRST_S"] == "810"
         assert "loadtest.lifeline" not in place.config.cmd
 
 
