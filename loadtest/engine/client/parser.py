@@ -144,6 +144,8 @@ class ResponseFramer:
             return self._feed_bodiless(data)
         if not self._head_done:
             self._pieces.append(data)
+            if b"\0" in data:
+                self._refuse_zero()
         if self._broken is not None:
             self._feed_mended(self._broken)
             return self.done
@@ -170,6 +172,13 @@ class ResponseFramer:
     def dispose(self) -> None:
         """Let go of the parser, which holds this object: no work for the garbage collector."""
         self._parser = None
+
+    def _refuse_zero(self) -> None:
+        """Refuse a zero byte in a head, which the parser lets pass; a body may hold any."""
+        raw = b"".join(self._pieces)
+        end = _BLANK_LINE.search(raw)
+        if end is None or raw.index(b"\0") < end.start():
+            raise FramingError("a header holds a zero byte")
 
     def _feed_mended(self, error: HttpParserError) -> None:
         """Feed a head anew without what it says twice, if that is all that is wrong with it."""
@@ -202,6 +211,8 @@ class ResponseFramer:
     def _feed_bodiless(self, data: bytes) -> bool:
         """Feed a response that ends with its head, which llhttp cannot be told beforehand."""
         self._pieces.append(data)
+        if b"\0" in data:
+            self._refuse_zero()
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
@@ -235,8 +246,6 @@ class ResponseFramer:
                 self._spellings[name] = kind
         if kind:
             self._note(kind, value)
-        if b"\0" in value:
-            self.fault = "a header holds a zero byte"
 
     def _note(self, kind: int, value: bytes) -> None:
         if kind == _REGION:
