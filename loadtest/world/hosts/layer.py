@@ -50,6 +50,8 @@ def obstacle() -> str:
     """
     if not namespaces.supported():
         return f"{sys.platform} has no namespaces"
+    if not Path("/etc/resolv.conf").exists():
+        return "there is no /etc/resolv.conf, in whose place a machine's own could be shown"
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
