@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from loadtest.analysis.possible import refuse_impossible
 from loadtest.analysis.wire import with_wire_counts
 from loadtest.errors import PlanError, RecordsError
 from loadtest.plan.model import Plan
@@ -22,9 +23,6 @@ from loadtest.records.facts import check_engine, check_world
 from loadtest.records.folder import JSON_SCHEMAS
 from loadtest.records.schema import RECORDS, SCHEMA_VERSION
 from loadtest.records.seal import Sealed, verify
-
-COLUMNS = tuple(name for name in RECORDS.names if name != "start_us")
-"""What is read; the rest of the records is for people who look for themselves."""
 
 _CATEGORY_LIMIT = 127
 _MOST_BYTES = 2**31 - 1
@@ -82,11 +80,13 @@ def load_run(folder: Path) -> Run:
     check_world(world)
     if engine:
         check_engine(engine)
+    frame = read_records(folder / "records.parquet")
+    refuse_impossible(frame, plan, engine)
     return Run(
         plan=plan,
         world=world,
         engine=engine,
-        frame=with_wire_counts(read_records(folder / "records.parquet"), world),
+        frame=with_wire_counts(frame.drop(columns="start_us"), world),
         folder=folder,
         partial=engine.get("state") != "done",
         sealed=verify(folder),
@@ -106,19 +106,34 @@ def read_records(path: Path) -> pd.DataFrame:
         raise RecordsError(f"{path} is missing: the run measured nothing, or was moved in part")
     try:
         words = [field.name for field in RECORDS if pa.types.is_dictionary(field.type)]
-        with pq.ParquetFile(path, read_dictionary=words) as file:
+        with pq.ParquetFile(path, read_dictionary=words, page_checksum_verification=True) as file:
             metadata = file.schema_arrow.metadata or {}
             version = metadata.get(b"loadtest_schema", b"none").decode()
             if version != str(SCHEMA_VERSION):
                 raise RecordsError(_other_schema(path, version, SCHEMA_VERSION))
-            columns = {name: _column(file.read([name]).column(0)) for name in COLUMNS}
+            _check_columns(path, file.schema_arrow)
+            columns = {name: _column(file.read([name]).column(0)) for name in RECORDS.names}
             columns["bytes"] = columns["bytes"].clip(max=_MOST_BYTES).astype(np.int32)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise RecordsError(f"{path} cannot be read: {error}; measure again") from error
     return pd.DataFrame(columns, copy=False)
 
 
+def _check_columns(path: Path, found: pa.Schema) -> None:
+    """Refuse columns that are missing, of another type, or there twice."""
+    for field in RECORDS:
+        there = found.get_all_field_indices(field.name)
+        if len(there) != 1:
+            how = "missing" if not there else "there more than once"
+            raise RecordsError(f"{path}: column {field.name} is {how}; measure again")
+        kind = found.field(there[0]).type
+        if kind != field.type:
+            raise RecordsError(f"{path}: column {field.name} is {kind}, not {field.type}")
+
+
 def _column(chunks: pa.ChunkedArray) -> Any:
+    if chunks.null_count:
+        raise RecordsError(f"records.parquet: {chunks.null_count} values are missing in a column")
     if not pa.types.is_dictionary(chunks.type):
         return chunks.to_numpy()
     unified = chunks.unify_dictionaries()

@@ -22,7 +22,7 @@ def open_records(path: Path) -> pq.ParquetFile:
     if not path.is_file():
         raise RecordsError(f"{path}: no such file; is this the folder of a finished run?")
     try:
-        file = pq.ParquetFile(path, memory_map=True)
+        file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise RecordsError(f"{path}: damaged or no Parquet file: {error}") from error
     found = (file.schema_arrow.metadata or {}).get(b"loadtest_schema", b"none").decode()

@@ -46,6 +46,7 @@ def open_parquet(file: BinaryIO | pa.NativeFile, statistics: bool = True) -> pq.
         column_encoding=_ENCODINGS,
         write_statistics=statistics,
         data_page_size=1 << 20,
+        write_page_checksum=True,
     )
 
 
