@@ -35,6 +35,7 @@ def test_a_run_measures_judges_reports_and_leaves_nothing(tmp_path: Path) -> Non
     assert gone_within(program, 5) == []
     names = {path.name for path in folder.iterdir()}
     assert names == {
+        ".loadtest",
         "plan.json", "world.json", "engine.json", "records.parquet", "summary.json",
         "verdict.json", "report.html", "report.md", "junit.xml", "manifest.json",
     }  # fmt: skip
