@@ -132,6 +132,15 @@ def test_what_others_read_is_read(answer: bytes, keep_alive: bool) -> None:
         assert (drip.status, drip.surplus) == (200, False)
 
 
+@pytest.mark.parametrize("bodiless", [False, True])
+def test_a_switch_of_protocols_is_refused_in_every_path(bodiless: bool) -> None:
+    """In a head that had to be mended first, and in the answer to a HEAD."""
+    head = b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: x\r\n"
+    answer = head + (b"" if bodiless else 2 * LENGTH) + b"\r\nabc"
+    with pytest.raises(FramingError, match="switched protocols"):
+        framed(answer, bodiless=bodiless)
+
+
 def test_a_head_with_a_body_is_no_error_and_spoils_the_connection() -> None:
     assert framed(OK, bodiless=True).surplus
     assert framed(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", bodiless=True).surplus

@@ -18,6 +18,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 _MAX_INTERIM = 16  # interim (1xx) responses before a final one; more is an attack, not an answer
 _KNOWN_NAMES = 512
+_SWITCHED: Final = "the server switched protocols, which nobody asked for"
 _REPEATED: Final = "Duplicate Content-Length"  # llhttp's words
 _MENDED_BYTES: Final = 1 << 18
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
@@ -146,18 +147,9 @@ class ResponseFramer:
             self._pieces.append(data)
             if b"\0" in data:
                 self._refuse_zero()
-        if self._broken is not None:
-            self._feed_mended(self._broken)
-            return self.done
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade:
-            raise FramingError("the server switched protocols, which nobody asked for") from None
-        except HttpParserError as error:
-            if self.done:
-                self.surplus = True
-            else:
-                self._feed_mended(error)
+        error = self._broken or self._unread(data)
+        if error is not None:
+            self._feed_mended(error)
         if self.fault:
             raise FramingError(self.fault)
         return self.done
@@ -180,28 +172,36 @@ class ResponseFramer:
         if end is None or raw.index(b"\0") < end.start():
             raise FramingError("a header holds a zero byte")
 
+    def _unread(self, data: bytes) -> HttpParserError | None:
+        """Give the parser bytes; return why the response cannot be read on, None if it can."""
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            raise FramingError(_SWITCHED) from None
+        except HttpParserError as error:
+            if not self.done:
+                return error
+            self.surplus = True
+        return None
+
     def _feed_mended(self, error: HttpParserError) -> None:
         """Feed a head anew without what it says twice, if that is all that is wrong with it."""
         raw = b"".join(self._pieces)
         mendable = str(error) == _REPEATED and not self._head_done and not self.fault
         if not mendable or self._mended or len(raw) > _MENDED_BYTES:
-            raise FramingError(self.fault or str(error)) from None
+            raise FramingError(self.fault or str(error))
         if len(_BLANK_LINE.findall(raw)) < self.begun:  # the rest of the head is on its way
             self._broken = error
             return
         mended = without_repeated_lengths(raw)
         if mended is None:
-            raise FramingError(str(error)) from None
+            raise FramingError(str(error))
         self._broken, self._mended = None, True
         self._parser = new_parser(self)
         self.begun = 0
         self._forget_head()
-        try:
-            self._parser.feed_data(mended)
-        except HttpParserError as still:
-            if not self.done:
-                raise FramingError(self.fault or str(still)) from None
-            self.surplus = True
+        if (still := self._unread(mended)) is not None:
+            raise FramingError(self.fault or str(still))
 
     def _forget_head(self) -> None:
         self.region = self.timing = self._connection = b""
@@ -213,11 +213,8 @@ class ResponseFramer:
         self._pieces.append(data)
         if b"\0" in data:
             self._refuse_zero()
-        try:
-            self._parser.feed_data(data)
-        except HttpParserError as error:
-            if not self.done:
-                raise FramingError(self.fault or str(error)) from None
+        if (error := self._unread(data)) is not None:
+            raise FramingError(self.fault or str(error))
         if self.fault:
             raise FramingError(self.fault)
         if self.done:
@@ -284,7 +281,7 @@ class ResponseFramer:
         if status < 100:
             self.fault = f"status {status} is none; a status has three digits from 100"
         elif status == 101:
-            self.fault = "the server switched protocols, which nobody asked for"
+            self.fault = _SWITCHED
         elif self.begun > _MAX_INTERIM:
             self.fault = f"more than {_MAX_INTERIM} interim responses before a final one"
 
