@@ -135,9 +135,7 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
     if any(looks_like_url(word) for word in what):
         flags["paths"] = list(options["paths"])
         resolved = url_plan(what, options["at"].lower(), flags)
-        load = resolved.load.model_dump()
-        words = load_words(load, len(resolved.deployments), len(resolved.regions))
-        terminal.done(f"load on {', '.join(what)}: {words}")
+        terminal.done(f"load on {', '.join(what)}: {load_words(resolved)}")
     else:
         for flag in ("paths", "at"):
             if options[flag]:

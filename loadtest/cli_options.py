@@ -41,13 +41,13 @@ _ENDING_SIGNALS = tuple(
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])?(?:ec(?:onds)?|in(?:utes)?)?")
 
 
-def _list(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Any:
+def _list(_context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
     """Split ``a,b c`` into names; None stays None."""
     if value is None:
         return None
     names = [name for name in value.replace(",", " ").split() if name]
     if not names:
-        raise PlanError(f"--{_parameter.name}: {value!r} names none; leave the flag out for all")
+        raise PlanError(f"--{parameter.name}: {value!r} names none; leave the flag out for all")
     return names
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from loadtest.errors import PlanError
+from loadtest.plan.model import Plan
 from loadtest.regions import HERE
 
 ARMS: Final = ("first", "second", "third", "fourth")
@@ -144,8 +145,8 @@ def _split(url: str) -> tuple[str, str]:
     return base[0], tail
 
 
-def load_words(load: Mapping[str, Any], arms: int, regions: int) -> str:
-    """Return in words what load a run will put on its targets."""
-    seconds = float(load["duration_s"]) + float(load["warmup_s"])
-    rate = float(load["rate"]) * arms * regions
+def load_words(plan: Plan) -> str:
+    """Return in words what load a run of a plan of URLs will put on its targets."""
+    seconds = plan.load.duration_s + plan.load.warmup_s
+    rate = plan.load.rate * len(plan.deployments) * len(plan.regions)
     return f"{rate:g} requests a second for {seconds:g} s, {rate * seconds:.0f} in all"

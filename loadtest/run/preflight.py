@@ -11,6 +11,7 @@ import httpx
 from loadtest.errors import EngineError
 from loadtest.plan.model import Plan
 from loadtest.plan.order import Target
+from loadtest.records.statuses import refuses, status_sentence
 
 _TIMEOUT_S = 15.0
 _PAGES = "pages.py"  # the scenario that asks for the plan's paths and nothing else
@@ -43,8 +44,11 @@ def preflight(plan: Plan, targets: Mapping[str, Mapping[str, Target]]) -> None:
             if not answered:
                 faults.append(f"{shown}{page}: {told}")
                 break
-            if plan.scenario.endswith(_PAGES) and not _expected(plan, told):
-                refusals[page].append(f"{shown}{page}: answered HTTP {told}{_advice(plan, told)}")
+            if plan.scenario.endswith(_PAGES) and refuses(plan.expect, "GET", int(told)):
+                meant = f"; the plan expects {_listed(plan.expect)}" if plan.expect else ""
+                refusals[page].append(
+                    f"{shown}{page}: answered {status_sentence(int(told))}{meant}"
+                )
     for told_of_page in refusals.values():
         if len(told_of_page) == len(arms):
             faults += told_of_page
@@ -96,15 +100,5 @@ def _reason(error: Exception) -> str:
     return number[:1].lower() + number[1:]
 
 
-def _expected(plan: Plan, status: str) -> bool:
-    if plan.expect:
-        return int(status) in plan.expect
-    return int(status) < 300 or int(status) == 304
-
-
-def _advice(plan: Plan, status: str) -> str:
-    if plan.expect:
-        return f"; the plan expects {', '.join(map(str, plan.expect))}"
-    if status.startswith("3"):
-        return "; redirects are not followed: ask for where it leads, or expect it in the plan"
-    return ""
+def _listed(statuses: tuple[int, ...]) -> str:
+    return ", ".join(map(str, statuses))

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from loadtest.engine.client.connection import HttpConnection
 from loadtest.engine.client.cookies import CookieJar
 from loadtest.engine.client.dial import Dialer
-from loadtest.engine.client.limits import Limits, status_sentence
+from loadtest.engine.client.limits import Limits
 from loadtest.engine.client.origin import AddressResolver, Origin, TargetLike, origin_of
 from loadtest.engine.client.request import (
     build_fields,
@@ -34,6 +34,7 @@ from loadtest.engine.client.verbs import Verbs
 from loadtest.engine.hub.instruments import Instruments
 from loadtest.engine.hub.wait import Failure
 from loadtest.records.kinds import ERROR_CANCELLED
+from loadtest.records.statuses import refuses, status_sentence
 from loadtest.units import NS_PER_S
 
 _IDEMPOTENT: Final = frozenset(
@@ -235,7 +236,7 @@ class TTFBClient(Verbs):
                 connection.close()
             else:
                 place.give_back(connection, self._limits.idle_connections)
-        if self._limits.refuses(sample.method, sample.status):
+        if refuses(self._limits.expect, sample.method, sample.status):
             sample.unexpected = status_sentence(sample.status)
         url, kept = place.origin.url + path, sample.bytes <= self._limits.keep_bytes
         if catch_response:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_SAFE = ("GET", "HEAD", "OPTIONS")
-_NOT_MODIFIED = 304
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -28,26 +25,6 @@ class Limits:
     keep_bytes: int = 1024 * 1024
     """How much of a response is kept for ``text``, ``json()`` and ``content``."""
     expect: frozenset[int] = frozenset()
-    """Statuses that are a success; empty: those below 300, 304, and a redirect after a form."""
+    """Statuses that are a success, as for `refuses`."""
     idle_connections: int = 1
     """Connections kept open per user and origin; the one used last is taken first."""
-
-    def refuses(self, method: str, status: int) -> bool:
-        """
-        Tell whether a status means that the request did not get what it asked for.
-
-        A redirect is not followed, so a page that answers with one was never measured; after a form
-        (POST and the like) it is the answer that is wanted.
-        """
-        if self.expect:
-            return status not in self.expect
-        if 300 <= status < 400:
-            return method in _SAFE and status != _NOT_MODIFIED
-        return status >= 400
-
-
-def status_sentence(status: int) -> str:
-    """Return what a status that is no success means for whoever measured it."""
-    if 300 <= status < 400:
-        return f"HTTP {status}, a redirect, which is not followed: ask for where it leads"
-    return f"HTTP {status}"
