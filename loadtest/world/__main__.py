@@ -24,34 +24,32 @@ from loadtest.world.hosts.host import release_places
 
 if TYPE_CHECKING:
     from loadtest.world.hosts.layer import Layer
+    from loadtest.world.machines.context import Registry
+    from loadtest.world.spec import WorldSpec
 
 _POLITE_S = 0.3
 _HARD_S = 1.0
 
 
-async def run(base: Path, spec: bytes, sink: int, layer: Layer, why: str) -> None:
+async def run(base: Path, spec: WorldSpec, registry: Registry, layer: Layer, why: str) -> None:
     """
     Run a world until it is told to end.
 
     Args:
         base: Its folder.
-        spec: Its spec as JSON.
-        sink: Descriptor of the line to the guardian.
+        spec: What it is like.
+        registry: The line to the guardian.
         layer: What its machines are.
         why: Why they are not hosts, where they are not.
     """
     from loadtest.world.api.app import listen, make_server
-    from loadtest.world.machines.context import Registry
     from loadtest.world.machines.supervisor import World
-    from loadtest.world.spec import WorldSpec
 
-    registry = Registry(base, sink)
     ending = asyncio.Event()
     watch_for_the_end(ending)
     try:
-        checked = WorldSpec.from_json(json.loads(spec))
-        server_socket = listen(checked.api_port)
-        world = await World.start(checked, base, registry, layer, why)
+        server_socket = listen(spec.api_port)
+        world = await World.start(spec, base, registry, layer, why)
     except LoadtestError as error:
         registry.answer({"error": str(error)})
         return
@@ -85,25 +83,35 @@ def watch_for_the_end(ending: asyncio.Event) -> None:
         loop.add_signal_handler(number, ending.set)
 
 
-def _take_layer(spec: bytes, sink: int) -> tuple[Layer | None, str]:
-    """Become what the spec's layer wants while this process has one thread; None on refusal."""
-    from loadtest.world.hosts.layer import become_world, choose
+def serve(base: Path, told: bytes, sink: int) -> None:
+    """
+    Run the world of a spec, once this process is what the spec's layer wants.
 
-    wanted = json.loads(spec).get("layer", "auto")
+    Args:
+        base: Its folder.
+        told: Its spec as JSON.
+        sink: Descriptor of the line to the guardian.
+    """
+    import uvloop
+
+    from loadtest.world.hosts.layer import become_world, choose
+    from loadtest.world.machines.context import Registry
+    from loadtest.world.spec import WorldSpec
+
+    registry = Registry(base, sink)
     try:
-        layer, why = choose(wanted)
+        spec = WorldSpec.from_json(json.loads(told))
+        layer, why = choose(spec.layer)
         if layer == "hosts":
-            become_world()
+            become_world()  # while there is one thread
     except (LoadtestError, OSError) as error:
-        os.write(sink, json.dumps({"error": str(error)}).encode() + b"\n")
-        return None, ""
-    return layer, why
+        registry.answer({"error": str(error)})
+        return
+    uvloop.run(run(base, spec, registry, layer, why))
 
 
 def main() -> int:
     """Run the world in a folder; leave nothing of it behind."""
-    import uvloop
-
     base, guardian = Path(sys.argv[1]), os.getppid()
     # What libraries print must not be taken for a message to the guardian.
     sink = os.dup(1)
@@ -114,9 +122,7 @@ def main() -> int:
     become_subreaper()
     try:
         if spec:
-            layer, why = _take_layer(spec, sink)
-            if layer:
-                uvloop.run(run(base, spec, sink, layer, why))
+            serve(base, spec, sink)
     finally:
         end_all({}, polite_s=_POLITE_S, hard_s=_HARD_S)
         release_places(base)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import threading
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from loadtest.kernel import interfaces, namespaces
@@ -64,7 +63,8 @@ class MachineHost:
         folder.mkdir(parents=True, exist_ok=True)
         for file in (_PLACE, _PORCH):
             (folder / file).touch()
-        _in_a_thread(lambda: _make_networks(folder, ip6, ip4))
+        with ThreadPoolExecutor(1) as thread:  # it is changed for good, so it ends
+            thread.submit(_make_networks, folder, ip6, ip4).result()
         return cls(folder, _write_files(folder, name, ip6, ip4), name, ip6)
 
     def enter(self) -> None:
@@ -131,23 +131,6 @@ def _make_networks(folder: Path, ip6: str, ip4: str) -> None:
             interfaces.add_route(beyond, "eth0", kind="gateway", gateway=porch)
     finally:
         os.close(machine)
-
-
-def _in_a_thread(work: Callable[[], None]) -> None:
-    """Do what changes a thread for good in a thread that ends."""
-    errors: list[OSError] = []
-
-    def run() -> None:
-        try:
-            work()
-        except OSError as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="network")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
 
 
 def _hosts_from_files_and_dns() -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable
 
 from loadtest.fly.machines import MachineCheck, MachineConfig
+from loadtest.kernel.namespaces import SocketMaker
+from loadtest.world.links.connection import LinkAddress
 
 _EAGER_S = 0.1
 _CHUNK = 4_096
@@ -32,23 +33,21 @@ def named_checks(config: MachineConfig) -> dict[str, tuple[MachineCheck, int, bo
     return found
 
 
-Connect = Callable[[], Awaitable[socket.socket]]
-
-
-async def probe(check: MachineCheck, connect: Connect) -> str:
+async def probe(check: MachineCheck, address: LinkAddress, sockets: SocketMaker) -> str:
     """
     Ask once.
 
     Args:
         check: What to ask.
-        connect: Makes the connection to the machine's port.
+        address: Where the machine listens.
+        sockets: Makes the socket in the network that the address is meant in.
 
     Returns:
         Empty when the check passes, else what was wrong.
     """
     try:
         async with asyncio.timeout(check.timeout_s):
-            reader, writer = await asyncio.open_connection(sock=await connect())
+            reader, writer = await asyncio.open_connection(sock=await _connect(address, sockets))
             try:
                 return "" if check.type == "tcp" else await _ask(check, reader, writer)
             finally:
@@ -58,6 +57,17 @@ async def probe(check: MachineCheck, connect: Connect) -> str:
     except OSError as error:
         # asyncio puts its own words in place of the system's
         return f"connection failed: {os.strerror(error.errno) if error.errno else error}"
+
+
+async def _connect(address: LinkAddress, sockets: SocketMaker) -> socket.socket:
+    sock = sockets.make(address.place, address.family, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, address[:2])
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def _ask(

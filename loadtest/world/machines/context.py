@@ -12,6 +12,7 @@ from typing import Protocol
 
 from loadtest.fly.machines import MachineConfig
 from loadtest.fly.values import split_image
+from loadtest.kernel.namespaces import SocketMaker
 from loadtest.world.guard.remains import write_process
 from loadtest.world.machines.hosts import WorldHosts
 from loadtest.world.machines.network import WorldNetwork
@@ -77,6 +78,7 @@ class WorldContext:
         edges: Its edges.
         registry: Where process groups are noted.
         environment: What every machine's environment starts from.
+        sockets: Makes sockets inside machines' networks.
         hosts: Networks of machines' own; None where all share this machine's loopback.
         ports: Free ports.
         postgres: The PostgreSQL in use, once there is one.
@@ -89,6 +91,7 @@ class WorldContext:
     edges: EdgeHouse
     registry: Registry
     environment: Mapping[str, str]
+    sockets: SocketMaker
     hosts: WorldHosts | None = None
     ports: PortPool = field(default_factory=PortPool)
     postgres: PostgresBinaries | None = None

@@ -70,10 +70,18 @@ class WorldHosts:
         store: Its machines.
         network: Its links, as machines see them.
         links: The links process.
+        sockets: Makes sockets inside networks.
     """
 
     def __init__(
-        self, spec: WorldSpec, base: Path, store: Store, network: WorldNetwork, links: LinkControl
+        self,
+        spec: WorldSpec,
+        base: Path,
+        store: Store,
+        *,
+        network: WorldNetwork,
+        links: LinkControl,
+        sockets: SocketMaker,
     ) -> None:
         self._spec = spec
         self._base = base
@@ -82,8 +90,7 @@ class WorldHosts:
         self._links = links
         self._tenants: dict[str, _Tenant] = {}
         self._edge_numbers: dict[str, int] = {}
-        self._turn = asyncio.Lock()
-        self.sockets = SocketMaker()
+        self._sockets = sockets
         network.listen(self._open_new_ports)
 
     async def settle(self, machine: MachineRecord, env: Mapping[str, str]) -> MachineHost:
@@ -103,7 +110,7 @@ class WorldHosts:
                 host = MachineHost.make(self._base, machine.id, machine.private_ip, machine.ip4)
                 machine.place = str(host.place)
                 tenant = self._tenants[machine.id] = _Tenant(host, machine)
-                sock = host.resolver_socket(self.sockets)
+                sock = host.resolver_socket(self._sockets)
             except OSError as error:
                 raise WorldError(
                     f"machine {machine.name}: no network can be made: {error}"
@@ -127,7 +134,7 @@ class WorldHosts:
         for link_id in tenant.ways_out:
             await self._links.close(link_id)
         for place in (str(tenant.host.place), str(tenant.host.porch)):
-            self.sockets.forget(place)
+            self._sockets.forget(place)
             await self._links.forget(place)
         tenant.host.close()
 
@@ -149,23 +156,6 @@ class WorldHosts:
                     first.add(now.machines[0])
             found += [(tenant.machine.id, machine_id) for machine_id in sorted(told - first)]
         return found
-
-    async def connect(self, machine: MachineRecord, port: int) -> socket.socket:
-        """
-        Return a connection to a port of a machine, made inside its network.
-
-        Raises:
-            OSError: It is refused.
-        """
-        address = machine.address(port)
-        sock = self.sockets.make(address.place, address.family, socket.SOCK_STREAM)
-        sock.setblocking(False)
-        try:
-            await asyncio.get_running_loop().sock_connect(sock, address[:2])
-        except BaseException:
-            sock.close()
-            raise
-        return sock
 
     async def _look_up(self, machine: MachineRecord, name: str) -> Records | None:
         tenant = self._tenants.get(machine.id)
@@ -210,9 +200,8 @@ class WorldHosts:
         return address
 
     async def _open(self, tenant: _Tenant, host: str, port: int, address: str) -> None:
-        async with self._turn:
-            listen = LinkAddress(address, port, str(tenant.host.porch))
-            await self._network.open_way(tenant.machine, host, port, listen=listen)
+        listen = LinkAddress(address, port, str(tenant.host.porch))
+        await self._network.open_way(tenant.machine, host, port, listen=listen)
 
     # -- what is not of this world -------------------------------------------------------------
 

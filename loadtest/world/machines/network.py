@@ -38,6 +38,14 @@ class MachineLink:
     near_port: int = 0
 
 
+@dataclass(slots=True)
+class EdgeLink:
+    """The way from the edge of a region to a machine: the port to dial, and where it leads now."""
+
+    near_port: int
+    target: LinkAddress
+
+
 @dataclass(frozen=True, slots=True)
 class Aim:
     """Where a name leads: an address (None while nobody listens), its region and delay."""
@@ -70,10 +78,10 @@ class WorldNetwork:
         self._links = links
         self._edge_port = edge_port
         self._of_machine: dict[str, list[MachineLink]] = {}
-        self._to_machine: dict[tuple[str, str], int] = {}
+        self._to_machine: dict[tuple[str, str], EdgeLink] = {}
+        self._opening = asyncio.Lock()
         self._outside: dict[tuple[str, int, str, str], int] = {}
         self._cut: set[frozenset[str]] = set()
-        self._dialled: dict[tuple[str, str], LinkAddress] = {}
         self._dirty = asyncio.Event()
         self._listeners: list[Callable[[], Awaitable[None]]] = []
         self._candidates: dict[tuple[str, str], tuple[Backend, ...]] = {}
@@ -90,8 +98,8 @@ class WorldNetwork:
             self._dirty.clear()
             for link in [link for links in self._of_machine.values() for link in links]:
                 await self._aim_again(link)
-            for region, machine_id in list(self._to_machine):
-                await self._dial_again(region, machine_id)
+            for (region, machine_id), edge_link in list(self._to_machine.items()):
+                await self._dial_again(region, machine_id, edge_link)
             for listener in self._listeners:
                 await listener()
 
@@ -131,13 +139,14 @@ class WorldNetwork:
             kind: As for `LinkControl.open`.
             listen: Where the machine dials; None for a port of loopback.
         """
-        own = self._of_machine.setdefault(machine.id, [])
-        for link in own:
-            if (link.host, link.port) == (host, port):
-                return link
-        link = await self._open(machine, host, port, kind=kind, listen=listen)
-        own.append(link)
-        return link
+        async with self._opening:  # who asks twice at once gets one link
+            own = self._of_machine.setdefault(machine.id, [])
+            for link in own:
+                if (link.host, link.port) == (host, port):
+                    return link
+            link = await self._open(machine, host, port, kind=kind, listen=listen)
+            own.append(link)
+            return link
 
     async def open_outside(self, host: str, port: int, region: str, at: str) -> int:
         """
@@ -170,10 +179,9 @@ class WorldNetwork:
                 continue
             link_id = f"edge/{region}/{machine.id}"
             delay_ns = self._spec.one_way_ns(region, machine.region)
-            self._dialled[region, machine.id] = machine.address(machine.http_port)
-            self._to_machine[region, machine.id] = await self._links.open(
-                link_id, machine.address(machine.http_port), delay_ns
-            )
+            target = machine.address(machine.http_port)
+            port = await self._links.open(link_id, target, delay_ns)
+            self._to_machine[region, machine.id] = EdgeLink(port, target)
             if frozenset((region, machine.region)) in self._cut:
                 await self._links.cut(link_id)
 
@@ -182,7 +190,6 @@ class WorldNetwork:
         for link in self._of_machine.pop(machine.id, ()):
             await self._links.close(link.id)
         for region in self._spec.regions:
-            self._dialled.pop((region, machine.id), None)
             if self._to_machine.pop((region, machine.id), None) is not None:
                 await self._links.close(f"edge/{region}/{machine.id}")
 
@@ -203,7 +210,7 @@ class WorldNetwork:
             link.id
             for machine_id, target_id in whole
             for link in self._of_machine.get(machine_id, ())
-            if link.host.partition(".")[0] == target_id
+            if (link.name.kind, link.name.value) == ("machine", target_id)
         ]
         return await self._links.settle(stale)
 
@@ -261,8 +268,8 @@ class WorldNetwork:
         return None
 
     def _backend(self, machine: MachineRecord, edge_region: str) -> Backend | None:
-        port = self._to_machine.get((edge_region, machine.id))
-        return None if port is None else Backend(machine.id, machine.region, _HOST, port)
+        link = self._to_machine.get((edge_region, machine.id))
+        return None if link is None else Backend(machine.id, machine.region, _HOST, link.near_port)
 
     def _on_change(self, _machine: MachineRecord) -> None:
         self._candidates.clear()
@@ -320,15 +327,15 @@ class WorldNetwork:
         except WorldError as error:  # closed in the meantime
             _log.warning("%s", error)
 
-    async def _dial_again(self, region: str, machine_id: str) -> None:
+    async def _dial_again(self, region: str, machine_id: str, link: EdgeLink) -> None:
         """Lead an edge's link to where the machine's program listens by now."""
         machine = self._store.by_id(machine_id)
         if machine.http_port is None:
             return
         wanted = machine.address(machine.http_port)
-        if self._dialled.get((region, machine_id)) == wanted:
+        if link.target == wanted:
             return
-        self._dialled[region, machine_id] = wanted
+        link.target = wanted
         with contextlib.suppress(WorldError):  # closed in the meantime
             await self._links.retarget(f"edge/{region}/{machine_id}", wanted)
 

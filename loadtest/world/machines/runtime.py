@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -257,20 +256,6 @@ class MachineRuntime:
             settled = all(port in found for port in declared_ports(machine.config))
             await asyncio.sleep(_LISTENERS_S if settled else _LISTENERS_EAGER_S)
 
-    async def _connect(self, port: int) -> socket.socket:
-        if self._context.hosts is not None:
-            return await self._context.hosts.connect(self.machine, self.machine.ports[port])
-        sock = socket.socket()
-        sock.setblocking(False)
-        try:
-            await asyncio.get_running_loop().sock_connect(
-                sock, self.machine.address(self.machine.ports[port])[:2]
-            )
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
     async def _watch(self, program: Program, name: str, check: MachineCheck, port: int) -> None:
         """
         Probe again and again; a machine that has passed once is probed at the interval.
@@ -279,7 +264,8 @@ class MachineRuntime:
         """
         machine = self.machine
         while True:
-            wrong = await probe(check, lambda: self._connect(port))
+            address = machine.address(machine.ports[port])
+            wrong = await probe(check, address, self._context.sockets)
             if wrong and machine.dialled and port not in machine.dialled:
                 others = ", ".join(map(str, sorted(machine.dialled)))
                 wrong += f"; the program listens on {others}, fly.toml asks {port} (internal_port)"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from loadtest.errors import WorldError
 from loadtest.fly.machines import Json, MachineConfig
+from loadtest.kernel.namespaces import SocketMaker
 from loadtest.world.edge.gateways import Gateways
 from loadtest.world.hosts.layer import Layer
 from loadtest.world.links.control import LinkControl
@@ -86,8 +87,12 @@ class World:
         network = WorldNetwork(spec, store, links, gateways.port)
         gateways.resolve_with(network)
         environment = base_environment(base, os.environ)
-        hosts = WorldHosts(spec, base, store, network, links) if layer == "hosts" else None
-        context = WorldContext(spec, base, store, network, gateways, registry, environment, hosts)
+        sockets, hosts = SocketMaker(), None
+        if layer == "hosts":
+            hosts = WorldHosts(spec, base, store, network=network, links=links, sockets=sockets)
+        context = WorldContext(
+            spec, base, store, network, gateways, registry, environment, sockets, hosts
+        )
         return cls(spec, links, context, gateways, layer=layer, why_not_hosts=why)
 
     @property
