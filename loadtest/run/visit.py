@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from loadtest.errors import PlanError
 from loadtest.plan.model import Plan
 from loadtest.run.deployment import deploy_all
 from loadtest.run.progress import Progress
@@ -32,9 +33,15 @@ def stay(
         flags: The plan and the flags as they were typed: a run in this world needs the same.
 
     Raises:
+        PlanError: The plan is one for Fly, where what stands costs money until it is destroyed.
         WorldError: It could not be brought up.
         KeyboardInterrupt: The person ended it; everything is gone by then.
     """
+    if plan.world == "fly":
+        raise PlanError(
+            "world: 'fly' cannot be brought up to look around in: machines would stay and cost "
+            'money until somebody destroys them; use `loadtest run`, or set world = "embedded"'
+        )
     orders = orders_of(plan, "visit", keys := Secrets())
     with open_place(plan, orders, "") as place:
         deploy_all(place, orders, progress, generator=False)  # each run brings its own

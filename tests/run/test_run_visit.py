@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from loadtest.errors import PlanError
 from loadtest.plan.resolve import load_plan
 from loadtest.run import visit as module
 from loadtest.run.progress import Silent
@@ -35,6 +36,15 @@ class Extras:
 
 class Left(Exception):  # noqa: N818 - no error: somebody has seen enough
     """Stands for Ctrl-C."""
+
+
+def test_a_plan_for_fly_is_refused_before_anything_is_ordered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "open_place", pytest.fail)
+    plan = load_plan(None, {"regions": ["cdg", "syd"], "world": "fly"})
+    with pytest.raises(PlanError, match="'fly' cannot be brought up to look around in"):
+        module.stay(plan, Silent(), pytest.fail)
 
 
 def test_every_address_is_told_and_the_world_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,6 +160,13 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def ports_of(world: dict[str, Any], api_url: str) -> list[int]:
     """Return the ports of the API, the edges and the machines that GET /world names."""
     urls = [api_url, *(url for edges in world["edges"].values() for url in edges.values())]

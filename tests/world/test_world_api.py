@@ -88,6 +88,24 @@ class TestShapes:
         assert http.get(one).json()["state"] == "destroyed"
         assert http.get("/v1/apps/a/machines").json() == []
 
+    def test_a_database_ends_with_what_stands_before_its_command(self, http: httpx.Client) -> None:
+        words = "python -m loadtest.lifeline python -m loadtest.world.postgres"
+        silence = {"LOADTEST_LIFELINE_S": "0.2", "LOADTEST_LIFELINE_FIRST_S": "0.2"}
+        passwords = {"OPERATOR_PASSWORD": "one", "REPL_PASSWORD": "two"}
+        nobody = {"LOADTEST_LIFELINE": f"127.0.0.1:{small.free_port()}"}
+        machine = create(
+            http,
+            config={
+                "image": "hello:local",
+                "init": {"cmd": words.split()},
+                "env": {**silence, **passwords, **nobody},
+                "restart": {"policy": "no"},
+            },
+        )
+        assert wait(http, machine, "stopped").json()["ok"] is True
+        events = http.get(f"/v1/apps/a/machines/{machine['id']}/events").json()
+        assert [event["type"] for event in events] == ["exit", "start", "start", "launch"]
+
     def test_a_wait_that_runs_out_is_408_and_a_wrong_state_400(self, http: httpx.Client) -> None:
         machine = create(http, skip_launch=True)
         path = f"/v1/apps/a/machines/{machine['id']}/wait"

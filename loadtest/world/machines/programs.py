@@ -124,6 +124,39 @@ class PostgresProgram:
         return self.running.last_lines()
 
 
+class TiedPostgres(PostgresProgram):
+    """
+    PostgreSQL whose machine's command has words before the server's: none outlives the other.
+
+    Args:
+        program: The server.
+        wrapper: What those words run.
+    """
+
+    def __init__(self, program: PostgresProgram, wrapper: AppProgram) -> None:
+        super().__init__(program.running)
+        self._wrapper = wrapper
+
+    async def wait(self) -> int:
+        """Return the exit code of the one that ended first, once both have."""
+        server = asyncio.create_task(super().wait())
+        wrapper = asyncio.create_task(self._wrapper.wait())
+        try:
+            await asyncio.wait((server, wrapper), return_when=asyncio.FIRST_COMPLETED)
+            first = server if server.done() else wrapper
+            await self.stop(signal.SIGQUIT, 0.0)
+            await asyncio.wait((server, wrapper))
+            return first.result()
+        finally:
+            server.cancel()
+            wrapper.cancel()
+
+    async def stop(self, number: int, timeout_s: float) -> None:
+        """Shut the server down, then end what stands before it."""
+        await super().stop(number, timeout_s)
+        await self._wrapper.stop(signal.SIGKILL, timeout_s)
+
+
 async def launch_app(
     command: Sequence[str],
     *,

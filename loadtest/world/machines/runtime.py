@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from datetime import UTC, datetime
@@ -14,7 +15,12 @@ from loadtest.fly.machines import MachineCheck
 from loadtest.world.hosts.host import MachineHost
 from loadtest.world.hosts.listeners import listeners
 from loadtest.world.machines.checks import named_checks, pause_s, probe
-from loadtest.world.machines.context import WorldContext, runs_generator, runs_postgres
+from loadtest.world.machines.context import (
+    POSTGRES_COMMAND,
+    WorldContext,
+    runs_generator,
+    runs_postgres,
+)
 from loadtest.world.machines.environment import (
     declared_ports,
     fly_environment,
@@ -22,7 +28,13 @@ from loadtest.world.machines.environment import (
     with_real_ports,
 )
 from loadtest.world.machines.network import PRIMARY_PORT
-from loadtest.world.machines.programs import AppProgram, PostgresProgram, Program, launch_app
+from loadtest.world.machines.programs import (
+    AppProgram,
+    PostgresProgram,
+    Program,
+    TiedPostgres,
+    launch_app,
+)
 from loadtest.world.machines.store import CheckResult, MachineRecord
 from loadtest.world.postgres.server import PostgresSpec, start_postgres
 
@@ -224,7 +236,32 @@ class MachineRuntime:
             )
         )
         context.postgres = running.binaries
-        return PostgresProgram(running)
+        program = PostgresProgram(running)
+        words = (*machine.config.entrypoint, *machine.config.cmd)
+        before = words[: -1 - len(POSTGRES_COMMAND)]
+        if not before or words[-len(POSTGRES_COMMAND) :] != POSTGRES_COMMAND:
+            return program
+        try:
+            return TiedPostgres(program, await self._launch_wrapper(before, env))
+        except BaseException:
+            await program.stop(signal.SIGQUIT, 0.0)
+            raise
+
+    async def _launch_wrapper(self, words: tuple[str, ...], env: dict[str, str]) -> AppProgram:
+        """
+        Run what stands before a database's own command, around a program that only waits.
+
+        The server here is the world's child and cannot be the wrapper's too; their ends are tied.
+        """
+        machine, context = self.machine, self._context
+        return await launch_app(
+            [*words, "tail", "-f", os.devnull],
+            cwd=context.base,
+            env={**context.environment, **await context.network.rewrite_env(machine, env)},
+            log=context.base / "logs" / machine.id,
+            stop_signal=signal.SIGTERM,
+            hide=tuple(context.store.apps[machine.app].secrets.values()),
+        )
 
     def _start_checks(self, program: Program) -> list[asyncio.Task[None]]:
         machine = self.machine
