@@ -17,6 +17,7 @@ Millis = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
 Path = Annotated[str, Field(pattern=r"^/[!-~]*$")]
+DatabaseName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
 Slug = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$")]
 AppPrefix = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,30})?$")]
 Environment = dict[str, str]
@@ -94,6 +95,8 @@ class Deployment(Frozen):
     measured_from: tuple[str, ...] = ()
     """Client regions; empty means all regions of the plan."""
     env: Environment = {}
+    database: DatabaseName | Literal[""] = ""
+    """A database of its own on the plan's server, migrated and seeded by this app alone."""
     connection_per_database_use: bool = False
     """The app opens a database connection for every request instead of keeping a pool."""
     edge_keeps_connections: bool = True
@@ -114,7 +117,7 @@ class DatabaseSettings(Frozen):
 
     fly_toml: str = "fly/recipes-db/fly.toml"
     name: Name = "recipes-db"
-    database: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")] = "recipes"
+    database: DatabaseName = "recipes"
     regions: Literal["primary", "all"] = "all"
     first: bool = True
     """Apps start when the database is ready; false starts them beside it: they wait themselves."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from loadtest.fly.deploy import AppOrder
+from loadtest.fly.deploy import AppOrder, release_key
 from loadtest.plan.model import Plan
 from loadtest.run.coordinator import FIRST_ANSWER_S
 from loadtest.run.run_deployment import RunDeployment
@@ -36,9 +36,11 @@ def with_lifeline(
         has_program: Tells whether an app's machines have it.
     """
     silent_s = plan.generator.driver_silent_s
-    releases = {order.config.release_command: order for order in orders.apps.values()}
+    releases = {release_key(order): order for order in orders.apps.values()}
     release_s = sum(
-        order.config.release_timeout_s for command, order in releases.items() if command
+        order.config.release_timeout_s
+        for order in releases.values()
+        if order.config.release_command
     )
     # one deployment may wait for another, each with its whole deadline; then the name has to come
     stages = 1 + (orders.database is not None) + bool(orders.apps)

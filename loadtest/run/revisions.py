@@ -127,6 +127,7 @@ def revision_arms(asked: BaseRevision) -> Iterator[dict[str, Any]]:
                     "machines": asked.machines,
                     "command": asked.command,
                     "env": env,
+                    "database": name,  # a column that the candidate renames is the base's too
                 }
                 for name, (root, file) in arms.items()
             ],

@@ -107,7 +107,10 @@ def orders_of(
         order = replace(
             order,
             image=_image_reference(plan, deployment, order.config, image, folders),
-            secrets={**_database_urls(plan, database, keys), **(app_secrets or {})},
+            secrets={
+                **_database_urls(plan, database, keys, deployment.database),
+                **(app_secrets or {}),
+            },
         )
         taken.add(order.name)
         apps[deployment.name] = order
@@ -165,10 +168,19 @@ def _database_order(plan: Plan, run_id: str, keys: Secrets, image: str) -> AppOr
             "SU_PASSWORD": keys.database,
             "REPL_PASSWORD": keys.replication,
         },
-        env={"DATABASE_NAME": plan.database.database},
+        env={
+            "DATABASE_NAME": plan.database.database,
+            **({"MORE_DATABASES": ",".join(own)} if (own := _own_databases(plan)) else {}),
+        },
         deadline_s=plan.healthy_within_s,
         **_platform(plan),
     )
+
+
+def _own_databases(plan: Plan) -> tuple[str, ...]:
+    """Return the names of databases that single deployments have to themselves."""
+    asked = dict.fromkeys(d.database for d in plan.deployments if d.fly_toml)
+    return tuple(name for name in asked if name not in ("", plan.database.database))
 
 
 def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str]) -> AppOrder:
@@ -269,12 +281,14 @@ def _machine_regions(plan: Plan, deployment: Deployment) -> tuple[str, ...]:
     return tuple(c for c in plan.regions if c == plan.primary_region or c in clients)
 
 
-def _database_urls(plan: Plan, database: AppOrder | None, keys: Secrets) -> dict[str, str]:
+def _database_urls(
+    plan: Plan, database: AppOrder | None, keys: Secrets, own: str
+) -> dict[str, str]:
     """Return the addresses of primary and nearest replica; apps that want neither ignore them."""
     if database is None:
         return {}
     login = f"postgres://{DATABASE_USER}:{quote(keys.database, safe='')}"
-    name = plan.database.database
+    name = own or plan.database.database
     nearest = f"top1.nearest.of.{database.name}.internal"
     primary = f"{database.name}.internal:{DATABASE_PORT}"
     if plan.world == "fly":

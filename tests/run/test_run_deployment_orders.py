@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from loadtest.errors import PlanError
-from loadtest.fly.deploy import placements
+from loadtest.fly.deploy import placements, release_key
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan, resolve_plan
 from loadtest.run import run_deployment as module
@@ -128,6 +128,23 @@ def test_a_database_may_stand_in_the_primary_region_alone_or_be_left_out(foreign
     assert without.database is None
     assert without.apps["shop"].secrets == {}
     assert ordered(plan_of({"name": "there", "url": "https://example.org"})).database is None
+
+
+def test_a_deployment_may_have_a_database_to_itself(foreign: Path) -> None:
+    arms = [
+        {"name": name, "fly_toml": "shop/fly.toml", "database": name.replace("shared", "")}
+        for name in ("base", "candidate", "shared")
+    ]
+    orders = ordered(plan_of(*arms))
+    assert orders.database is not None
+    assert orders.database.env == {"DATABASE_NAME": "recipes", "MORE_DATABASES": "base,candidate"}
+    urls = {name: order.secrets["DATABASE_URL"] for name, order in orders.apps.items()}
+    assert {name: url.rpartition("/")[2] for name, url in urls.items()} == {
+        "base": "base",
+        "candidate": "candidate",
+        "shared": "recipes",
+    }
+    assert len({release_key(order)[1] for order in orders.apps.values()}) == 3
 
 
 def test_secrets_reach_the_apps_that_need_them_and_no_other() -> None:

@@ -38,6 +38,13 @@ def test_a_replica_finds_its_primary_by_region_and_app() -> None:
     assert "fdaa::/16" in settings.allowed
 
 
+def test_databases_beside_the_first_one_are_named_in_one_variable() -> None:
+    asked = {"DATABASE_NAME": "shop", "MORE_DATABASES": "base,candidate"}
+    settings = MachineSettings.from_environ({**ENVIRONMENT, **asked})
+    assert (settings.database, settings.more_databases) == ("shop", ("base", "candidate"))
+    assert MachineSettings.from_environ(ENVIRONMENT).more_databases == ()
+
+
 def test_the_primary_region_leads() -> None:
     assert not MachineSettings.from_environ(ENVIRONMENT).replica
 

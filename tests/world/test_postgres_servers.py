@@ -111,7 +111,7 @@ async def until(spec: PostgresSpec, statement: str, expected: list[tuple[Any, ..
 
 
 def test_writes_reach_the_replica_which_takes_none(base: Path) -> None:
-    primary = primary_of(base, "p1")
+    primary = dataclasses.replace(primary_of(base, "p1"), more_databases=("other",))
     replica = replica_of(primary, "r1")
 
     async def body(servers: list[RunningPostgres]) -> None:
@@ -125,6 +125,7 @@ def test_writes_reach_the_replica_which_takes_none(base: Path) -> None:
             ("r1", "streaming")
         ]
         assert await rows(primary, "SHOW fsync") == [("off",)]
+        assert await rows(dataclasses.replace(primary, database="other"), "SELECT 1") == [(1,)]
 
     run(body, primary, replica)
 

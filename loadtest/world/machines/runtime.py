@@ -231,6 +231,7 @@ class MachineRuntime:
                 superuser_password=env["OPERATOR_PASSWORD"],
                 replication_password=env["REPL_PASSWORD"],
                 database=env.get("DATABASE_NAME") or env.get("POSTGRES_DB") or "recipes",
+                more_databases=tuple(filter(None, env.get("MORE_DATABASES", "").split(","))),
                 primary_address=await context.network.open_to_primary(machine) if replica else None,
                 bin_dir=Path(bin_dir) if bin_dir else None,
             )

@@ -137,12 +137,12 @@ def make_template(
     binaries: PostgresBinaries,
     account: Account,
     *,
-    database: str,
+    databases: Sequence[str],
     superuser_password: str,
     replication_password: str,
 ) -> None:
     """
-    Make a cleanly shut down data directory with the passwords and the database in it.
+    Make a cleanly shut down data directory with the passwords and the databases in it.
 
     The directory appears whole or not at all.  Blocks for about a second.
 
@@ -150,7 +150,7 @@ def make_template(
         template: The directory to make; nothing happens if it is there.
         binaries: The server to use.
         account: Who owns it.
-        database: Name of the database to create.
+        databases: Names of the databases to create.
         superuser_password: For the role ``postgres``.
         replication_password: For the role ``replicator``.
 
@@ -188,7 +188,7 @@ def make_template(
             account,
             secrets,
             f"CREATE ROLE {role} LOGIN REPLICATION PASSWORD {_literal(replication_password)}\n"
-            f"CREATE DATABASE {quote_identifier(database)}\n",
+            + "".join(f"CREATE DATABASE {quote_identifier(name)}\n" for name in databases),
         )
         unfinished.rename(template)
     finally:

@@ -58,6 +58,7 @@ class MachineSettings:
         superuser_password: Of the role ``postgres``.
         replication_password: Of the role ``replicator``.
         database: Name of the database that exists from the start.
+        more_databases: Names of others beside it.
         folder: Where its files live.
         listen: ``*`` on a platform's private network, or one address.
         allowed: Networks that may connect, with a password.
@@ -71,6 +72,7 @@ class MachineSettings:
     superuser_password: str
     replication_password: str
     database: str
+    more_databases: tuple[str, ...]
     folder: Path
     listen: str
     allowed: tuple[str, ...]
@@ -109,6 +111,7 @@ class MachineSettings:
             superuser_password=environ["OPERATOR_PASSWORD"],
             replication_password=environ["REPL_PASSWORD"],
             database=environ.get("DATABASE_NAME") or "recipes",
+            more_databases=tuple(filter(None, environ.get("MORE_DATABASES", "").split(","))),
             folder=Path(environ.get("PG_FOLDER") or "/tmp/database"),  # noqa: S108 - a root disk
             listen=environ.get("LISTEN") or "*",
             # 6PN is fdaa::/16: no address of the internet is among them
@@ -227,7 +230,7 @@ class DatabaseMachine:
             data,
             find_postgres(),
             account,
-            database=settings.database,
+            databases=(settings.database, *settings.more_databases),
             superuser_password=settings.superuser_password,
             replication_password=settings.replication_password,
         )

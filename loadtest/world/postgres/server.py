@@ -54,6 +54,7 @@ class PostgresSpec:
         superuser_password: Of the role ``postgres``.
         replication_password: Of the role ``replicator``.
         database: Name of the database that exists from the start.
+        more_databases: Names of others beside it.
         primary_address: Where a replica streams from: the near end of its link to the primary.
         bin_dir: Folder with the server's programs; None to search (`find_postgres`).
     """
@@ -67,6 +68,7 @@ class PostgresSpec:
     superuser_password: str
     replication_password: str
     database: str = "recipes"
+    more_databases: tuple[str, ...] = ()
     primary_address: tuple[str, int] | None = None
     bin_dir: Path | None = None
 
@@ -255,7 +257,7 @@ def _make_shared(spec: PostgresSpec, account: Account, base: Path) -> PostgresBi
             spec.template_dir,
             binaries,
             account,
-            database=spec.database,
+            databases=(spec.database, *spec.more_databases),
             superuser_password=spec.superuser_password,
             replication_password=spec.replication_password,
         )
