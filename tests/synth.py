@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from synth_files import HEALTH, engine_json, table_of, worker_json, world_json, write_json
 
 from loadtest.plan.model import Deployment, Load, NetworkSettings, Plan
+from loadtest.plan.schedule import RegionSchedule
 from loadtest.records.schema import ERROR_DROPPED, ERROR_KINDS, RECORDS
 from loadtest.records.seal import seal
 
@@ -148,17 +149,18 @@ def write_run(
         effects: What is done to the numbers; nothing when None.
     """
     effects = effects or Effects()
+    plan = plan.model_copy(update={"load": plan.load.model_copy(update={"duration_s": seconds})})
     folder.mkdir(parents=True, exist_ok=True)
     workers: list[dict[str, Any]] = []
     with pq.ParquetWriter(folder / "records.parquet", RECORDS, compression="zstd") as writer:
         for index, region in enumerate(plan.regions):
             generator = np.random.Generator(np.random.PCG64([seed, index]))
-            columns = _rows_of(plan, region, seconds, generator, effects)
+            columns = _rows_of(plan, region, generator, effects)
             kept = _lose(columns, plan, region, effects, workers)
             writer.write_table(table_of(columns, kept))
     write_json(folder / "plan.json", plan.to_json())
     write_json(folder / "world.json", world_json(plan, effects.link_off_ms))
-    write_json(folder / "engine.json", engine_json(folder.name, plan, seconds, workers))
+    write_json(folder / "engine.json", engine_json(folder.name, plan, workers))
     seal(folder)
     return folder
 
@@ -166,21 +168,20 @@ def write_run(
 Columns = dict[str, Any]
 
 
-def _rows_of(
-    plan: Plan, region: str, seconds: float, rng: np.random.Generator, effects: Effects
-) -> Columns:
+def _rows_of(plan: Plan, region: str, rng: np.random.Generator, effects: Effects) -> Columns:
     """Draw every request of one region; string columns are (codes, names) pairs."""
     arms = [plan.deployment(name) for name in plan.arms_in(region)]
-    load = plan.load
-    per_block = max(1, round(load.rate * load.block_s))
-    blocks = max(1, round((load.warmup_s + seconds) / load.block_s))
-    warm_blocks = round(load.warmup_s / load.block_s)
-    slots = per_block * len(arms)
-    n = blocks * slots
-    block = np.repeat(np.arange(blocks, dtype=np.int32), slots)
-    order = rng.permuted(np.tile(np.arange(slots), (blocks, 1)), axis=1).ravel()
-    arm = (order % len(arms)).astype(np.int32)
-    at_s = (np.arange(n) + 0.5) * (load.block_s / slots)
+    schedule = RegionSchedule(plan, region)
+    chunks = list(schedule.chunks())
+    sizes = [len(chunk) for chunk in chunks]
+    n, blocks = sum(sizes), schedule.blocks
+    arm = np.frombuffer(b"".join(chunk.arms for chunk in chunks), np.uint8).astype(np.int32)
+    due_ns = np.concatenate([np.frombuffer(chunk.due_ns, np.int64) for chunk in chunks])
+    at_s = due_ns / 1e9
+    slots = max(1, round(plan.load.rate * plan.load.block_s)) * len(arms)
+    order = rng.permuted(np.tile(np.arange(slots), (blocks, 1)), axis=1).ravel()[
+        np.arange(n) % (blocks * slots)
+    ]
     late = rng.random(n) < effects.late_share
     queue = rng.gamma(2.0, 15.0, n) + np.where(late, 20_000.0, 0.0)
     columns: Columns = {
@@ -188,10 +189,13 @@ def _rows_of(
         "deployment": (arm, [d.name for d in arms]),
         "scenario": ((order // len(arms) % len(effects.scenarios)), list(effects.scenarios)),
         "name": (_spread(n, len(effects.names)), list(effects.names)),
-        "stage": ((block >= warm_blocks).astype(np.int32), ["warm-up", "steady"]),
-        "block": block,
+        "stage": (
+            np.repeat([int(chunk.stage == "steady") for chunk in chunks], sizes).astype(np.int32),
+            ["warm-up", "steady"],
+        ),
+        "block": np.repeat([chunk.block for chunk in chunks], sizes).astype(np.int32),
         "arrival": np.arange(n),
-        "intended_us": np.rint(at_s * 1e6),
+        "intended_us": due_ns // 1_000,
         "queue_us": queue,
     }
     noise = np.exp(rng.normal(0.0, effects.sigma, n)) * _weather(plan, at_s, rng, effects)

@@ -10,6 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from loadtest.plan.model import Plan
+from loadtest.plan.prints import plan_prints
+from loadtest.plan.schedule import RegionSchedule, digest_schedules
+from loadtest.records.facts import ENGINE_SCHEMA
 from loadtest.records.schema import RECORDS
 
 EPOCH_WALL_NS = 1_785_000_000_000_000_000
@@ -101,24 +104,21 @@ def world_json(plan: Plan, link_off_ms: float) -> dict[str, Any]:
     }
 
 
-def engine_json(
-    run_id: str, plan: Plan, seconds: float, workers: list[dict[str, Any]]
-) -> dict[str, Any]:
-    blocks = round((plan.load.warmup_s + seconds) / plan.load.block_s)
+def engine_json(run_id: str, plan: Plan, workers: list[dict[str, Any]]) -> dict[str, Any]:
+    schedules = [RegionSchedule(plan, region) for region in plan.regions]
+    digest = digest_schedules(schedules)
     return {
-        "schema": 1,
+        "schema": ENGINE_SCHEMA,
         "run_id": run_id,
         "state": "done",
         "reason": "",
         "epoch_wall_ns": EPOCH_WALL_NS,
-        "schedule": {
-            "fingerprint": "0" * 64,
-            "arrivals": sum(worker["rows"]["scheduled"] for worker in workers),
-        },
+        "plan": plan_prints(plan.to_json()),
+        "schedule": {"fingerprint": digest.fingerprint, "arrivals": digest.arrivals},
         "versions": {"loadtest": "0.1.0", "python": "3.11.7", "locust": "2.47.0"},
         "batches_refused": 0,
         "workers": workers,
-        "segments": [{"segment": 0, "blocks": blocks}],
+        "segments": [{"segment": 0, "blocks": max(s.blocks for s in schedules)}],
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -14,10 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from loadtest.analysis.ordered import refuse_unordered
 from loadtest.analysis.possible import refuse_impossible
 from loadtest.analysis.wire import with_wire_counts
 from loadtest.errors import PlanError, RecordsError
 from loadtest.plan.model import Plan
+from loadtest.plan.prints import JUDGED, changed_parts
 from loadtest.plan.threshold_parser import parse_threshold
 from loadtest.records.facts import check_engine, check_world
 from loadtest.records.folder import JSON_SCHEMAS
@@ -35,7 +38,8 @@ class Run:
 
     ``frame`` has one row a request (columns of ``records/schema.py``; words are categories).
     ``sealed`` tells who vouches for its files.  ``partial`` tells that the run did not come to its
-    planned end.
+    planned end.  ``rules_changed`` names the parts of the plan that decide how it is judged and are
+    not as they were when it was measured.
     """
 
     plan: Plan
@@ -45,6 +49,7 @@ class Run:
     folder: Path
     partial: bool
     sealed: Sealed = ""
+    rules_changed: tuple[str, ...] = ()
 
     @property
     def run_id(self) -> str:
@@ -70,7 +75,8 @@ def load_run(folder: Path) -> Run:
     folder = Path(folder)
     if not folder.is_dir():
         raise RecordsError(f"{folder}: there is no such run folder")
-    plan = _plan(folder / "plan.json")
+    asked = _json(folder / "plan.json")
+    plan = _plan(folder / "plan.json", asked)
     world = _json(folder / "world.json")
     engine = _json(folder / "engine.json") if (folder / "engine.json").exists() else {}
     for name, content in (("world.json", world), ("engine.json", engine)):
@@ -80,8 +86,17 @@ def load_run(folder: Path) -> Run:
     check_world(world)
     if engine:
         check_engine(engine)
+    changed = changed_parts(asked, engine["plan"]) if engine else []
+    known = JUDGED & asked.keys() & engine.get("plan", {}).keys()
+    if other := [part for part in changed if part not in known]:
+        raise RecordsError(
+            f"{folder / 'plan.json'}: {', '.join(other)}: not as in the plan that the engine was "
+            "ordered to run (engine.json, plan): the plan was changed afterwards, or is another "
+            "run's"
+        )
     frame = read_records(folder / "records.parquet")
     refuse_impossible(frame, plan, engine)
+    refuse_unordered(frame, plan, engine)
     return Run(
         plan=plan,
         world=world,
@@ -90,6 +105,7 @@ def load_run(folder: Path) -> Run:
         folder=folder,
         partial=engine.get("state") != "done",
         sealed=verify(folder),
+        rules_changed=tuple(changed),
     )
 
 
@@ -147,9 +163,9 @@ def _column(chunks: pa.ChunkedArray) -> Any:
     return pd.Categorical.from_codes(codes, categories=pd.Index(unique, dtype=object))
 
 
-def _plan(path: Path) -> Plan:
+def _plan(path: Path, content: Mapping[str, Any]) -> Plan:
     try:
-        plan = Plan.model_validate(_json(path))
+        plan = Plan.model_validate(content)
     except ValueError as error:
         # The checker's first line counts its findings, the second names the first key.
         key = [*str(error).splitlines(), "", ""][1]

@@ -8,7 +8,8 @@ would give a number that looks like any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -51,31 +52,48 @@ def refuse_impossible(frame: pd.DataFrame, plan: Plan, engine: Mapping[str, Any]
     """
     if not len(frame):
         return
-    for what, rows in (
-        *_numbers(frame),
-        *_words(frame, plan),
-        *_time_line(frame, plan, engine),
-        *_accounts(frame, engine),
-    ):
+    refuse_rows(
+        len(frame),
+        chain(
+            _numbers(frame),
+            _words(frame, plan),
+            _time_line(frame, plan, engine),
+            _accounts(frame, engine),
+        ),
+    )
+
+
+def refuse_rows(total: int, findings: Iterable[tuple[str, Rows]]) -> None:
+    """
+    Refuse records in which anything was found.
+
+    Args:
+        total: Number of all rows.
+        findings: What may be wrong, in words, and the rows that it is true of.
+
+    Raises:
+        RecordsError: Tells the first finding that has rows, and how many.
+    """
+    for what, rows in findings:
         if count := int(np.count_nonzero(rows)):
             raise RecordsError(
-                f"records.parquet: {what} in {count} of {len(frame)} rows, which no run can have "
+                f"records.parquet: {what} in {count} of {total} rows, which no run can have "
                 "measured; the file is not this run's, or was changed"
             )
 
 
 def _numbers(frame: pd.DataFrame) -> Iterator[tuple[str, Rows]]:
     for phase in PHASES:
-        yield f"a negative time ({phase}_us)", _column(frame, f"{phase}_us") < 0
+        yield f"a negative time ({phase}_us)", column_of(frame, f"{phase}_us") < 0
     for name, least in (("bytes", 0), ("attempts", 1), ("status", 0), ("row", 0)):
-        yield f"a number too small ({name})", _column(frame, name) < least
+        yield f"a number too small ({name})", column_of(frame, name) < least
     for name in ("db_round_trips", "db_us", "app_us", "arrival", "block"):
-        yield f"a number below -1 ({name})", _column(frame, name) < -1
-    status = _column(frame, "status")
+        yield f"a number below -1 ({name})", column_of(frame, name) < -1
+    status = column_of(frame, "status")
     yield "a status that HTTP does not have", status > MOST_STATUS
     good = _is(frame, "error", "")
     yield "a success without an answer", good & (status == 0)
-    early = _column(frame, "wait_user_us") + SLACK_US < _column(frame, "wait_us")
+    early = column_of(frame, "wait_user_us") + SLACK_US < column_of(frame, "wait_us")
     yield "a first byte seen by the program before the kernel had it", good & early
 
 
@@ -87,12 +105,12 @@ def _words(frame: pd.DataFrame, plan: Plan) -> Iterator[tuple[str, Rows]]:
         "clock": (CLOCK_KERNEL, CLOCK_USER),
     }
     for name, words in known.items():
-        codes, found = _codes(frame, name)
+        codes, found = words_of(frame, name)
         odd = [code for code, word in enumerate(found) if word not in words]
         shown = ", ".join(repr(found[code])[:40] for code in odd[:3])
         yield f"an unknown {name} ({shown})", np.isin(codes, odd)
-    regions, codes_of_regions = _codes(frame, "region")[::-1]
-    arms, arm_names = _codes(frame, "deployment")
+    regions, codes_of_regions = words_of(frame, "region")[::-1]
+    arms, arm_names = words_of(frame, "deployment")
     for code, region in enumerate(regions):
         if region in plan.regions:
             there = plan.arms_in(region)
@@ -105,19 +123,21 @@ def _time_line(
     frame: pd.DataFrame, plan: Plan, engine: Mapping[str, Any]
 ) -> Iterator[tuple[str, Rows]]:
     """Yield what is out of order: due, sent, first byte, last byte; block after block."""
-    intended, start = _column(frame, "intended_us"), _column(frame, "start_us")
+    intended, start = column_of(frame, "intended_us"), column_of(frame, "start_us")
     dropped = _is(frame, "error", ERROR_DROPPED)
     yield "a start of what was dropped", dropped & (start >= 0)
-    due = _column(frame, "arrival") >= 0  # others are a scenario's own, such as of its start
+    due = column_of(frame, "arrival") >= 0  # others are a scenario's own, such as of its start
     sent = due & ~dropped
     yield "an arrival before the run", due & (intended < 0)
     yield "a start before it was due", sent & (start + SLACK_US < intended)
-    queue = _column(frame, "queue_us").astype(np.int64)
+    queue = column_of(frame, "queue_us").astype(np.int64)
     yield (
         "a time in the queue that is not from due to start",
         sent & (queue > 0) & (np.abs(start - intended - queue) > SLACK_US),
     )
-    lasts = sum(_column(frame, f"{p}_us").astype(np.int64) for p in PHASES[1:] if p != "wait_user")
+    lasts = sum(
+        column_of(frame, f"{p}_us").astype(np.int64) for p in PHASES[1:] if p != "wait_user"
+    )
     end = int(intended[due].max(initial=0)) + LONGEST_S * US_PER_S
     yield "an end long after the run", (start + lasts > end) | (intended > end)
     yield from _blocks(frame, plan, engine, due)
@@ -126,7 +146,7 @@ def _time_line(
 def _blocks(
     frame: pd.DataFrame, plan: Plan, engine: Mapping[str, Any], due: Rows
 ) -> Iterator[tuple[str, Rows]]:
-    block, intended = _column(frame, "block"), _column(frame, "intended_us")
+    block, intended = column_of(frame, "block"), column_of(frame, "intended_us")
     yield "an arrival of no block", due & (block < 0)
     if engine and sum(worker["rows"]["merged"] for worker in engine["workers"]) == len(frame):
         # else rows of a segment that broke off are among them, which the account leaves out
@@ -145,7 +165,7 @@ def _blocks(
     odd = np.zeros(len(frame), bool)
     odd[first[1:]] = intended[first[1:]] < intended[last[:-1]]
     yield "a block that begins before the one before it has ended", odd
-    stage = _codes(frame, "stage")[0][order].astype(np.int64)
+    stage = words_of(frame, "stage")[0][order].astype(np.int64)
     firsts = np.repeat(stage[np.r_[0, edges]], np.diff(np.r_[0, edges, order.size]))
     odd = np.zeros(len(frame), bool)
     odd[order] = stage != firsts
@@ -154,8 +174,8 @@ def _blocks(
 
 def _accounts(frame: pd.DataFrame, engine: Mapping[str, Any]) -> Iterator[tuple[str, Rows]]:
     """Yield rows of workers that nobody knows of, and rows that are there twice."""
-    worker, names = _codes(frame, "worker")
-    region, regions = _codes(frame, "region")
+    worker, names = words_of(frame, "worker")
+    region, regions = words_of(frame, "region")
     if engine:
         told = {str(w["id"]): str(w["region"]) for w in engine["workers"]}
         odd = [code for code, name in enumerate(names) if name not in told]
@@ -164,22 +184,24 @@ def _accounts(frame: pd.DataFrame, engine: Mapping[str, Any]) -> Iterator[tuple[
             if name in told:
                 home = regions.index(told[name]) if told[name] in regions else -1
                 yield f"a region that {name} is not in", (worker == code) & (region != home)
-    row = _column(frame, "row")
+    row = column_of(frame, "row")
     order = np.lexsort((row, worker))
     twice = np.zeros(len(frame), bool)
     twice[order[1:]] = (np.diff(row[order]) == 0) & (np.diff(worker[order].astype(np.int64)) == 0)
     yield "a row that is there twice", twice
 
 
-def _column(frame: pd.DataFrame, name: str) -> NDArray[Any]:
+def column_of(frame: pd.DataFrame, name: str) -> NDArray[Any]:
+    """Return a column's values."""
     return frame[name].to_numpy()
 
 
-def _codes(frame: pd.DataFrame, name: str) -> tuple[NDArray[np.integer[Any]], list[str]]:
+def words_of(frame: pd.DataFrame, name: str) -> tuple[NDArray[np.integer[Any]], list[str]]:
+    """Return a column of words as codes, and the words that they index."""
     column = frame[name].cat
     return column.codes.to_numpy(), list(column.categories)
 
 
 def _is(frame: pd.DataFrame, name: str, word: str) -> Rows:
-    codes, words = _codes(frame, name)
+    codes, words = words_of(frame, name)
     return codes == words.index(word) if word in words else np.zeros(codes.size, bool)

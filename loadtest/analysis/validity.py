@@ -65,15 +65,19 @@ def _completeness(run: Run) -> Iterator[ValidityCheck]:
             "or was moved in part.",
             advice="Measure again, or vouch for it with `loadtest seal`.",
         )
-    elif run.sealed == "by hand":
+    elif run.sealed == "by hand" or run.rules_changed:
+        by_hand = run.sealed == "by hand"
+        rules = f" Its rules are not those it was measured for: {', '.join(run.rules_changed)}."
         yield ValidityCheck(
             name="sealed",
             scope="run",
-            observed=1,
+            observed=float(by_hand),
             limit=1,
             unit="",
-            ok=True,
-            why="The run's files were sealed again by hand after they had been changed.",
+            ok=by_hand,
+            why=("The run's files were sealed again by hand after they had been changed." * by_hand)
+            + rules * bool(run.rules_changed),
+            advice="" if by_hand else "Measure again, or vouch for it with `loadtest seal`.",
         )
     state = str(run.engine.get("state", ""))
     reason = str(run.engine.get("reason", ""))

@@ -267,7 +267,9 @@ class RegionSchedule:
 
 
 def digest_schedules(
-    schedules: Sequence[RegionSchedule], pause: Callable[[], None] = lambda: None
+    schedules: Sequence[RegionSchedule],
+    pause: Callable[[], None] = lambda: None,
+    see: Callable[[str, Chunk], None] = lambda _region, _chunk: None,
 ) -> Digest:
     """
     Hash the whole schedule of a segment.
@@ -275,6 +277,7 @@ def digest_schedules(
     Args:
         schedules: One for each client region, in plan order.
         pause: Called between chunks, so that an event loop can do other work meanwhile.
+        see: Shown every chunk and its region, in order.
 
     Returns:
         The hash covers regions, arms, stages, blocks, due times, arms' order and cold marks.
@@ -294,9 +297,18 @@ def digest_schedules(
             total.update(chunk.arms)
             total.update(chunk.cold)
             arrivals += len(chunk)
+            see(schedule.region, chunk)
             pause()
         per_arm[schedule.region] = (arrivals - first) // max(1, len(schedule.arms))
     return Digest(total.hexdigest(), arrivals, per_arm)
+
+
+def joined_fingerprint(digests: Sequence[Digest]) -> str:
+    """Return one hash over the schedules of all segments; of a single one, its own."""
+    hashes = [digest.fingerprint for digest in digests]
+    if len(hashes) == 1:
+        return hashes[0]
+    return sha256(" ".join(hashes).encode()).hexdigest() if hashes else ""
 
 
 def _orders(arms: int) -> list[bytes]:

@@ -3,10 +3,13 @@ What crosses the cut besides rows, as frozen types: what a worker and the engine
 
 A file is read into these types or refused by the name of the key that is missing, unknown or of the
 wrong kind: a key that changes its name on one side must not look like "not measured here".  Where a
-platform cannot tell a number it says ``null``; absent is never the same.
+platform cannot tell a number it says ``null``; absent is never the same.  A number is a count or a
+length unless it is ``Signed``: below zero it is no measurement, nor is one that no clock or counter
+of 64 bits can have shown.
 
 ENGINE_SCHEMA history:
     1  first
+    2  plan: what the engine was ordered to do
 """
 
 from __future__ import annotations
@@ -18,13 +21,16 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NewType, TypeVar, cast
 
 from loadtest.errors import RecordsError
 
 T = TypeVar("T")
+Signed = NewType("Signed", float)
+"""A number that may be below zero: an offset, an error, a moment before the run's beginning."""
 
-ENGINE_SCHEMA: Final = 1
+ENGINE_SCHEMA: Final = 2
+LARGEST: Final = 2**63 - 1
 WORLD_KINDS: Final = ("embedded", "fly")
 FINISHED: Final = "finished"
 """State of a worker that played its share to the end; only such a one has told everything."""
@@ -45,7 +51,7 @@ class RowCounts:
 class ClockFacts:
     """A worker's clock against the coordinator's, microseconds."""
 
-    offset_us: float
+    offset_us: Signed
     uncertainty_us: float
     bound_us: float
     exchanges: int
@@ -56,8 +62,8 @@ class SelfCheckFacts:
     """How wrong the worker's client read known delays, microseconds; which clock stamped."""
 
     n: int
-    bias_p50_us: float
-    bias_p99_us: float
+    bias_p50_us: Signed
+    bias_p99_us: Signed
     clock: str
 
 
@@ -88,7 +94,7 @@ class HealthFacts:
 class MomentFacts:
     """One moment of a worker's time line."""
 
-    t_s: float
+    t_s: Signed
     loop_lag_p99_us: float
     cpu_share: float
     steal_share: float | None
@@ -147,13 +153,18 @@ class SegmentFacts:
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """The engine's account of a run: the content of engine.json but for its workers."""
+    """
+    The engine's account of a run: the content of engine.json but for its workers.
+
+    ``plan`` has a hash of each part of the plan that was ordered (`loadtest.plan.prints`).
+    """
 
     schema: int
     run_id: str
     state: str
     reason: str
     epoch_wall_ns: int
+    plan: Mapping[str, str]
     schedule: ScheduleFacts
     versions: Mapping[str, str]
     batches_refused: int
@@ -273,6 +284,9 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
         raise _wrong(where, "a finite number", value)
     if hint is int and value != int(value):
         raise _wrong(where, "a whole number", value)
+    if abs(value) > LARGEST or (value < 0 and hint is not Signed):
+        least = "" if hint is Signed else "from 0 on, "
+        raise _wrong(where, f"a number {least}of 64 bits at most", value)
     return value
 
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Final
 import pyarrow as pa
 
 from loadtest.errors import RecordsError
+from loadtest.records.facts import ENGINE_SCHEMA
 from loadtest.records.reader import open_records
 from loadtest.records.seal import MANIFEST
 from loadtest.records.whole import temporary_names, whole_file
@@ -21,7 +22,7 @@ from loadtest.records.writer import write_table
 JSON_SCHEMAS: Final = {
     "plan.json": 1,
     "world.json": 1,
-    "engine.json": 1,
+    "engine.json": ENGINE_SCHEMA,
     "summary.json": 1,
     "verdict.json": 1,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -10,6 +9,9 @@ from typing import Any
 from loadtest.engine.coordinator.collector import Received
 from loadtest.engine.coordinator.conductor import SegmentConductor
 from loadtest.engine.coordinator.run_workers import Member
+from loadtest.plan.prints import plan_prints
+from loadtest.plan.schedule import joined_fingerprint
+from loadtest.records.facts import ENGINE_SCHEMA
 
 _PACKAGES = ("loadtest", "locust", "gevent", "pyzmq", "pyarrow", "httptools")
 
@@ -35,13 +37,14 @@ def progress(run: SegmentConductor) -> dict[str, Any]:
 def engine_report(run: SegmentConductor) -> dict[str, Any]:
     """Return the content of engine.json, at any moment of a run."""
     return {
-        "schema": 1,
+        "schema": ENGINE_SCHEMA,
         "run_id": run.run_id,
         "state": run.state,
         "reason": run.error,
         "epoch_wall_ns": run.epoch_ns,
+        "plan": plan_prints(run.order.plan.to_json()),
         "schedule": {
-            "fingerprint": _fingerprint(run),
+            "fingerprint": joined_fingerprint(run.digests),
             "arrivals": sum(digest.arrivals for digest in run.digests),
         },
         "versions": {**_versions(), "python": platform.python_version()},
@@ -73,14 +76,6 @@ def _worker(run: SegmentConductor, member: Member) -> dict[str, Any]:
         "versions": member.entry.versions,
         "timeline": member.timeline,
     }
-
-
-def _fingerprint(run: SegmentConductor) -> str:
-    """Return one hash over the schedules of all segments; of a single one, its own."""
-    hashes = [digest.fingerprint for digest in run.digests]
-    if len(hashes) == 1:
-        return hashes[0]
-    return hashlib.sha256(" ".join(hashes).encode()).hexdigest() if hashes else ""
 
 
 def _versions() -> dict[str, str]:
