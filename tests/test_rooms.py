@@ -35,10 +35,11 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "world.links": (BASE | {"kernel"}, set()),
     "world.edge": (BASE | {"fly"}, {"httptools"}),
     "world.postgres": (BASE | {"world.guard"}, {"psycopg"}),
+    "world.caches": (BASE, set()),
     "world.machines": (
         BASE
         | {"kernel", "fly", "world", "world.guard", "world.hosts", "world.links"}
-        | {"world.edge", "world.postgres"},
+        | {"world.edge", "world.postgres", "world.caches"},
         {"dns"},
     ),
     "world.api": (

@@ -24,6 +24,9 @@ GPU_SIZES = {
     "a10": "a10",
 }
 """Presets that have a graphics processor, and its kind (fly-go, machine_types.go)."""
+CACHE_IMAGES = frozenset({"redis", "valkey"})
+"""Repositories, whoever owns them, whose images are a server that speaks Redis's protocol."""
+
 VM_SIZES = (*_CPU_SIZES, *GPU_SIZES)
 
 
@@ -129,6 +132,17 @@ def split_image(image: str) -> tuple[str, str]:
     if not colon or "/" in tag:  # the colon belongs to a registry's port
         name, tag = head, ""
     return name, "@".join(part for part in (tag or ("" if digest else "latest"), digest) if part)
+
+
+def is_cache(image: str) -> bool:
+    """
+    Tell whether an image is a Redis-compatible server, from whatever registry and owner.
+
+    >>> [is_cache(name) for name in ("redis:7", "valkey/valkey:8", "registry.fly.io/my-redis")]
+    [True, True, False]
+    """
+    repository, _ = split_image(image)
+    return repository.rpartition("/")[2] in CACHE_IMAGES
 
 
 def split_registry(repository: str) -> tuple[str, str]:

@@ -110,7 +110,7 @@ def make_server(world: World) -> QuietServer:
 async def show_world(request: Request) -> Response:
     """GET /world: the content of world.json."""
     world = world_of(request)
-    postgres = world.context.postgres
+    postgres, cache = world.context.postgres, world.context.cache_server
     return JSONResponse(
         {
             "schema": 1,
@@ -137,6 +137,7 @@ async def show_world(request: Request) -> Response:
             "postgres": None
             if postgres is None
             else {"version": postgres.version, "source": postgres.source},
+            "cache": None if cache is None else {"version": cache.version, "source": cache.source},
             "versions": _versions(),
             "machine": machine_facts(),
         }

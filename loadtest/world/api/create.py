@@ -9,7 +9,7 @@ from typing import Any
 from loadtest.fly.machines import MachineConfig
 from loadtest.regions import region_table
 from loadtest.world.api.answers import ApiError
-from loadtest.world.machines.runtime import signal_number
+from loadtest.world.machines.programs import signal_number
 from loadtest.world.machines.store import AppRecord
 from loadtest.world.machines.supervisor import World
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 from loadtest.fly.machines import MachineConfig
-from loadtest.fly.values import split_image
+from loadtest.fly.values import is_cache, split_image
 from loadtest.kernel.namespaces import SocketMaker
+from loadtest.world.caches.binary import CacheServer
 from loadtest.world.guard.remains import write_process
 from loadtest.world.machines.hosts import WorldHosts
 from loadtest.world.machines.network import WorldNetwork
@@ -82,6 +83,7 @@ class WorldContext:
         hosts: Networks of machines' own; None where all share this machine's loopback.
         ports: Free ports.
         postgres: The PostgreSQL in use, once there is one.
+        cache_server: The server of Redis images in use, once there is one.
     """
 
     spec: WorldSpec
@@ -95,6 +97,7 @@ class WorldContext:
     hosts: WorldHosts | None = None
     ports: PortPool = field(default_factory=PortPool)
     postgres: PostgresBinaries | None = None
+    cache_server: CacheServer | None = None
 
     def image(self, reference: str) -> ImageSpec | None:
         """Return the local stand-in of an image; None when there is none."""
@@ -104,12 +107,17 @@ class WorldContext:
 
     def knows_image(self, reference: str) -> bool:
         """Tell whether a machine of this image can be run."""
-        return is_postgres(reference) or self.image(reference) is not None
+        known = is_postgres(reference) or is_cache(reference)
+        return known or self.image(reference) is not None
+
+    def runs_cache(self, config: MachineConfig) -> bool:
+        """Tell whether a machine is a cache: a Redis image, unless a folder stands in for it."""
+        return is_cache(config.image) and self.image(config.image) is None
 
     @property
     def image_names(self) -> str:
         """Return the images that can be run, for a sentence."""
-        return ", ".join([POSTGRES_IMAGE, *self.spec.images])
+        return ", ".join([POSTGRES_IMAGE, "redis", "valkey/valkey", *self.spec.images])
 
 
 def runs_postgres(config: MachineConfig) -> bool:

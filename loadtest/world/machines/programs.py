@@ -227,3 +227,16 @@ def _before_exec(enter: Callable[[], None] | None) -> Callable[[], None] | None:
         enter()
 
     return prepare
+
+
+def signal_number(name: str) -> int:
+    """
+    Return the number of a signal.
+
+    Raises:
+        ValueError: There is no such signal here.
+    """
+    try:
+        return int(signal.Signals[name if name.startswith("SIG") else f"SIG{name}"])
+    except KeyError:
+        raise ValueError(f"signal {name!r} is unknown") from None

@@ -14,6 +14,7 @@ from loadtest.errors import LoadtestError, WorldError
 from loadtest.fly.machines import MachineCheck
 from loadtest.world.hosts.host import MachineHost
 from loadtest.world.hosts.listeners import listeners
+from loadtest.world.machines.caches import launch_cache
 from loadtest.world.machines.checks import named_checks, pause_s, probe
 from loadtest.world.machines.context import (
     POSTGRES_COMMAND,
@@ -34,6 +35,7 @@ from loadtest.world.machines.programs import (
     Program,
     TiedPostgres,
     launch_app,
+    signal_number,
 )
 from loadtest.world.machines.store import CheckResult, MachineRecord
 from loadtest.world.postgres.server import PostgresSpec, start_postgres
@@ -172,6 +174,8 @@ class MachineRuntime:
         app = context.store.apps[machine.app]
         if runs_postgres(config):
             return await self._launch_postgres({**config.env, **app.secrets})
+        if context.runs_cache(config):
+            return await launch_cache(machine, context)
         image = context.image(config.image)
         assert image is not None, "creation refuses unknown images"
         own = {**image.env, **config.env, **app.secrets}  # secrets win over env of the same name
@@ -339,16 +343,3 @@ class MachineRuntime:
         machine.set_state(
             state, "exit", exit_event=ended, restart_count=machine.restarts + restarting
         )
-
-
-def signal_number(name: str) -> int:
-    """
-    Return the number of a signal.
-
-    Raises:
-        ValueError: There is no such signal here.
-    """
-    try:
-        return int(signal.Signals[name if name.startswith("SIG") else f"SIG{name}"])
-    except KeyError:
-        raise ValueError(f"signal {name!r} is unknown") from None
