@@ -159,7 +159,7 @@ def write_run(
             kept = _lose(columns, plan, region, effects, workers)
             writer.write_table(table_of(columns, kept))
     write_json(folder / "plan.json", plan.to_json())
-    write_json(folder / "world.json", world_json(plan, effects.link_off_ms))
+    write_json(folder / "world.json", world_json(plan, effects.link_off_ms, seconds))
     write_json(folder / "engine.json", engine_json(folder.name, plan, workers))
     seal(folder)
     return folder

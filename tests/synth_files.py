@@ -14,6 +14,15 @@ from loadtest.plan.prints import plan_prints
 from loadtest.plan.schedule import RegionSchedule, digest_schedules
 from loadtest.records.facts import ENGINE_SCHEMA
 from loadtest.records.schema import RECORDS
+from loadtest.records.watch import (
+    WATCH_SCHEMA,
+    PairFacts,
+    PathFacts,
+    ProcessFacts,
+    WatchFacts,
+    WorldMoment,
+    watch_json,
+)
 
 EPOCH_WALL_NS = 1_785_000_000_000_000_000
 
@@ -63,7 +72,7 @@ def worker_json(name: str, region: str, lost: bool, rows: dict[str, int]) -> dic
     }
 
 
-def world_json(plan: Plan, link_off_ms: float) -> dict[str, Any]:
+def world_json(plan: Plan, link_off_ms: float, seconds: float = 30.0) -> dict[str, Any]:
     links = []
     for index, pair in enumerate(sorted(plan.network.rtt_ms)):
         a, b = pair.split("-")
@@ -88,6 +97,7 @@ def world_json(plan: Plan, link_off_ms: float) -> dict[str, Any]:
         "primary_region": plan.primary_region,
         "link_layer": "relay",
         "links": links,
+        "watch": watch_json(watch_of(plan, seconds)),
         "edges": {
             region: {d.name: f"http://127.0.0.1:{20_000 + index}" for d in plan.deployments}
             for index, region in enumerate(plan.regions)
@@ -102,6 +112,30 @@ def world_json(plan: Plan, link_off_ms: float) -> dict[str, Any]:
             "platform": "Linux-6.1.0-x86_64",
         },
     }
+
+
+def watch_of(plan: Plan, seconds: float) -> WatchFacts:
+    """Return what a world that was quiet all through saw of itself."""
+    pairs = [tuple(pair.split("-")) for pair in sorted(plan.network.rtt_ms)]
+    pairs += [(region, region) for region in plan.regions]
+    lasted_ms = round(1_000 * (plan.load.warmup_s + seconds)) + 2_000
+    sent = tuple(range(0, lasted_ms, 500))
+    paths = PathFacts(connections=24, astray=())
+    return WatchFacts(
+        schema=WATCH_SCHEMA,
+        began_wall_ns=EPOCH_WALL_NS - 1_000_000_000,
+        lasted_ms=lasted_ms,
+        pairs=tuple(
+            PairFacts(a, b, rtt := plan.rtt_between_ms(a, b), sent, (round(1e3 * rtt),) * len(sent))
+            for a, b in pairs
+        ),
+        processes=tuple(ProcessFacts(name, 9_000, 30, 210, 1_900) for name in ("links", "world")),
+        moments=tuple(WorldMoment(t, 200, 900, 300, 1_900) for t in range(1_000, lasted_ms, 1_000)),
+        machine_events=(),
+        faults=(),
+        paths_before=paths,
+        paths_after=paths,
+    )
 
 
 def engine_json(run_id: str, plan: Plan, workers: list[dict[str, Any]]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from loadtest.records.facts import check_engine, check_world
 from loadtest.records.folder import JSON_SCHEMAS
 from loadtest.records.schema import RECORDS, SCHEMA_VERSION
 from loadtest.records.seal import Sealed, verify
+from loadtest.records.watch import read_watch
 
 _CATEGORY_LIMIT = 127
 _MOST_BYTES = 2**31 - 1
@@ -84,6 +85,7 @@ def load_run(folder: Path) -> Run:
         if content and content.get("schema") != wanted:
             raise RecordsError(_other_schema(folder / name, content.get("schema"), wanted))
     check_world(world)
+    read_watch(world)
     if engine:
         check_engine(engine)
     changed = changed_parts(asked, engine["plan"]) if engine else []

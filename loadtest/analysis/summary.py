@@ -14,6 +14,7 @@ from loadtest.analysis.metrics import PHASES, MetricSample, sample_of
 from loadtest.analysis.pages import page_names, summarise_pages
 from loadtest.analysis.percentiles import Distribution, describe, number
 from loadtest.analysis.validity import check_cells
+from loadtest.analysis.world_events import WorldEvent, world_events
 from loadtest.records.kinds import ERROR_DROPPED
 from loadtest.units import US_PER_MS, US_PER_S
 
@@ -68,11 +69,16 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The summary of a run; ``verdict`` is ``none`` until a gate has judged it."""
+    """
+    The summary of a run; ``verdict`` is ``none`` until a gate has judged it.
+
+    ``events`` are those of its world.
+    """
 
     run: RunFacts
     cells: tuple[CellSummary, ...]
     validity: Validity
+    events: tuple[WorldEvent, ...] = ()
     verdict: str = "none"
 
     def cell(self, region: str, deployment: str, scenario: str | None = None) -> CellSummary | None:
@@ -97,6 +103,7 @@ class Summary:
             "verdict": self.verdict,
             "cells": [cell.to_json() for cell in self.cells],
             "validity": self.validity.to_json(),
+            "events": [event.to_json() for event in self.events],
         }
 
 
@@ -110,6 +117,7 @@ def summarise(run: Run) -> Summary:
         run=facts,
         cells=tuple(_summarise_cell(run, cell, facts, validity, names) for cell in cells),
         validity=validity,
+        events=world_events(run),
     )
 
 

@@ -17,6 +17,7 @@ from loadtest.analysis.checks import SplitTest, Validity, ValidityCheck
 from loadtest.analysis.load import Run
 from loadtest.analysis.record_checks import cell_checks, record_checks, schedule_checks
 from loadtest.analysis.worker_checks import worker_checks
+from loadtest.analysis.world_checks import world_checks
 
 
 def check(run: Run) -> Validity:
@@ -30,6 +31,7 @@ def check_cells(run: Run, cells: tuple[CellRows, ...]) -> Validity:
     checks = [
         *_completeness(run),
         *_links(run),
+        *world_checks(run),
         *worker_checks(run),
         *schedule_checks(run),
     ]

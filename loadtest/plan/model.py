@@ -149,6 +149,8 @@ class ValidityLimits(Frozen):
     retransmit_share: Share = 0.01
     clock_uncertainty_ms: Millis = 10.0
     stamp_gap_p99_ms: Millis = 25.0
+    world_late_p99_ms: Millis = 50.0
+    world_stalled_share: Share = 0.01
     user_clock_allowed: bool = True
 
 

@@ -34,6 +34,7 @@ from loadtest.run.recording import PartStore
 from loadtest.run.run_deployment import RunDeployment, Secrets, file_notes, orders_of
 from loadtest.run.run_world import RunWorld, open_place
 from loadtest.run.standing import network_faults, still_to_deploy
+from loadtest.run.watching import LoadWatch
 from loadtest.units import format_usd
 
 REPORTS = "reports"
@@ -220,19 +221,19 @@ class RunConductor:
         targets = place.targets(self.plan, orders, world)
         if place.extras is not None:
             preflight(self.plan, targets)
-        before = place.extras.counters() if place.extras is not None else {}
         beat_s = self.plan.generator.driver_silent_s / BEATS if self._outlived(place) else 0.0
         with connect(url, keys.token, place.still_there, beat_s=beat_s) as coordinator:
             if place.extras is None:
                 coordinator.wait_until_there(FIRST_ANSWER_S, orders.generator.name)
             count = len(self.plan.regions) * self.plan.generator.workers_per_region
             coordinator.wait_for_workers(count, WORKERS_DEADLINE_S)
+            watch = LoadWatch(place.extras)
             try:
                 limit_usd = self.plan.budget_usd if place.extras is None else 0.0
-                self._segments(coordinator, targets, world, Budget(limit_usd, place.ledger))
+                self._segments(coordinator, targets, world, watch, Budget(limit_usd, place.ledger))
             finally:
                 if place.extras is not None and self._began:
-                    world["counters"] = {"before": before, "after": place.extras.counters()}
+                    watch.tell(world, over=True)
                     self.folder.save_json("world.json", world)
 
     def _segments(
@@ -240,6 +241,7 @@ class RunConductor:
         coordinator: CoordinatorClient,
         targets: Any,
         world: dict[str, Any],
+        watch: LoadWatch,
         budget: Budget,
     ) -> None:
         """Order one segment after the other until the gate is decided or the plan's cap is met."""
@@ -276,6 +278,8 @@ class RunConductor:
             if self._stop_asked or last:
                 return
             self.folder.merge_parts(keep=True)
+            watch.tell(world, over=False)
+            self.folder.save_json("world.json", world)
             if not undecided(self.folder, look=segment + 1):
                 return
             if budget.exhausted(segment_s(self.plan)):

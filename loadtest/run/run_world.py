@@ -26,6 +26,7 @@ from loadtest.fly.transport import is_loopback
 from loadtest.plan.model import Plan
 from loadtest.plan.order import Target
 from loadtest.run.run_deployment import RunDeployment
+from loadtest.run.watching import no_watch
 from loadtest.world.handle import start_world
 from loadtest.world.spec import ImageSpec, WorldSpec
 
@@ -80,6 +81,7 @@ class RunWorld:
             "regions": list(plan.regions),
             "primary_region": plan.primary_region,
             "links": [],
+            "watch": no_watch(),
             "versions": versions(),
             "machine": {"platform": platform.platform()},
         }
@@ -163,6 +165,14 @@ class EmbeddedExtras:
     def counters(self) -> dict[str, Any]:
         """Return what passed the links and the edges so far."""
         return self._get("GET", "/world/counters")
+
+    def watch(self) -> dict[str, Any]:
+        """Begin to watch over a load; return where machines' connections lead."""
+        return self._get("POST", "/world/watch")
+
+    def watched(self, *, over: bool) -> dict[str, Any]:
+        """Return what the watch has seen; end it if the load is ``over``."""
+        return self._get("DELETE" if over else "GET", "/world/watch")
 
     def _get(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         try:

@@ -92,7 +92,7 @@ def test_an_engine_account_without_any_one_key_never_passes(
     assert passed == []
 
 
-@pytest.mark.parametrize("key", ["schema", "kind", "links", "regions"])
+@pytest.mark.parametrize("key", ["schema", "kind", "links", "regions", "watch"])
 def test_a_world_without_a_key_that_is_judged_never_passes(
     whole: Path, tmp_path: Path, key: str
 ) -> None:

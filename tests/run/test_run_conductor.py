@@ -42,6 +42,14 @@ class Extras:
     def counters(self) -> dict[str, Any]:
         return {}
 
+    def watch(self) -> dict[str, Any]:
+        return {"connections": 0, "astray": []}
+
+    def watched(self, *, over: bool) -> dict[str, Any]:
+        lists = ("pairs", "processes", "moments", "machine_events", "faults")
+        seen = {"began_wall_ns": 1, "lasted_ms": 2.0, **{key: [] for key in lists}}
+        return {**seen, "paths": self.watch()}
+
 
 class Coordinator:
     """Takes an order, unless the scene says otherwise."""
@@ -240,7 +248,7 @@ class TestBudget:
     def test_a_deployment_that_ate_it_all_gets_no_load(self, tmp_path: Path) -> None:
         conductor = conduct(tmp_path / "run")
         with pytest.raises(WorldError, match=r"--budget: .* spent before any load"):
-            conductor._segments(None, {}, {}, self.spent(80))  # type: ignore[arg-type]
+            conductor._segments(None, {}, {}, None, self.spent(80))  # type: ignore[arg-type]
         conductor.folder.release()
 
 

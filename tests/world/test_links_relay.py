@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import struct
 import time
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,9 @@ import pytest
 
 from loadtest.errors import WorldError
 from loadtest.world.links.control import LinkControl
+from loadtest.world.links.lateness import Lateness
+from loadtest.world.links.measuring import Ping, PingRide, measure
+from loadtest.world.links.probe import MISSING
 from loadtest.world.links.relay import LEAD_CEILING_NS
 
 pytestmark = pytest.mark.contract
@@ -328,7 +332,7 @@ def test_closing_a_link_resets_its_connections() -> None:
 def test_a_measure_never_finds_less_than_was_configured() -> None:
     async def scene(stage: Stage) -> None:
         pairs = [("cdg", "ord", 20_000_000), ("cdg", "syd", 30_000_000)]
-        near, far = await stage.control.measure(pairs, 3)
+        near, far = await measure(stage.control, pairs, 3)
         assert (near.source, near.target, near.n) == ("cdg", "ord", 3)
         assert near.measured_rtt_p50_ms >= 40 - 2 * LEAD_CEILING_NS / 1e6
         assert far.measured_rtt_p95_ms >= far.measured_rtt_p50_ms >= 59
@@ -376,5 +380,43 @@ def test_a_killed_process_fails_those_who_wait_for_it() -> None:
         assert await stage.control.wait() == -9
         with pytest.raises(WorldError, match="has ended"):
             await stage.control.counters()
+
+    play(scene)
+
+
+def test_a_stopped_links_process_shows_in_lateness_and_in_pings() -> None:
+    async def scene(stage: Stage) -> None:
+        pings: list[Ping] = []
+        pairs = [("cdg", "ord", 5_000_000)]
+        ride = await PingRide.start(stage.control, pairs, 20, pings.extend)
+        while not pings:
+            await asyncio.sleep(0.02)
+        await stage.control.lateness()
+        os.kill(stage.control.pid, signal.SIGSTOP)
+        await asyncio.sleep(0.4)
+        os.kill(stage.control.pid, signal.SIGCONT)
+        before = len(pings)
+        while len(pings) < before + 3:
+            await asyncio.sleep(0.02)
+        late = Lateness()
+        late.merge(await stage.control.lateness())
+        await ride.stop()
+        assert max(trip for _, _, trip in pings) > 200_000_000
+        assert late.max_ns > 200_000_000
+        assert sorted(trip for _, _, trip in pings)[len(pings) // 2] < 20_000_000
+
+    play(scene)
+
+
+def test_a_ping_that_never_comes_back_is_told_at_the_end() -> None:
+    async def scene(stage: Stage) -> None:
+        pings: list[Ping] = []
+        ride = await PingRide.start(stage.control, [("cdg", "ord", 1_000_000)], 20, pings.extend)
+        while not pings:
+            await asyncio.sleep(0.02)
+        await stage.control.cut("ride/cdg/ord")
+        await asyncio.sleep(0.1)
+        await ride.stop()
+        assert pings[-1][2] == MISSING
 
     play(scene)

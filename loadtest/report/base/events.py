@@ -1,4 +1,4 @@
-"""What happened to the load generator of a region while the run went on, from engine.json."""
+"""What happened to a region while the run went on: to its load generator, and to its world."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 MOST_EVENTS: Final = 8
 _TOGETHER_S: Final = 3.0
 _LOST: Final = "lost"
+_WORLD: Final = "world: "
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineEvent:
-    """Something that happened to a region's generator; ``label`` is a few words, for people."""
+    """Something that happened to a region; ``label`` is a few words, for people."""
 
     t_s: float
     label: str
@@ -32,13 +33,18 @@ def events_in(context: Context, region: str) -> list[TimelineEvent]:
     """
     Return the events of a region in the order of time, at most ``MOST_EVENTS``.
 
-    An event is the loss of a worker, or a moment of its health beyond the plan's limit; moments
-    that follow each other closely are one event.
+    An event is the loss of a worker, a moment of its health beyond the plan's limit, a fault that
+    was asked for, or a machine that ended; moments that follow each other closely are one event.
     """
     found: list[TimelineEvent] = []
     for worker in context.run.engine.get("workers") or ():
         if worker.get("region") == region:
             found += _events_of(worker, context.plan.validity)
+    found += [
+        TimelineEvent(event.t_s, event.text, _WORLD + event.text)
+        for event in context.summary.events
+        if event.touches(region)
+    ]
     found.sort(key=lambda event: event.t_s)
     kept: list[TimelineEvent] = []
     last_s: dict[str, float] = {}
@@ -46,9 +52,9 @@ def events_in(context: Context, region: str) -> list[TimelineEvent]:
         if event.t_s - last_s.get(event.kind, -math.inf) > _TOGETHER_S:
             kept.append(event)
         last_s[event.kind] = event.t_s
-    # Losses are what a reader must not miss; other events give way to them.
-    lost = [event for event in kept if event.kind == _LOST][:MOST_EVENTS]
-    others = [event for event in kept if event.kind != _LOST][: MOST_EVENTS - len(lost)]
+    # Losses and what the world did are what a reader must not miss; others give way to them.
+    lost = [event for event in kept if event.kind.startswith((_LOST, _WORLD))][:MOST_EVENTS]
+    others = [event for event in kept if event not in lost][: MOST_EVENTS - len(lost)]
     return sorted([*others, *lost], key=lambda event: event.t_s)
 
 

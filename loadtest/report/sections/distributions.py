@@ -51,7 +51,7 @@ def section_time(context: Context) -> Section:
     if context.plan.load.warmup_s:
         legend += (Key("warm-up, in no number", "shade", patch=True),)
     if notes:
-        legend += (Key("event of the generator, listed below", "event", "3 2"),)
+        legend += (Key("event, listed below", "event", "3 2"),)
     figures = Figures(_STRIP, lambda: _draw_strips(context, events), legend, notes=tuple(notes))
     return Section("time", "The run over time", "Over time", (figures,))
 

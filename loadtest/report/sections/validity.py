@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadtest.report.base.view import Block, Callout, Section, Table, Text
 from loadtest.report.base.words import NOTHING, count, decision, listing, ms, number, share
+from loadtest.report.sections.world import world_blocks
 from loadtest.units import US_PER_MS
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def section_validity(context: Context) -> Section:
         *([_detectable(context)] if validity.aa.detectable else []),
         *([_bookkeeping(workers), _health(workers)] if workers else []),
         *([_links(links)] if links else []),
+        *world_blocks(context),
     ]
     return Section("validity", "How far to trust these numbers", "Validity", tuple(blocks))
 

@@ -150,6 +150,17 @@ async def measure_world(request: Request) -> Response:
     return JSONResponse({"links": await world_of(request).measure(pings)})
 
 
+async def watch_world(request: Request) -> Response:
+    """POST /world/watch: begin to watch over a load; GET: what was seen; DELETE: that, and end."""
+    world = world_of(request)
+    try:
+        if request.method == "POST":
+            return JSONResponse(await world.watch())
+        return JSONResponse(await world.watched(over=request.method == "DELETE"))
+    except WorldError as error:
+        raise ApiError(409, str(error)) from error
+
+
 async def show_counters(request: Request) -> Response:
     """GET /world/counters: what has passed links and edges."""
     world = world_of(request)
@@ -210,6 +221,7 @@ def _versions() -> dict[str, str]:
 _WORLD_ROUTES = [
     Route("/world", show_world),
     Route("/world/measure", measure_world, methods=["POST"]),
+    Route("/world/watch", watch_world, methods=["GET", "POST", "DELETE"]),
     Route("/world/counters", show_counters),
     Route("/world/ways", open_way, methods=["POST"]),
     Route("/world/fault", set_fault, methods=["POST"]),

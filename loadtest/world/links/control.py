@@ -1,30 +1,22 @@
-"""The world's hand on its links: starts the links process, opens links, measures them."""
+"""The world's hand on its links: starts the links process, opens links, asks how they fare."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import json
-import math
-import os
-import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from loadtest.errors import WorldError
-from loadtest.kernel.namespaces import keep_admin_after_exec
-from loadtest.units import NS_PER_MS, NS_PER_S
+from loadtest.world.links.children import end, spawn
 from loadtest.world.links.connection import LinkAddress
 
 LinkKind = Literal["stream", "bulk"]
 
 _ANSWER_TIMEOUT_S = 10.0
-_END_TIMEOUT_S = 2.0
-_LINE_LIMIT = 16 * 1024 * 1024
 _LAST_WORDS = 10
 
 
@@ -68,30 +60,17 @@ class LinkStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class LinkMeasure:
+class Strays:
     """
-    The round trip of one pair of regions, as measured through a real link.
+    Connections and where they lead.
 
     Args:
-        source: Region that calls.
-        target: Region that answers.
-        configured_rtt_ms: What the link was told.
-        measured_rtt_p50_ms: Median, nearest rank; NaN when no ping came back.
-        measured_rtt_p95_ms: 95th percentile, nearest rank.
-        n: Pings that came back.
+        live: How many connections each link has, by its id.
+        leads_to: Where those lead that lead elsewhere than their link, by the link's id.
     """
 
-    source: str
-    target: str
-    configured_rtt_ms: float
-    measured_rtt_p50_ms: float
-    measured_rtt_p95_ms: float
-    n: int
-
-    def within(self, tolerance_ms: float, tolerance_share: float) -> bool:
-        """Tell whether the median is off by no more than the larger of both tolerances."""
-        allowed = max(tolerance_ms, tolerance_share * self.configured_rtt_ms)
-        return self.n > 0 and abs(self.measured_rtt_p50_ms - self.configured_rtt_ms) <= allowed
+    live: Mapping[str, int]
+    leads_to: Mapping[str, Sequence[LinkAddress]]
 
 
 class LinkControl:
@@ -106,7 +85,6 @@ class LinkControl:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._last_words: deque[str] = deque(maxlen=_LAST_WORDS)
-        self._measuring = asyncio.Lock()
         self._tasks = [
             asyncio.create_task(self._read_answers(), name="links-answers"),
             asyncio.create_task(self._read_errors(), name="links-errors"),
@@ -120,7 +98,7 @@ class LinkControl:
         Args:
             enters_places: Addresses will name network namespaces that this process may enter.
         """
-        control = cls(await _spawn("loadtest.world.links.process", enters_places))
+        control = cls(await spawn("loadtest.world.links.process", enters_places=enters_places))
         try:
             await control.status()
         except BaseException:
@@ -192,6 +170,27 @@ class LinkControl:
         """
         return int(await self._ask("settle", whole=list(whole)))
 
+    async def strays(self, whole: Sequence[str] = ()) -> Strays:
+        """
+        Return which connections lead elsewhere than their link does by now.
+
+        Args:
+            whole: Ids of links whose connections are strays wherever they lead.
+        """
+        answer = await self._ask("strays", whole=list(whole))
+        return Strays(
+            live=answer["live"],
+            leads_to={
+                name: [LinkAddress(*target) for target in targets]
+                for name, targets in answer["strays"].items()
+            },
+        )
+
+    async def lateness(self) -> Mapping[str, int]:
+        """Return by how much deliveries were late since the last call, see `Lateness.merge`."""
+        late: Mapping[str, int] = await self._ask("lateness")
+        return late
+
     async def cut(self, link_id: str) -> None:
         """Stop delivering both ways; connections stay, bytes are held."""
         await self._ask("cut", link=link_id)
@@ -209,50 +208,9 @@ class LinkControl:
         """Return how the links process fares."""
         return LinkStatus(**await self._ask("status"))
 
-    async def measure(self, pairs: Sequence[tuple[str, str, int]], pings: int) -> list[LinkMeasure]:
-        """
-        Measure the round trip of every pair through a link of its own, opened for this.
-
-        Pings of one pair follow each other; pairs are measured side by side.
-
-        Args:
-            pairs: Calling region, answering region, one-way time in nanoseconds.
-            pings: Round trips to count per pair, after one that opens the connection.
-
-        Returns:
-            One measure per pair, in order.
-        """
-        async with self._measuring:
-            probe = await _spawn("loadtest.world.links.probe")
-            names = [f"probe/{number}" for number in range(len(pairs))]
-            opened: list[str] = []
-            try:
-                echo = LinkAddress("127.0.0.1", int((await _read_line(probe))["echo_port"]))
-                ports = []
-                for name, (_, _, one_way_ns) in zip(names, pairs, strict=True):
-                    ports.append(await self.open(name, echo, one_way_ns))
-                    opened.append(name)
-                slowest_s = max((2 * one_way for _, _, one_way in pairs), default=0) / NS_PER_S
-                timeout_s = 2.0 + 1.5 * max(slowest_s, 0.03) * (pings + 2)
-                job = {"ports": ports, "pings": pings, "timeout_s": timeout_s}
-                assert probe.stdin is not None
-                probe.stdin.write(json.dumps(job).encode() + b"\n")
-                result = await asyncio.wait_for(_read_line(probe), timeout_s + _ANSWER_TIMEOUT_S)
-            except TimeoutError:
-                raise WorldError("the probe of the links did not answer in time") from None
-            finally:
-                await _end(probe)
-                for name in opened:
-                    with contextlib.suppress(WorldError):
-                        await self.close(name)
-        return [
-            _measured(*pair, round_trips)
-            for pair, round_trips in zip(pairs, result["round_trips_ns"], strict=True)
-        ]
-
     async def stop(self) -> None:
         """End the links process and wait for its end; calling it twice is harmless."""
-        await _end(self._process)
+        await end(self._process)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -304,56 +262,3 @@ class LinkControl:
     def _obituary(self) -> str:
         words = "; its last words: " + " | ".join(self._last_words) if self._last_words else ""
         return f"the links process (pid {self.pid}) has ended{words}"
-
-
-def _measured(source: str, target: str, one_way_ns: int, round_trips_ns: list[int]) -> LinkMeasure:
-    ordered = sorted(round_trips_ns)
-    n = len(ordered)
-
-    def rank_ms(p: int) -> float:
-        return ordered[math.ceil(p * n / 100) - 1] / NS_PER_MS if n else math.nan
-
-    return LinkMeasure(source, target, 2 * one_way_ns / NS_PER_MS, rank_ms(50), rank_ms(95), n)
-
-
-async def _spawn(module: str, enters_places: bool = False) -> asyncio.subprocess.Process:
-    # The package is found wherever this one was, whatever folder the world runs in.
-    root = str(Path(__file__).resolve().parents[3])
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    try:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            module,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,
-            preexec_fn=keep_admin_after_exec if enters_places else None,
-            limit=_LINE_LIMIT,
-        )
-    except OSError as error:
-        raise WorldError(f"cannot start {module} with {sys.executable}: {error}") from None
-
-
-async def _read_line(process: asyncio.subprocess.Process) -> dict[str, Any]:
-    assert process.stdout is not None
-    line = await process.stdout.readline()
-    if not line:
-        assert process.stderr is not None
-        words = (await process.stderr.read()).decode(errors="replace").strip()
-        raise WorldError(f"the probe of the links ended early: {words or 'it said nothing'}")
-    answer: dict[str, Any] = json.loads(line)
-    return answer
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
-    try:
-        await asyncio.wait_for(process.wait(), _END_TIMEOUT_S)
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()

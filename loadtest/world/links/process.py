@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from loadtest.world.links.connection import LinkAddress
@@ -45,6 +46,21 @@ class ControlChannel:
         self._sink = sink
         self._partial = b""
         self._outgoing = b""
+        self._operations: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "open": self._open,
+            "counters": self._counters,
+            "status": self._status,
+            "settle": self._settle,
+            "strays": self._strays,
+            "lateness": lambda _: relay.lateness.drain(),
+            "forget": lambda request: relay.sockets.forget(str(request["place"])),
+        }
+        self._of_link: dict[str, Callable[[str, dict[str, Any]], Any]] = {
+            "retarget": self._retarget,
+            "close": lambda name, _: relay.close(name),
+            "cut": lambda name, _: relay.cut(name),
+            "heal": lambda name, _: relay.heal(name),
+        }
         os.set_blocking(source, False)
         os.set_blocking(sink, False)
         relay.watch(source, READ, self._on_readable)
@@ -88,43 +104,50 @@ class ControlChannel:
             return {"id": number, "error": str(error)}
 
     def _obey(self, request: dict[str, Any]) -> Any:
-        relay, operation = self._relay, request["op"]
-        if operation == "counters":
-            return {name: self._counters(name) for name in relay.links}
-        if operation == "status":
-            return {
-                "clock": "kernel" if relay.clock.kernel else "user",
-                "priority": self._priority,
-                "lead_ns": relay.lead_ns,
-                "deliveries": relay.deliveries,
-                "links": len(relay.links),
-            }
-        if operation == "settle":
-            whole = frozenset(map(str, request["whole"]))
-            return sum(relay.settle(name, whole=name in whole) for name in relay.links)
-        if operation == "forget":
-            relay.sockets.forget(str(request["place"]))
-            return None
-        name = str(request["link"])
-        if operation == "open":
-            return self._open(name, request)
-        if name not in relay.links:
-            raise ValueError(f"no link {name!r}")
-        if operation == "retarget":
-            relay.links[name].target = _address(request["target"])
-            if request.get("one_way_ns") is not None:
-                relay.links[name].one_way_ns = int(request["one_way_ns"])
-        elif operation == "close":
-            relay.close(name)
-        elif operation == "cut":
-            relay.cut(name)
-        elif operation == "heal":
-            relay.heal(name)
-        else:
+        operation = str(request["op"])
+        if operation in self._operations:
+            return self._operations[operation](request)
+        if operation not in self._of_link:
             raise ValueError(f"no operation {operation!r}")
-        return None
+        name = str(request["link"])
+        if name not in self._relay.links:
+            raise ValueError(f"no link {name!r}")
+        return self._of_link[operation](name, request)
 
-    def _open(self, name: str, request: dict[str, Any]) -> int:
+    def _counters(self, _request: dict[str, Any]) -> dict[str, list[int]]:
+        return {
+            name: [link.connections, link.flights, link.bytes_out, link.bytes_in]
+            for name, link in self._relay.links.items()
+        }
+
+    def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
+        relay = self._relay
+        return {
+            "clock": "kernel" if relay.clock.kernel else "user",
+            "priority": self._priority,
+            "lead_ns": relay.lead_ns,
+            "deliveries": relay.deliveries,
+            "links": len(relay.links),
+        }
+
+    def _settle(self, request: dict[str, Any]) -> int:
+        relay, whole = self._relay, frozenset(map(str, request["whole"]))
+        return sum(relay.settle(name, whole=name in whole) for name in relay.links)
+
+    def _strays(self, request: dict[str, Any]) -> dict[str, Any]:
+        relay, whole = self._relay, frozenset(map(str, request["whole"]))
+        found = {name: relay.strays(name, whole=name in whole) for name in relay.links}
+        live = {name: len(link.live) for name, link in relay.links.items()}
+        return {"live": live, "strays": {name: led for name, led in found.items() if led}}
+
+    def _retarget(self, name: str, request: dict[str, Any]) -> None:
+        link = self._relay.links[name]
+        link.target = _address(request["target"])
+        if request.get("one_way_ns") is not None:
+            link.one_way_ns = int(request["one_way_ns"])
+
+    def _open(self, request: dict[str, Any]) -> int:
+        name = str(request["link"])
         kind, one_way_ns = request["kind"], int(request["one_way_ns"])
         if name in self._relay.links:
             raise ValueError(f"link {name!r} is open already")
@@ -134,10 +157,6 @@ class ControlChannel:
             raise ValueError(f"one_way_ns of link {name!r} is {one_way_ns}; it must be 0 or more")
         listen = _address(request.get("listen")) or ANY_PORT
         return self._relay.open(name, _address(request["target"]), one_way_ns, kind, listen)
-
-    def _counters(self, name: str) -> list[int]:
-        link = self._relay.links[name]
-        return [link.connections, link.flights, link.bytes_out, link.bytes_in]
 
 
 def _address(value: list[Any] | None) -> LinkAddress | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from loadtest.kernel.namespaces import SocketMaker, listen_anywhere
 from loadtest.world.links.connection import Link, LinkAddress, RelayedConnection, RelayFlow
+from loadtest.world.links.lateness import Lateness
 from loadtest.world.links.wait import READ, StampClock, new_waiter
 
 LEAD_START_NS = 45_000
@@ -43,6 +44,7 @@ class Relay:
         self.links: dict[str, Link] = {}
         self.lead_ns = LEAD_START_NS
         self.deliveries = 0
+        self.lateness = Lateness()
         self.clock = StampClock()
         self.sockets = SocketMaker()
         self._waiter = new_waiter()
@@ -113,6 +115,21 @@ class Relay:
         for connection in strays:
             connection.close(reset=True)
         return len(strays)
+
+    def strays(self, link_id: str, *, whole: bool) -> list[LinkAddress]:
+        """
+        Return where connections of a link lead that lead elsewhere than the link does by now.
+
+        Args:
+            link_id: The link.
+            whole: Name every connection, also those that lead where the link does.
+        """
+        link = self.links[link_id]
+        return [
+            c.target
+            for c in link.live
+            if c.target is not None and (whole or (link.target and c.target != link.target))
+        ]
 
     def cut(self, link_id: str) -> None:
         """Stop delivering on the link; connections stay and bytes are held."""
@@ -185,6 +202,7 @@ class Relay:
     def delivered(self, late_ns: int) -> None:
         """Learn by how much a delivery missed its due time, and correct the lead by a step."""
         self.deliveries += 1
+        self.lateness.add(late_ns)
         step = _LEAD_STEPS_NS[self.deliveries > _LEAD_SETTLED]
         lead = self.lead_ns + (step if late_ns > 0 else -step)
         self.lead_ns = min(max(lead, 0), LEAD_CEILING_NS)

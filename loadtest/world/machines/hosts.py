@@ -18,6 +18,7 @@ from loadtest.world.links.control import LinkControl
 from loadtest.world.machines.directory import look_up
 from loadtest.world.machines.nameserver import NameServer, Records
 from loadtest.world.machines.network import WorldNetwork
+from loadtest.world.machines.paths import Misled
 from loadtest.world.machines.store import MachineRecord, Store
 from loadtest.world.spec import WorldSpec
 
@@ -39,7 +40,7 @@ class _Tenant:
         ports: Ports that its environment names beside the host's name: ``redis.example:6379``.
         known: Machines whose names it has looked up.
         edges: Apps whose edge it has looked up.
-        answers: Machines that each name has stood for.
+        answers: Machines that each name has stood for, and whether it ever led there first.
         outside: Its addresses for hosts outside of the world, by name.
         own: Ports of this machine's loopback that it reaches.
         ways_out: Ids of the links that lead out of the world.
@@ -51,7 +52,7 @@ class _Tenant:
     server: NameServer | None = None
     known: set[str] = field(default_factory=set)
     edges: set[str] = field(default_factory=set)
-    answers: dict[str, set[str]] = field(default_factory=dict)
+    answers: dict[str, dict[str, bool]] = field(default_factory=dict)
     outside: dict[str, str] = field(default_factory=dict)
     own: set[int] = field(default_factory=set)
     ways_out: list[str] = field(default_factory=list)
@@ -138,23 +139,28 @@ class WorldHosts:
             await self._links.forget(place)
         tenant.host.close()
 
-    def misled(self) -> list[tuple[str, str]]:
+    def misled(self, *, first_only: bool = False) -> list[Misled]:
         """
         Return which machines were led to which others that no name leads to first any more.
 
-        Returns:
-            Pairs of machine ids: from, to.
+        Args:
+            first_only: Only those that a name did lead to first: a program that takes another one
+                than the first of an answer has chosen it itself.
         """
         found = []
         rows, apps = list(self._store.rows()), self._store.apps
         for tenant in self._tenants.values():
-            region, told, first = tenant.machine.region, set[str](), set[str]()
+            region, asker = tenant.machine.region, tenant.machine.id
+            told: dict[str, tuple[str, str]] = {}
+            first = set[str]()
             for name, machines in tenant.answers.items():
                 now = look_up(name, rows, apps, region, self._spec.rtt_between_ms)
                 if now is not None and now.machines:
-                    told |= machines
                     first.add(now.machines[0])
-            found += [(tenant.machine.id, machine_id) for machine_id in sorted(told - first)]
+                    for machine_id, was_first in machines.items():
+                        if was_first or not first_only:
+                            told[machine_id] = (name, now.machines[0])
+            found += [Misled(asker, m, *told[m]) for m in sorted(told.keys() - first)]
         return found
 
     async def _look_up(self, machine: MachineRecord, name: str) -> Records | None:
@@ -170,7 +176,9 @@ class WorldHosts:
         if entry.edge:
             return Records(ip6=(await self._open_edge(tenant, entry.edge),))
         if entry.machines:
-            tenant.answers.setdefault(name, set()).update(entry.machines)
+            answers = tenant.answers.setdefault(name, {})
+            for place, machine_id in enumerate(entry.machines):
+                answers[machine_id] = answers.get(machine_id, False) or place == 0
         for machine_id in entry.machines:
             tenant.known.add(machine_id)
             await self._open_ports(tenant, machine_id)

@@ -96,7 +96,7 @@ class WorldNetwork:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            for link in [link for links in self._of_machine.values() for link in links]:
+            for link in self.links():
                 await self._aim_again(link)
             for (region, machine_id), edge_link in list(self._to_machine.items()):
                 await self._dial_again(region, machine_id, edge_link)
@@ -193,26 +193,9 @@ class WorldNetwork:
             if self._to_machine.pop((region, machine.id), None) is not None:
                 await self._links.close(f"edge/{region}/{machine.id}")
 
-    async def settle(self, whole: Sequence[tuple[str, str]] = ()) -> int:
-        """
-        Let no connection lead to where its name led at another time.
-
-        An app that starts before the replica of its region connects to another region's, and a
-        pool keeps that for good; what is reset is opened anew, to the machine that is right now.
-
-        Args:
-            whole: Pairs of machine ids, from and to, whose connections go whatever they lead to.
-
-        Returns:
-            How many connections were reset.
-        """
-        stale = [
-            link.id
-            for machine_id, target_id in whole
-            for link in self._of_machine.get(machine_id, ())
-            if (link.name.kind, link.name.value) == ("machine", target_id)
-        ]
-        return await self._links.settle(stale)
+    def links(self) -> list[MachineLink]:
+        """Return the links of every machine to every name."""
+        return [link for links in self._of_machine.values() for link in links]
 
     async def set_fault(self, kind: str, a: str, b: str) -> int:
         """
@@ -236,8 +219,7 @@ class WorldNetwork:
         counts = await self._links.counters()
         return [
             (self._store.by_id(link.machine_id), link, counts[link.id])
-            for links in self._of_machine.values()
-            for link in links
+            for link in self.links()
             if link.id in counts
         ]
 
@@ -345,8 +327,7 @@ class WorldNetwork:
             f"edge/{region}/{machine_id}": frozenset((region, self._store.by_id(machine_id).region))
             for region, machine_id in self._to_machine
         }
-        for links in self._of_machine.values():
-            for link in links:
-                own = self._store.by_id(link.machine_id).region
-                ends[link.id] = frozenset((own, link.region))
+        for link in self.links():
+            own = self._store.by_id(link.machine_id).region
+            ends[link.id] = frozenset((own, link.region))
         return ends

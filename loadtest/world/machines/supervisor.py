@@ -16,12 +16,15 @@ from loadtest.kernel.namespaces import SocketMaker
 from loadtest.world.edge.gateways import Gateways
 from loadtest.world.hosts.layer import Layer
 from loadtest.world.links.control import LinkControl
+from loadtest.world.links.measuring import Pair, measure
 from loadtest.world.machines.context import Registry, WorldContext, runs_postgres
 from loadtest.world.machines.environment import base_environment
 from loadtest.world.machines.hosts import WorldHosts
 from loadtest.world.machines.network import WorldNetwork
+from loadtest.world.machines.paths import look_at_paths, settle
 from loadtest.world.machines.runtime import MachineRuntime
 from loadtest.world.machines.store import MachineRecord, Store
+from loadtest.world.machines.watch import WorldWatch
 from loadtest.world.spec import WorldSpec
 
 _STOP_S = 1.0
@@ -62,6 +65,8 @@ class World:
         self.token = secrets.token_urlsafe(24)
         self.measured: list[Json] = []
         self._runtimes: dict[str, MachineRuntime] = {}
+        self._measuring, self._watching = asyncio.Lock(), asyncio.Lock()
+        self._watch: WorldWatch | None = None
         self._aiming = asyncio.create_task(context.network.keep_aiming(), name="network")
 
     @classmethod
@@ -136,25 +141,65 @@ class World:
         Args:
             pings: Round trips per pair.
         """
-        hosts = self.context.hosts
-        await self.context.network.settle(hosts.misled() if hosts is not None else ())
-        regions = self.spec.regions
-        pairs = [(a, b, self.spec.one_way_ns(a, b)) for a, b in self.spec.pairs()]
-        pairs += [(a, a, self.spec.one_way_ns(a, a)) for a in regions]
-        measures = await self.links.measure(pairs, pings)
+        hosts, network = self.context.hosts, self.context.network
+        await settle(network, self.links, hosts.misled() if hosts is not None else ())
+        async with self._measuring:
+            measures = await measure(self.links, self._pairs(), pings)
         self.measured = [
             {
-                "from": measure.source,
-                "to": measure.target,
-                "configured_rtt_ms": measure.configured_rtt_ms,
-                "measured_rtt_p50_ms": finite(measure.measured_rtt_p50_ms),
-                "measured_rtt_p95_ms": finite(measure.measured_rtt_p95_ms),
-                "n": measure.n,
-                "ok": measure.within(self.spec.tolerance_ms, self.spec.tolerance_share),
+                "from": found.source,
+                "to": found.target,
+                "configured_rtt_ms": found.configured_rtt_ms,
+                "measured_rtt_p50_ms": finite(found.measured_rtt_p50_ms),
+                "measured_rtt_p95_ms": finite(found.measured_rtt_p95_ms),
+                "n": found.n,
+                "ok": found.within(self.spec.tolerance_ms, self.spec.tolerance_share),
             }
-            for measure in measures
+            for found in measures
         ]
         return self.measured
+
+    async def watch(self) -> Json:
+        """
+        Begin to watch over a load, anew if it was begun before; return where connections lead.
+
+        Raises:
+            WorldError: The links process has ended, or no ping can be sent.
+        """
+        async with self._watching:
+            if self._watch is not None:
+                await self._watch.stop()
+            self._watch = await WorldWatch.start(self.links, self._pairs())
+            return await self._paths()
+
+    async def watched(self, *, over: bool) -> Json:
+        """
+        Return what the watch has seen, and where connections lead now.
+
+        Args:
+            over: End the watch.
+
+        Raises:
+            WorldError: The links process has ended, or nothing is watched.
+        """
+        async with self._watching:
+            watch = self._watch
+            if watch is None:
+                raise WorldError("nobody has asked this world to watch over a load")
+            if over:
+                await watch.stop()
+                self._watch = None
+            return {**watch.seen(self.store.machines(destroyed=True)), "paths": await self._paths()}
+
+    async def _paths(self) -> Json:
+        hosts = self.context.hosts
+        misled = hosts.misled(first_only=True) if hosts is not None else ()
+        return await look_at_paths(self.context.network, self.links, self.store, misled)
+
+    def _pairs(self) -> list[Pair]:
+        """Return every pair of regions, and every region with itself, with its one-way time."""
+        regions = [(region, region) for region in self.spec.regions]
+        return [(a, b, self.spec.one_way_ns(a, b)) for a, b in [*self.spec.pairs(), *regions]]
 
     async def broken(self) -> str:
         """Return, once it happens, why the world cannot go on: its links process has ended."""
@@ -164,6 +209,8 @@ class World:
     async def stop(self) -> None:
         """Stop every machine side by side, then edges and links."""
         self._aiming.cancel()
+        if self._watch is not None:
+            await self._watch.stop()
         running = [r for r in self._runtimes.values() if r.machine.state != "destroyed"]
         results = await asyncio.gather(
             self.gateways.close(),

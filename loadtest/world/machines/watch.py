@@ -1,0 +1,181 @@
+"""
+What the world sees of itself while there is load: round trips, its own lateness, its machines.
+
+Pings ride along over every pair of regions, each process of the world tells every second how late
+it was, and every end and start of a machine is noted.  Numbers are kept, nothing is judged here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+
+from loadtest.errors import WorldError
+from loadtest.fly.machines import Json
+from loadtest.units import NS_PER_MS, NS_PER_S, NS_PER_US
+from loadtest.world.links.control import LinkControl
+from loadtest.world.links.lateness import Lateness
+from loadtest.world.links.measuring import Pair, Ping, PingRide
+from loadtest.world.links.probe import MISSING
+from loadtest.world.machines.store import MachineRecord
+
+_PINGS_PER_S = 50.0
+"""Most pings a second over all pairs: a load of its own must not come of them."""
+
+_FASTEST_MS = 500
+_BEAT_S = 0.02
+_MOMENT_S = 1.0
+_PATIENCE_NS = NS_PER_S
+_TOLD_EVENTS = ("exit", "start", "stop", "destroy")
+_MOST_EVENTS = 1_000
+
+LINKS, WORLD = "links", "world"
+"""The processes that every request passes; edges and supervisor live in the world's own."""
+
+
+class WorldWatch:
+    """
+    Watches a world for as long as there is load.
+
+    Args:
+        links: The links process.
+        pairs: Pairs of regions, with their one-way time.
+    """
+
+    def __init__(self, links: LinkControl, pairs: Sequence[Pair]) -> None:
+        self._links = links
+        self._pairs = list(pairs)
+        self._began_ns = time.monotonic_ns()
+        self._began_wall_ns = time.time_ns()
+        self._pings: list[list[tuple[int, int]]] = [[] for _ in pairs]
+        self._late = {LINKS: Lateness(), WORLD: Lateness()}
+        self._beat = Lateness()
+        self._moments: list[Json] = []
+        self._ride: PingRide | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def start(cls, links: LinkControl, pairs: Sequence[Pair]) -> WorldWatch:
+        """
+        Begin to watch.
+
+        Raises:
+            WorldError: The links process has ended, or no ping can be sent.
+        """
+        watch = cls(links, pairs)
+        every_ms = max(_FASTEST_MS, round(1_000 * len(pairs) / _PINGS_PER_S))
+        await links.lateness()  # what was late before is not this load's
+        watch._ride = await PingRide.start(links, pairs, every_ms, watch._take)
+        watch._tasks = [
+            asyncio.create_task(watch._beat_on(), name="watch-beat"),
+            asyncio.create_task(watch._keep_moments(), name="watch-moments"),
+        ]
+        return watch
+
+    async def stop(self) -> None:
+        """End it; what was seen is kept."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._ride is not None:
+            await self._ride.stop()
+        with contextlib.suppress(WorldError):
+            await self._keep_moment()
+
+    def seen(self, machines: Sequence[MachineRecord]) -> Json:
+        """
+        Return what was seen until now.
+
+        Args:
+            machines: All of the world's, the destroyed ones included.
+        """
+        now_ns = time.monotonic_ns()
+        return {
+            "began_wall_ns": self._began_wall_ns,
+            "lasted_ms": (now_ns - self._began_ns) / NS_PER_MS,
+            "pairs": [self._pair(n, now_ns) for n in range(len(self._pairs))],
+            "processes": [
+                {
+                    "name": name,
+                    "n": late.n,
+                    "late_p50_us": round(late.percentile_us(50), 1),
+                    "late_p99_us": round(late.percentile_us(99), 1),
+                    "late_max_us": late.max_ns / NS_PER_US,
+                }
+                for name, late in self._late.items()
+            ],
+            "moments": list(self._moments),
+            "machine_events": self._machine_events(machines),
+            "faults": [],
+        }
+
+    def _take(self, pings: list[Ping]) -> None:
+        for number, sent_ns, round_trip_ns in pings:
+            self._pings[number].append((sent_ns, round_trip_ns))
+
+    def _pair(self, number: int, now_ns: int) -> Json:
+        source, target, one_way_ns = self._pairs[number]
+        lost_before_ns = now_ns - 2 * one_way_ns - _PATIENCE_NS
+        kept = [p for p in self._pings[number] if p[1] != MISSING or p[0] < lost_before_ns]
+        return {
+            "from": source,
+            "to": target,
+            "configured_rtt_ms": 2 * one_way_ns / NS_PER_MS,
+            "sent_ms": [self._since_ms(sent_ns) for sent_ns, _ in kept],
+            "rtt_us": [
+                None if trip_ns == MISSING else round(trip_ns / NS_PER_US) for _, trip_ns in kept
+            ],
+        }
+
+    async def _beat_on(self) -> None:
+        """Sleep again and again, and count by how much it was too long; never returns."""
+        while True:
+            due_ns = time.monotonic_ns() + round(_BEAT_S * NS_PER_S)
+            await asyncio.sleep(_BEAT_S)
+            self._beat.add(time.monotonic_ns() - due_ns)
+
+    async def _keep_moments(self) -> None:
+        """Note every second how late the world's processes were; never returns."""
+        while True:
+            await asyncio.sleep(_MOMENT_S)
+            with contextlib.suppress(WorldError):  # it shows as a gap
+                await self._keep_moment()
+
+    async def _keep_moment(self) -> None:
+        moment: Json = {}
+        for name, told in ((LINKS, await self._links.lateness()), (WORLD, self._beat.drain())):
+            second = Lateness()
+            for late in (second, self._late[name]):
+                late.merge(told)
+            moment[f"{name}_late_p99_us"] = round(second.percentile_us(99), 1)
+            moment[f"{name}_late_max_us"] = second.max_ns / NS_PER_US
+        self._moments.append({"t_ms": self._since_ms(time.monotonic_ns()), **moment})
+
+    def _machine_events(self, machines: Sequence[MachineRecord]) -> list[Json]:
+        began_ms = self._began_wall_ns // NS_PER_MS
+        found: list[Json] = []
+        for machine in machines:
+            for event in machine.events:
+                if event["timestamp"] < began_ms or event["type"] not in _TOLD_EVENTS:
+                    continue
+                request = event.get("request", {})
+                ended = request.get("exit_event", {})
+                found.append(
+                    {
+                        "t_ms": event["timestamp"] - began_ms,
+                        "app": machine.app,
+                        "region": machine.region,
+                        "machine": machine.id,
+                        "event": event["type"],
+                        "asked": event["source"] == "user" or ended.get("requested_stop", False),
+                        "exit_code": ended.get("exit_code"),
+                        "restarting": ended.get("restarting", False),
+                    }
+                )
+        found.sort(key=lambda event: event["t_ms"])
+        return found[:_MOST_EVENTS]
+
+    def _since_ms(self, at_ns: int) -> int:
+        return (at_ns - self._began_ns) // NS_PER_MS
