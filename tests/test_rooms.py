@@ -80,7 +80,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"jinja2"},
     ),
     "report": (set(), set()),
-    "refapp": ({"kernel"}, {"starlette", "uvicorn", "psycopg", "psycopg_pool"}),
+    "refapp": ({"kernel"}, {"starlette", "uvicorn", "psycopg", "psycopg_pool", "valkey"}),
     "run": (
         BASE
         | {"plan", "fly", "world", "world.guard", "records", "analysis", "gate", "report.pages"},

@@ -1,4 +1,4 @@
-"""``python -m loadtest.refapp`` serves the app; with ``seed`` it fills the database instead."""
+"""``python -m loadtest.refapp`` serves the app; ``seed`` fills the database, ``work`` does jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> int:
     Run the command.
 
     Args:
-        arguments: Nothing, or ``seed``.
+        arguments: Nothing, ``seed`` or ``work``.
 
     Returns:
         The exit code: 0, or 2 for a wrong call or environment, or 1 when the database refuses.
@@ -31,8 +31,10 @@ def main(arguments: list[str]) -> int:
         return 2
     if arguments == ["seed"]:
         return _seed(settings)
+    if arguments == ["work"]:
+        return _work(settings)
     if arguments:
-        _logger.error("unknown command %r: expected nothing, or seed", " ".join(arguments))
+        _logger.error("unknown command %r: expected nothing, seed or work", " ".join(arguments))
         return 2
     _serve(settings)
     return 0
@@ -51,6 +53,16 @@ def _seed(settings: Settings) -> int:
         return 1
     _logger.info("seeded: %d new cities, %d new recipes", added.cities, added.recipes)
     return 0
+
+
+def _work(settings: Settings) -> int:
+    """Do jobs until a signal says otherwise."""
+    from loadtest.refapp.jobs import work
+
+    if not settings.queue_url:
+        _logger.error("QUEUE_URL is not set: expected redis://host:6379/0")
+        return 2
+    return work(settings)
 
 
 def _serve(settings: Settings) -> None:

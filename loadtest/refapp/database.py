@@ -8,13 +8,14 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import class_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from loadtest.refapp.ledger import Distance, Ledger
 
 Row = TypeVar("Row")
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -25,17 +26,7 @@ _SESSION: dict[str, Any] = {"autocommit": True, "prepare_threshold": None}
 _OUTLIVE_ANY_RUN_S = 86_400.0
 _ACQUIRE_TIMEOUT_S = 10.0
 _RETRY_S = 0.2
-_NEAR_NS = 5_000_000  # no two regions are closer; what answers sooner stands beside the app
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Ledger:
-    """What one request spent: when it began, how long and how often it waited for the database."""
-
-    start_ns: int = field(default_factory=time.monotonic_ns)
-    database_ns: int = 0
-    round_trips: int = 0
 
 
 class DatabaseSession:
@@ -66,7 +57,7 @@ class DatabaseSession:
             took_ns = time.monotonic_ns() - begun_ns
             self._ledger.database_ns += took_ns
             self._ledger.round_trips += 1
-            self._database.note(took_ns)
+            self._ledger.away_ns += self._database.distance.note(took_ns)
 
 
 class Database:
@@ -87,22 +78,8 @@ class Database:
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._filling: asyncio.Task[None] | None = None
         self._pooled = pooled
-        self._quickest_ns: int | None = None
+        self.distance = Distance()
         self.ready = False
-
-    def note(self, took_ns: int) -> None:
-        """Take note of how long one statement took: the quickest tells how far the database is."""
-        if self._quickest_ns is None or took_ns < self._quickest_ns:
-            self._quickest_ns = took_ns
-
-    def distance_ns(self, round_trips: int) -> int:
-        """
-        Return the time that so many round trips spend on the way to another region.
-
-        A database beside the app costs nothing: what its work takes is part of a page's base time.
-        """
-        quickest_ns = self._quickest_ns or 0
-        return round_trips * quickest_ns if quickest_ns >= _NEAR_NS else 0
 
     def open(self) -> None:
         """Begin to connect, all connections at once; `ready` tells when all of them are there."""
@@ -138,7 +115,9 @@ class Database:
         begun_ns = time.monotonic_ns()
         if self._pool is None:
             connection = await self._connect()
-            ledger.round_trips += connect_round_trips(connection)
+            trips = connect_round_trips(connection)
+            ledger.round_trips += trips
+            ledger.away_ns += trips * self.distance.away_ns
         else:
             connection = await self._pool.getconn()
         ledger.database_ns += time.monotonic_ns() - begun_ns

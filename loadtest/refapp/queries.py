@@ -44,6 +44,26 @@ UPDATE recipes SET cooked = cooked + 1 WHERE id = %(id)s RETURNING id
 """
 
 
+COOK: LiteralString = """
+UPDATE recipes SET cooked = cooked + 1 WHERE id = %(id)s RETURNING cooked
+"""
+
+COOKED: LiteralString = "SELECT cooked FROM recipes WHERE id = %(id)s"
+
+SOME_RECIPES: LiteralString = """
+SELECT id FROM recipes WHERE city_id = (SELECT id FROM cities WHERE slug = %(city)s)
+ORDER BY id
+LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cooked:
+    """How often a recipe was cooked."""
+
+    cooked: int
+
+
 @dataclass(frozen=True, slots=True)
 class RecipeId:
     """What a write returns."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-from loadtest.refapp.database import Ledger
+from loadtest.refapp.ledger import Ledger
 from loadtest.refapp.regional import AsgiApp, Message, Receive, Scope, Send, with_region
 from loadtest.refapp.regional_policy import parse_replay_source
 
@@ -17,8 +17,9 @@ class ServerTimingHeader:
     Adds ``Server-Timing`` and ``Fly-Region`` to every answer.
 
     ``db`` is the time spent waiting for the database, its description the number of round trips;
-    ``app`` is all the rest; ``region`` is where the answer was made; ``replay`` is there when the
-    request was replayed, with the region that replayed it and why.
+    ``cache`` the same where a cache or a queue was asked; ``app`` is all the rest; ``region`` is
+    where the answer was made; ``replay`` is there when the request was replayed, with the region
+    that replayed it and why.
 
     Args:
         app: The app; finds the `Ledger` of a request in its scope under ``ledger``.
@@ -62,12 +63,15 @@ def server_timing(ledger: Ledger, now_ns: int, region: str, replay_source: str |
     Source: https://www.w3.org/TR/server-timing/
     """
     database_ms = ledger.database_ns / _NS_PER_MS
-    app_ms = (now_ns - ledger.start_ns) / _NS_PER_MS - database_ms
+    cache_ms = ledger.cache_ns / _NS_PER_MS
+    app_ms = (now_ns - ledger.start_ns) / _NS_PER_MS - database_ms - cache_ms
     parts = [
         f"app;dur={app_ms:.3f}",
         f'db;dur={database_ms:.3f};desc="{ledger.round_trips}"',
         f'region;desc="{_token(region)}"',
     ]
+    if ledger.cache_round_trips:
+        parts.append(f'cache;dur={cache_ms:.3f};desc="{ledger.cache_round_trips}"')
     if source := parse_replay_source(replay_source):
         parts.append(f'replay;desc="{_token(source.region)};{_token(source.state)}"')
     return ", ".join(parts)

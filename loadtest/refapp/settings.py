@@ -34,6 +34,10 @@ class Settings:
             region of the edge that took the request, ``cdg=75.1,syd=45.8``; ``""`` is the default.
         connections: DATABASE_CONNECTIONS: a pool, or a connection for every request.
         pool_size: Connections in the pool: DB_POOL.
+        primary_pool: Connections to the primary database beside it, outside the primary region:
+            PRIMARY_POOL; 0 for none.
+        cache_url: Where fragments and sessions are kept: CACHE_URL, else REDIS_URL; may be empty.
+        queue_url: Where jobs are put: QUEUE_URL; may be empty.
     """
 
     host: str
@@ -45,6 +49,9 @@ class Settings:
     base_ms: Mapping[str, float]
     connections: Connections
     pool_size: int
+    primary_pool: int = 0
+    cache_url: str = ""
+    queue_url: str = ""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -70,6 +77,9 @@ class Settings:
             base_ms=_base_times(environ),
             connections=_connections(environ),
             pool_size=int(_number(environ, "DB_POOL", 16, 1, 1_000)),
+            primary_pool=int(_number(environ, "PRIMARY_POOL", 0, 0, 1_000)),
+            cache_url=_cache_url(environ, "CACHE_URL") or _cache_url(environ, "REDIS_URL"),
+            queue_url=_cache_url(environ, "QUEUE_URL"),
         )
 
     def base_ms_for(self, edge: str) -> float:
@@ -100,6 +110,14 @@ def _regional(environ: Mapping[str, str]) -> RegionalSettings | None:
     if settings is None:
         raise SettingsError("REGIONAL_DATABASE is on, but PRIMARY_REGION or FLY_REGION is not set")
     return settings
+
+
+def _cache_url(environ: Mapping[str, str], name: str) -> str:
+    """Return the URL of a Redis-compatible server, or nothing."""
+    url = environ.get(name, "")
+    if url and not url.startswith(("redis://", "rediss://", "valkey://", "valkeys://")):
+        raise SettingsError(f"{name} is set, but not to redis://host:6379/0")
+    return url
 
 
 def _connections(environ: Mapping[str, str]) -> Connections:

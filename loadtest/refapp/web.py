@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 import psycopg
@@ -19,8 +17,12 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from loadtest.refapp import pages, queries
+from loadtest.refapp.cache import Cache
 from loadtest.refapp.catalogue import slugify
-from loadtest.refapp.database import Database, Ledger
+from loadtest.refapp.context import AppContext, clean, context_of, explain, ledger_of, paced
+from loadtest.refapp.database import Database
+from loadtest.refapp.jobs import JOB_ROUTES
+from loadtest.refapp.patterns import PATTERN_ROUTES
 from loadtest.refapp.regional import AsgiApp, RegionalMiddleware
 from loadtest.refapp.server_timing import ServerTimingHeader
 from loadtest.refapp.settings import Settings
@@ -30,40 +32,26 @@ _MAX_BODY = 65_536
 _MAX_SEARCH = 100
 _TEXT_LIMITS = {"title": 120, "summary": 500, "ingredients": 2_000}
 _MAX_MINUTES = 1_440
-_NS_PER_MS = 1_000_000
-
-Handler = Callable[[Request], Awaitable[Response]]
-
-
-@dataclass(slots=True)
-class AppContext:
-    """What the handlers share."""
-
-    settings: Settings
-    database: Database
-    timer: PreciseTimer | None = None
 
 
 def create_app(settings: Settings) -> AsgiApp:
     """Return the app, as one of the deployments' settings make it."""
-    context = AppContext(
-        settings,
-        Database(
-            settings.read_url,
-            pooled=settings.connections == "pooled",
-            size=settings.pool_size,
-            name=f"recipes-{settings.region}",
-        ),
-    )
+    context = _make_context(settings)
+    servers = [context.database, context.primary, context.cache, context.queue]
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         context.timer = PreciseTimer()
-        context.database.open()
+        opened = [server for server in servers if server is not None]
+        for server in opened:
+            server.open()
         try:
             yield
         finally:
-            await context.database.close()
+            for chore in context.chores:
+                chore.cancel()
+            for server in opened:
+                await server.close()
             context.timer.close()
 
     app = Starlette(
@@ -73,6 +61,8 @@ def create_app(settings: Settings) -> AsgiApp:
             Route("/recipes", paced(add_recipe), methods=["POST"]),
             Route("/recipes/{id:int}", paced(show_recipe)),
             Route("/recipes/{id:int}/cooked", paced(cook_recipe)),
+            *PATTERN_ROUTES,
+            *JOB_ROUTES,
             Route("/healthz", healthz),
         ],
         middleware=(
@@ -81,7 +71,7 @@ def create_app(settings: Settings) -> AsgiApp:
             else []
         ),
         exception_handlers={
-            HTTPException: _explain,
+            HTTPException: explain,
             psycopg.OperationalError: _database_away,
             PoolTimeout: _database_away,
         },
@@ -92,35 +82,28 @@ def create_app(settings: Settings) -> AsgiApp:
     return ServerTimingHeader(app, settings.region)
 
 
-def paced(handler: Handler) -> Handler:
-    """
-    Let a page take as long as an app with more work to do: APP_BASE_MS beside the way to the data.
+def _make_context(settings: Settings) -> AppContext:
+    """Return what the handlers share, nothing of it open yet."""
+    regional, size = settings.regional, settings.pool_size
+    elsewhere = settings.primary_pool if regional is not None and regional.secondary else 0
 
-    The time is waited, not burnt.  This app's own work is inside of it, and so is the work of the
-    database: only the distance to a database in another region comes on top.
-    """
+    def database(url: str, connections: int) -> Database:
+        pooled = settings.connections == "pooled"
+        return Database(url, pooled=pooled, size=connections, name=f"recipes-{settings.region}")
 
-    @functools.wraps(handler)
-    async def slow_enough(request: Request) -> Response:
-        context, ledger = _context(request), _ledger(request)
-        try:
-            response = await handler(request)
-        except HTTPException as error:
-            response = await _explain(request, error)
-        if context.timer is not None:
-            edge = request.headers.get("fly-region", context.settings.region)
-            base_ns = round(context.settings.base_ms_for(edge) * _NS_PER_MS)
-            away_ns = context.database.distance_ns(ledger.round_trips)
-            await context.timer.sleep_until(ledger.start_ns + base_ns + away_ns)
-        return response
-
-    return slow_enough
+    return AppContext(
+        settings,
+        database(settings.read_url, size),
+        primary=database(settings.primary_url, elsewhere) if elsewhere else None,
+        cache=Cache(settings.cache_url, size) if settings.cache_url else None,
+        queue=Cache(settings.queue_url, size) if settings.queue_url else None,
+    )
 
 
 async def start(request: Request) -> Response:
     """List the cities: one round trip."""
-    context = _context(request)
-    async with context.database.session(_ledger(request)) as session:
+    context = context_of(request)
+    async with context.database.session(ledger_of(request)) as session:
         cities = await session.fetch(pages.City, queries.ALL_CITIES)
     return HTMLResponse(pages.start_page(context.settings.region, cities))
 
@@ -131,13 +114,13 @@ async def list_recipes(request: Request) -> Response:
 
     Without a city, the visitor's is the one nearest to the edge that took the request.
     """
-    context = _context(request)
-    search = _clean(request.query_params.get("q", ""))[:_MAX_SEARCH]
+    context = context_of(request)
+    search = clean(request.query_params.get("q", ""))[:_MAX_SEARCH]
     wanted = slugify(request.query_params.get("city", ""))
     edge = request.headers.get("fly-region", context.settings.region)
-    async with context.database.session(_ledger(request)) as session:
+    async with context.database.session(ledger_of(request)) as session:
         found = await session.fetch(
-            pages.City, queries.ONE_CITY, {"slug": wanted, "region": _clean(edge)}
+            pages.City, queries.ONE_CITY, {"slug": wanted, "region": clean(edge)}
         )
         if not found and not wanted:
             return RedirectResponse("/", 303)  # an edge without a city of its own
@@ -153,8 +136,8 @@ async def list_recipes(request: Request) -> Response:
 
 async def show_recipe(request: Request) -> Response:
     """Show one recipe: one round trip."""
-    context = _context(request)
-    async with context.database.session(_ledger(request)) as session:
+    context = context_of(request)
+    async with context.database.session(ledger_of(request)) as session:
         found = await session.fetch(
             pages.RecipeInCity, queries.ONE_RECIPE, {"id": request.path_params["id"]}
         )
@@ -169,8 +152,8 @@ async def cook_recipe(request: Request) -> Response:
 
     A link in a newsletter can only be a GET, so this is the write that no method gives away.
     """
-    context = _context(request)
-    async with context.database.session(_ledger(request)) as session:
+    context = context_of(request)
+    async with context.database.session(ledger_of(request)) as session:
         found = await session.fetch(
             queries.RecipeId, queries.COUNT_COOKED, {"id": request.path_params["id"]}
         )
@@ -181,12 +164,12 @@ async def cook_recipe(request: Request) -> Response:
 
 async def add_recipe(request: Request) -> Response:
     """Add a recipe, from a form or from JSON: one round trip."""
-    context = _context(request)
+    context = context_of(request)
     wants_json = _is_json(request)
     fields, faults = _recipe_from(await _fields(request))
     if faults:
         return _refusal(request, faults)
-    async with context.database.session(_ledger(request)) as session:
+    async with context.database.session(ledger_of(request)) as session:
         added = await session.fetch(queries.RecipeId, queries.ADD_RECIPE, fields)
     if not added:
         return _refusal(request, [f"city: no city is called {fields['city']!r} here"])
@@ -197,10 +180,10 @@ async def add_recipe(request: Request) -> Response:
 
 
 async def healthz(request: Request) -> Response:
-    """Tell whether the app can serve pages: its database connections are open."""
-    if _context(request).database.ready:
+    """Tell whether the app can serve pages: its connections are open."""
+    if context_of(request).ready:
         return JSONResponse({"status": "ok"})
-    return JSONResponse({"status": "waiting for the database"}, 503)
+    return JSONResponse({"status": "waiting for its servers"}, 503)
 
 
 def _recipe_from(given: dict[str, object]) -> tuple[dict[str, object], list[str]]:
@@ -210,7 +193,7 @@ def _recipe_from(given: dict[str, object]) -> tuple[dict[str, object], list[str]
     if not fields["city"]:
         faults.append("city: is missing")
     for name, limit in _TEXT_LIMITS.items():
-        text = _clean(str(given.get(name, ""))).strip()
+        text = clean(str(given.get(name, ""))).strip()
         if len(text) > limit:
             faults.append(f"{name}: has {len(text)} characters, at most {limit} are allowed")
         fields[name] = text
@@ -247,39 +230,12 @@ def _refusal(request: Request, faults: list[str]) -> Response:
     """Return what is wrong with a recipe, in the form it was sent in."""
     if _is_json(request):
         return JSONResponse({"errors": faults}, 422)
-    region = _context(request).settings.region
+    region = context_of(request).settings.region
     return HTMLResponse(pages.message_page(region, "This recipe cannot be added", faults), 422)
-
-
-async def _explain(request: Request, error: Exception) -> Response:
-    """Return an HTTP error as a page."""
-    assert isinstance(error, HTTPException)
-    region = _context(request).settings.region
-    page = pages.message_page(region, f"Error {error.status_code}", [error.detail])
-    return HTMLResponse(page, error.status_code, error.headers)
 
 
 async def _database_away(request: Request, _error: Exception) -> Response:
     """Return that the database does not answer."""
-    region = _context(request).settings.region
+    region = context_of(request).settings.region
     page = pages.message_page(region, "Closed for a moment", ["The database does not answer."])
     return HTMLResponse(page, 503, {"retry-after": "1"})
-
-
-def _context(request: Request) -> AppContext:
-    """Return what the handlers share."""
-    context = request.app.state.context
-    assert isinstance(context, AppContext)
-    return context
-
-
-def _ledger(request: Request) -> Ledger:
-    """Return what this request has spent so far."""
-    ledger = request.scope["ledger"]
-    assert isinstance(ledger, Ledger)
-    return ledger
-
-
-def _clean(text: str) -> str:
-    """Return text without the one character that PostgreSQL cannot store."""
-    return text.replace("\x00", "")

@@ -261,7 +261,7 @@ def test_the_app_is_light(pooled: App) -> None:
 def test_a_database_that_is_away_is_reported_as_such(stage: Stage) -> None:
     app = stage.start_app("cdg", DATABASE_URL=stage.url(free_port()))
     page = app.wait_health(503)
-    assert json.loads(page.body) == {"status": "waiting for the database"}
+    assert json.loads(page.body) == {"status": "waiting for its servers"}
     app.process.send_signal(signal.SIGTERM)
     app.process.wait(10)
     log = app.log.read_text()

@@ -12,7 +12,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from loadtest.refapp import pages
 from loadtest.refapp.catalogue import CITIES, seed_recipes, slugify
-from loadtest.refapp.database import Database, Ledger, connect_round_trips, connection_string
+from loadtest.refapp.database import connect_round_trips, connection_string
+from loadtest.refapp.ledger import Distance, Ledger
 from loadtest.refapp.queries import contains
 from loadtest.refapp.server_timing import server_timing
 from loadtest.refapp.settings import Settings, SettingsError
@@ -37,13 +38,13 @@ def test_base_time_is_that_of_the_client_s_region() -> None:
     assert [settings.base_ms_for(edge) for edge in ("cdg", "syd", "ord")] == [75.1, 45.8, 3]
 
 
-def test_only_a_database_in_another_region_is_away() -> None:
-    database = Database(URL, pooled=True, size=1, name="x")
-    assert database.distance_ns(2) == 0
-    database.note(241_000_000)
-    assert database.distance_ns(2) == 482_000_000
-    database.note(900_000)
-    assert database.distance_ns(2) == 0
+def test_only_a_server_in_another_region_is_away() -> None:
+    distance = Distance()
+    assert distance.away_ns == 0
+    assert distance.note(241_000_000) == 241_000_000
+    assert distance.note(900_000_000) == 241_000_000
+    assert distance.note(900_000) == 0
+    assert distance.note(241_000_000) == 0
 
 
 def test_settings_of_a_replica_deployment() -> None:
