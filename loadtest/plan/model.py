@@ -20,6 +20,8 @@ Path = Annotated[str, Field(pattern=r"^/[!-~]*$")]
 DatabaseName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
 Slug = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$")]
 AppPrefix = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,30})?$")]
+Variable = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
+ScenarioName = Annotated[str, Field(min_length=1, max_length=100)]
 Environment = dict[str, str]
 
 
@@ -110,6 +112,23 @@ class Deployment(Frozen):
     command: str = ""
     """Start command of the app's only process group, in place of the one in ``fly_toml``."""
     title: str = ""
+    scenarios: tuple[ScenarioName, ...] = ()
+    """Scenarios of the plan's file that are played here; empty means all."""
+
+
+class Companion(Frozen):
+    """
+    An app that is deployed beside the deployments and not measured: a cache, a queue, a worker.
+
+    One whose image is Redis-compatible is started before the deployments, others with them.
+    """
+
+    name: Name
+    fly_toml: str
+    machines: Literal["primary", "all"] = "all"
+    env: Environment = {}
+    variable: Variable = ""
+    """Variable, such as REDIS_URL, that tells every deployment the address of the nearest cache."""
 
 
 class DatabaseSettings(Frozen):
@@ -192,6 +211,7 @@ class Plan(Frozen):
     """Statuses that are a success; empty: those below 300, 304, and a redirect after a form."""
     deployments: Annotated[tuple[Deployment, ...], Field(min_length=1, max_length=32)]
     database: DatabaseSettings = DatabaseSettings()
+    companions: Annotated[tuple[Companion, ...], Field(max_length=16)] = ()
     generator: Generator = Generator()
     load: Load = Load()
     network: NetworkSettings = NetworkSettings()

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from loadtest.assets import find_asset
 from loadtest.errors import PlanError
+from loadtest.plan.companions import companion_faults
 from loadtest.plan.model import Deployment, Plan
 from loadtest.plan.network import base_times_ms, round_trips
 from loadtest.plan.threshold_checks import check_thresholds
@@ -142,7 +143,7 @@ def resolve_plan(raw: Mapping[str, Any], dropped: frozenset[str] = frozenset()) 
         plan = Plan.model_validate(raw)
     except pydantic.ValidationError as error:
         raise PlanError(*_faults(error)) from None
-    faults = [*_region_faults(plan), *_deployment_faults(plan)]
+    faults = [*_region_faults(plan), *_deployment_faults(plan), *companion_faults(plan)]
     network = plan.network
     base_ms = plan.base_ms
     try:

@@ -29,7 +29,7 @@ _FRAGMENT_S = 300
 _SESSION_S = 300
 _SESSION_COOKIE = "session"
 _SEEN_WITHIN_S = 5.0
-_MOST_UPLOADED = 12 * 1024 * 1024
+MOST_UPLOADED = 12 * 1024 * 1024
 _CACHE_NAME = "recipes"
 
 
@@ -224,5 +224,5 @@ PATTERN_ROUTES = [
     Route("/profile", paced(show_profile)),
     Route("/on-primary", paced(work_on_primary)),
     Route("/seen", paced(await_replica)),
-    Route("/uploads", paced(take_upload), methods=["POST"], max_body_size=_MOST_UPLOADED),
+    Route("/uploads", paced(take_upload), methods=["POST"], max_body_size=MOST_UPLOADED),
 ]

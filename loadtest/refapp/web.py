@@ -17,12 +17,12 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from loadtest.refapp import pages, queries
-from loadtest.refapp.cache import Cache
+from loadtest.refapp.cache import Cache, CacheAwayError
 from loadtest.refapp.catalogue import slugify
 from loadtest.refapp.context import AppContext, clean, context_of, explain, ledger_of, paced
 from loadtest.refapp.database import Database
 from loadtest.refapp.jobs import JOB_ROUTES
-from loadtest.refapp.patterns import PATTERN_ROUTES
+from loadtest.refapp.patterns import MOST_UPLOADED, PATTERN_ROUTES
 from loadtest.refapp.regional import AsgiApp, RegionalMiddleware
 from loadtest.refapp.server_timing import ServerTimingHeader
 from loadtest.refapp.settings import Settings
@@ -58,7 +58,7 @@ def create_app(settings: Settings) -> AsgiApp:
         routes=[
             Route("/", paced(start)),
             Route("/recipes", paced(list_recipes), methods=["GET"]),
-            Route("/recipes", paced(add_recipe), methods=["POST"]),
+            Route("/recipes", paced(add_recipe), methods=["POST"], max_body_size=_MAX_BODY),
             Route("/recipes/{id:int}", paced(show_recipe)),
             Route("/recipes/{id:int}/cooked", paced(cook_recipe)),
             *PATTERN_ROUTES,
@@ -74,9 +74,10 @@ def create_app(settings: Settings) -> AsgiApp:
             HTTPException: explain,
             psycopg.OperationalError: _database_away,
             PoolTimeout: _database_away,
+            CacheAwayError: _cache_away,
         },
         lifespan=lifespan,
-        max_body_size=_MAX_BODY,
+        max_body_size=MOST_UPLOADED,
     )
     app.state.context = context
     return ServerTimingHeader(app, settings.region)
@@ -234,8 +235,17 @@ def _refusal(request: Request, faults: list[str]) -> Response:
     return HTMLResponse(pages.message_page(region, "This recipe cannot be added", faults), 422)
 
 
+async def _cache_away(request: Request, _error: Exception) -> Response:
+    """Return that a cache does not answer which the page cannot do without."""
+    return _closed(request, "The cache does not answer.")
+
+
 async def _database_away(request: Request, _error: Exception) -> Response:
     """Return that the database does not answer."""
+    return _closed(request, "The database does not answer.")
+
+
+def _closed(request: Request, why: str) -> Response:
     region = context_of(request).settings.region
-    page = pages.message_page(region, "Closed for a moment", ["The database does not answer."])
+    page = pages.message_page(region, "Closed for a moment", [why])
     return HTMLResponse(page, 503, {"retry-after": "1"})

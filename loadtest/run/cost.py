@@ -69,10 +69,9 @@ def estimate(plan: Plan, orders: RunDeployment) -> Estimate:
     The time is that of the load with every segment the plan allows, and a minute and a half to
     deploy and to clear away; release commands run in machines of seconds, which are left out.
     """
-    database = [orders.database] if orders.database is not None else []
     machines: Counter[str] = Counter()
     usd_per_h = 0.0
-    for order in (*database, *orders.apps.values(), orders.generator):
+    for order in orders.every:
         for guest, region in _guests(order):
             machines[size_name(guest)] += 1
             usd_per_h += usd_per_s(guest, region) * S_PER_HOUR
@@ -100,7 +99,7 @@ def ready_for_fly(
     check_budget(plan.budget_usd, reckoned)
     progress.done(f"Fly: {reckoned.sentence}")
     agree(reckoned.sentence)
-    for name in sorted({order.name for order in orders.apps.values() if not _ours(order)}):
+    for name in sorted({order.name for order in orders.measured if not _ours(order)}):
         progress.warn(
             f"app {name} runs an image of its own: should this program be killed, its machines "
             "stay until `loadtest fly clean`"

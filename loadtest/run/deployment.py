@@ -8,6 +8,7 @@ from loadtest.errors import WorldError
 from loadtest.fly.cleanup import destroy_run
 from loadtest.fly.client import connect
 from loadtest.fly.deploy import AppOrder, deploy, release, release_key
+from loadtest.run.companions import is_server
 from loadtest.run.progress import Progress
 from loadtest.run.run_deployment import RunDeployment
 from loadtest.run.run_world import RunWorld
@@ -46,6 +47,10 @@ async def _deploy_all(
         # Release commands have a place of their own here, so no deployment runs them again.
         elsewhere = {release_key(order) for order in orders.apps.values()}
         ready = asyncio.Event()  # the database is up and the release commands have run
+        servers = [order for order in orders.companions.values() if is_server(order.config)]
+        workers = [order for order in orders.companions.values() if order not in servers]
+        waited = len(servers)
+        served = asyncio.Event()  # the caches are up
 
         async def one(order: AppOrder) -> None:
             await deploy(client, order, elsewhere)
@@ -58,8 +63,17 @@ async def _deploy_all(
                 await release(client, order, released)
             ready.set()
 
-        async def app(order: AppOrder) -> None:
-            if orders.database_first:
+        async def server(order: AppOrder) -> None:
+            nonlocal waited
+            await one(order)
+            waited -= 1
+            if not waited:
+                served.set()
+
+        async def app(order: AppOrder, *, patient: bool) -> None:
+            if servers:
+                await served.wait()
+            if patient:
                 await ready.wait()
             await one(order)
 
@@ -67,8 +81,12 @@ async def _deploy_all(
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(database())
+                for order in servers:
+                    group.create_task(server(order))
+                for order in workers:
+                    group.create_task(app(order, patient=True))
                 for order in orders.apps.values():
-                    group.create_task(app(order))
+                    group.create_task(app(order, patient=orders.database_first))
                 if generator:
                     group.create_task(one(orders.generator))
         except BaseExceptionGroup as errors:
@@ -77,11 +95,8 @@ async def _deploy_all(
 
 async def _destroy_all(place: RunWorld, orders: RunDeployment) -> None:
     async with connect(place.api_url, place.token, ledger=place.ledger) as client:
-        every = [*orders.apps.values(), orders.generator]
-        if orders.database is not None:
-            every.append(orders.database)
         faults = []
-        for order in every:
+        for order in reversed(orders.every):
             try:
                 await destroy_run(client, order.name, order.run_id)
             except WorldError as error:  # the other apps are cleaned up all the same

@@ -151,8 +151,7 @@ def named_for_fly(orders: RunDeployment, names: FlyNames) -> RunDeployment:
     Raises:
         PlanError: ``use_apps`` names an app that the plan does not deploy, or a name is too long.
     """
-    every = _every(orders)
-    whole = {order.name: names.app(order.name) for order in every}
+    whole = {order.name: names.app(order.name) for order in orders.every}
     if unknown := [name for name in names.use_apps if name not in whole.values()]:
         raise PlanError(
             f"--use-app: the plan deploys no app {unknown[0]!r}; it deploys "
@@ -175,6 +174,7 @@ def named_for_fly(orders: RunDeployment, names: FlyNames) -> RunDeployment:
     return replace(
         orders,
         database=None if orders.database is None else named(orders.database),
+        companions={name: named(order) for name, order in orders.companions.items()},
         apps={deployment: named(order) for deployment, order in orders.apps.items()},
         generator=named(orders.generator),
     )
@@ -182,12 +182,7 @@ def named_for_fly(orders: RunDeployment, names: FlyNames) -> RunDeployment:
 
 def app_names(orders: RunDeployment) -> list[str]:
     """Return the name of every app of a run, the database's first."""
-    return [order.name for order in _every(orders)]
-
-
-def _every(orders: RunDeployment) -> list[AppOrder]:
-    database = [orders.database] if orders.database is not None else []
-    return [*database, *orders.apps.values(), orders.generator]
+    return [order.name for order in orders.every]
 
 
 def _renamed(values: Mapping[str, str], whole: Mapping[str, str]) -> dict[str, str]:

@@ -67,6 +67,7 @@ def with_lifeline(
     return replace(
         orders,
         database=None if orders.database is None else tied(orders.database),
+        companions={name: tied(order) for name, order in orders.companions.items()},
         apps={name: tied(order) for name, order in orders.apps.items()},
         generator=replace(
             generator, auto_destroy=True, restart="no", env={**generator.env, **driver}

@@ -21,6 +21,7 @@ from loadtest.fly.config import AppConfig, read_app_config
 from loadtest.fly.deploy import AppOrder
 from loadtest.fly.machines import GuestFile
 from loadtest.plan.model import Deployment, Plan
+from loadtest.run.companions import addresses, companion_order, is_server
 from loadtest.run.start_command import search_path, with_start_command
 
 OUR_IMAGE = "loadtest"
@@ -65,6 +66,7 @@ class RunDeployment:
         apps: One order for each deployment that is not a URL, by the deployment's name.
         generator: The load generator's app.
         folders: Image name -> folder that the commands of its machines run in (embedded world).
+        companions: Orders of what stands beside the deployments, by name.
         database_first: Apps are started when the database is ready, not beside it.
     """
 
@@ -73,6 +75,18 @@ class RunDeployment:
     generator: AppOrder
     folders: Mapping[str, str]
     database_first: bool = True
+    companions: Mapping[str, AppOrder] = field(default_factory=dict)
+
+    @property
+    def measured(self) -> tuple[AppOrder, ...]:
+        """Return every app but the generator's: the database's first, then companions."""
+        database = () if self.database is None else (self.database,)
+        return (*database, *self.companions.values(), *self.apps.values())
+
+    @property
+    def every(self) -> tuple[AppOrder, ...]:
+        """Return every app."""
+        return (*self.measured, self.generator)
 
 
 def orders_of(
@@ -98,7 +112,8 @@ def orders_of(
     """
     folders: dict[str, str] = {OUR_IMAGE: str(Path.cwd())}
     database = _database_order(plan, run_id, keys, image)
-    taken: set[str] = set()
+    companions = _companion_orders(plan, run_id, _database_urls(plan, database, keys, ""), image)
+    taken: set[str] = {order.name for order in companions.values()}
     apps: dict[str, AppOrder] = {}
     for deployment in plan.deployments:
         if deployment.url:
@@ -110,6 +125,10 @@ def orders_of(
             secrets={
                 **_database_urls(plan, database, keys, deployment.database),
                 **(app_secrets or {}),
+            },
+            env={
+                **addresses(plan, companions, deployment.name, {**order.config.env, **order.env}),
+                **order.env,
             },
         )
         taken.add(order.name)
@@ -129,7 +148,7 @@ def orders_of(
         files=_scenario_files(plan),
         **_platform(plan),
     )
-    return RunDeployment(database, apps, generator, folders, plan.database.first)
+    return RunDeployment(database, apps, generator, folders, plan.database.first, companions)
 
 
 def file_notes(plan: Plan, orders: RunDeployment) -> tuple[str, ...]:
@@ -141,6 +160,7 @@ def file_notes(plan: Plan, orders: RunDeployment) -> tuple[str, ...]:
     told: dict[str, list[str]] = {}
     for name, order in (
         ("the database", orders.database),
+        *orders.companions.items(),
         *orders.apps.items(),
         ("the generator", orders.generator),
     ):
@@ -175,6 +195,24 @@ def _database_order(plan: Plan, run_id: str, keys: Secrets, image: str) -> AppOr
         deadline_s=plan.healthy_within_s,
         **_platform(plan),
     )
+
+
+def _companion_orders(
+    plan: Plan, run_id: str, urls: Mapping[str, str], image: str
+) -> dict[str, AppOrder]:
+    found = {}
+    for companion in plan.companions:
+        config = _read(companion.fly_toml, f"companions.{companion.name}.fly_toml")
+        if plan.world == "fly" or image_name(config.image) == OUR_IMAGE or is_server(config):
+            reference = _our_image(plan, config, image)
+            order = companion_order(plan, companion, config, run_id, image=reference, secrets=urls)
+            found[companion.name] = replace(order, **_platform(plan))
+            continue
+        raise PlanError(
+            f"companions.{companion.name}: {companion.fly_toml} runs {config.image!r}, and the "
+            "embedded world has a stand-in for Redis-compatible images and for ours alone"
+        )
+    return found
 
 
 def _own_databases(plan: Plan) -> tuple[str, ...]:

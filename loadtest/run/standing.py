@@ -47,7 +47,7 @@ def still_to_deploy(
             f"the world at {place.api_url} has a load generator already: another run is going on "
             "(wait for it), or one was killed (start the world anew)"
         )
-    wanted = _apps(orders)
+    wanted = orders.measured
     if not any(machines[order.name] for order in wanted):
         if faults:
             raise WorldError("\n".join(faults))
@@ -56,19 +56,14 @@ def still_to_deploy(
         faults += _app_faults(order, machines[order.name])
     if faults:
         raise WorldError("\n".join([*faults, REMEDY]))
-    return replace(orders, database=None, apps={})
-
-
-def _apps(orders: RunDeployment) -> list[AppOrder]:
-    database = [orders.database] if orders.database is not None else []
-    return [*database, *orders.apps.values()]
+    return replace(orders, database=None, companions={}, apps={})
 
 
 async def _machines(place: RunWorld, orders: RunDeployment) -> dict[str, tuple[Machine, ...]]:
     """Return the machines of every app that a plan names, none where there is no such app."""
     async with connect(place.api_url, place.token) as client:
         found = {}
-        for order in (*_apps(orders), orders.generator):
+        for order in orders.every:
             there = await client.app(order.name) is not None
             found[order.name] = await client.machines(order.name) if there else ()
         return found

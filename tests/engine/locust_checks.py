@@ -115,7 +115,7 @@ class Stage:
 
     def open(self) -> Player:
         chunks = self.schedule.chunks()
-        return Player(chunks, self.classes, self.recorder, self.make_user, arms=2, seed=1)
+        return Player(chunks, self.classes, self.recorder, self.make_user, arms=((), ()), seed=1)
 
     def play(self, player: Player, users: int = 4, grace_s: float = 1.0) -> list[Any]:
         player.prepare(users)
@@ -136,13 +136,25 @@ def check_every_arrival_is_played_once_and_never_early() -> None:
     assert not stage.recorder.dropped
 
 
+def check_an_arm_plays_the_scenarios_that_it_names() -> None:
+    other = type(
+        "Other", (TTFBUser,), {"scenario": "other", "page": Visit.page, "tasks": Visit.tasks}
+    )
+    stage = Stage(Visit, other)
+    chunks = stage.schedule.chunks()
+    arms = ((), ("other",))
+    player = Player(chunks, stage.classes, stage.recorder, stage.make_user, arms=arms, seed=1)
+    begun = stage.play(player)
+    assert {arrival[3:5] for _, _, arrival in begun} == {(0, 0), (0, 1), (1, 1)}
+
+
 def check_empty_chunks_do_not_end_the_load() -> None:
     """One worker of many has no part in most chunks of a slow schedule."""
     stage = Stage(Visit)
     empty = Chunk("steady", 0, (), array("q"), b"", b"")
     last = Chunk("steady", 0, (7,), array("q", [1_000]), b"\x01", b"\x00")
     chunks = iter([*[empty] * 100, last])
-    player = Player(chunks, stage.classes, stage.recorder, stage.make_user, arms=2, seed=1)
+    player = Player(chunks, stage.classes, stage.recorder, stage.make_user, arms=((), ()), seed=1)
     begun = stage.play(player)
     assert [arrival[0] for _, _, arrival in begun] == [7]
     assert player.finished.is_set()
@@ -281,7 +293,13 @@ def check_on_start_runs_before_the_load_and_its_failure_is_told() -> None:
 def check_the_closed_model_keeps_its_users_busy_until_the_end() -> None:
     stage = Stage(Visit, pause_s=0.02, model="closed", duration_s=0.5, warmup_s=0.2)
     player = ClosedPlayer(
-        stage.schedule, (0, 1), stage.classes, stage.recorder, stage.make_user, seed=1
+        stage.schedule,
+        (0, 1),
+        stage.classes,
+        stage.recorder,
+        stage.make_user,
+        arms=((), ()),
+        seed=1,
     )
     begun = stage.play(player, users=3)
     assert 6 < len(begun) <= 2 * 3 * 36

@@ -1,4 +1,4 @@
-"""A primary, a replica and a way to start the app against them; made once a module."""
+"""A primary, a replica and a way to start the app against them; made once for all modules."""
 
 import asyncio
 import dataclasses
@@ -13,7 +13,7 @@ from refapp_stage import PASSWORD, Stage, free_port
 from loadtest.world.postgres.server import PostgresSpec, RunningPostgres, start_postgres
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stage() -> Iterator[Stage]:
     base = Path(tempfile.mkdtemp(prefix="refapp-test-"))
     port = free_port()

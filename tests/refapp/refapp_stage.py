@@ -166,6 +166,15 @@ class Stage:
             check=False,
         )
 
+    def start_worker(self, **extra: str) -> subprocess.Popen[bytes]:
+        with (self.base / "worker.log").open("wb") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "loadtest.refapp", "work"],
+                env=self.environment("cdg", **extra),
+                stdout=output,
+                stderr=output,
+            )
+
     def start_app(self, region: str, **extra: str) -> App:
         port = free_port()
         log = self.base / f"app-{port}.log"

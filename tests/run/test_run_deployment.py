@@ -117,8 +117,8 @@ def test_a_database_that_fails_does_not_leave_apps_waiting(fleet: Fleet) -> None
 def test_what_a_run_made_is_destroyed_the_database_last(fleet: Fleet) -> None:
     module.destroy_all(PLACE, orders())
     assert fleet.news == [
-        "destroy recipes-single r1",
-        "destroy recipes-multi r1",
         "destroy loadtest r1",
+        "destroy recipes-multi r1",
+        "destroy recipes-single r1",
         "destroy recipes-db r1",
     ]

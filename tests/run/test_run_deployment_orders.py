@@ -317,3 +317,35 @@ def test_an_apps_own_programs_come_first(tmp_path: Path, monkeypatch: pytest.Mon
     apps = orders_of(plan, "r1", Secrets()).apps
     assert apps["a"].env["PATH"] == f"{tmp_path}/.venv/bin:/usr/bin"
     assert apps["b"].env["PATH"] == "/own"
+
+
+def with_companions(*companions: dict[str, Any], **keys: Any) -> Plan:
+    fly_toml = "fly/recipes-multi/fly.toml"
+    deployments = [{"name": name, "fly_toml": fly_toml} for name in ("one", "two")]
+    return plan_of(*deployments, companions=list(companions), **keys)
+
+
+def test_companions_stand_beside_and_tell_the_nearest_cache() -> None:
+    cache = {"name": "cache", "fly_toml": "fly/recipes-cache/fly.toml", "variable": "REDIS_URL"}
+    worker = {"name": "worker", "fly_toml": "fly/recipes-worker/fly.toml", "machines": "primary"}
+    orders = ordered(with_companions(cache, worker))
+    assert orders.companions["cache"].regions == ("cdg", "syd")
+    assert orders.companions["cache"].secrets == {}
+    assert orders.companions["worker"].regions == ("cdg",)
+    assert "DATABASE_URL" in orders.companions["worker"].secrets
+    near = "redis://top1.nearest.of.recipes-cache.internal:6379"
+    told = [order.env["REDIS_URL"] for order in orders.apps.values()]
+    assert told == [f"{near}/0", f"{near}/1"]
+    assert [order.name for order in orders.every] == [
+        *("recipes-db", "recipes-cache", "recipes-worker"),
+        *("recipes-multi", "recipes-multi-two", "loadtest"),
+    ]
+
+
+def test_a_companion_that_has_no_stand_in_is_refused(foreign: Path) -> None:
+    with pytest.raises(PlanError, match=r"companions\.shop: shop/fly.toml runs ''"):
+        ordered(with_companions({"name": "shop", "fly_toml": "shop/fly.toml"}))
+    with pytest.raises(PlanError, match=r"companions: the name 'x' is used more than once"):
+        with_companions(*[{"name": "x", "fly_toml": "shop/fly.toml"}] * 2)
+    with pytest.raises(PlanError, match=r"companions\.x\.fly_toml: there is no file"):
+        with_companions({"name": "x", "fly_toml": "nowhere.toml"})

@@ -276,6 +276,15 @@ class CaughtResponse(Response):
         self._verdict: str | None = None
         self.entered = False
 
+    @property
+    def name(self) -> str:
+        """Name of the request in the tables; what the answer said may become part of it."""
+        return self.sample.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self.sample.name = name
+
     def success(self) -> None:
         """Count it as a success, whatever its status; an answer that never came stays failed."""
         self._verdict = ""

@@ -30,6 +30,7 @@ class ClosedPlayer(Player):
         classes: User classes of the scenario.
         recorder: Takes rows of tasks that raised.
         make_user: Makes an equipped user of a class for the arm of that index.
+        arms: As for `Player`.
         seed: Decides which task of several is played.
     """
 
@@ -41,9 +42,9 @@ class ClosedPlayer(Player):
         recorder: Recorder,
         make_user: Callable[[type[TTFBUser], int], TTFBUser],
         *,
+        arms: Sequence[Sequence[str]],
         seed: int,
     ) -> None:
-        arms = len(schedule.arms)
         super().__init__(iter(()), classes, recorder, make_user, arms=arms, seed=seed)
         self._schedule = schedule
         self._share = share

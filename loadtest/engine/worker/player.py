@@ -70,7 +70,7 @@ class Player:
         classes: User classes of the scenario.
         recorder: Takes rows of arrivals that had no request.
         make_user: Makes an equipped user of a class for the arm of that index.
-        arms: Number of arms.
+        arms: Of every arm the names of the scenarios that it plays; none means all.
         seed: Decides which task of several an arrival plays.
     """
 
@@ -81,7 +81,7 @@ class Player:
         recorder: Recorder,
         make_user: Callable[[type[TTFBUser], int], TTFBUser],
         *,
-        arms: int,
+        arms: Sequence[Sequence[str]],
         seed: int,
     ) -> None:
         self.in_flight = 0
@@ -94,9 +94,10 @@ class Player:
         self._recorder = recorder
         self._make_user = make_user
         self._random = Random(seed).random
-        self._idle: list[list[list[Seat]]] = [[[] for _ in classes] for _ in range(arms)]
+        self._idle: list[list[list[Seat]]] = [[[] for _ in classes] for _ in arms]
         self._seats: list[Seat] = []
-        self._weights = _cumulative([float(cls.weight) for cls in classes])
+        self._shares = [_weights_of(classes, names) for names in arms]
+        self._edges = [_cumulative(shares) for shares in self._shares]
         self._hub = get_hub()
         self._alarm = Instruments.here().alarm
         self._chunk: Chunk | None = next(chunks, None)
@@ -115,11 +116,13 @@ class Player:
         Raises:
             EngineError: An ``on_start`` failed or did not end in time.
         """
-        total = self._weights[-1]
         throttle = Semaphore(_STARTING_AT_ONCE)
         for arm in range(len(self._idle)):
+            weights, total = self._shares[arm], self._edges[arm][-1]
             for scenario, user_class in enumerate(self._classes):
-                share = max(1, round(users * float(user_class.weight) / total))
+                if not weights[scenario]:
+                    continue
+                share = max(1, round(users * weights[scenario] / total))
                 for _ in range(share):
                     seat = Seat(self._make_user(user_class, arm), scenario)
                     self._seats.append(seat)
@@ -212,7 +215,7 @@ class Player:
             lateness.append(late_ns // 1000)
             arm = chunk.arms[position]
             pools = self._idle[arm]
-            scenario = 0 if len(pools) == 1 else self._pick_scenario()
+            scenario = 0 if len(pools) == 1 else self._pick_scenario(arm)
             arrival = (
                 chunk.arrivals[position],
                 chunk.block,
@@ -232,9 +235,10 @@ class Player:
                 self._recorder.drop(arrival)
         return due_ns  # after a full burst it has passed: the loop looks at its sockets first
 
-    def _pick_scenario(self) -> int:
-        draw = self._random() * self._weights[-1]
-        return next(index for index, edge in enumerate(self._weights) if draw < edge)
+    def _pick_scenario(self, arm: int) -> int:
+        edges = self._edges[arm]
+        draw = self._random() * edges[-1]
+        return next(index for index, edge in enumerate(edges) if draw < edge)
 
     def _live(self, seat: Seat, arm: int, throttle: Semaphore) -> None:
         """One user's life: on_start, arrivals, on_stop."""
@@ -293,6 +297,12 @@ class Player:
             logger.warning("on_stop of %s: %s", type(user).__name__, error)
         finally:
             user.client.close()
+
+
+def _weights_of(classes: Sequence[type[TTFBUser]], names: Sequence[str]) -> list[float]:
+    """Return the weight of every class in an arm that plays the scenarios of some names."""
+    played = [not names or cls.scenario_name() in names for cls in classes]
+    return [float(cls.weight) if does else 0.0 for cls, does in zip(classes, played, strict=True)]
 
 
 def _cumulative(weights: Sequence[float]) -> list[float]:

@@ -19,6 +19,8 @@ def load_scenario(relative: str) -> list[type[TTFBUser]]:
     """
     Import a scenario file and return its user classes, in the order of the file.
 
+    Those that it defines, or, where it has ``__all__``, those named there, wherever they are from.
+
     Args:
         relative: Path as the plan has it, such as ``scenarios/recipes.py``.
 
@@ -56,12 +58,13 @@ def _classes_of(path: Path) -> list[type[TTFBUser]]:
         raise EngineError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
     except (Exception, SystemExit) as error:
         raise EngineError(f"{_place(path, error)}: {type(error).__name__}: {error}") from error
+    named = getattr(module, "__all__", None)
     found = [
         value
-        for value in vars(module).values()
+        for name, value in vars(module).items()
         if inspect.isclass(value)
         and issubclass(value, TTFBUser)
-        and value.__module__ == _MODULE
+        and (value.__module__ == _MODULE if named is None else name in named)
         and not value.abstract
     ]
     for user_class in found:

@@ -157,9 +157,9 @@ class SegmentSession:
 
     def _make_player(self, classes: list[type[TTFBUser]], recorder: Recorder) -> Player:
         targets = self.order.targets.get(self._region, {})
-        missing = [arm for arm in self._arms if arm not in targets]
-        if missing:
-            raise EngineError(f"order: no target for {', '.join(missing)} in {self._region}")
+        absent = [arm for arm in self._arms if arm not in targets]
+        if absent:
+            raise EngineError(f"order: no target for {', '.join(absent)} in {self._region}")
         limits = Limits(
             connect_s=min(10.0, self._load.timeout_s),
             tls_s=min(10.0, self._load.timeout_s),
@@ -175,14 +175,22 @@ class SegmentSession:
             user.equip(client, self._region, name, self.order.plan.paths)
             return user
 
+        names = [cls.scenario_name() for cls in classes]
+        asked = [self.order.plan.deployment(arm).scenarios for arm in self._arms]
+        for arm, wanted in zip(self._arms, asked, strict=True):
+            if missing := [name for name in wanted if name not in names]:
+                raise EngineError(
+                    f"deployments.{arm}.scenarios: {self.order.plan.scenario} has no scenario "
+                    f"{missing[0]!r}; it has {', '.join(names)}"
+                )
         text = f"{self.order.plan.seed} {self._region} {self._share} {self.order.segment}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
         chunks = self._schedule.chunks(*self._share)
         if self._load.model == "closed":
             return ClosedPlayer(
-                self._schedule, self._share, classes, recorder, make_user, seed=seed
+                self._schedule, self._share, classes, recorder, make_user, arms=asked, seed=seed
             )
-        return Player(chunks, classes, recorder, make_user, arms=len(self._arms), seed=seed)
+        return Player(chunks, classes, recorder, make_user, arms=asked, seed=seed)
 
     def _await_start(self) -> bool:
         """Say that we are ready until the start is told; False when there will be none."""

@@ -1,0 +1,79 @@
+"""Apps that stand beside the deployments and are not measured: caches, queues, workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from loadtest.fly.config import AppConfig
+from loadtest.fly.deploy import AppOrder
+from loadtest.fly.values import is_cache
+from loadtest.plan.model import Companion, Plan
+
+CACHE_PORT = 6379
+_DATABASES = 16
+"""Numbered databases that a Redis-compatible server has unless its configuration says otherwise."""
+
+
+def is_server(config: AppConfig) -> bool:
+    """Tell whether a companion is a cache, which needs nothing and is there before the apps."""
+    return is_cache(config.image)
+
+
+def companion_order(
+    plan: Plan,
+    companion: Companion,
+    config: AppConfig,
+    run_id: str,
+    *,
+    image: str,
+    secrets: Mapping[str, str],
+) -> AppOrder:
+    """
+    Return what deploys a companion.
+
+    Args:
+        plan: Resolved plan.
+        companion: The companion.
+        config: Its fly.toml.
+        run_id: Label of the run.
+        image: Image reference; empty means the one that fly.toml names.
+        secrets: Addresses of the databases; a cache does not get them.
+    """
+    everywhere = companion.machines == "all"
+    if is_server(config) and plan.world != "fly":
+        # said aloud, so that words such as a life-line can be put before it
+        commands = {group: line or "redis-server" for group, line in config.processes.items()}
+        config = replace(config, processes=commands)
+    return AppOrder(
+        config=config,
+        regions=plan.regions if everywhere else (plan.primary_region,),
+        primary_region=plan.primary_region,
+        run_id=run_id,
+        image=image,
+        secrets={} if is_server(config) else dict(secrets),
+        env=dict(companion.env),
+        deadline_s=plan.healthy_within_s,
+    )
+
+
+def addresses(
+    plan: Plan, companions: Mapping[str, AppOrder], deployment: str, own: Mapping[str, str]
+) -> dict[str, str]:
+    """
+    Return the variables that tell a deployment where its caches are.
+
+    Each deployment has a numbered database to itself, so that the arms of a run share no key.
+
+    Args:
+        plan: Resolved plan.
+        companions: Orders by name.
+        deployment: Name of the deployment.
+        own: What its fly.toml and the plan set: these stay as they are.
+    """
+    number = [d.name for d in plan.deployments].index(deployment) % _DATABASES
+    return {
+        c.variable: f"redis://top1.nearest.of.{companions[c.name].name}.internal:{CACHE_PORT}/{number}"
+        for c in plan.companions
+        if c.variable and c.variable not in own
+    }
