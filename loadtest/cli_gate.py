@@ -34,6 +34,9 @@ from loadtest.terminal import Terminal
               help="Shell line that prepares each revision, such as 'npm ci'.")  # fmt: skip
 @click.option("--command", metavar="LINE", default="",
               help="Start command, where fly.toml names none.")  # fmt: skip
+@click.option("--image", metavar="FILE|NAME", default="",
+              help="Image of the working tree: OCI layout, docker save, or a name.")  # fmt: skip
+@click.option("--base-image", metavar="FILE|NAME", default="", help="The same of REV.")
 @app_environment
 @click.option("--path", "paths", multiple=True, metavar="PATH", help="Path to ask for; repeatable.")
 @click.option("--machines", type=click.Choice(["all", "primary"]), default="all",
@@ -94,6 +97,8 @@ def gate(
                 programs=options["programs"],
                 setup=options["setup"],
                 command=options["command"],
+                image=options["image"],
+                base_image=options["base_image"],
             )
             keys = stack.enter_context(revision_arms(asked))
         scratch = keys.pop("scratch", None)

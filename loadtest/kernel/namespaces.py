@@ -24,6 +24,7 @@ from typing import Final
 
 NEW_MOUNTS: Final = 0x00020000
 NEW_HOSTNAME: Final = 0x04000000
+NEW_IPC: Final = 0x08000000
 NEW_USER: Final = 0x10000000
 NEW_NETWORK: Final = 0x40000000
 

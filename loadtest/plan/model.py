@@ -111,6 +111,8 @@ class Deployment(Frozen):
     """Folder that the app's command runs in, embedded; empty means that of its image."""
     command: str = ""
     """Start command of the app's only process group, in place of the one in ``fly_toml``."""
+    image: str = ""
+    """The app's image: embedded an OCI layout or what ``docker save`` writes, on Fly a name."""
     title: str = ""
     scenarios: tuple[ScenarioName, ...] = ()
     """Scenarios of the plan's file that are played here; empty means all."""

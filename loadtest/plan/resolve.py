@@ -260,6 +260,10 @@ def _inherit(plan: Plan, deployment: Deployment) -> Deployment:
             "url": deployment.url or origin.url,
             "at": deployment.at or origin.at,
             "machines": origin.machines,
+            "folder": deployment.folder or origin.folder,
+            "command": deployment.command or origin.command,
+            "image": deployment.image or origin.image,
+            "database": deployment.database or origin.database,
             "env": {**origin.env, **deployment.env},
         }
     )

@@ -17,12 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.errors import PlanError
-from loadtest.fly.config import read_app_config
+from loadtest.fly.config import AppConfig, read_app_config
 from loadtest.plan.threshold_parser import parse_threshold
 from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM, COUNTS
 from loadtest.run.git import Git
+from loadtest.run.images import (
+    checked,
+    find_engine,
+    hosts_are_possible,
+    image_from,
+)
 from loadtest.run.run_deployment import OUR_IMAGE, image_name
-from loadtest.run.start_command import search_path
+from loadtest.run.start_command import find_dockerfile, search_path
 from loadtest.world.guard.reaper import remove_dir
 from loadtest.world.guard.remains import FOLDER_PREFIX, write_owner
 
@@ -49,6 +55,8 @@ class BaseRevision:
             fly.toml or at the top of the repository, if there is one.
         setup: Shell line that prepares each revision's folder; empty for none.
         command: Start command in place of the one that fly.toml names; empty keeps it.
+        image: Image of the working tree: a file, a folder, or a name that an engine knows.
+        base_image: The same of the base.
     """
 
     app: str | None
@@ -59,6 +67,13 @@ class BaseRevision:
     programs: str | None = None
     setup: str = ""
     command: str = ""
+    image: str = ""
+    base_image: str = ""
+
+    @property
+    def speaks_of_folders(self) -> bool:
+        """Whether something is asked for that only an app in a folder has."""
+        return bool(self.setup or self.command or self.programs)
 
 
 def is_url(text: str) -> bool:
@@ -112,8 +127,9 @@ def revision_arms(asked: BaseRevision) -> Iterator[dict[str, Any]]:
                 f"--base: {asked.revision!r} ({commit[:12]}) has no {base_inside}; name a later "
                 "revision, or with --base-app where the file was"
             )
-        env = search_path(asked.programs, (path.parent, git.top))
         arms = {BASE_ARM: (tree, base_inside), CANDIDATE_ARM: (git.top, inside)}
+        images = _images(asked, arms, tree.parent)
+        env = {} if images else search_path(asked.programs, (path.parent, git.top))
         if asked.setup:
             for name, (root, file) in arms.items():
                 _set_up(asked.setup, _start_folder(root, file), name, env)
@@ -121,18 +137,73 @@ def revision_arms(asked: BaseRevision) -> Iterator[dict[str, Any]]:
             "deployments": [
                 {
                     "name": name,
-                    "title": git.subject(commit) if name == BASE_ARM else "working tree",
+                    "title": (git.subject(commit) if name == BASE_ARM else "working tree")
+                    + (", its image" if images else ""),
                     "fly_toml": str(root / file),
                     "folder": str(_start_folder(root, file)),
                     "machines": asked.machines,
                     "command": asked.command,
                     "env": env,
+                    "image": images.get(name, ""),
                     "database": name,  # a column that the candidate renames is the base's too
                 }
                 for name, (root, file) in arms.items()
             ],
             "scratch": str(tree.parent),
         }
+
+
+def _images(
+    asked: BaseRevision, arms: Mapping[str, tuple[Path, Path]], scratch: Path
+) -> dict[str, str]:
+    """
+    Return the image of each arm, or nothing where both run in their folders.
+
+    What is given is taken; otherwise a Dockerfile is built where an engine works.
+
+    Raises:
+        PlanError: One arm has an image and the other cannot have one, or a build failed.
+    """
+    given = {BASE_ARM: asked.base_image, CANDIDATE_ARM: asked.image}
+    if any(given.values()) and asked.speaks_of_folders:
+        raise PlanError(
+            "--image: an image brings its own programs and command; leave out --setup, --programs "
+            "and --command, or the image"
+        )
+    configs = {name: read_app_config(root / file) for name, (root, file) in arms.items()}
+    folders = {name: _start_folder(root, file) for name, (root, file) in arms.items()}
+    if not any(given.values()) and (asked.speaks_of_folders or not _built(configs, folders)):
+        return {}
+    engine = find_engine()
+    if engine is None and not any(given.values()):
+        return {}
+    if not any(given.values()) and not hosts_are_possible():
+        return {}
+    found: dict[str, str] = {}
+    for name, text in given.items():
+        option = "--base-image" if name == BASE_ARM else "--image"
+        target = scratch / f"image-{name}"
+        if text:
+            found[name] = str(image_from(text, option, target))
+            continue
+        if engine is None or find_dockerfile(configs[name], folders[name]) is None:
+            raise PlanError(
+                f"{option}: the other revision runs as an image, so this one needs one too; name "
+                "it, or give it a Dockerfile where docker, podman or buildah works"
+            )
+        target.mkdir()
+        found[name] = str(checked(engine.build(configs[name], folders[name], target), option))
+    return found
+
+
+def _built(configs: Mapping[str, AppConfig], folders: Mapping[str, Path]) -> bool:
+    """Tell whether both revisions have an image to build that is not our own program's."""
+    return all(
+        find_dockerfile(config, folders[name]) is not None
+        and image_name(config.image) != OUR_IMAGE
+        and not config.build.image
+        for name, config in configs.items()
+    )
 
 
 def merge(raw: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:

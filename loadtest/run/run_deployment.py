@@ -22,6 +22,7 @@ from loadtest.fly.deploy import AppOrder
 from loadtest.fly.machines import GuestFile
 from loadtest.plan.model import Deployment, Plan
 from loadtest.run.companions import addresses, companion_order, is_server
+from loadtest.run.images import checked
 from loadtest.run.start_command import search_path, with_start_command
 
 OUR_IMAGE = "loadtest"
@@ -67,6 +68,7 @@ class RunDeployment:
         generator: The load generator's app.
         folders: Image name -> folder that the commands of its machines run in (embedded world).
         companions: Orders of what stands beside the deployments, by name.
+        archives: Image name -> the image itself, a folder or a tar (embedded world).
         database_first: Apps are started when the database is ready, not beside it.
     """
 
@@ -74,6 +76,7 @@ class RunDeployment:
     apps: Mapping[str, AppOrder]
     generator: AppOrder
     folders: Mapping[str, str]
+    archives: Mapping[str, str] = field(default_factory=dict)
     database_first: bool = True
     companions: Mapping[str, AppOrder] = field(default_factory=dict)
 
@@ -111,6 +114,7 @@ def orders_of(
         PlanError: A fly.toml is missing or wrong.
     """
     folders: dict[str, str] = {OUR_IMAGE: str(Path.cwd())}
+    archives: dict[str, str] = {}
     database = _database_order(plan, run_id, keys, image)
     companions = _companion_orders(plan, run_id, _database_urls(plan, database, keys, ""), image)
     taken: set[str] = {order.name for order in companions.values()}
@@ -121,7 +125,9 @@ def orders_of(
         order = _app_order(plan, deployment, run_id, taken)
         order = replace(
             order,
-            image=_image_reference(plan, deployment, order.config, image, folders),
+            image=_image_reference(
+                plan, deployment, order.config, image, folders=folders, archives=archives
+            ),
             secrets={
                 **_database_urls(plan, database, keys, deployment.database),
                 **(app_secrets or {}),
@@ -148,7 +154,15 @@ def orders_of(
         files=_scenario_files(plan),
         **_platform(plan),
     )
-    return RunDeployment(database, apps, generator, folders, plan.database.first, companions)
+    return RunDeployment(
+        database,
+        apps,
+        generator,
+        folders,
+        archives=archives,
+        database_first=plan.database.first,
+        companions=companions,
+    )
 
 
 def file_notes(plan: Plan, orders: RunDeployment) -> tuple[str, ...]:
@@ -231,7 +245,9 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str])
             f"{config.gpu_groups[0]} a GPU, which is not offered here; choose a [[vm]] size "
             "without one, or run it with --world fly"
         )
-    if plan.world == "embedded" and image_name(config.image) != OUR_IMAGE:
+    if plan.world == "embedded" and deployment.image:
+        env = dict(deployment.env)  # it brings its own programs
+    elif plan.world == "embedded" and image_name(config.image) != OUR_IMAGE:
         folder = Path(deployment.folder or config.folder)
         config = with_start_command(
             config, deployment.command, folder, f"deployments.{deployment.name}"
@@ -377,14 +393,27 @@ def _our_image(plan: Plan, config: AppConfig, image: str) -> str:
 
 
 def _image_reference(
-    plan: Plan, deployment: Deployment, config: AppConfig, image: str, folders: dict[str, str]
+    plan: Plan,
+    deployment: Deployment,
+    config: AppConfig,
+    image: str,
+    *,
+    folders: dict[str, str],
+    archives: dict[str, str],
 ) -> str:
     """
     Choose a deployment's image: ours, its own, or one that stands for its folder on this machine.
 
     Raises:
-        PlanError: On Fly, none is named that Fly could pull.
+        PlanError: On Fly, none is named that Fly could pull; here, the one that is named cannot be
+            read.
     """
+    if deployment.image:
+        if plan.world == "fly":
+            return deployment.image
+        key = f"deployments.{deployment.name}.image"
+        archives[config.name] = str(checked(Path(deployment.image), key))
+        return f"{config.name}:local"
     if image_name(config.image) == OUR_IMAGE and not deployment.folder:
         return _our_image(plan, config, image)
     if plan.world == "fly":

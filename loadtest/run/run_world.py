@@ -277,7 +277,13 @@ def world_spec(plan: Plan, orders: RunDeployment) -> WorldSpec:
         layer=plan.network.layer,
         tolerance_ms=plan.network.tolerance_ms,
         tolerance_share=plan.network.tolerance_share,
-        images={name: ImageSpec(cwd=Path(folder)) for name, folder in orders.folders.items()},
+        images={
+            **{name: ImageSpec(cwd=Path(folder)) for name, folder in orders.folders.items()},
+            **{
+                name: ImageSpec(cwd=Path("/"), archive=Path(path))
+                for name, path in orders.archives.items()
+            },
+        },
     )
 
 

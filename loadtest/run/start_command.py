@@ -41,10 +41,7 @@ def with_start_command(config: AppConfig, command: str, folder: Path, key: str) 
         return replace(config, processes=processes, entrypoint=(), exec=())
     if config.exec or all(config.processes.values()):
         return config
-    places = [folder / name for name in _NAMES]
-    if named := config.build.dockerfile:
-        places = [config.folder / named]
-    dockerfile = next((place for place in places if place.is_file()), None)
+    dockerfile = find_dockerfile(config, folder)
     found = ""
     if dockerfile is not None:
         text = dockerfile.read_text(encoding="utf-8", errors="replace")
@@ -55,7 +52,7 @@ def with_start_command(config: AppConfig, command: str, folder: Path, key: str) 
         looked = (
             f"{dockerfile} has no CMD that is not a stage's of before"
             if dockerfile
-            else f"there is no {places[0].name} in {places[0].parent}"
+            else f"there is no {config.build.dockerfile or _NAMES[0]} in {folder}"
         )
         raise PlanError(
             f"{key}: no start command: its fly.toml has no [processes], and {looked}; give one by "
@@ -64,6 +61,14 @@ def with_start_command(config: AppConfig, command: str, folder: Path, key: str) 
     return replace(
         config, processes={group: own or found for group, own in config.processes.items()}
     )
+
+
+def find_dockerfile(config: AppConfig, folder: Path) -> Path | None:
+    """Return the Dockerfile that fly.toml names, or the one in a folder; None without one."""
+    places = [folder / name for name in _NAMES]
+    if config.build.dockerfile:
+        places = [config.folder / config.build.dockerfile]
+    return next((place for place in places if place.is_file()), None)
 
 
 def dockerfile_command(text: str, *, own_entrypoint: bool = False) -> str:

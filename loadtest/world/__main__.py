@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loadtest.errors import LoadtestError
+from loadtest.errors import LoadtestError, WorldError
 from loadtest.world.guard.guardian import read_line
 from loadtest.world.guard.reaper import become_subreaper, end_all, remove_dir
 from loadtest.world.guard.remains import write_owner
@@ -102,6 +102,11 @@ def serve(base: Path, told: bytes, sink: int) -> None:
     try:
         spec = WorldSpec.from_json(json.loads(told))
         layer, why = choose(spec.layer)
+        if layer != "hosts" and any(image.archive for image in spec.images.values()):
+            raise WorldError(
+                f"images run in the hosts layer alone, which is not to be had here: {why}; "
+                "run the app in its folder (--command), or see `network.layer` in docs/plan.md"
+            )
         if layer == "hosts":
             become_world()  # while there is one thread
     except (LoadtestError, OSError) as error:

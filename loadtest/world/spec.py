@@ -18,11 +18,17 @@ LAYERS = ("auto", "hosts", "relay")
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
     """
-    What stands in for an image: the folder its command runs in, and environment it brings along.
+    What stands in for an image.
+
+    Args:
+        cwd: The folder its command runs in.
+        env: Environment it brings along.
+        archive: The image itself, a folder or a tar; None where a command runs in a folder.
     """
 
     cwd: Path
     env: Mapping[str, str] = field(default_factory=dict)
+    archive: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,11 @@ class WorldSpec:
             "tolerance_ms": self.tolerance_ms,
             "tolerance_share": self.tolerance_share,
             "images": {
-                name: {"cwd": str(image.cwd), "env": dict(image.env)}
+                name: {
+                    "cwd": str(image.cwd),
+                    "env": dict(image.env),
+                    **({"archive": str(image.archive)} if image.archive else {}),
+                }
                 for name, image in self.images.items()
             },
             "api_port": self.api_port,
@@ -121,7 +131,11 @@ class WorldSpec:
                 tolerance_ms=float(data.get("tolerance_ms", 1.0)),
                 tolerance_share=float(data.get("tolerance_share", 0.01)),
                 images={
-                    str(name): ImageSpec(Path(image["cwd"]), dict(image.get("env") or {}))
+                    str(name): ImageSpec(
+                        Path(image["cwd"]),
+                        dict(image.get("env") or {}),
+                        Path(archive) if (archive := image.get("archive")) else None,
+                    )
                     for name, image in (data.get("images") or {}).items()
                 },
                 api_port=int(data.get("api_port") or 0),
@@ -159,4 +173,6 @@ def _faults(spec: WorldSpec) -> list[str]:
     for name, image in spec.images.items():
         if not image.cwd.is_dir():
             faults.append(f"world spec: images.{name}.cwd {str(image.cwd)!r} is not a folder")
+        if image.archive is not None and not image.archive.exists():
+            faults.append(f"world spec: images.{name}.archive: there is no {image.archive}")
     return faults

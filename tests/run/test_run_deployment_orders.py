@@ -7,6 +7,7 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+import image_files as made
 import pytest
 
 from loadtest.errors import PlanError
@@ -128,6 +129,22 @@ def test_a_database_may_stand_in_the_primary_region_alone_or_be_left_out(foreign
     assert without.database is None
     assert without.apps["shop"].secrets == {}
     assert ordered(plan_of({"name": "there", "url": "https://example.org"})).database is None
+
+
+def test_an_image_brings_its_own_command_and_is_no_folder(foreign: Path) -> None:
+    image = made.write_saved(foreign / "image.tar", [], {"Cmd": ["/shop"]})
+    (foreign / "shop" / "fly.toml").write_text('app = "shop"\n[http_service]\ninternal_port = 80\n')
+    arm = {"name": "one", "fly_toml": "shop/fly.toml", "image": "image.tar"}
+    orders = ordered(plan_of(arm))
+    assert orders.archives == {"shop": str(image)}
+    assert orders.folders == {"loadtest": str(foreign)}
+    assert orders.apps["one"].image == "shop:local"
+    assert orders.apps["one"].env == {}
+    named = plan_of({**arm, "image": "registry.fly.io/shop:7"}, world="fly")
+    fly = ordered(named, image="registry.fly.io/loadtest:1")
+    assert (fly.apps["one"].image, fly.archives) == ("registry.fly.io/shop:7", {})
+    with pytest.raises(PlanError, match=r"deployments\.one\.image: image .*: cannot be read"):
+        ordered(plan_of({**arm, "image": "registry.fly.io/shop:7"}))
 
 
 def test_a_deployment_may_have_a_database_to_itself(foreign: Path) -> None:

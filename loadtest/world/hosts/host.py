@@ -80,6 +80,27 @@ class MachineHost:
         for target, source in self._files.items():
             namespaces.bind(source, target)
 
+    @property
+    def name(self) -> str:
+        """Return its name in its network."""
+        return self._name
+
+    def enter_network(self) -> None:
+        """
+        Move into this host's network alone; for a child that has a file tree of its own.
+
+        Raises:
+            OSError: The kernel refused.
+        """
+        namespaces.enter(self._descriptor, namespaces.NEW_NETWORK)
+
+    def texts(self) -> dict[str, str]:
+        """Return the files in ``/etc`` that tell who it is, by name."""
+        return {
+            name: (self.place.parent / name).read_text(encoding="utf-8")
+            for name in ("hosts", "resolv.conf")
+        }
+
     def close(self) -> None:
         """Let go of it; the kernel ends it with its last process and socket."""
         os.close(self._descriptor)

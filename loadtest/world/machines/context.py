@@ -15,6 +15,7 @@ from loadtest.fly.values import is_cache, split_image
 from loadtest.kernel.namespaces import SocketMaker
 from loadtest.world.caches.binary import CacheServer
 from loadtest.world.guard.remains import write_process
+from loadtest.world.images.store import ImageStore
 from loadtest.world.machines.hosts import WorldHosts
 from loadtest.world.machines.network import WorldNetwork
 from loadtest.world.machines.ports import PortPool
@@ -80,6 +81,7 @@ class WorldContext:
         registry: Where process groups are noted.
         environment: What every machine's environment starts from.
         sockets: Makes sockets inside machines' networks.
+        unpacked: Files of images.
         hosts: Networks of machines' own; None where all share this machine's loopback.
         ports: Free ports.
         postgres: The PostgreSQL in use, once there is one.
@@ -94,6 +96,7 @@ class WorldContext:
     registry: Registry
     environment: Mapping[str, str]
     sockets: SocketMaker
+    unpacked: ImageStore
     hosts: WorldHosts | None = None
     ports: PortPool = field(default_factory=PortPool)
     postgres: PostgresBinaries | None = None

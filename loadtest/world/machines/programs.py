@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Protocol
 
 from loadtest.errors import WorldError
+from loadtest.fly.machines import MachineConfig
 from loadtest.world.guard.reaper import die_with_parent
+from loadtest.world.hosts.host import MachineHost
+from loadtest.world.images.store import ImageStore
 from loadtest.world.machines.logs import open_log, tail
 from loadtest.world.postgres.server import RunningPostgres
 
@@ -191,12 +194,74 @@ async def launch_app(
     found = cwd / program if "/" in program else shutil.which(program, path=env["PATH"])
     if found is None or not os.access(found, os.X_OK):
         raise WorldError(f"command {program!r} was not found in {cwd} or on PATH {env['PATH']}")
+    words = [str(found), *command[1:]]
+    return await _spawn(words, cwd, env, enter, log=log, stop_signal=stop_signal, hide=hide)
+
+
+async def launch_image(
+    images: ImageStore,
+    archive: Path,
+    config: MachineConfig,
+    host: MachineHost,
+    *,
+    env: Mapping[str, str],
+    log: Path,
+    stop_signal: int,
+    hide: tuple[str, ...],
+) -> AppProgram:
+    """
+    Start the program of an image, in a file tree of its own.
+
+    Args:
+        images: Where images are unpacked.
+        archive: The image.
+        config: The machine's, which may name another command.
+        host: The machine's network.
+        env: Its environment, over the image's own.
+        log: File its output is appended to.
+        stop_signal: What ends it politely.
+        hide: Secrets that must not be shown from its output.
+
+    Raises:
+        PlanError: It is no image, or one for another machine.
+        WorldError: It has no program, or that cannot be run.
+    """
+    root = await images.root(archive)
+    words = root.config.words(config.entrypoint, config.cmd, whole=config.exec_form)
+    if not words:
+        raise WorldError(
+            f"image {archive}: has neither ENTRYPOINT nor CMD; name a command under [processes] in "
+            "fly.toml"
+        )
+    try:
+        enter = root.entrance(
+            hostname=host.name,
+            files=host.texts(),
+            enter_network=host.enter_network,
+            user_namespace=images.user_namespace,
+        )
+        whole = root.environment(env)
+    except (OSError, ValueError) as error:
+        raise WorldError(f"image {archive}: {error}") from error
+    return await _spawn(words, None, whole, enter, log=log, stop_signal=stop_signal, hide=hide)
+
+
+async def _spawn(
+    words: Sequence[str],
+    cwd: Path | None,
+    env: Mapping[str, str],
+    enter: Callable[[], None] | None,
+    *,
+    log: Path,
+    stop_signal: int,
+    hide: tuple[str, ...],
+) -> AppProgram:
+    program = words[0]
     descriptor = open_log(log)
     begin = os.fstat(descriptor).st_size
     try:
         process = await asyncio.create_subprocess_exec(
-            str(found),
-            *command[1:],
+            *words,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=descriptor,
             stderr=descriptor,
@@ -207,9 +272,9 @@ async def launch_app(
         )
     except OSError as error:
         raise WorldError(f"command {program!r} cannot be run: {error.strerror or error}") from error
-    except subprocess.SubprocessError as error:  # what the child raised before exec stays there
+    except subprocess.SubprocessError as error:  # what the child raised before exec
         raise WorldError(
-            f"command {program!r} cannot be run: its host could not be entered"
+            f"command {program!r} cannot be run: its host could not be entered: {error}"
         ) from error
     finally:
         os.close(descriptor)
@@ -224,7 +289,11 @@ def _before_exec(enter: Callable[[], None] | None) -> Callable[[], None] | None:
 
     def prepare() -> None:
         bind_to_parent()
-        enter()
+        try:
+            enter()
+        except (OSError, ValueError) as error:  # of which only the text comes home
+            raise subprocess.SubprocessError(str(error)) from error
+        bind_to_parent()  # a change of ids has undone it
 
     return prepare
 

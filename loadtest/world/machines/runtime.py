@@ -35,6 +35,7 @@ from loadtest.world.machines.programs import (
     Program,
     TiedPostgres,
     launch_app,
+    launch_image,
     signal_number,
 )
 from loadtest.world.machines.store import CheckResult, MachineRecord
@@ -203,6 +204,17 @@ class MachineRuntime:
             config=config,
             private_ip=machine.private_ip if host else "127.0.0.1",
         )
+        if image.archive is not None and host is not None:
+            return await launch_image(
+                context.unpacked,
+                image.archive,
+                config,
+                host,
+                env={**own, **platform},
+                log=context.base / "logs" / machine.id,
+                stop_signal=signal_number(config.stop_signal),
+                hide=tuple(app.secrets.values()),
+            )
         return await launch_app(
             [*config.entrypoint, *config.cmd],
             cwd=image.cwd,

@@ -15,6 +15,7 @@ from loadtest.fly.machines import Json, MachineConfig
 from loadtest.kernel.namespaces import SocketMaker
 from loadtest.world.edge.gateways import Gateways
 from loadtest.world.hosts.layer import Layer
+from loadtest.world.images.store import ImageStore
 from loadtest.world.links.control import LinkControl
 from loadtest.world.links.measuring import Pair, measure
 from loadtest.world.machines.context import Registry, WorldContext, runs_postgres
@@ -96,7 +97,9 @@ class World:
         if layer == "hosts":
             hosts = WorldHosts(spec, base, store, network=network, links=links, sockets=sockets)
         context = WorldContext(
-            spec, base, store, network, gateways, registry, environment, sockets, hosts
+            *(spec, base, store, network, gateways, registry, environment, sockets),
+            ImageStore(base),
+            hosts,
         )
         return cls(spec, links, context, gateways, layer=layer, why_not_hosts=why)
 

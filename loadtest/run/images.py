@@ -1,0 +1,205 @@
+"""The image that an app is shipped as: given as a file, or built and saved by an engine on PATH."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtest.errors import PlanError
+from loadtest.fly.config import AppConfig
+from loadtest.run.start_command import find_dockerfile
+from loadtest.text import one_line
+from loadtest.world.images.archive import ImageArchive
+from loadtest.world.images.config import ARCHITECTURES
+
+_ASK_S = 15.0
+_BUILD_S = 3_600.0
+_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEngine:
+    """
+    A program that builds and saves images.
+
+    Args:
+        name: ``docker``, ``podman`` or ``buildah``.
+        program: Its path.
+    """
+
+    name: str
+    program: str
+
+    def build(self, config: AppConfig, folder: Path, target: Path) -> Path:
+        """
+        Build an app's image and save it.
+
+        Args:
+            config: As its fly.toml says.
+            folder: The context: the folder of that file.
+            target: An empty folder for what is made.
+
+        Returns:
+            The saved image.
+
+        Raises:
+            PlanError: It could not be built; with the end of what the engine said.
+        """
+        build = config.build
+        dockerfile = find_dockerfile(config, folder)
+        assert dockerfile is not None, "who builds has looked"
+        ignored = config.folder / build.ignorefile if build.ignorefile else None
+        if ignored is not None and self.name == "docker":  # it has no flag: a name tells it
+            dockerfile = Path(shutil.copy(dockerfile, target / "Dockerfile"))
+            shutil.copy(ignored, target / "Dockerfile.dockerignore")
+        written = target / "image-id"
+        words = [
+            *{"buildah": ("bud", "--layers")}.get(self.name, ("build",)),
+            *("-f", str(dockerfile), "--platform", f"linux/{_architecture()}"),
+            *("--iidfile", str(written)),
+            *(("--target", build.target) if build.target else ()),
+            *(
+                word
+                for key, value in build.args.items()
+                for word in ("--build-arg", f"{key}={value}")
+            ),
+            *(("--ignorefile", str(ignored)) if ignored and self.name != "docker" else ()),
+            str(folder),
+        ]
+        self._run(words, f"building {dockerfile}")
+        return self.save(written.read_text(encoding="utf-8").strip(), target)
+
+    def save(self, reference: str, target: Path) -> Path:
+        """
+        Save an image that the engine has or can pull.
+
+        Args:
+            reference: Its name or id.
+            target: A folder for what is made.
+
+        Raises:
+            PlanError: It could not; with the end of what the engine said.
+        """
+        saved = target / "image.tar"
+        if reference.startswith("-"):
+            raise PlanError(f"image {reference!r}: is no name of an image")
+        if self.name == "docker":
+            known = self._answers("image", "inspect", reference)
+            if not known:
+                self._run(["pull", reference], f"pulling {reference}")
+            words = ["save", "-o", str(saved), reference]
+        elif self.name == "podman":
+            if not self._answers("image", "exists", reference):
+                self._run(["pull", reference], f"pulling {reference}")
+            words = ["save", "--format", "oci-archive", "-o", str(saved), reference]
+        else:
+            if not self._answers("inspect", "--type", "image", reference):
+                self._run(["pull", reference], f"pulling {reference}")
+            words = ["push", reference, f"oci-archive:{saved}"]
+        self._run(words, f"saving {reference}")
+        return saved
+
+    def works(self) -> bool:
+        """Tell whether it is there and answers; Docker's client may have no engine."""
+        return self._answers("info")
+
+    def _answers(self, *words: str) -> bool:
+        try:
+            done = subprocess.run(
+                [self.program, *words],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_ASK_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.returncode == 0
+
+    def _run(self, words: Sequence[str], what: str) -> None:
+        try:
+            done = subprocess.run(
+                [self.program, *words],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_BUILD_S,
+                check=False,
+            )
+        except OSError as error:
+            raise PlanError(f"{self.name}: {what}: {error.strerror}") from error
+        except subprocess.TimeoutExpired as error:
+            raise PlanError(f"{self.name}: {what} took over {error.timeout:g} s") from error
+        if done.returncode != 0:
+            said = (done.stdout + done.stderr).strip().splitlines()[-_LINES:]
+            raise PlanError(
+                f"{self.name}: {what} ended with exit code {done.returncode}:\n"
+                + "\n".join(f"  | {one_line(line)}" for line in said)
+            )
+
+
+def find_engine() -> ImageEngine | None:
+    """Return the first of docker, podman and buildah that works here, or None."""
+    for name in ("docker", "podman", "buildah"):
+        program = shutil.which(name)
+        if program is not None and (engine := ImageEngine(name, program)).works():
+            return engine
+    return None
+
+
+def image_from(text: str, option: str, target: Path) -> Path:
+    """
+    Return an image that somebody named: a file, a folder, or what an engine knows.
+
+    Args:
+        text: Path or reference.
+        option: What messages call it.
+        target: A folder for what has to be saved.
+
+    Raises:
+        PlanError: It is neither, or cannot be read.
+    """
+    path = Path(text)
+    if not path.exists():
+        engine = find_engine()
+        if engine is None:
+            raise PlanError(
+                f"{option}: there is no file {text!r}, and no docker, podman or buildah here that "
+                "could know an image of that name; save it: docker save -o image.tar NAME"
+            )
+        target.mkdir(exist_ok=True)
+        path = engine.save(text, target)
+    return checked(path, option)
+
+
+def checked(path: Path, option: str) -> Path:
+    """
+    Return the absolute path of an image that can be read and runs on this machine.
+
+    Raises:
+        PlanError: It cannot.
+    """
+    try:
+        with ImageArchive(path):
+            return path.resolve()
+    except PlanError as error:
+        raise PlanError(f"{option}: {error}") from error
+
+
+def hosts_are_possible() -> bool:
+    """Tell whether machines with file trees of their own can be made here."""
+    ask = "from loadtest.world.hosts.layer import obstacle; print(bool(obstacle()))"
+    done = subprocess.run(  # a process with one thread has to try it
+        [sys.executable, "-c", ask], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() == str(False)
+
+
+def _architecture() -> str:
+    return ARCHITECTURES.get(platform.machine(), platform.machine())
