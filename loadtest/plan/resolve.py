@@ -18,6 +18,7 @@ from loadtest.errors import PlanError
 from loadtest.plan.companions import companion_faults
 from loadtest.plan.model import Deployment, Plan
 from loadtest.plan.network import base_times_ms, round_trips
+from loadtest.plan.selection import keep_deployments, keep_scenarios
 from loadtest.plan.threshold_checks import check_thresholds
 from loadtest.plan.urls import plan_of_urls, probable, url_faults
 from loadtest.regions import HERE, region_table, suggest_regions
@@ -86,8 +87,8 @@ def load_raw(path: str, flags: Mapping[str, Any]) -> tuple[dict[str, Any], froze
     Args:
         path: TOML file, looked for as ``assets.find_asset`` does.
         flags: Values that win over the file, by dotted key (``load.rate``); None values are left
-            out.  ``regions`` and ``deployments`` are lists of names; a list of deployment names
-            keeps those deployments.
+            out.  ``regions``, ``deployments`` and ``scenarios`` are lists of names; a list of
+            deployments or scenarios keeps those.
 
     Returns:
         Raw values, and the names of regions and deployments that the flags took away.
@@ -194,7 +195,10 @@ def _apply_flags(raw: dict[str, Any], flags: Mapping[str, Any]) -> frozenset[str
     dropped: set[str] = set()
     for dotted, value in flags.items():
         if dotted == "deployments":
-            dropped |= _keep_deployments(raw, list(value))
+            dropped |= keep_deployments(raw, list(value))
+            continue
+        if dotted == "scenarios":
+            dropped |= keep_scenarios(raw, list(value))
             continue
         if dotted == "regions":
             dropped |= {str(code) for code in raw.get("regions", []) if code not in value}
@@ -223,27 +227,6 @@ def _refuse_other_kinds(raw: Mapping[str, Any], flags: Mapping[str, Any]) -> Non
     ]
     if faults:
         raise PlanError(*faults)
-
-
-def _keep_deployments(raw: dict[str, Any], names: list[str]) -> set[str]:
-    entries = [d for d in raw.get("deployments", []) if isinstance(d, dict)]
-    known = [str(d.get("name")) for d in entries]
-    if unknown := [name for name in names if name not in known]:
-        raise PlanError(
-            *(
-                f"deployments: there is no {n!r} in the plan; it has {', '.join(known)}"
-                for n in unknown
-            )
-        )
-    raw["deployments"] = [d for d in entries if d.get("name") in names]
-    for entry in raw["deployments"]:
-        origin = next((d for d in entries if d.get("name") == entry.get("of")), None)
-        if origin is not None and entry.get("of") not in names:
-            # The variant stands alone now: it takes over what it would have inherited.
-            entry.setdefault("fly_toml", origin.get("fly_toml", ""))
-            entry.setdefault("machines", origin.get("machines", "all"))
-            entry["of"] = ""
-    return set(known) - set(names)
 
 
 def _inherit(plan: Plan, deployment: Deployment) -> Deployment:

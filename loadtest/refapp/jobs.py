@@ -26,7 +26,7 @@ from valkey import Valkey
 from valkey.exceptions import ValkeyError
 
 from loadtest.refapp import pages, queries
-from loadtest.refapp.cache import CacheAwayError, QueueFullError
+from loadtest.refapp.cache import Cache, CacheAwayError, QueueFullError
 from loadtest.refapp.context import AppContext, context_of, ledger_of, paced
 from loadtest.refapp.database import connection_string
 from loadtest.refapp.ledger import Ledger
@@ -35,7 +35,7 @@ from loadtest.refapp.settings import Settings
 _LIST = "jobs"
 _MOST_JOBS = 50
 _MOST_PADDING = 1_000_000
-_WAIT_S = 10
+_DONE_WITHIN_S = 3
 _POLL_S = 1
 _ANSWER_S = 60
 _logger = logging.getLogger(__name__)
@@ -53,18 +53,15 @@ async def enqueue(request: Request) -> Response:
     recipe = _number(request, "id", 1, 1_000_000)
     if kind == "local":
         for _ in range(number):
-            _do_later(context, recipe)
+            do_later(context, recipe)
         return _page(request, f"{number} jobs begun here")
-    queue = context.queue
-    if queue is None:
-        raise HTTPException(404, "This deployment has no queue: QUEUE_URL is not set.")
     reply = f"done:{secrets.token_hex(8)}" if kind == "done" else ""
     padding = "x" * _number(request, "padding", 0, _MOST_PADDING)
     try:
         for left in range(number, 0, -1):
-            job = {"recipe": recipe, "reply": reply if left == 1 else "", "padding": padding}
-            await queue.ask(ledger, "RPUSH", _LIST, json.dumps(job))
-        if reply and await queue.ask(ledger, "BLPOP", reply, _WAIT_S // 3) is None:
+            told = reply if left == 1 else ""
+            await put_job(context, ledger, recipe, reply=told, padding=padding)
+        if reply and await _queue(context).ask(ledger, "BLPOP", reply, _DONE_WITHIN_S) is None:
             raise HTTPException(504, "The jobs were not done in time.")
     except (QueueFullError, CacheAwayError) as error:
         full = isinstance(error, QueueFullError)
@@ -72,6 +69,34 @@ async def enqueue(request: Request) -> Response:
         page = pages.message_page(context.settings.region, "Not now", [why, "Nothing was lost."])
         return HTMLResponse(page, 503, {"retry-after": "1"})
     return _page(request, f"{number} jobs in the queue")
+
+
+async def put_job(
+    context: AppContext, ledger: Ledger, recipe: int, *, reply: str = "", padding: str = ""
+) -> None:
+    """
+    Put a job into the queue: one round trip.
+
+    Args:
+        context: What the handlers share.
+        ledger: What the request has spent.
+        recipe: Recipe to count.
+        reply: List that a worker puts something into when the job is done; empty for none.
+        padding: Makes the job as large as somebody wants it.
+
+    Raises:
+        HTTPException: This deployment has no queue.
+        QueueFullError: The queue has no memory for it.
+        CacheAwayError: The queue does not answer.
+    """
+    job = json.dumps({"recipe": recipe, "reply": reply, "padding": padding})
+    await _queue(context).ask(ledger, "RPUSH", _LIST, job)
+
+
+def _queue(context: AppContext) -> Cache:
+    if context.queue is None:
+        raise HTTPException(404, "This deployment has no queue: QUEUE_URL is not set.")
+    return context.queue
 
 
 def work(settings: Settings) -> int:
@@ -105,7 +130,7 @@ def _do(job: dict[str, Any], connection: psycopg.Connection[Any], queue: Any) ->
         queue.expire(job["reply"], _ANSWER_S)
 
 
-def _do_later(context: AppContext, recipe: int) -> None:
+def do_later(context: AppContext, recipe: int) -> None:
     """Begin a job in this process: it is lost if the process ends, and only here is it fast."""
 
     async def chore() -> None:

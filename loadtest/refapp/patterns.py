@@ -22,6 +22,7 @@ from loadtest.refapp.cache import Cache, CacheAwayError, QueueFullError
 from loadtest.refapp.catalogue import slugify
 from loadtest.refapp.context import clean, context_of, ledger_of, paced
 from loadtest.refapp.database import Database
+from loadtest.refapp.jobs import do_later, put_job
 from loadtest.refapp.ledger import Ledger
 
 _MOST_QUERIES = 50
@@ -122,15 +123,21 @@ async def show_profile(request: Request) -> Response:
     """
     Show a page that notes who saw it: two queries, then a write.
 
-    With ``?touch=no`` it notes nothing; a job that does so later is for the caller to enqueue.
+    ``?touch=page`` writes with the page, ``far`` puts a job into the queue, ``local`` leaves it to
+    this process, ``no`` notes nothing.
     """
     context, ledger = context_of(request), ledger_of(request)
     city = slugify(request.query_params.get("city", ""))
     async with context.database.session(ledger) as session:
         found = await session.fetch(pages.City, queries.ONE_CITY, {"slug": city, "region": ""})
         await session.fetch(queries.RecipeId, queries.SOME_RECIPES, {"city": city, "limit": 24})
-    if request.query_params.get("touch") != "no":
-        await _touch(context.database, ledger, request)
+    match request.query_params.get("touch", "page"):
+        case "page":
+            await _touch(context.database, ledger, request)
+        case "far":
+            await put_job(context, ledger, _recipe(request))
+        case "local":
+            do_later(context, _recipe(request))
     return _page(request, "Your profile", [city.name for city in found])
 
 

@@ -33,6 +33,7 @@ from loadtest.engine.worker.player import Player
 from loadtest.engine.worker.scenario import load_scenario
 from loadtest.errors import EngineError
 from loadtest.plan.model import Deployment, Load, Plan
+from loadtest.plan.resolve import load_plan
 from loadtest.plan.schedule import Chunk, RegionSchedule
 
 LOAD = {"rate": 100, "duration_s": 0.5, "warmup_s": 0, "block_s": 0.1}
@@ -134,6 +135,13 @@ def check_every_arrival_is_played_once_and_never_early() -> None:
     assert all(late_ns >= 0 for _, late_ns, _ in begun)
     assert len(player.take_lateness()) == 100
     assert not stage.recorder.dropped
+
+
+def check_a_file_with_all_plays_the_classes_that_it_names() -> None:
+    plan = load_plan("scenarios/atlas.toml")
+    names = {cls.scenario_name() for cls in load_scenario(plan.scenario)}
+    assert {name for d in plan.deployments for name in d.scenarios} == names
+    assert len(load_scenario("scenarios/writes.py")) == 5
 
 
 def check_an_arm_plays_the_scenarios_that_it_names() -> None:

@@ -206,3 +206,18 @@ def test_a_plan_without_a_name_is_called_like_its_file(tmp_path: Path) -> None:
 
     (tmp_path / "x.toml").write_text('name = "mine"\n', encoding="utf-8")
     assert load_raw(str(tmp_path / "x.toml"), {})[0]["name"] == "mine"
+
+
+ATLAS = "scenarios/atlas.toml"
+
+
+def test_one_part_of_an_atlas_keeps_the_deployments_that_play_it() -> None:
+    plan = load_plan(ATLAS, {"scenarios": ["double-effect", "session"]})
+    assert {d.name: d.scenarios for d in plan.deployments} == {
+        "replica": ("session",),
+        "far-cache": ("double-effect", "session"),
+    }
+    with pytest.raises(PlanError, match="no deployment of the plan plays 'tea'; they play cache-"):
+        load_plan(ATLAS, {"scenarios": ["tea"]})
+    every = load_plan("scenarios/latency-tables.toml", {"scenarios": ["recipes"]})
+    assert {d.scenarios for d in every.deployments} == {("recipes",)}
