@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from synth_files import HEALTH, engine_json, table_of, worker_json, world_json, write_json
+from synth_files import engine_json, health_json, table_of, worker_json, world_json, write_json
 
 from loadtest.plan.model import Deployment, Load, NetworkSettings, Plan
 from loadtest.plan.schedule import RegionSchedule
@@ -342,11 +342,12 @@ def _lose(
         merged = int((kept & (owner == index)).sum())
         lost = merged < scheduled
         missing = effects.unreconciled if not workers else 0
+        dropped = int((kept & (owner == index) & (columns["start_us"] < 0)).sum())
         rows = {"scheduled": scheduled, "sent": merged, "received": merged}
         workers.append(
             worker_json(
                 name, region, lost, {**rows, "merged": merged - missing, "missing": missing}
             )
-            | {"health": {**HEALTH, **effects.health, "segments_sent": merged * 2}}
+            | {"health": health_json(effects.health, merged, dropped)}
         )
     return kept

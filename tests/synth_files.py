@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,17 @@ HEALTH: dict[str, float] = {
     "segments_sent": 1_000,
     "duplicates": 0,
 }
+
+
+def health_json(changes: Mapping[str, float], merged: int, dropped: int) -> dict[str, float]:
+    """Return a worker's health with some numbers changed, and none that contradicts another."""
+    health = {**HEALTH, "segments_sent": merged * 2, "dropped": dropped, **changes}
+    for low, high in (
+        *(("loop_lag_p99_us", "loop_lag_max_us"), ("cpu_share_mean", "cpu_share_max")),
+        *(("steal_share_mean", "steal_share_max"), ("gc_pause_max_us", "gc_pause_total_us")),
+    ):
+        health[high] = max(health[low], health[high])
+    return health
 
 
 def worker_json(name: str, region: str, lost: bool, rows: dict[str, int]) -> dict[str, Any]:

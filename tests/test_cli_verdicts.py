@@ -76,7 +76,7 @@ def test_a_damaged_run_is_told_in_a_sentence(tmp_path: Path) -> None:
     done = gate(folder)
 
     assert done.returncode == 12
-    assert "records.parquet cannot be read" in done.stderr
+    assert "records.parquet: not as it was when the run was sealed" in done.stderr
     assert "Traceback" not in done.stderr
 
 

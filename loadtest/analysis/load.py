@@ -22,11 +22,12 @@ from loadtest.errors import PlanError, RecordsError
 from loadtest.plan.model import Plan
 from loadtest.plan.prints import JUDGED, changed_parts
 from loadtest.plan.threshold_parser import parse_threshold
-from loadtest.records.facts import check_engine, check_world
+from loadtest.records.facts import check_engine
 from loadtest.records.folder import JSON_SCHEMAS
 from loadtest.records.schema import RECORDS, SCHEMA_VERSION
 from loadtest.records.seal import Sealed, verify
 from loadtest.records.watch import read_watch
+from loadtest.records.world_facts import EMBEDDED, check_world
 
 _CATEGORY_LIMIT = 127
 _MOST_BYTES = 2**31 - 1
@@ -76,6 +77,7 @@ def load_run(folder: Path) -> Run:
     folder = Path(folder)
     if not folder.is_dir():
         raise RecordsError(f"{folder}: there is no such run folder")
+    sealed = verify(folder)  # before anything reads what may be damaged
     asked = _json(folder / "plan.json")
     plan = _plan(folder / "plan.json", asked)
     world = _json(folder / "world.json")
@@ -86,6 +88,7 @@ def load_run(folder: Path) -> Run:
             raise RecordsError(_other_schema(folder / name, content.get("schema"), wanted))
     check_world(world)
     read_watch(world)
+    _check_place(plan, world)
     if engine:
         check_engine(engine)
     changed = changed_parts(asked, engine["plan"]) if engine else []
@@ -106,7 +109,7 @@ def load_run(folder: Path) -> Run:
         frame=with_wire_counts(frame.drop(columns="start_us"), world),
         folder=folder,
         partial=engine.get("state") != "done",
-        sealed=verify(folder),
+        sealed=sealed,
         rules_changed=tuple(changed),
     )
 
@@ -131,6 +134,7 @@ def read_records(path: Path) -> pd.DataFrame:
                 raise RecordsError(_other_schema(path, version, SCHEMA_VERSION))
             _check_columns(path, file.schema_arrow)
             columns = {name: _column(file.read([name]).column(0)) for name in RECORDS.names}
+            _check_lengths(path, columns, file.metadata.num_rows)
             columns["bytes"] = columns["bytes"].clip(max=_MOST_BYTES).astype(np.int32)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise RecordsError(f"{path} cannot be read: {error}; measure again") from error
@@ -147,6 +151,15 @@ def _check_columns(path: Path, found: pa.Schema) -> None:
         kind = found.field(there[0]).type
         if kind != field.type:
             raise RecordsError(f"{path}: column {field.name} is {kind}, not {field.type}")
+
+
+def _check_lengths(path: Path, columns: Mapping[str, Any], rows: int) -> None:
+    """Refuse columns that are not of the length that the file tells: a page was damaged."""
+    for name, values in columns.items():
+        if len(values) != rows:
+            raise RecordsError(
+                f"{path}: column {name} has {len(values)} of {rows} values; measure again"
+            )
 
 
 def _column(chunks: pa.ChunkedArray) -> Any:
@@ -198,6 +211,17 @@ def _check_resolved(plan: Plan, path: Path) -> None:
         faults += error.faults
     if faults:
         raise RecordsError(f"{path}: is no plan that a run can have had: {faults[0]}")
+
+
+def _check_place(plan: Plan, world: Mapping[str, Any]) -> None:
+    """Refuse a world that the plan was not measured in."""
+    if world["kind"] != EMBEDDED and plan.world == EMBEDDED:
+        raise RecordsError(
+            f"world.json: kind: {world['kind']!r}, but the plan's world is {plan.world!r}: its "
+            "links were not measured"
+        )
+    if missing := [code for code in plan.regions if code not in world["regions"]]:
+        raise RecordsError(f"world.json: regions: the plan's {', '.join(missing)} are missing")
 
 
 def _json(path: Path) -> dict[str, Any]:

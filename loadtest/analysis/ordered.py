@@ -75,11 +75,17 @@ def refuse_unordered(frame: pd.DataFrame, plan: Plan, engine: Mapping[str, Any])
             arms = plan.arms_in(region)
             refuse_rows(len(frame), _unlike(frame, region, number, share, arms))
     if engine["state"] == "done":
-        _check_schedule(engine["schedule"], digests)
+        _check_schedule(engine, digests)
 
 
-def _check_schedule(told: Mapping[str, Any], digests: list[Digest]) -> None:
-    arrivals = sum(digest.arrivals for digest in digests)
+def _check_schedule(engine: Mapping[str, Any], digests: list[Digest]) -> None:
+    told, arrivals = engine["schedule"], sum(digest.arrivals for digest in digests)
+    shares = sum(worker["rows"]["scheduled"] for worker in engine["workers"])
+    if shares != arrivals:
+        raise RecordsError(
+            f"engine.json: rows.scheduled: the workers' shares are {shares} arrivals, where plan "
+            f"and seed give {arrivals}"
+        )
     if told["arrivals"] != arrivals:
         raise RecordsError(
             f"engine.json: schedule.arrivals: {told['arrivals']}, where plan and seed give "

@@ -9,7 +9,7 @@ that region's cells; what concerns the links or the whole engine, against the ru
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from loadtest.analysis.aa import TOLERATED_RAW, most_fires, split_test
 from loadtest.analysis.cells import CellRows, by_region, cell_rows
@@ -18,6 +18,9 @@ from loadtest.analysis.load import Run
 from loadtest.analysis.record_checks import cell_checks, record_checks, schedule_checks
 from loadtest.analysis.worker_checks import worker_checks
 from loadtest.analysis.world_checks import world_checks
+
+_SAME_MS: Final = 1e-6
+"""Set and wanted round trips differ by less than this only in how they are written."""
 
 
 def check(run: Run) -> Validity:
@@ -124,6 +127,8 @@ def _links(run: Run) -> Iterator[ValidityCheck]:
     if not links:
         return
     network = run.plan.network
+    for link in links:
+        yield from _contradiction(run, link)
     worst = max(links, key=lambda link: _off_ms(run, link) / _allowed_ms(run, link))
     ok = _off_ms(run, worst) <= _allowed_ms(run, worst)
     pair = f"{worst['from']}-{worst['to']}"
@@ -142,6 +147,25 @@ def _links(run: Run) -> Iterator[ValidityCheck]:
         advice=""
         if ok
         else "The emulated network was not the planned one. Give the machine less other work.",
+    )
+
+
+def _contradiction(run: Run, link: dict[str, Any]) -> Iterator[ValidityCheck]:
+    """Yield a failed check where a link was set to something else, or says it is not in order."""
+    pair, set_ms = f"{link['from']}-{link['to']}", float(link["configured_rtt_ms"])
+    wanted_ms = _wanted_ms(run, link)
+    if abs(set_ms - wanted_ms) <= _SAME_MS and link["ok"]:
+        return
+    found = f"was set to {set_ms:g} ms" if link["ok"] else "says itself that it is not in order"
+    yield ValidityCheck(
+        name="links",
+        scope="run",
+        observed=set_ms,
+        limit=wanted_ms,
+        unit="ms",
+        ok=False,
+        why=f"The link {pair} {found}; the plan wants {wanted_ms:g} ms.",
+        advice="The emulated network was not the planned one. Measure again.",
     )
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from loadtest.analysis.cells import codes_of
 from loadtest.analysis.checks import ValidityCheck
 from loadtest.analysis.load import Run
+from loadtest.records.facts import FINISHED
+from loadtest.records.kinds import ERROR_DROPPED
 from loadtest.units import US_PER_MS
 
 
@@ -34,10 +36,14 @@ def worker_checks(run: Run) -> Iterator[ValidityCheck]:
     codes, words = codes_of(run.frame, "worker")
     totals = np.bincount(codes, minlength=len(words)).tolist()
     counted = dict(zip(words, totals, strict=True))
+    error, kinds = codes_of(run.frame, "error")
+    lost = codes[error == kinds.index(ERROR_DROPPED)] if ERROR_DROPPED in kinds else codes[:0]
+    dropped = dict(zip(words, np.bincount(lost, minlength=len(words)).tolist(), strict=True))
     yield from _present(run, workers)
     for worker in workers:
         yield _alive(worker)
         yield _reconciled(worker, counted.get(str(worker["id"]), 0))
+        yield from _dropped(worker, dropped.get(str(worker["id"]), 0))
         for gauge in _gauges(run, worker):
             yield _read(worker, gauge)
         yield _retransmits(run, worker)
@@ -125,7 +131,7 @@ def _read(worker: dict[str, Any], gauge: _Gauge) -> ValidityCheck:
 
 def _alive(worker: dict[str, Any]) -> ValidityCheck:
     state = str(worker.get("state", ""))
-    ok = state == "finished"
+    ok = state == FINISHED
     return ValidityCheck(
         name="worker",
         scope="region",
@@ -160,6 +166,26 @@ def _reconciled(worker: dict[str, Any], recorded: int) -> ValidityCheck:
             + ("." if ok else f"; {missing} are known to be missing.")
         ),
         advice="" if ok else "Samples were lost on the way, and lost samples are not random.",
+        region=worker["region"],
+        worker=worker["id"],
+    )
+
+
+def _dropped(worker: dict[str, Any], recorded: int) -> Iterator[ValidityCheck]:
+    """Yield a failed check where a worker dropped more or fewer arrivals than it has rows of."""
+    told = (worker.get("health") or {}).get("dropped")
+    if told is None or told == recorded or worker.get("state") != FINISHED:
+        return
+    yield ValidityCheck(
+        name="reconciliation",
+        scope="region",
+        observed=abs(told - recorded),
+        limit=0,
+        unit="rows",
+        ok=False,
+        why=f"{worker['region']}, worker {worker['id']}: says that it dropped {told} arrivals, "
+        f"and {recorded} are stored.",
+        advice="The account is not that of these records. Measure again.",
         region=worker["region"],
         worker=worker["id"],
     )

@@ -18,7 +18,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, NewType, TypeVar, cast
@@ -27,11 +27,10 @@ from loadtest.errors import RecordsError
 
 T = TypeVar("T")
 Signed = NewType("Signed", float)
-"""A number that may be below zero: an offset, an error, a moment before the run's beginning."""
+"""A number that may be below zero: an offset, or a moment before the run's beginning."""
 
 ENGINE_SCHEMA: Final = 2
 LARGEST: Final = 2**63 - 1
-WORLD_KINDS: Final = ("embedded", "fly")
 FINISHED: Final = "finished"
 """State of a worker that played its share to the end; only such a one has told everything."""
 
@@ -62,8 +61,8 @@ class SelfCheckFacts:
     """How wrong the worker's client read known delays, microseconds; which clock stamped."""
 
     n: int
-    bias_p50_us: Signed
-    bias_p99_us: Signed
+    bias_p50_us: float
+    bias_p99_us: float
     clock: str
 
 
@@ -172,17 +171,6 @@ class EngineFacts:
     segments: tuple[SegmentFacts, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LinkFacts:
-    """A pair of regions: the round trip that was set, and what was measured; milliseconds."""
-
-    configured_rtt_ms: float
-    measured_rtt_p50_ms: float | None
-    measured_rtt_p95_ms: float | None
-    n: int
-    ok: bool
-
-
 def check_engine(content: Mapping[str, Any]) -> None:
     """
     Refuse an engine.json that this version does not know in every key.
@@ -193,84 +181,98 @@ def check_engine(content: Mapping[str, Any]) -> None:
     read(EngineFacts, content, "engine.json")
     for number, worker in enumerate(content["workers"]):
         where = f"engine.json: workers[{number}]"
-        kind = WorkerFacts if worker.get("state") == FINISHED else LostWorkerFacts
-        read(kind, worker, where)
+        if worker.get("state") != FINISHED:
+            read(LostWorkerFacts, worker, where)
+        elif fault := next(_contradictions(read(WorkerFacts, worker, where)), ""):
+            raise RecordsError(f"{where}.{fault}: the account contradicts itself")
 
 
-def check_world(content: Mapping[str, Any]) -> None:
-    """
-    Refuse a world.json that does not tell kind, regions and links as this version knows them.
+def _contradictions(worker: WorkerFacts) -> Iterator[str]:
+    """Yield the keys of numbers of one worker that cannot all be true."""
+    health, check = worker.health, worker.self_check
+    for name, *ascending in (
+        ("health.loop_lag", health.loop_lag_p50_us, health.loop_lag_p99_us, health.loop_lag_max_us),
+        ("health.lateness", health.lateness_p50_us, health.lateness_p99_us),
+        ("health.cpu_share", health.cpu_share_mean, health.cpu_share_max),
+        ("health.steal_share", health.steal_share_mean or 0, health.steal_share_max or 0),
+        ("health.gc_pause", health.gc_pause_max_us, health.gc_pause_total_us),
+        ("self_check.bias", check.bias_p50_us, check.bias_p99_us),
+    ):
+        if ascending != sorted(ascending):
+            yield f"{name}: {' > '.join(f'{value:g}' for value in ascending)}"
+    for first, second in (
+        ("steal_share_mean", "steal_share_max"),
+        ("retransmits", "segments_sent"),
+    ):
+        if (getattr(health, first) is None) != (getattr(health, second) is None):
+            yield f"health.{first}: told without {second}, or {second} without it"
+    for name, value in (
+        ("self_check.n", check.n),
+        ("clock.exchanges", worker.clock.exchanges),
+        ("timeline", len(worker.timeline)),
+    ):
+        if not value:
+            yield f"{name}: nothing, of a worker that finished"
 
-    Raises:
-        RecordsError: With the path of the first key at fault.
-    """
-    if content.get("kind") not in WORLD_KINDS:
-        found = content.get("kind")
-        raise RecordsError(f"world.json: kind: {found!r} is not one of {', '.join(WORLD_KINDS)}")
-    _value(tuple[str, ...], content.get("regions"), "world.json: regions")
-    links = content.get("links")
-    if not isinstance(links, list):
-        raise RecordsError("world.json: links: missing, or no list")
-    for number, link in enumerate(links):
-        where = f"world.json: links[{number}]"
-        if not isinstance(link, Mapping):
-            raise RecordsError(f"{where}: want an object")
-        for end in ("from", "to"):  # a word of the language cannot be a field's name
-            _value(str, link.get(end), f"{where}.{end}")
-        read(LinkFacts, {k: v for k, v in link.items() if k not in ("from", "to")}, where)
 
-
-def read(kind: type[T], content: Any, where: str) -> T:
+def read(kind: type[T], content: Any, where: str, *, more: bool = False) -> T:
     """
     Read JSON into a frozen type.
 
     Args:
-        kind: A dataclass; its fields are the keys, their types the kinds of values.
+        kind: A dataclass; its fields are the keys, their types the kinds of values.  A key whose
+            field has a default may be absent.
         content: What the file holds there.
         where: Path of it, for a message.
+        more: Other keys may be there besides, here and further in.
 
     Raises:
         RecordsError: A key is missing, unknown, or its value of the wrong kind.
     """
     if not isinstance(content, Mapping):
         raise RecordsError(f"{where}: want an object, found {type(content).__name__}")
-    hints = _hints(cast(Any, kind))
+    hints, optional = _hints(cast(Any, kind))
     for key in hints:
-        if key not in content:
+        if key not in content and key not in optional:
             raise RecordsError(f"{where}.{key}: missing; this account of the run is not complete")
     for key in content:
-        if key not in hints:
+        if key not in hints and not more:
             raise RecordsError(f"{where}.{key}: unknown; another version of loadtest wrote it")
-    return kind(**{k: _value(hint, content[k], f"{where}.{k}") for k, hint in hints.items()})
+    given = {key: hint for key, hint in hints.items() if key in content}
+    return kind(**{k: _value(h, content[k], f"{where}.{k}", more) for k, h in given.items()})
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+def _hints(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return the types of a dataclass's fields, and the fields that have a default."""
+    missing = dataclasses.MISSING
+    optional = {field.name for field in dataclasses.fields(kind) if field.default is not missing}
+    return typing.get_type_hints(kind), frozenset(optional)
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
+def _value(hint: Any, value: Any, where: str, more: bool) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         if value is None:
             return None
-        return _value(arguments[0], value, where)
+        return _value(arguments[0], value, where, more)
     if origin is not None:
-        return _several(origin, arguments, value, where)
+        return _several(origin, arguments, value, where, more)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return read(hint, value, where)
+        return read(hint, value, where, more=more)
     return value if hint is Any else _scalar(hint, value, where)
 
 
-def _several(origin: Any, arguments: tuple[Any, ...], value: Any, where: str) -> Any:
+def _several(origin: Any, arguments: tuple[Any, ...], value: Any, where: str, more: bool) -> Any:
     """Read a list (``tuple[X, ...]``) or an object of any keys (``Mapping[str, X]``)."""
     if origin is tuple:
         if not isinstance(value, list):
             raise _wrong(where, "a list", value)
-        return tuple(_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+        items = enumerate(value)
+        return tuple(_value(arguments[0], item, f"{where}[{i}]", more) for i, item in items)
     if not isinstance(value, Mapping):
         raise _wrong(where, "an object", value)
-    return {key: _value(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    return {k: _value(arguments[1], item, f"{where}.{k}", more) for k, item in value.items()}
 
 
 def _scalar(hint: Any, value: Any, where: str) -> Any:

@@ -72,6 +72,9 @@ def test_a_damaged_folder_is_refused(
     folder: Path, harm: Callable[[Path], object], words: str
 ) -> None:
     harm(folder)
+    with pytest.raises(RecordsError, match=r"manifest\.json"):
+        load_run(folder)
+    seal(folder, "by hand")
     with pytest.raises(RecordsError, match=words):
         load_run(folder)
 

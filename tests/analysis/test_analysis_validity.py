@@ -100,7 +100,9 @@ def test_what_a_platform_cannot_tell_is_not_held_against_the_run(
 ) -> None:
     def forget(engine: dict[str, Any]) -> None:
         for worker in engine["workers"]:
-            worker["health"] |= {"steal_share_mean": None, "retransmits": None}
+            worker["health"] |= dict.fromkeys(
+                ("steal_share_mean", "steal_share_max", "retransmits", "segments_sent")
+            )
 
     validity = check(edit_engine(make_run(), forget))
     assert validity.ok
