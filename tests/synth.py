@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from synth_files import engine_json, health_json, table_of, worker_json, world_json, write_json
 
 from loadtest.plan.model import Deployment, Load, NetworkSettings, Plan
 from loadtest.plan.schedule import RegionSchedule
-from loadtest.records.schema import ERROR_DROPPED, ERROR_KINDS, RECORDS
+from loadtest.records.schema import ERROR_DROPPED, ERROR_KINDS
 from loadtest.records.seal import seal
+from loadtest.records.writer import open_parquet
 
 RTT_MS = {
     "cdg-ord": 104.0,
@@ -152,14 +152,15 @@ def write_run(
     plan = plan.model_copy(update={"load": plan.load.model_copy(update={"duration_s": seconds})})
     folder.mkdir(parents=True, exist_ok=True)
     workers: list[dict[str, Any]] = []
-    with pq.ParquetWriter(folder / "records.parquet", RECORDS, compression="zstd") as writer:
+    with (folder / "records.parquet").open("wb") as file, open_parquet(file) as writer:
         for index, region in enumerate(plan.regions):
             generator = np.random.Generator(np.random.PCG64([seed, index]))
             columns = _rows_of(plan, region, generator, effects)
             kept = _lose(columns, plan, region, effects, workers)
             writer.write_table(table_of(columns, kept))
     write_json(folder / "plan.json", plan.to_json())
-    write_json(folder / "world.json", world_json(plan, effects.link_off_ms, seconds))
+    world = world_json(folder.name, plan, effects.link_off_ms, seconds)
+    write_json(folder / "world.json", world)
     write_json(folder / "engine.json", engine_json(folder.name, plan, workers))
     seal(folder)
     return folder

@@ -84,7 +84,7 @@ def worker_json(name: str, region: str, lost: bool, rows: dict[str, int]) -> dic
     }
 
 
-def world_json(plan: Plan, link_off_ms: float, seconds: float = 30.0) -> dict[str, Any]:
+def world_json(run_id: str, plan: Plan, link_off_ms: float, seconds: float) -> dict[str, Any]:
     links = []
     for index, pair in enumerate(sorted(plan.network.rtt_ms)):
         a, b = pair.split("-")
@@ -105,6 +105,7 @@ def world_json(plan: Plan, link_off_ms: float, seconds: float = 30.0) -> dict[st
     return {
         "schema": 1,
         "kind": "embedded",
+        "run": {"id": run_id, "command": ""},
         "regions": list(plan.regions),
         "primary_region": plan.primary_region,
         "link_layer": "relay",

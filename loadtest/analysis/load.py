@@ -88,9 +88,9 @@ def load_run(folder: Path) -> Run:
             raise RecordsError(_other_schema(folder / name, content.get("schema"), wanted))
     check_world(world)
     read_watch(world)
-    _check_place(plan, world)
     if engine:
         check_engine(engine)
+    _check_place(plan, world, engine)
     changed = changed_parts(asked, engine["plan"]) if engine else []
     known = JUDGED & asked.keys() & engine.get("plan", {}).keys()
     if other := [part for part in changed if part not in known]:
@@ -173,7 +173,10 @@ def _column(chunks: pa.ChunkedArray) -> Any:
     unique = sorted(set(names))
     small = np.int8 if len(unique) <= _CATEGORY_LIMIT else np.int32
     recode = np.array([unique.index(name) for name in names], dtype=small)
-    parts = [recode[chunk.indices.to_numpy()] for chunk in unified.chunks]
+    indices = [chunk.indices.to_numpy() for chunk in unified.chunks]
+    if any(len(part) and not 0 <= part.min() <= part.max() < len(names) for part in indices):
+        raise RecordsError("records.parquet: a column has a code without a word; measure again")
+    parts = [recode[part] for part in indices]
     codes: NDArray[np.integer[Any]] = np.concatenate(parts) if parts else np.empty(0, small)
     return pd.Categorical.from_codes(codes, categories=pd.Index(unique, dtype=object))
 
@@ -213,8 +216,12 @@ def _check_resolved(plan: Plan, path: Path) -> None:
         raise RecordsError(f"{path}: is no plan that a run can have had: {faults[0]}")
 
 
-def _check_place(plan: Plan, world: Mapping[str, Any]) -> None:
+def _check_place(plan: Plan, world: Mapping[str, Any], engine: Mapping[str, Any]) -> None:
     """Refuse a world that the plan was not measured in."""
+    if engine and (run_id := world["run"]["id"]) != engine["run_id"]:
+        raise RecordsError(
+            f"world.json: is of run {run_id!s:.80}, engine.json of {engine['run_id']!s:.80}"
+        )
     if world["kind"] != EMBEDDED and plan.world == EMBEDDED:
         raise RecordsError(
             f"world.json: kind: {world['kind']!r}, but the plan's world is {plan.world!r}: its "

@@ -76,6 +76,8 @@ def refuse_unordered(frame: pd.DataFrame, plan: Plan, engine: Mapping[str, Any])
             refuse_rows(len(frame), _unlike(frame, region, number, share, arms))
     if engine["state"] == "done":
         _check_schedule(engine, digests)
+        beyond = column_of(frame, "arrival") >= len(digests) * SEGMENT_STRIDE
+        refuse_rows(len(frame), [("an arrival of a segment that was not ordered", beyond)])
 
 
 def _check_schedule(engine: Mapping[str, Any], digests: list[Digest]) -> None:

@@ -93,6 +93,10 @@ def _numbers(frame: pd.DataFrame) -> Iterator[tuple[str, Rows]]:
     yield "a status that HTTP does not have", status > MOST_STATUS
     good = _is(frame, "error", "")
     yield "a success without an answer", good & (status == 0)
+    reused, connect = column_of(frame, "reused"), column_of(frame, "connect_us")
+    yield "a new connection that took no time", good & ~reused & (connect == 0)
+    opening = sum(column_of(frame, f"{p}_us").astype(np.int64) for p in ("dns", "connect", "tls"))
+    yield "an open connection that was opened", reused & (opening > 0)
     early = column_of(frame, "wait_user_us") + SLACK_US < column_of(frame, "wait_us")
     yield "a first byte seen by the program before the kernel had it", good & early
 

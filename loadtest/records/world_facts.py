@@ -74,6 +74,14 @@ class CountersFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderFacts:
+    """Which run the world was measured for, and what was typed."""
+
+    id: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorldFacts:
     """What every world tells."""
 
@@ -84,7 +92,7 @@ class WorldFacts:
     links: tuple[Mapping[str, Any], ...]
     versions: Mapping[str, str]
     machine: ComputerFacts
-    run: Mapping[str, str] | None = None
+    run: OrderFacts
     apps: Mapping[str, str] | None = None
     database: str | None = None
     counters: CountersFacts | None = None
