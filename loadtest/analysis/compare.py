@@ -23,6 +23,7 @@ from loadtest.analysis.fingerprint import Difference, differences
 from loadtest.analysis.load import Run
 from loadtest.analysis.pages import cell_pages, page_names
 from loadtest.analysis.percentiles import needed, number
+from loadtest.analysis.validity import check
 from loadtest.errors import RecordsError
 from loadtest.units import format_ms
 
@@ -111,13 +112,15 @@ class Comparison:
     """
     All runs against the first.
 
-    ``differences`` is what the runs do not have in common: empty, unless the comparison was forced.
+    ``differences`` is what the runs do not have in common, ``doubts`` says of each invalid run why
+    it is so: both empty, unless the comparison was forced.
     """
 
     base_run_id: str
     runs: tuple[RunComparison, ...]
     differences: tuple[Difference, ...]
     seed: int
+    doubts: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready values."""
@@ -128,6 +131,7 @@ class Comparison:
             "differences": [
                 {"key": item.key, "values": list(item.values)} for item in self.differences
             ],
+            "doubts": list(self.doubts),
             "runs": [
                 {
                     "run_id": run.run_id,
@@ -145,13 +149,20 @@ def compare(runs: Sequence[Run], force: bool = False) -> Comparison:
 
     Args:
         runs: Two or more; the first is the base.
-        force: Compare unlike runs too, and say what differs.
+        force: Compare unlike and invalid runs too, and say what differs and what is invalid.
 
     Raises:
-        RecordsError: Fewer than two runs, runs that are unlike, or no cell in common.
+        RecordsError: Fewer than two runs, runs that are invalid or unlike, or no cell in common.
     """
     if len(runs) < 2:
         raise RecordsError("compare: needs at least two runs; name two run folders")
+    doubts = tuple(doubt for run in runs if (doubt := _doubt(run)))
+    if doubts and not force:
+        listed = "\n".join(f"  {doubt}" for doubt in doubts)
+        raise RecordsError(
+            f"compare: what is invalid is not compared:\n{listed}\n"
+            "Measure again, or force the comparison."
+        )
     unlike = differences(runs)
     if unlike and not force:
         listed = "\n".join(f"  {item}" for item in unlike[:_NAMED])
@@ -177,7 +188,14 @@ def compare(runs: Sequence[Run], force: bool = False) -> Comparison:
                 _compare_all(base, other, pages),
             )
         )
-    return Comparison(base.run_id, tuple(compared), unlike, base.plan.seed)
+    return Comparison(base.run_id, tuple(compared), unlike, base.plan.seed, doubts)
+
+
+def _doubt(run: Run) -> str:
+    """Return in a sentence why a run is invalid; empty when it is not."""
+    failed = check(run).failed
+    more = f" And {len(failed) - 1} more checks failed." if len(failed) > 1 else ""
+    return f"{run.run_id} is invalid. {failed[0].why}{more}" if failed else ""
 
 
 def _compare_all(

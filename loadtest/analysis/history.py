@@ -115,6 +115,17 @@ def history(
     )
 
 
+def invalid_runs(summaries: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a sentence for each run of which cells are left out because they are invalid."""
+    told = []
+    for summary in summaries:
+        cells = summary["cells"]
+        if bad := sum(cell["valid"] is not True for cell in cells):
+            run_id = str(summary["run"]["id"])
+            told.append(f"left out as invalid: {bad} of {len(cells)} cells of {run_id}")
+    return told
+
+
 def _run_of(summary: dict[str, Any], percentile: str) -> _Run:
     """Read one summary; whatever does not fit is refused as a whole."""
     try:

@@ -3,7 +3,7 @@ The seal of a run folder: what was measured is what is judged.
 
 ``manifest.json`` is written last and holds a SHA-256 of each measured file.  Every reader holds the
 files against it; files that our own commands derive from them (summary, verdict, report) are not in
-it.
+it.  The summary, which a history reads alone, carries a print of itself and of the manifest.
 
 Source of the hash: FIPS 180-4.
 """
@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from loadtest.errors import RecordsError
 from loadtest.records.whole import whole_file
@@ -85,6 +85,20 @@ def verify(folder: Path) -> Sealed:
             )
     found: Sealed = "run" if by == "run" else "by hand"
     return found
+
+
+def derived_print(folder: Path, content: Mapping[str, Any]) -> str:
+    """
+    Return a hash of what was derived from a folder's measured files, and of their manifest.
+
+    Args:
+        folder: A run folder.
+        content: JSON object that was derived from it, without the hash itself.
+    """
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    if (path := folder / MANIFEST).is_file():
+        digest.update(_hash(path).encode())
+    return digest.hexdigest()
 
 
 _ODD: Final = "not as it was when the run was sealed (manifest.json)"

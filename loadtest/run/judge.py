@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from loadtest.errors import EXIT_INTERRUPTED, LoadtestError, RecordsError
 from loadtest.records.folder import LATEST, RunFolder
-from loadtest.records.seal import seal
+from loadtest.records.seal import derived_print, seal
 
 if TYPE_CHECKING:
     from loadtest.analysis.load import Run
@@ -67,7 +67,9 @@ def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = 
     found = find_folder(folder)
     _rescue(found)
     run, summary, verdict = _judge(found, look=None)
-    found.save_json("summary.json", summary.judged(verdict.decision).to_json())
+    told_summary = summary.judged(verdict.decision).to_json()
+    told_summary["print"] = derived_print(found.path, told_summary)
+    found.save_json("summary.json", told_summary)
     found.save_json("verdict.json", verdict.to_json())
     found.save_text("junit.xml", junit.render(verdict))
     told = command or str(run.world.get("run", {}).get("command") or "")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loadtest.errors import RecordsError
 from loadtest.records.folder import RunFolder
+from loadtest.records.seal import derived_print, verify
 
 if TYPE_CHECKING:
     from loadtest.report.pages.tables import Table
@@ -53,14 +54,17 @@ def history_below(folder: Path, *, page: Path | None) -> TrendTables:
     """
     Read every analysed run below a folder and look for changes of level.
 
+    A run whose files or summary are not as they were written is left out and named; so are cells
+    that are invalid.
+
     Args:
         folder: Where run folders are.
         page: HTML file to write, or None.
 
     Raises:
-        RecordsError: There are no analysed runs.
+        RecordsError: There are no analysed runs, or none that can be believed.
     """
-    from loadtest.analysis.history import history
+    from loadtest.analysis.history import history, invalid_runs
     from loadtest.report.pages.history import NOTE, history_tables, render
     from loadtest.report.pages.write import write_whole
 
@@ -69,9 +73,29 @@ def history_below(folder: Path, *, page: Path | None) -> TrendTables:
         raise RecordsError(
             f"{folder}: no run with a summary.json below it; `loadtest run` makes one"
         )
-    series = history([RunFolder(run).load_json("summary.json") for run in runs])
-    notes = [NOTE]
+    summaries, notes = [], [NOTE]
+    for run in runs:
+        try:
+            summaries.append(_summary(run))
+        except RecordsError as error:
+            notes.append(f"left out: {error}")
+    if not summaries:
+        raise RecordsError("\n".join(notes[1:]))
+    series = history(summaries)
+    notes += invalid_runs(summaries)
     if page is not None:
         write_whole(page, render(series, str(folder)))
         notes.append(f"page: {page}")
     return TrendTables(history_tables(series), notes)
+
+
+def _summary(run: Path) -> dict[str, Any]:
+    """Return a run's summary.json, if it is what was derived from the run's files."""
+    verify(run)
+    content = RunFolder(run).load_json("summary.json")
+    if content.pop("print", None) != derived_print(run, content):
+        raise RecordsError(
+            f"{run / 'summary.json'}: is not what was derived from the run's files; run "
+            f"`loadtest analyze {run}`"
+        )
+    return content

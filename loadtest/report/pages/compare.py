@@ -101,12 +101,14 @@ def _headline(cells: list[CellComparison]) -> str:
 
 
 def _callouts(comparison: Comparison) -> tuple[Callout, ...]:
+    doubts = tuple(Callout("invalid", doubt) for doubt in comparison.doubts)
     if not comparison.differences:
-        return ()
+        return doubts
     listed = "; ".join(str(item) for item in comparison.differences[:8])
     more = len(comparison.differences) - 8
     rest = f"; and {more} more" if more > 0 else ""
     return (
+        *doubts,
         Callout(
             "invalid",
             f"The comparison was forced: the runs did not measure the same thing. {listed}{rest}.",
