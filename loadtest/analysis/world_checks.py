@@ -75,7 +75,7 @@ def _covered(time: WorldTime) -> ValidityCheck:
         limit_ms = max(usual_ms, LONGEST_SILENCE_S * spacing_ms)
         if gaps / limit_ms > silence_ms / allowed_ms:
             worst, silence_ms, allowed_ms = name, gaps, limit_ms
-    complete = len(told) > 1 and {p.name for p in time.watch.processes} >= set(_WHAT)
+    complete = not _unwatched(time) and {p.name for p in time.watch.processes} >= set(_WHAT)
     ok = silence_ms <= allowed_ms and complete
     return ValidityCheck(
         name="watch",
@@ -92,6 +92,13 @@ def _covered(time: WorldTime) -> ValidityCheck:
         ),
         advice="" if ok else "It stood still, or was kept from running. Measure again.",
     )
+
+
+def _unwatched(time: WorldTime) -> list[str]:
+    """Return the plan's pairs of regions whose link nobody pinged."""
+    told = {frozenset((pair.a, pair.b)) for pair in time.watch.pairs}
+    pairs = itertools.combinations(time.run.plan.regions, 2)
+    return [f"{a}-{b}" for a, b in pairs if frozenset((a, b)) not in told]
 
 
 def _gaps(time: WorldTime, name: str, at_ms: Floats, begin: float, end: float) -> float:

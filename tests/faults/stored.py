@@ -132,7 +132,7 @@ def wrong_end(fault: Fault, word: Word) -> str:
     """Return in words what is wrong with how a fault ended; empty when nothing is."""
     if word.decision not in fault.ends:
         return f"{fault.name}: {word.decision}: {word.sentences[:300]}"
-    told = fault.noted if word.decision == "pass" else fault.told
+    told = fault.noted if word.decision in ("pass", "none") else fault.told
     if told not in word.sentences:
         return f"{fault.name}: {told!r} is not in: {word.sentences[:300]}"
     return ""

@@ -29,7 +29,7 @@ NUMBERS: dict[str, Any] = {
 OTHERS: dict[str, Any] = {"removed": GONE, "null": None, "number": 7, "list of a number": [7]}
 
 PASSES = frozenset({"pass"})
-EITHER = UNTRUSTED | PASSES
+EITHER = UNTRUSTED | PASSES | {"none"}
 
 
 def accounts(folder: Path) -> Iterator[Fault]:
@@ -82,6 +82,8 @@ SHOWN = {
         **{f"machine.{key}": ("removed", "null") for key in ("cpus", "kernel", "memory_mb")},
         **dict.fromkeys(("versions.loadtest", "versions.python"), ("removed",)),
         "postgres": ("null",),
+        "watch.moments.0": ("removed",),
+        "watch.pairs.0.rtt_us.0": ("null",),
         "postgres.bin": ("removed", "null", "number", "list of a number"),
     },
     "plan.json": {},
@@ -89,6 +91,12 @@ SHOWN = {
 """What is shown and not judged, or may be so in a good run."""
 
 OTHER_WORDS = {
+    **{
+        f"world.json: watch.pairs.0.{place}": "not as many pings as round trips"
+        for key in ("rtt_us", "sent_ms")
+        for place in (f"{key}: list of a number", f"{key}.0: removed")
+    },
+    "world.json: watch.pairs.0: removed": "lacks its links",
     "engine.json: segments.0: removed": "a block that was not ordered",
     "engine.json: workers.0: removed": "a worker that left no account",
     "engine.json: workers.0.health.steal_share_max: null": "health.steal_share",
