@@ -153,12 +153,12 @@ async def await_replica(request: Request) -> Response:
     """
     Write on the primary's connection, then read here until the write is seen.
 
-    The time in the database is then the round trip of the write and what the replica lags behind
-    its answer.  The answer left the primary when the change did: half a round trip more is what
-    lies between commit and sight.
+    The time in the database, as it is told, begins with the primary's answer: what the replica lags
+    behind it.  The answer left the primary when the change did, so half a round trip more lies
+    between commit and sight.
     """
     context, ledger = context_of(request), ledger_of(request)
-    written = await _touch(context.primary or context.database, ledger, request)
+    written = await _touch(context.primary or context.database, Ledger(), request)
     until = time.monotonic() + _SEEN_WITHIN_S
     async with context.database.session(ledger) as session:
         while time.monotonic() < until:

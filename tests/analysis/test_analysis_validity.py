@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import synth
 
-from loadtest.analysis.aa import split_test
+from loadtest.analysis.aa import SPLITS, split_test
 from loadtest.analysis.blocks import blocked
 from loadtest.analysis.cells import cell_rows
 from loadtest.analysis.load import Run, load_run
@@ -143,6 +143,15 @@ def test_a_a_tells_what_could_be_found(plain_run: Run) -> None:
     found = split_test(plain_run, cell_rows(plain_run))
     assert len(found.detectable) == 12
     assert all(0.03 < share < 0.3 for share in found.detectable.values())
+
+
+def test_a_a_splits_pages_where_no_rule_judges_cells(make_run: Callable[..., Run]) -> None:
+    """The median of two pages of very different times lies between them, anywhere."""
+    pages = {(arm, "slow"): 300.0 for arm in ("single", "multi", "replica")}
+    plan = synth.make_plan(thresholds=())
+    run = make_run(names=("quick", "slow"), page_shift_ms=pages, plan=plan, seconds=30)
+    found = split_test(run, cell_rows(run))
+    assert (found.trials, found.ok) == (2 * 12 * SPLITS, True)
 
 
 def test_a_a_of_a_few_samples_is_left_out(make_run: Callable[..., Run]) -> None:

@@ -20,6 +20,7 @@ from loadtest.report.pages import html, markdown
 from loadtest.report.pages.model import build_report
 from loadtest.report.pages.tables import terminal_tables, verdict_block
 from loadtest.report.pages.write import write_report
+from loadtest.report.sections.patterns import WORDS
 from loadtest.units import format_ms
 
 COMMAND = "loadtest run --regions cdg,ord,syd,scl"
@@ -291,6 +292,25 @@ def test_two_revisions_and_two_scenarios(tmp_path: Path) -> None:
         for block in section.blocks
         if isinstance(block, Heading)
     )
+
+
+def test_patterns_have_sections_of_their_own_and_say_where_they_break_down(tmp_path: Path) -> None:
+    names = ("GET /fragments [hit]", "GET /fragments [miss]", "V [before: counted 2]")
+    effects = Effects(scenarios=("cache-hit", "n-plus-one", "double-effect", "jobs"), names=names)
+    plan = make_plan(thresholds=())
+    run = load_run(write_run(tmp_path / "atlas", plan, seconds=30, seed=3, effects=effects))
+    report = build_report(run, summarise(run), verdict_of("none"))
+    keys = [section.key for section in report.sections]
+    expected = ["n-plus-one", "caches", "double", "jobs", "breakdown"]
+    assert [key for key in keys if key in (*WORDS, "breakdown")] == expected
+    tables = [b for s in report.sections for b in s.blocks if isinstance(b, Table)]
+    found = {table.key: table for table in tables}
+    assert len(found["breakdown"].rows) == 4
+    for key in expected[:-1]:
+        table = found[f"pattern-{key}"]
+        assert all(len(row) == len(table.headers) for row in table.rows)
+        assert all(len(row) == len(table.csv_headers) for row in table.csv_rows)
+    assert "100 %: counted twice, before the write" in found["breakdown"].rows[2][2]
 
 
 def test_a_lost_worker_shows_in_cell_and_strip(tmp_path: Path) -> None:

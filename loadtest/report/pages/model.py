@@ -16,6 +16,7 @@ from loadtest.report.sections.headline import headline
 from loadtest.report.sections.matrix import section_matrix
 from loadtest.report.sections.pages import section_pages
 from loadtest.report.sections.parts import section_parts
+from loadtest.report.sections.patterns import sections_patterns
 from loadtest.report.sections.published import section_published
 from loadtest.report.sections.reproduce import schedule_words, section_reproduce
 from loadtest.report.sections.tables import section_tables
@@ -44,6 +45,7 @@ def build_report(run: Run, summary: Summary, verdict: Verdict, *, command: str =
     sections = (
         section_matrix(context),
         section_tables(context),
+        *sections_patterns(context),
         section_pages(context),
         section_published(context),
         section_distributions(context),

@@ -1,0 +1,184 @@
+"""Patterns: what is found in records that were made as theory has it, and in ones that were not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from loadtest.analysis.findings import Finding, natural_order, share_of, slope_of
+from loadtest.analysis.load import Run
+from loadtest.analysis.patterns import find_patterns
+from loadtest.analysis.summary import summarise
+
+MakeRun = Callable[..., Run]
+
+BASE_MS = 20.0
+
+
+def found(run: Run, key: str, **columns: Any) -> dict[tuple[str, str, str], Finding]:
+    """Return a pattern's findings by what, deployment and region, in records with other columns."""
+    changed = replace(run, frame=run.frame.assign(**columns))
+    (pattern,) = [p for p in find_patterns(changed, summarise(run)) if p.key == key]
+    return {(f.what, f.deployment, f.region): f for f in pattern.findings}
+
+
+def with_base(run: Run) -> Run:
+    """Let the plan tell a base time; the records were made with others."""
+    times = dict.fromkeys(run.plan.regions, BASE_MS)
+    return replace(run, plan=run.plan.model_copy(update={"base_ms": times}))
+
+
+def way_ms(run: Run) -> np.ndarray:
+    """Return the round trip to the primary region of every row."""
+    primary = run.plan.primary_region
+    codes = run.frame["region"]
+    ways = {r: run.plan.rtt_between_ms(r, primary) for r in run.plan.regions}
+    return codes.map(ways).astype(float).to_numpy()
+
+
+def us(values: Any) -> np.ndarray:
+    return np.rint(np.asarray(values) * 1_000).astype(np.int32)
+
+
+def noise(run: Run) -> np.ndarray:
+    return np.random.default_rng(4).gamma(2.0, 0.3, len(run.frame))
+
+
+def named(run: Run, names: list[str]) -> pd.Categorical:
+    return pd.Categorical([names[i % len(names)] for i in range(len(run.frame))])
+
+
+def test_the_slope_of_queries_is_the_round_trip_to_the_data(make_run: MakeRun) -> None:
+    run = with_base(make_run(scenarios=("n-plus-one",)))
+    trips = np.random.default_rng(1).choice([1, 2, 5, 10], len(run.frame)).astype(np.int16)
+    far = (run.frame["deployment"] == "multi") & (run.frame["region"] != "cdg")
+    each = np.where(far, way_ms(run), 0.4)
+    columns: dict[str, Any] = {
+        "db_round_trips": trips,
+        "db_us": us(trips * each),
+        "wait_us": us(BASE_MS + np.where(far, trips * each, 0.0) + noise(run)),
+    }
+    findings = found(run, "n-plus-one", **columns)
+    for region in ("ord", "syd", "scl"):
+        rtt = run.plan.rtt_between_ms(region, "cdg")
+        away, near = (findings["one more query", arm, region] for arm in ("multi", "replica"))
+        assert away.measured
+        assert away.measured.value == pytest.approx(rtt, rel=0.02)
+        assert away.measured.low <= rtt <= away.measured.high
+        assert (away.holds, near.holds) == (True, True)
+
+
+def test_a_replayed_write_is_held_against_the_sum_of_its_hops(make_run: MakeRun) -> None:
+    run = with_base(make_run(scenarios=("create-and-show",)))
+    away = (run.frame["region"] != "cdg").to_numpy()
+    total = BASE_MS + np.where(away, 0.5 + way_ms(run), 0.0) + noise(run)
+    columns: dict[str, Any] = {
+        "name": named(run, ["POST /recipes"]),
+        "replayed": away,
+        "app_us": us(np.full(len(run.frame), BASE_MS - 0.5)),
+        "db_us": us(np.full(len(run.frame), 0.5)),
+        "wait_us": us(total),
+    }
+    honest = found(run, "writes", **columns)
+    slow = found(run, "writes", **{**columns, "wait_us": us(total * 1.1)})
+    for region in ("ord", "syd", "scl"):
+        assert honest["POST /recipes, replayed", "replica", region].holds
+        assert slow["POST /recipes, replayed", "replica", region].holds is False
+    assert honest["POST /recipes", "replica", "cdg"].expected is None
+
+
+def test_staleness_is_one_way_and_what_comes_after_the_answer(make_run: MakeRun) -> None:
+    run = make_run(scenarios=("staleness",))
+    columns: dict[str, Any] = {
+        "db_us": us(np.full(len(run.frame), 1.2)),
+        "served_by": run.frame["region"],
+    }
+    findings = found(run, "staleness", **columns)
+    syd = findings["from commit to sight", "replica", "syd"]
+    assert syd.measured
+    assert syd.measured.value == pytest.approx(run.plan.rtt_between_ms("syd", "cdg") / 2 + 1.2)
+    assert syd.holds
+    assert not any(region == "cdg" for _, _, region in findings)
+
+
+def test_a_hit_costs_no_round_trip_and_a_far_one_costs_one(make_run: MakeRun) -> None:
+    run = with_base(make_run(scenarios=("cache-hit",)))
+    far = (run.frame["deployment"] == "multi").to_numpy()
+    columns: dict[str, Any] = {
+        "name": named(run, ["GET /fragments [hit]"]),
+        "wait_us": us(BASE_MS + np.where(far, way_ms(run), 0.0) + noise(run)),
+    }
+    findings = found(run, "caches", **columns)
+    near, away = (findings["GET /fragments [hit]", arm, "syd"] for arm in ("replica", "multi"))
+    assert near.expected
+    assert near.expected.why == "20 ms, no round trip"
+    assert away.expected
+    assert "1 × " in away.expected.why
+    assert (near.holds, away.holds) == (True, True)
+    share = findings["share of hits", "replica", "syd"].measured
+    assert share
+    assert share.value == 1
+
+
+def test_outcomes_are_counted_by_what_stands_in_brackets(make_run: MakeRun) -> None:
+    run = make_run(scenarios=("double-effect",))
+    names = ["V [before: counted 2]", "V [after: counted 1]", "V [before: counted 1]", "GET /x"]
+    findings = found(run, "double", name=named(run, names))
+    before, after = (
+        findings[f"counted twice, {order} the write", "replica", "syd"].measured
+        for order in ("before", "after")
+    )
+    assert before
+    assert after
+    assert 0.3 < before.value < 0.7
+    assert (after.value, after.low) == (0, 0)
+
+
+def test_a_cell_that_is_not_valid_is_not_judged(make_run: MakeRun) -> None:
+    run = make_run(scenarios=("staleness",), lost_worker="syd")
+    columns = {"db_us": us(np.full(len(run.frame), 1.2)), "served_by": run.frame["region"]}
+    for (_, _, region), finding in found(run, "staleness", **columns).items():
+        assert finding.valid is (region != "syd")
+        assert finding.holds is (None if region == "syd" else True)
+
+
+def test_other_scenarios_are_no_pattern(plain_run: Run) -> None:
+    assert find_patterns(plain_run, summarise(plain_run)) == ()
+
+
+def test_wilson_s_interval() -> None:
+    share = share_of(5, 50)
+    assert share
+    assert (share.low, share.high) == pytest.approx((0.0435, 0.2136), abs=1e-4)
+    assert share_of(0, 0) is None
+
+
+def test_a_slope_needs_several_samples_of_several_numbers() -> None:
+    one = np.ones(9, np.int64)
+    assert slope_of(one, one * 1_000, 1) is None
+    assert slope_of(np.array([1, 1, 1, 2]), np.arange(4), 1) is None
+
+
+def test_names_are_sorted_as_people_count() -> None:
+    names = ["q [10 queries]", "q [2 queries]", "p"]
+    assert sorted(names, key=natural_order) == ["p", "q [2 queries]", "q [10 queries]"]
+
+
+def test_a_write_that_was_refused_first_has_wasted_work(make_run: MakeRun) -> None:
+    run = with_base(make_run(scenarios=("write-on-get",)))
+    columns: dict[str, Any] = {
+        "name": named(run, ["GET /profile [written]"]),
+        "replayed": np.ones(len(run.frame), bool),
+        "app_us": us(np.full(len(run.frame), BASE_MS)),
+        "db_us": us(np.zeros(len(run.frame))),
+        "wait_us": us(BASE_MS + 0.5 + way_ms(run) + 6.0),
+    }
+    wasted = found(run, "writes", **columns)
+    syd = wasted["GET /profile [written], wasted before the refusal", "replica", "syd"].measured
+    assert syd
+    assert syd.value == pytest.approx(6.0, abs=0.01)
