@@ -21,9 +21,9 @@ from loadtest.cli_options import (
     gentle_stop,
     plan_options,
     say,
-    typed_after,
     typed_command,
 )
+from loadtest.cli_world import world
 from loadtest.errors import (
     EXIT_BROKEN_PIPE,
     EXIT_INTERRUPTED,
@@ -87,7 +87,7 @@ def cli() -> None:
 
 _KEYS = {"paths": "paths = [...]", "at": "deployments.at"}
 
-for command in (gate, compare, history, fly):
+for command in (gate, compare, history, fly, world):
     cli.add_command(command)
 
 
@@ -193,25 +193,6 @@ def seal(terminal: Terminal, /, folder: Path) -> int:
     from loadtest.run.judge import seal_folder
 
     terminal.lines([f"sealed by hand: {seal_folder(folder)}"])
-    return EXIT_PASS
-
-
-@cli.group()
-def world() -> None:
-    """Keep an emulated world running, to look around in."""
-
-
-@world.command("up")
-@click.argument("plan", required=False)
-@plan_options()
-@click.pass_obj
-def world_up(terminal: Terminal, /, plan: str | None, **options: Any) -> int:
-    """Bring a world up, print every address, stay until Ctrl-C."""
-    from loadtest.plan.resolve import load_plan
-    from loadtest.run.visit import stay
-
-    resolved = load_plan(plan, flags_of(options))
-    stay(resolved, terminal, terminal.lines, flags=typed_after("up"))
     return EXIT_PASS
 
 

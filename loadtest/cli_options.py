@@ -56,7 +56,7 @@ def _codes(context: click.Context, parameter: click.Parameter, value: str | None
     return _list(context, parameter, value.lower() if value is not None else None)
 
 
-def _seconds(_context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+def seconds(_context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
     """Read ``30``, ``30s``, ``1.5m`` or ``1h`` as seconds."""
     if value is None:
         return None
@@ -82,8 +82,8 @@ def plan_options(base_time: str = "--base") -> Callable[[Callable[..., Any]], Ca
                      help="Play only these scenarios of the file."),
         click.option("--scenario", metavar="FILE", help="Python file with TTFBUser classes."),
         click.option("--rate", type=float, help="Arrivals per second in each cell."),
-        click.option("--duration", callback=_seconds, metavar="S", help="Seconds of measuring."),
-        click.option("--warmup", callback=_seconds, metavar="S", help="Seconds before measuring."),
+        click.option("--duration", callback=seconds, metavar="S", help="Seconds of measuring."),
+        click.option("--warmup", callback=seconds, metavar="S", help="Seconds before measuring."),
         click.option("--seed", type=int, help="Seed of the schedule and the bootstrap."),
         click.option("--rtt", metavar="SET", help="published-era, neutral, or a CSV file."),
         click.option("--layer", metavar="LAYER",

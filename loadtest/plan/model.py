@@ -188,6 +188,17 @@ class Gate(Frozen):
     """Segments of ``load.duration_s`` that an undecided run may take; 1 never extends."""
 
 
+class PlannedFault(Frozen):
+    """Something that goes wrong in the emulated world at a time of the load."""
+
+    what: Annotated[str, Field(max_length=200)]
+    """What goes wrong, such as ``cut cdg-syd``, ``loss 1% *`` or ``kill replica/syd``."""
+    at_s: Annotated[float, Field(ge=0, le=86_400)] = 0.0
+    """When, in seconds from the begin of the load, warm-up included; 0 is before it."""
+    for_s: Annotated[float, Field(ge=0, le=86_400)] = 0.0
+    """For how long; 0 lasts until the end."""
+
+
 class Plan(Frozen):
     """The whole plan.  ``scenario`` is the path of a Python file with Locust classes."""
 
@@ -217,6 +228,8 @@ class Plan(Frozen):
     generator: Generator = Generator()
     load: Load = Load()
     network: NetworkSettings = NetworkSettings()
+    faults: Annotated[tuple[PlannedFault, ...], Field(max_length=200)] = ()
+    """What goes wrong in the emulated world during the load."""
     base: str = "published"
     """``published``, milliseconds for every region, or the path of a CSV (region, base_ms)."""
     base_ms: dict[str, Millis] = {}

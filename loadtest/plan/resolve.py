@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pydantic
-from pydantic import BaseModel
 
 from loadtest.assets import find_asset
 from loadtest.errors import PlanError
 from loadtest.plan.companions import companion_faults
+from loadtest.plan.faults import fault_faults
+from loadtest.plan.findings import findings
 from loadtest.plan.model import Deployment, Plan
 from loadtest.plan.network import base_times_ms, round_trips
 from loadtest.plan.selection import keep_deployments, keep_scenarios
@@ -143,8 +142,13 @@ def resolve_plan(raw: Mapping[str, Any], dropped: frozenset[str] = frozenset()) 
     try:
         plan = Plan.model_validate(raw)
     except pydantic.ValidationError as error:
-        raise PlanError(*_faults(error)) from None
-    faults = [*_region_faults(plan), *_deployment_faults(plan), *companion_faults(plan)]
+        raise PlanError(*findings(error)) from None
+    faults = [
+        *_region_faults(plan),
+        *_deployment_faults(plan),
+        *companion_faults(plan),
+        *fault_faults(plan),
+    ]
     network = plan.network
     base_ms = plan.base_ms
     try:
@@ -302,43 +306,3 @@ def _deployment_faults(plan: Plan) -> Iterator[str]:
             yield f"{key}.fly_toml: there is no file {deployment.fly_toml!r}"
     if find_asset(plan.scenario) is None:
         yield f"scenario: there is no file {plan.scenario!r}; name a file with TTFBUser classes"
-
-
-def _faults(error: pydantic.ValidationError) -> Iterator[str]:
-    """Turn the checker's findings into sentences: key, value, what is allowed."""
-    for item in error.errors():
-        loc = tuple(part for part in item["loc"])
-        key = ".".join(str(part) for part in loc)
-        if item["type"] == "extra_forbidden":
-            allowed = _allowed_keys(loc[:-1])
-            near = difflib.get_close_matches(str(loc[-1]), allowed, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            yield f"{key}: unknown key{hint} Allowed here: {', '.join(allowed)}"
-        elif item["type"] == "missing":
-            yield f"{key}: missing; the plan must set it"
-        else:
-            one = item["input"]
-            hint = f"; write [{one!r}]" if item["type"] == "tuple_type" and one else ""
-            yield f"{key}: {one!r} is not allowed: {item['msg']}{hint}"
-
-
-def _allowed_keys(loc: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that the plan knows at a place."""
-    model: type[BaseModel] = Plan
-    for part in loc:
-        if isinstance(part, int):
-            continue
-        inner = _model_in(model.model_fields[part].annotation)
-        if inner is None:
-            return []
-        model = inner
-    return sorted(field.alias or name for name, field in model.model_fields.items())
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in typing.get_args(annotation):
-        if (found := _model_in(argument)) is not None:
-            return found
-    return None

@@ -23,6 +23,7 @@ from loadtest.plan.model import Plan
 from loadtest.plan.order import RunOrder
 from loadtest.records.folder import PARTS, RunFolder
 from loadtest.records.seal import seal
+from loadtest.run.bending import PlannedFaults
 from loadtest.run.coordinator import FIRST_ANSWER_S, CoordinatorClient, connect
 from loadtest.run.cost import Agree, Budget, account, cost_sentence, ready_for_fly, segment_s
 from loadtest.run.deployment import deploy_all, destroy_all
@@ -89,6 +90,7 @@ class RunConductor:
         self._agree = agree
         self._stop_asked = False
         self._loading = False
+        self._faults: PlannedFaults | None = None
         self._began = False
         """The folder holds this run; before, it is still that of an earlier one."""
 
@@ -228,6 +230,7 @@ class RunConductor:
             count = len(self.plan.regions) * self.plan.generator.workers_per_region
             coordinator.wait_for_workers(count, WORKERS_DEADLINE_S)
             watch = LoadWatch(place.extras)
+            self._faults = PlannedFaults(self.plan, orders, place.extras)
             try:
                 limit_usd = self.plan.budget_usd if place.extras is None else 0.0
                 self._segments(coordinator, targets, world, watch, Budget(limit_usd, place.ledger))
@@ -261,6 +264,8 @@ class RunConductor:
                 targets=targets,
             )
             self._loading = True
+            if not self._began and self._faults is not None:
+                self._faults.begin()
             coordinator.submit(order)
             if not self._began:
                 self._begin(world)
@@ -289,6 +294,8 @@ class RunConductor:
 
     def _tick(self, status: dict[str, Any], store: PartStore, budget: Budget) -> None:
         self._progress.load(status)
+        if self._faults is not None:
+            self._faults.on_status(status, store.coordinator, self.run_id)
         store.fetch_new()
         if not self._stop_asked and budget.exhausted():
             self._stop_asked = True

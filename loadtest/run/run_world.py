@@ -166,6 +166,20 @@ class EmbeddedExtras:
         """Return what passed the links and the edges so far."""
         return self._get("GET", "/world/counters")
 
+    def fault(
+        self, what: str, *, for_s: float = 0.0, at_wall_ns: int | None = None
+    ) -> dict[str, Any]:
+        """
+        Let something go wrong.
+
+        Args:
+            what: The words, see `loadtest.faults`.
+            for_s: Seconds until it is over; 0 for until it is healed.
+            at_wall_ns: When; None for now.
+        """
+        body = {"what": what, "for_s": for_s, "at_wall_ns": at_wall_ns}
+        return self._get("POST", "/world/faults", body)
+
     def watch(self) -> dict[str, Any]:
         """Begin to watch over a load; return where machines' connections lead."""
         return self._get("POST", "/world/watch")
@@ -275,6 +289,7 @@ def world_spec(plan: Plan, orders: RunDeployment) -> WorldSpec:
         rtt_ms=plan.network.rtt_ms,
         same_region_ms=plan.network.same_region_ms,
         layer=plan.network.layer,
+        seed=plan.seed,
         tolerance_ms=plan.network.tolerance_ms,
         tolerance_share=plan.network.tolerance_share,
         images={

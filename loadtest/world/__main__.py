@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loadtest.errors import LoadtestError, WorldError
+from loadtest.world.guard.addresses import WorldAddress, write_address
 from loadtest.world.guard.guardian import read_line
 from loadtest.world.guard.reaper import become_subreaper, end_all, remove_dir
 from loadtest.world.guard.remains import write_owner
@@ -56,7 +57,9 @@ async def run(base: Path, spec: WorldSpec, registry: Registry, layer: Layer, why
     server = make_server(world)
     serving = asyncio.create_task(server.serve(sockets=[server_socket]))
     host, port = server_socket.getsockname()
-    registry.answer({"api": f"http://{host}:{port}", "token": world.token})
+    address = WorldAddress(f"http://{host}:{port}", world.token)
+    write_address(base, address)
+    registry.answer({"api": address.api_url, "token": address.token})
     broken = asyncio.create_task(world.broken())
     told = asyncio.create_task(ending.wait())
     await asyncio.wait([broken, told, serving], return_when=asyncio.FIRST_COMPLETED)

@@ -52,6 +52,7 @@ class WorldSpec:
         fresh_app_calls: Calls about a fresh app that find it unknown still.
         full_regions: Regions without room for another machine.
         layer: ``hosts``, ``relay``, or ``auto`` for whichever this machine allows.
+        seed: Of what is drawn on bad links.
     """
 
     regions: tuple[str, ...]
@@ -69,6 +70,7 @@ class WorldSpec:
     fresh_app_calls: int = 0
     full_regions: tuple[str, ...] = ()
     layer: str = "auto"
+    seed: int = 0
 
     def rtt_between_ms(self, a: str, b: str) -> float:
         """Return the round-trip time of a pair of the world's regions, in milliseconds."""
@@ -108,6 +110,7 @@ class WorldSpec:
             "fresh_app_calls": self.fresh_app_calls,
             "full_regions": list(self.full_regions),
             "layer": self.layer,
+            "seed": self.seed,
         }
 
     @classmethod
@@ -146,6 +149,7 @@ class WorldSpec:
                 fresh_app_calls=int(data.get("fresh_app_calls") or 0),
                 full_regions=tuple(str(code) for code in data.get("full_regions") or ()),
                 layer=str(data.get("layer") or "auto"),
+                seed=int(data.get("seed") or 0),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"world spec: missing or of the wrong kind: {error}") from error

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from loadtest.errors import WorldError
+from loadtest.faults import RoadCondition
 from loadtest.world.links.control import LinkControl
 from loadtest.world.links.lateness import Lateness
 from loadtest.world.links.measuring import Ping, PingRide, measure
@@ -235,17 +236,23 @@ async def opened(stage: Stage, port: int) -> tuple[asyncio.StreamReader, asyncio
     return reader, writer
 
 
-def test_a_cut_link_holds_bytes_until_it_heals() -> None:
+def test_a_cut_road_holds_bytes_until_it_heals() -> None:
     async def scene(stage: Stage) -> None:
-        reader, writer = await stage.link(echo, 1_000_000)
+        target = await stage.serve(echo)
+        port = await stage.control.open("link", target, 1_000_000, ends=("cdg", "syd"))
+        other = await stage.control.open("other", target, 1_000_000, ends=("cdg", "ord"))
+        reader, writer = await stage.dial(port)
         writer.write(b"a")
         assert await reader.readexactly(1) == b"a"
-        await stage.control.cut("link")
+        await stage.control.set_road(("syd", "cdg"), RoadCondition(cut=True), "1")
         writer.write(b"b")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await reader.readexactly(1)
-        await stage.control.heal("link")
+        elsewhere, spare = await stage.dial(other)
+        spare.write(b"c")
+        assert await elsewhere.readexactly(1) == b"c"
+        await stage.control.set_road(("syd", "cdg"), RoadCondition(), "1")
         assert await reader.readexactly(1) == b"b"
 
     play(scene)
@@ -358,7 +365,7 @@ def test_a_command_that_cannot_be_obeyed_is_an_error_in_words(
         with pytest.raises(WorldError, match=word):
             await stage.control.open(*arguments)
         with pytest.raises(WorldError, match="no link"):
-            await stage.control.cut("unknown")
+            await stage.control.close("unknown")
         await stage.control.close("twice")
 
     play(scene)
@@ -414,7 +421,7 @@ def test_a_ping_that_never_comes_back_is_told_at_the_end() -> None:
         ride = await PingRide.start(stage.control, [("cdg", "ord", 1_000_000)], 20, pings.extend)
         while not pings:
             await asyncio.sleep(0.02)
-        await stage.control.cut("ride/cdg/ord")
+        await stage.control.set_road(("cdg", "ord"), RoadCondition(cut=True), "1")
         await asyncio.sleep(0.1)
         await ride.stop()
         assert pings[-1][2] == MISSING

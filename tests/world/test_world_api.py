@@ -324,13 +324,36 @@ class TestDeployment:
     ) -> None:
         deployed(world, regions=("cdg",))
         edge = http.get("/world").json()["edges"]["ord"]["hello"]
-        cut = {"kind": "cut", "from": "ord", "to": "cdg"}
-        assert http.post("/world/fault", json=cut).json()["links"] == 1
+        told = http.post("/world/faults", json={"what": "cut ord>cdg"}).json()
+        assert told == {"what": "cut ord>cdg", "roads": ["ord>cdg"], "machines": []}
+        assert http.get("/world/faults").json()["standing"] == ["cut ord>cdg"]
         with pytest.raises(httpx.TimeoutException):
             httpx.get(edge, timeout=0.5)
-        http.post("/world/fault", json={**cut, "kind": "heal"})
+        http.post("/world/faults", json={"what": "heal *"})
         assert httpx.get(edge).status_code == 200
-        assert http.post("/world/fault", json={**cut, "kind": "mend"}).status_code == 422
+        assert http.get("/world/faults").json()["standing"] == []
+        for wrong in ("mend ord-cdg", "cut ord-nrt", "kill hello/ord", "restart database"):
+            assert http.post("/world/faults", json={"what": wrong}).status_code == 422
+
+    def test_what_happens_while_it_is_watched_is_told(
+        self, world: WorldHandle, http: httpx.Client
+    ) -> None:
+        (machine,) = deployed(world, regions=("cdg",))
+        assert http.get("/world/watch").status_code == 409
+        assert http.post("/world/watch").json()["astray"] == []
+        http.post("/world/faults", json={"what": "loss 90% cdg-ord", "for_s": 0.05})
+        told = http.post("/world/faults", json={"what": "kill hello/cdg"}).json()
+        assert told["machines"] == [machine.id]
+        small.nothing(lambda: http.get("/world/faults").json()["standing"])
+        small.nothing(lambda: not http.get("/world/watch").json()["machine_events"])
+        seen = http.delete("/world/watch").json()
+        assert [f["what"] for f in seen["faults"]] == ["loss 90% cdg-ord", "kill hello/cdg"]
+        assert seen["faults"][0]["pairs"] == ["cdg-ord"]
+        assert all(fault["ended_ms"] is not None for fault in seen["faults"])
+        (exit_event,) = [e for e in seen["machine_events"] if e["event"] == "exit"]
+        assert (exit_event["exit_code"], exit_event["restarting"]) == (137, True)
+        assert {p["name"] for p in seen["processes"]} == {"links", "world"}
+        assert len(seen["pairs"]) == 3
 
 
 def test_retired_regions_are_refused_by_a_strict_world_only(folder: Path) -> None:

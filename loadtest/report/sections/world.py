@@ -51,12 +51,15 @@ def _pings(time: WorldTime) -> Table:
     for pair in time.watch.pairs:
         _, trips = time.pings(pair)
         back = trips[np.isfinite(trips)]
-        found = [float(np.percentile(back, p, method="inverted_cdf")) for p in (50, 95, 99, 100)]
+        found = [
+            ms(float(np.percentile(back, p, method="inverted_cdf"))) if back.size else NOTHING
+            for p in (50, 95, 99, 100)
+        ]
         rows.append(
             (
                 f"{pair.a}-{pair.b}",
                 ms(pair.configured_rtt_ms),
-                *(map(ms, found) if back.size else [NOTHING] * 4),
+                *found,
                 count(int(trips.size)),
                 count(int(trips.size - back.size)),
             )

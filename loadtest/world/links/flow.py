@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from typing import Protocol
 
 MSS = 1_448
 """Payload of one segment on a path with an MTU of 1500 and time stamps."""
@@ -39,21 +40,39 @@ class Window:
     The slow start of one sender, in rounds of one round-trip time.
 
     A round carries one window of bytes; a round that was used up doubles the next one, and a pause
-    longer than ``max(200 ms, RTT)`` starts over.  There is no loss, hence no other phase.
+    longer than ``max(200 ms, RTT)`` starts over.  After a loss the window is halved, or begins
+    with one segment after a time-out, and beyond half of what it was it grows by a segment a round.
 
     Args:
         rtt_ns: Round-trip time of the path.
 
-    Source: RFC 5681 3.1 and 4.1, RFC 6928; Linux ``tcp_slow_start_after_idle``.
+    Source: RFC 5681 3.1, 3.2 and 4.1, RFC 6928; Linux ``tcp_slow_start_after_idle``.
     """
 
-    __slots__ = ("_idle_ns", "_last_ns", "_left", "_round_ns", "_rtt_ns", "_size")
+    __slots__ = (
+        "_idle_ns",
+        "_last_ns",
+        "_left",
+        "_round_ns",
+        "_rtt_ns",
+        "_shrunk",
+        "_size",
+        "_threshold",
+    )
 
     def __init__(self, rtt_ns: int) -> None:
         self._rtt_ns = rtt_ns
         self._idle_ns = max(IDLE_FLOOR_NS, rtt_ns)
         self._size = self._left = FIRST_WINDOW
+        self._threshold, self._shrunk = WINDOW_CEILING, False
         self._round_ns = self._last_ns = -(1 << 62)
+
+    def shrink(self, *, timed_out: bool) -> None:
+        """Send less from the next round on: a segment was lost, and repeated after a time-out."""
+        self._threshold = max(self._size // 2, 2 * MSS)
+        self._size = MSS if timed_out else self._threshold
+        self._left = min(self._left, self._size)
+        self._shrunk = True
 
     def departures(self, size: int, at_ns: int) -> list[tuple[int, int]]:
         """
@@ -79,10 +98,28 @@ class Window:
         return parts
 
     def _begin_round(self, at_ns: int) -> None:
-        if not self._left:
-            self._size = min(2 * self._size, WINDOW_CEILING)
-        self._left = self._size
+        if not (self._left or self._shrunk):
+            grown = self._size + MSS
+            if self._size < self._threshold:
+                grown = min(2 * self._size, max(self._threshold, grown))
+            self._size = min(grown, WINDOW_CEILING)
+        self._left, self._shrunk = self._size, False
         self._round_ns = at_ns
+
+
+class Carrier(Protocol):
+    """A road between two regions, as a flow needs it."""
+
+    @property
+    def healthy(self) -> bool:
+        """Tell whether it does nothing to what is sent."""
+        ...
+
+    def arrivals(
+        self, size: int, departure_ns: int, rtt_ns: int, window: Window | None
+    ) -> list[tuple[int, int]]:
+        """Return parts of a piece and by how much longer than usual each is under way."""
+        ...
 
 
 class Flow:
@@ -94,9 +131,19 @@ class Flow:
         floor_ns: No byte leaves the sender before this time: the handshake.
         window: The sender's slow start; None for a sender without one.
         capacity: Bytes held before :attr:`full`.
+        road: What is taken; None for one that is always in order.
     """
 
-    __slots__ = ("_capacity", "_due_ns", "_floor_ns", "_queue", "_window", "delay_ns", "queued")
+    __slots__ = (
+        "_capacity",
+        "_due_ns",
+        "_floor_ns",
+        "_queue",
+        "_window",
+        "delay_ns",
+        "queued",
+        "road",
+    )
 
     def __init__(
         self,
@@ -105,8 +152,10 @@ class Flow:
         floor_ns: int = 0,
         window: Window | None = None,
         capacity: int = CAPACITY,
+        road: Carrier | None = None,
     ) -> None:
         self.delay_ns = delay_ns
+        self.road = road
         self.queued = 0
         self._floor_ns = floor_ns
         self._window = window
@@ -119,20 +168,23 @@ class Flow:
         at_ns = max(arrival_ns, self._floor_ns)
         self.queued += len(data)
         if self._window is None:
-            self._put(data, at_ns)
+            self._send(data, at_ns)
             return
         parts = self._window.departures(len(data), at_ns)
         if len(parts) == 1:
-            self._put(data, parts[0][1])
+            self._send(data, parts[0][1])
             return
         start = 0
         for size, departure_ns in parts:
-            self._put(data[start : start + size], departure_ns)
+            self._send(data[start : start + size], departure_ns)
             start += size
 
     def finish(self, arrival_ns: int) -> None:
         """Take the sender's end of stream; it travels behind every byte."""
-        self._put(Mark.END, max(arrival_ns, self._floor_ns))
+        at_ns = max(arrival_ns, self._floor_ns)
+        if self.road is not None and not self.road.healthy:
+            at_ns += self.road.arrivals(1, at_ns, 2 * self.delay_ns, self._window)[0][1]
+        self._put(Mark.END, at_ns)
 
     def abort(self, arrival_ns: int) -> None:
         """Take the sender's reset; it needs no finished handshake, yet overtakes nothing."""
@@ -156,6 +208,11 @@ class Flow:
         self.queued += len(rest)
         self._queue.appendleft((0, rest))
 
+    def postpone(self, until_ns: int) -> None:
+        """Let nothing of what is under way arrive before ``until_ns``."""
+        self._queue = deque((max(due_ns, until_ns), piece) for due_ns, piece in self._queue)
+        self._due_ns = max(self._due_ns, until_ns)
+
     def clear(self) -> None:
         """Drop everything: the receiver is gone."""
         self._queue.clear()
@@ -170,6 +227,17 @@ class Flow:
     def roomy(self) -> bool:
         """Tell whether a sender held back may go on; well below full, so that it is not toggled."""
         return self.queued <= self._capacity // 2
+
+    def _send(self, data: bytes, departure_ns: int) -> None:
+        """Put bytes on the road; a bad one tears them apart, and keeps their order."""
+        if self.road is None or self.road.healthy:
+            self._put(data, departure_ns)
+            return
+        start = 0
+        rtt_ns = 2 * self.delay_ns
+        for size, extra_ns in self.road.arrivals(len(data), departure_ns, rtt_ns, self._window):
+            self._put(data[start : start + size], departure_ns + extra_ns)
+            start += size
 
     def _put(self, piece: bytes | Mark, departure_ns: int) -> None:
         self._due_ns = max(departure_ns + self.delay_ns, self._due_ns)

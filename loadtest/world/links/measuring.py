@@ -73,7 +73,7 @@ async def measure(control: LinkControl, pairs: Sequence[Pair], pings: int) -> li
     probe = await spawn(_PROBE)
     opened: list[str] = []
     try:
-        ports = await _open(control, probe, pairs, "probe", opened)
+        ports = await _open(control, probe, pairs, opened, rides=False)
         slowest_s = max((2 * one_way for _, _, one_way in pairs), default=0) / NS_PER_S
         timeout_s = 2.0 + 1.5 * max(slowest_s, 0.03) * (pings + 2)
         _write(probe, {"ports": ports, "pings": pings, "timeout_s": timeout_s})
@@ -133,7 +133,7 @@ class PingRide:
         """
         ride = cls(control, await spawn(_PROBE, RIDE), take)
         try:
-            ports = await _open(control, ride._probe, pairs, "ride", ride._opened)
+            ports = await _open(control, ride._probe, pairs, ride._opened, rides=True)
             _write(ride._probe, {"ports": ports, "every_ms": every_ms})
         except BaseException:
             await ride.stop()
@@ -159,15 +159,21 @@ async def _open(
     control: LinkControl,
     probe: asyncio.subprocess.Process,
     pairs: Sequence[Pair],
-    prefix: str,
     opened: list[str],
+    *,
+    rides: bool,
 ) -> list[int]:
-    """Open a link for every pair that leads to the probe's echo; return their ports."""
+    """
+    Open a link for every pair that leads to the probe's echo; return their ports.
+
+    What rides along meets the faults that were asked for, what is measured before does not.
+    """
     echo = LinkAddress("127.0.0.1", int((await read_line(probe))["echo_port"]))
     ports = []
     for a, b, one_way_ns in pairs:
-        name = f"{prefix}/{a}/{b}"
-        ports.append(await control.open(name, echo, one_way_ns))
+        name = f"{'ride' if rides else 'probe'}/{a}/{b}"
+        ends = (a, b) if rides else None
+        ports.append(await control.open(name, echo, one_way_ns, ends=ends))
         opened.append(name)
     return ports
 

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from loadtest.faults import RoadCondition
 from loadtest.world.links.connection import LinkAddress
 from loadtest.world.links.relay import ANY_PORT, Relay
 from loadtest.world.links.wait import READ, WRITE, sharpen
@@ -52,14 +53,13 @@ class ControlChannel:
             "status": self._status,
             "settle": self._settle,
             "strays": self._strays,
+            "road": self._set_road,
             "lateness": lambda _: relay.lateness.drain(),
             "forget": lambda request: relay.sockets.forget(str(request["place"])),
         }
         self._of_link: dict[str, Callable[[str, dict[str, Any]], Any]] = {
             "retarget": self._retarget,
             "close": lambda name, _: relay.close(name),
-            "cut": lambda name, _: relay.cut(name),
-            "heal": lambda name, _: relay.heal(name),
         }
         os.set_blocking(source, False)
         os.set_blocking(sink, False)
@@ -140,11 +140,19 @@ class ControlChannel:
         live = {name: len(link.live) for name, link in relay.links.items()}
         return {"live": live, "strays": {name: led for name, led in found.items() if led}}
 
+    def _set_road(self, request: dict[str, Any]) -> None:
+        condition = RoadCondition(**request["condition"])
+        sends, receives = map(str, request["road"])
+        self._relay.set_road((sends, receives), condition, str(request["seed"]))
+
     def _retarget(self, name: str, request: dict[str, Any]) -> None:
-        link = self._relay.links[name]
-        link.target = _address(request["target"])
-        if request.get("one_way_ns") is not None:
-            link.one_way_ns = int(request["one_way_ns"])
+        delay_ns = request.get("one_way_ns")
+        self._relay.lead(
+            name,
+            _address(request["target"]),
+            None if delay_ns is None else int(delay_ns),
+            _ends(request),
+        )
 
     def _open(self, request: dict[str, Any]) -> int:
         name = str(request["link"])
@@ -156,13 +164,22 @@ class ControlChannel:
         if one_way_ns < 0:
             raise ValueError(f"one_way_ns of link {name!r} is {one_way_ns}; it must be 0 or more")
         listen = _address(request.get("listen")) or ANY_PORT
-        return self._relay.open(name, _address(request["target"]), one_way_ns, kind, listen)
+        target = _address(request["target"])
+        ends = _ends(request)
+        return self._relay.open(name, target, one_way_ns, kind, listen=listen, ends=ends)
 
 
 def _address(value: list[Any] | None) -> LinkAddress | None:
     return (
         None if value is None else LinkAddress(str(value[0]), int(value[1]), *map(str, value[2:3]))
     )
+
+
+def _ends(request: dict[str, Any]) -> tuple[str, str] | None:
+    if request.get("ends") is None:
+        return None
+    source, target = map(str, request["ends"])
+    return source, target
 
 
 def _raise_descriptor_limit() -> None:

@@ -11,9 +11,11 @@ import socket
 import time
 from collections.abc import Callable
 
+from loadtest.faults import RoadCondition
 from loadtest.kernel.namespaces import SocketMaker, listen_anywhere
 from loadtest.world.links.connection import Link, LinkAddress, RelayedConnection, RelayFlow
 from loadtest.world.links.lateness import Lateness
+from loadtest.world.links.road import Road
 from loadtest.world.links.wait import READ, StampClock, new_waiter
 
 LEAD_START_NS = 45_000
@@ -42,6 +44,7 @@ class Relay:
 
     def __init__(self) -> None:
         self.links: dict[str, Link] = {}
+        self._roads: dict[tuple[str, str], Road] = {}
         self.lead_ns = LEAD_START_NS
         self.deliveries = 0
         self.lateness = Lateness()
@@ -60,7 +63,9 @@ class Relay:
         target: LinkAddress | None,
         one_way_ns: int,
         kind: str,
+        *,
         listen: LinkAddress = ANY_PORT,
+        ends: tuple[str, str] | None = None,
     ) -> int:
         """
         Listen for ``link_id``.
@@ -71,6 +76,8 @@ class Relay:
             one_way_ns: Delay of each direction.
             kind: ``stream`` models slow start, ``bulk`` only the delay.
             listen: Where; a free port of loopback if nothing is said.
+            ends: Regions of who calls and of the target, whose roads it takes; without, nothing
+                bad happens on it.
 
         Returns:
             The port.
@@ -86,7 +93,7 @@ class Relay:
         except OSError:
             listener.close()
             raise
-        link = Link(listener, target, one_way_ns, windowed=kind == "stream")
+        link = Link(listener, target, one_way_ns, kind == "stream", *self._roads_of(ends))
         self.links[link_id] = link
         self.watch(listener.fileno(), READ, lambda _mask: self._accept(link))
         return int(listener.getsockname()[1])
@@ -131,16 +138,46 @@ class Relay:
             if c.target is not None and (whole or (link.target and c.target != link.target))
         ]
 
-    def cut(self, link_id: str) -> None:
-        """Stop delivering on the link; connections stay and bytes are held."""
-        self.links[link_id].cut = True
-
-    def heal(self, link_id: str) -> None:
-        """Deliver again, beginning with what was held."""
+    def lead(
+        self,
+        link_id: str,
+        target: LinkAddress | None,
+        one_way_ns: int | None,
+        ends: tuple[str, str] | None,
+    ) -> None:
+        """Lead new connections of a link elsewhere; None keeps its delay, or its roads."""
         link = self.links[link_id]
-        link.cut = False
-        for connection in list(link.live):
-            connection.unpark()
+        link.target = target
+        if one_way_ns is not None:
+            link.one_way_ns = one_way_ns
+        if ends is not None:
+            link.there, link.back = self._roads_of(ends)
+
+    def set_road(self, road: tuple[str, str], condition: RoadCondition, seed: str) -> None:
+        """
+        Let a road be bad, or heal it, for all links that take it, now and later.
+
+        Args:
+            road: Region that sends, region that receives.
+            condition: What it does from now on; a cut holds bytes and keeps connections.
+            seed: Of what is drawn from then on, where the road was in order.
+        """
+        found = self._roads.setdefault(road, Road())
+        if found.healthy:
+            found.sow(f"{seed} {road[0]}>{road[1]}")
+        healed = found.cut and not condition.cut
+        found.set(condition)
+        now_ns = time.monotonic_ns()
+        for link in self.links.values() if healed else ():
+            if found in (link.there, link.back):
+                for connection in list(link.live):
+                    connection.unpark(now_ns)
+
+    def _roads_of(self, ends: tuple[str, str] | None) -> tuple[Road, Road]:
+        if ends is None:
+            return Road(), Road()
+        there, back = ends, ends[::-1]
+        return self._roads.setdefault(there, Road()), self._roads.setdefault(back, Road())
 
     def run(self) -> None:
         """Serve until :meth:`stop`."""

@@ -24,7 +24,6 @@ from loadtest.world.postgres.binaries import PostgresBinaries
 from loadtest.world.spec import ImageSpec, WorldSpec
 
 POSTGRES_IMAGE = "flyio/postgres-flex"
-_GENERATOR_MODULES = "loadtest.engine."
 POSTGRES_COMMAND = ("-m", "loadtest.world.postgres")
 
 
@@ -126,11 +125,6 @@ class WorldContext:
 def runs_postgres(config: MachineConfig) -> bool:
     """Tell whether a machine is a database: by our own command, or Fly's image of any registry."""
     return config.cmd[-2:] == POSTGRES_COMMAND or is_postgres(config.image)
-
-
-def runs_generator(config: MachineConfig) -> bool:
-    """Tell whether a machine generates load; those call every region's edge on loopback."""
-    return any(word.startswith(_GENERATOR_MODULES) for word in config.cmd)
 
 
 def is_postgres(reference: str) -> bool:

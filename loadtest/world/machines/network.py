@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from loadtest.errors import WorldError
+from loadtest.faults import Road
 from loadtest.fly.machines import EDGE_CONNECTIONS_KEY, FRESH
 from loadtest.world.edge.types import AppSettings, Backend
 from loadtest.world.links.connection import LinkAddress
@@ -81,7 +82,6 @@ class WorldNetwork:
         self._to_machine: dict[tuple[str, str], EdgeLink] = {}
         self._opening = asyncio.Lock()
         self._outside: dict[tuple[str, int, str, str], int] = {}
-        self._cut: set[frozenset[str]] = set()
         self._dirty = asyncio.Event()
         self._listeners: list[Callable[[], Awaitable[None]]] = []
         self._candidates: dict[tuple[str, str], tuple[Backend, ...]] = {}
@@ -166,7 +166,10 @@ class WorldNetwork:
             found.sort(key=lambda entry: entry[0] != socket.AF_INET)
             target = LinkAddress(str(found[0][4][0]), port)
             self._outside[key] = await self._links.open(
-                f"outside/{region}/{host}:{port}/{at}", target, self._spec.one_way_ns(region, at)
+                f"outside/{region}/{host}:{port}/{at}",
+                target,
+                self._spec.one_way_ns(region, at),
+                ends=(region, at),
             )
         return self._outside[key]
 
@@ -180,10 +183,9 @@ class WorldNetwork:
             link_id = f"edge/{region}/{machine.id}"
             delay_ns = self._spec.one_way_ns(region, machine.region)
             target = machine.address(machine.http_port)
-            port = await self._links.open(link_id, target, delay_ns)
+            ends = self._ends(machine, region, machine.region)
+            port = await self._links.open(link_id, target, delay_ns, ends=ends)
             self._to_machine[region, machine.id] = EdgeLink(port, target)
-            if frozenset((region, machine.region)) in self._cut:
-                await self._links.cut(link_id)
 
     async def close_links(self, machine: MachineRecord) -> None:
         """Close every link from and to a machine that is gone."""
@@ -196,23 +198,6 @@ class WorldNetwork:
     def links(self) -> list[MachineLink]:
         """Return the links of every machine to every name."""
         return [link for links in self._of_machine.values() for link in links]
-
-    async def set_fault(self, kind: str, a: str, b: str) -> int:
-        """
-        Cut or heal every link between two regions, those opened later included.
-
-        Returns:
-            How many links it touched.
-        """
-        pair = frozenset((a, b))
-        (self._cut.add if kind == "cut" else self._cut.discard)(pair)
-        act = self._links.cut if kind == "cut" else self._links.heal
-        touched = 0
-        for link_id, ends in self._ends().items():
-            if ends == pair:
-                await act(link_id)
-                touched += 1
-        return touched
 
     async def counters(self) -> list[tuple[MachineRecord, MachineLink, LinkCounters]]:
         """Return what has passed over the link of every machine to every name."""
@@ -274,10 +259,13 @@ class WorldNetwork:
             link_id, machine.id, host, port, name, aim.target, aim.one_way_ns, aim.region
         )
         link.near_port = await self._links.open(
-            link_id, aim.target, aim.one_way_ns, kind=kind, listen=listen
+            link_id,
+            aim.target,
+            aim.one_way_ns,
+            kind=kind,
+            listen=listen,
+            ends=self._ends(machine, machine.region, aim.region),
         )
-        if frozenset((machine.region, aim.region)) in self._cut:
-            await self._links.cut(link_id)
         return link
 
     def _aim(self, name: Name, port: int, asker_region: str) -> Aim:
@@ -305,7 +293,8 @@ class WorldNetwork:
             return
         link.target, link.one_way_ns, link.region = aim.target, aim.one_way_ns, aim.region
         try:
-            await self._links.retarget(link.id, aim.target, aim.one_way_ns)
+            ends = self._ends(machine, machine.region, aim.region)
+            await self._links.retarget(link.id, aim.target, aim.one_way_ns, ends)
         except WorldError as error:  # closed in the meantime
             _log.warning("%s", error)
 
@@ -321,13 +310,6 @@ class WorldNetwork:
         with contextlib.suppress(WorldError):  # closed in the meantime
             await self._links.retarget(f"edge/{region}/{machine_id}", wanted)
 
-    def _ends(self) -> dict[str, frozenset[str]]:
-        """Return the two regions of every open link by its id."""
-        ends = {
-            f"edge/{region}/{machine_id}": frozenset((region, self._store.by_id(machine_id).region))
-            for region, machine_id in self._to_machine
-        }
-        for link in self.links():
-            own = self._store.by_id(link.machine_id).region
-            ends[link.id] = frozenset((own, link.region))
-        return ends
+    def _ends(self, machine: MachineRecord, source: str, target: str) -> Road | None:
+        """Return whose roads a link of a machine takes; a fault must not reach the generator."""
+        return None if machine.generates_load else (source, target)

@@ -19,7 +19,6 @@ from loadtest.world.machines.checks import named_checks, pause_s, probe
 from loadtest.world.machines.context import (
     POSTGRES_COMMAND,
     WorldContext,
-    runs_generator,
     runs_postgres,
 )
 from loadtest.world.machines.environment import (
@@ -118,6 +117,19 @@ class MachineRuntime:
         self.machine.ports.clear()
         self.machine.set_state("destroyed", "destroy")
 
+    async def kill(self, *, again: bool) -> None:
+        """
+        End its program at once, as a crash does.
+
+        Args:
+            again: Start it whatever its restart policy says; else that decides.
+        """
+        if again:
+            await self.stop(signal.SIGKILL, 0.0)
+            await self.start()
+        elif self._program is not None:
+            await self._program.stop(signal.SIGKILL, 0.0)
+
     def signal(self, number: int) -> None:
         """Send a signal to its program, if there is one."""
         if isinstance(self._program, AppProgram):
@@ -181,7 +193,7 @@ class MachineRuntime:
         assert image is not None, "creation refuses unknown images"
         own = {**image.env, **config.env, **app.secrets}  # secrets win over env of the same name
         host: MachineHost | None = None
-        if context.hosts is not None and not runs_generator(config):
+        if context.hosts is not None and not machine.generates_load:
             machine.ports.update({port: port for port in declared_ports(config)})
             if "PORT" not in own and config.services:
                 own["PORT"] = str(config.services[0].internal_port)

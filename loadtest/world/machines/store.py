@@ -18,6 +18,7 @@ from loadtest.world.links.connection import LinkAddress
 from loadtest.world.machines.names import Row
 
 _EVENTS_KEPT = 50
+_GENERATOR_MODULES = "loadtest.engine."
 _ULID_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 ENDED = ("destroyed", "failed", "stopped")
 
@@ -126,6 +127,11 @@ class MachineRecord:
             and not self.cordoned
             and all(check.status == "passing" for check in gates)
         )
+
+    @property
+    def generates_load(self) -> bool:
+        """Tell whether it generates load; such a one calls every region's edge on loopback."""
+        return any(word.startswith(_GENERATOR_MODULES) for word in self.config.cmd)
 
     @property
     def row(self) -> Row:

@@ -20,6 +20,7 @@ from loadtest.world.links.control import LinkControl
 from loadtest.world.links.measuring import Pair, measure
 from loadtest.world.machines.context import Registry, WorldContext, runs_postgres
 from loadtest.world.machines.environment import base_environment
+from loadtest.world.machines.faults import FaultBoard
 from loadtest.world.machines.hosts import WorldHosts
 from loadtest.world.machines.network import WorldNetwork
 from loadtest.world.machines.paths import look_at_paths, settle
@@ -44,6 +45,7 @@ class World:
         links: Its links process.
         layer: What machines are: hosts of their own, or programs on one loopback.
         why_not_hosts: Empty, or why they are not hosts.
+        faults: What was asked to go wrong in it.
         measured: Result of the newest measurement of its links, in the form of world.json.
     """
 
@@ -68,6 +70,7 @@ class World:
         self._runtimes: dict[str, MachineRuntime] = {}
         self._measuring, self._watching = asyncio.Lock(), asyncio.Lock()
         self._watch: WorldWatch | None = None
+        self.faults = FaultBoard(links, context.store, spec.regions, spec.seed, self._end_machine)
         self._aiming = asyncio.create_task(context.network.keep_aiming(), name="network")
 
     @classmethod
@@ -192,7 +195,10 @@ class World:
             if over:
                 await watch.stop()
                 self._watch = None
-            return {**watch.seen(self.store.machines(destroyed=True)), "paths": await self._paths()}
+                self.faults.forget_later()
+            seen = watch.seen(self.store.machines(destroyed=True))
+            faults = self.faults.facts(watch.began_ns)
+            return {**seen, "faults": faults, "paths": await self._paths()}
 
     async def _paths(self) -> Json:
         hosts = self.context.hosts
@@ -212,6 +218,7 @@ class World:
     async def stop(self) -> None:
         """Stop every machine side by side, then edges and links."""
         self._aiming.cancel()
+        self.faults.close()
         if self._watch is not None:
             await self._watch.stop()
         running = [r for r in self._runtimes.values() if r.machine.state != "destroyed"]
@@ -225,6 +232,9 @@ class World:
                 _log.warning("while stopping: %s", result)
         with contextlib.suppress(WorldError):
             await self.links.stop()
+
+    async def _end_machine(self, machine: MachineRecord, again: bool) -> None:
+        await self._runtimes[machine.id].kill(again=again)
 
     def _postgres_role(self, machine: MachineRecord) -> str:
         """Return what a PostgreSQL machine becomes: the first in the primary region leads."""

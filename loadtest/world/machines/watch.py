@@ -84,6 +84,11 @@ class WorldWatch:
         with contextlib.suppress(WorldError):
             await self._keep_moment()
 
+    @property
+    def began_ns(self) -> int:
+        """When it began, CLOCK_MONOTONIC."""
+        return self._began_ns
+
     def seen(self, machines: Sequence[MachineRecord]) -> Json:
         """
         Return what was seen until now.
@@ -108,7 +113,6 @@ class WorldWatch:
             ],
             "moments": list(self._moments),
             "machine_events": self._machine_events(machines),
-            "faults": [],
         }
 
     def _take(self, pings: list[Ping]) -> None:
