@@ -20,9 +20,9 @@ from loadtest.cli_options import (
     fly_options,
     gentle_stop,
     plan_options,
-    say,
     typed_command,
 )
+from loadtest.cli_output import output_options, say, say_failure, say_failure_object
 from loadtest.cli_world import world
 from loadtest.errors import (
     EXIT_BROKEN_PIPE,
@@ -45,23 +45,26 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False, obj=terminal)
     except LoadtestError as error:
-        terminal.error(str(error))
+        say_failure(terminal, str(error), error.exit_code)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
+        if "--json" in sys.argv[1:]:  # bad usage is met before any flag counts
+            terminal.only_json()
+        say_failure_object(terminal, error.format_message(), error.exit_code)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        terminal.error("interrupted")
+        say_failure(terminal, "interrupted", EXIT_INTERRUPTED)
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # nobody reads on, as with `| head`
         terminal.give_up_output()
         sys.exit(EXIT_BROKEN_PIPE)
     except RecursionError:
-        terminal.error("the input is nested too deeply; no plan or run needs that")
+        say_failure(terminal, "the input is nested too deeply; no plan needs that", EXIT_PLAN)
         sys.exit(EXIT_PLAN)
     except OSError as error:  # such as a full disk, wherever it is met
         where = f"{error.filename}: " if error.filename else ""
-        terminal.error(f"{where}{error.strerror or error}")
+        say_failure(terminal, f"{where}{error.strerror or error}", EXIT_WORLD)
         sys.exit(EXIT_WORLD)
     finally:
         terminal.finish()
@@ -113,6 +116,7 @@ for command in (gate, compare, history, fly, world):
 @fly_options
 @click.option("--image", metavar="REF", help="On Fly: image of the apps, as pushed.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.")
+@output_options
 @click.pass_obj
 def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
     """
@@ -162,6 +166,7 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
 
 @cli.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
+@output_options
 @click.pass_obj
 def analyze(terminal: Terminal, /, folder: Path | None) -> int:
     """Redo summary, verdict and report of a stored run (default: the latest)."""

@@ -15,9 +15,9 @@ from loadtest.cli_options import (
     flags_of,
     gentle_stop,
     plan_options,
-    say,
     typed_command,
 )
+from loadtest.cli_output import output_options, say
 from loadtest.errors import EXIT_PASS, PlanError
 from loadtest.terminal import Terminal
 
@@ -45,6 +45,7 @@ from loadtest.terminal import Terminal
               help="First on the app's PATH; default: its .venv/bin, if any.")  # fmt: skip
 @plan_options("--base-time")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.")
+@output_options
 @click.pass_obj
 def gate(
     terminal: Terminal,

@@ -11,15 +11,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from loadtest.errors import PlanError
 from loadtest.terminal import Terminal
-
-if TYPE_CHECKING:
-    from loadtest.run.judge import Judged
 
 EXIT_CODES = """\b
 Exit codes:
@@ -202,28 +199,6 @@ def flags_of(options: dict[str, Any]) -> dict[str, Any]:
     flags["thresholds"] = options.get("thresholds") or None
     flags["use_apps"] = options.get("use_apps") or None
     return flags
-
-
-def say(terminal: Terminal, judged: Judged) -> int:
-    """
-    Print tables and verdict of a judged run; return its exit code.
-
-    The verdict stands by then: an output that is closed, full or of another encoding, and a job
-    summary that cannot be written, do not change it.
-    """
-    from loadtest.run.judge import tell_github
-
-    annotations = tell_github(judged, os.environ, warn=terminal.warn)
-    try:
-        for table in judged.tables:
-            terminal.table(table.title, table.headers, table.rows)
-        terminal.verdict(judged.decision, judged.verdict_lines)
-        terminal.lines(["", f"report: {judged.report}"])
-        terminal.lines(annotations)
-        sys.stdout.flush()
-    except (OSError, ValueError):  # closed, full, or of an encoding that has no such letter
-        terminal.give_up_output()
-    return judged.exit_code
 
 
 def agreement(terminal: Terminal, *, yes: bool) -> Callable[[str], None]:

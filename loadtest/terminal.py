@@ -5,13 +5,14 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
-from typing import IO, Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO, Any, Final, Literal
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -28,6 +29,9 @@ VERDICT_STYLE = {
 
 PLAIN_WIDTH = 200
 """Columns where the output goes to a file or a log."""
+
+LOG_EVERY_S: Final = 10.0
+"""How often a load is told of where nothing can stay in its place."""
 
 
 _PLAIN_SIGNS: Final = {
@@ -88,6 +92,18 @@ def _to_nowhere(stream: IO[str]) -> None:
         os.close(nowhere)
 
 
+def _region_table(table: Sequence[Sequence[str]]) -> Table:
+    """Return the lines of the regions; errors stand out."""
+    shown = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for number, name in enumerate(table[0]):
+        justify: Literal["left", "right"] = "right" if number else "left"
+        shown.add_column(Text(one_line(name)), justify=justify, no_wrap=True)
+    for *cells, errors in table[1:]:
+        style = "bold red" if errors != "0" else ""
+        shown.add_row(*(Text(one_line(cell)) for cell in cells), Text(errors, style=style))
+    return shown
+
+
 class Terminal:
     """
     Says what goes on: to standard error while it goes on, to standard output what came of it.
@@ -97,6 +113,8 @@ class Terminal:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
+        self.machine = False
+        """Standard output is for one JSON object, see ``only_json``."""
         codecs.register_error("loadtest-plain", _plain)
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a letter that cannot be shown costs no run
@@ -104,10 +122,31 @@ class Terminal:
         wide = None if sys.stdout.isatty() else PLAIN_WIDTH
         self.out = _Output(highlight=False, soft_wrap=True, width=wide)
         self.err = _SideOutput(stderr=True, highlight=False)
-        self._quiet = quiet
+        self.quiet = quiet
         self._began = time.monotonic()
         self._live = self.err.status("") if self.err.is_terminal and not quiet else None
         self._shown = ""
+        self._logged_s = 0.0
+
+    def be_quiet(self) -> None:
+        """Leave out the steps from now on; what a person should read is still said."""
+        self._stop_live()
+        self.quiet, self._live = True, None
+
+    def only_json(self) -> None:
+        """Keep standard output for one JSON object; everything else goes to standard error."""
+        self.machine = True
+
+    def result(self, value: Mapping[str, Any]) -> None:
+        """Print the one object, on a line of ASCII."""
+        self._stop_live()
+        sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+        sys.stdout.flush()
+
+    def aside(self, lines: Iterable[str]) -> None:
+        """Print lines to standard error, as they are but for what a terminal would obey."""
+        for line in lines:
+            self.err.put(Text(one_line(line)), soft_wrap=True)
 
     def step(self, text: str) -> None:
         """Show what begins; on a terminal it turns until the next step."""
@@ -117,15 +156,16 @@ class Terminal:
 
     def done(self, text: str) -> None:
         """Say what ended well, with the time since the start."""
-        if not self._quiet:
+        if not self.quiet:
             self._stop_live()
             elapsed = time.monotonic() - self._began
-            self.err.put(f"[dim]{elapsed:6.1f} s[/dim]  {escape(one_line(text))}")
+            line = f"[dim]{elapsed:6.1f} s[/dim]  {escape(one_line(text))}"
+            self.err.put(line, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Say something that stops nothing."""
         self._stop_live()
-        self.err.put(f"[yellow]note[/yellow]    {escape(one_line(text))}")
+        self.err.put(f"[yellow]note[/yellow]    {escape(one_line(text))}", soft_wrap=True)
 
     def error(self, text: str) -> None:
         """Say why the program ends."""
@@ -133,22 +173,22 @@ class Terminal:
         for line in text.splitlines():
             self.err.put(f"[red]error[/red]   {escape(one_line(line))}", soft_wrap=True)
 
-    def load(self, status: dict[str, Any]) -> None:
-        """Show how far the load is: state, seconds, rows, and each deployment's median."""
-        if self._live is None:
-            if status["state"] != self._shown and not self._quiet:
-                self._shown = status["state"]
-                self.done(f"load: {self._shown}")
+    def load(self, state: str, headline: str, table: Sequence[Sequence[str]], brief: str) -> None:
+        """
+        Show how far the load is, with a line for each region; what is shown is provisional.
+
+        On a terminal the lines stay in their place; elsewhere there is one every ``LOG_EVERY_S``.
+        """
+        if self.quiet:
             return
-        medians = "  ".join(
-            f"{c['deployment']}/{c['region']} {c['ttfb_p50_ms']:.0f}"
-            for c in status.get("cells", [])
-            if c.get("ttfb_p50_ms") is not None
-        )
-        self.step(
-            f"{status['state']}: {status['elapsed_s']:.0f} of {status['total_s']:.0f} s, "
-            f"{status['rows_merged']} requests   {medians[:160]}"
-        )
+        if self._live is not None:
+            head = Text(f"{one_line(headline)}  (provisional)")
+            self._live.update(Group(head, _region_table(table)) if table else head)
+            self._live.start()
+            return
+        if state != self._shown or time.monotonic() - self._logged_s >= LOG_EVERY_S:
+            self._shown, self._logged_s = state, time.monotonic()
+            self.done(f"load: {headline}" + (f"; provisional: {brief}" if brief else ""))
 
     def give_up_output(self) -> None:
         """Send what is still to be printed to nowhere."""

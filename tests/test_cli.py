@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import signal
 import subprocess
@@ -221,13 +223,47 @@ def test_a_verdict_is_the_last_word_on_standard_output(capsys: pytest.CaptureFix
     assert "note    a note" in told.err
 
 
-def test_load_is_told_once_a_state_where_nobody_watches(
-    capsys: pytest.CaptureFixture[str],
+def test_load_is_told_once_a_state_and_every_ten_seconds_where_nobody_watches(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = Terminal()
+    moments = iter((100.0,) * 40)
+    monkeypatch.setattr("loadtest.terminal.time.monotonic", lambda: next(moments))
     for state in ("warm-up", "warm-up", "steady", "steady"):
-        terminal.load({"state": state, "elapsed_s": 1, "total_s": 2, "rows_merged": 3, "cells": []})
-    assert capsys.readouterr().err.count("load: ") == 2
+        terminal.load(state, "12 s left", [], "")
+    assert capsys.readouterr().err.count("load: 12 s left\n") == 2
+    moments = iter((110.1,) * 10)
+    terminal.load("steady", "2 s left", [["region"], ["cdg"]], "cdg 7/9 ms")
+    assert "load: 2 s left; provisional: cdg 7/9 ms\n" in capsys.readouterr().err
+
+
+def test_on_a_terminal_every_region_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    screen.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    terminal = Terminal()
+    table = [["region", "app p50 / p95", "per s", "errors"], ["cdg", "7.1 / 9.3", "5.0", "0"]]
+    terminal.load("steady", "2 s left", table, "")
+    terminal.finish()
+    shown = screen.getvalue()
+    assert "2 s left  (provisional)" in shown
+    assert "cdg" in shown
+    assert "7.1 / 9.3" in shown
+
+
+def test_an_object_is_the_only_thing_on_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A command that comes to nothing says so in the same form, and in words beside it."""
+    monkeypatch.chdir(tmp_path)
+    for words, code in ((["run", "no.toml", "--json"], 13), (["run", "--json", "--nope"], 2)):
+        assert outcome(words, monkeypatch) == code
+        told = capsys.readouterr()
+        value = json.loads(told.out)
+        assert (value["exit_code"], value["decision"]) == (code, None)
+        assert value["sentence"].splitlines()[0][:30] in told.err
 
 
 def test_a_quiet_terminal_keeps_to_errors(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 import pytest
 import synth
 
+from loadtest.run.result import CELL_KEYS, RESULT_SCHEMA, result_of_failure
+
 RULES = {
     "pass": ("ttfb.p50 < 10s", {}, 0),
     "fail": ("ttfb.p50 < 200ms where deployment = multi for each region in syd", {}, 10),
@@ -27,11 +29,11 @@ def stored(folder: Path, rule: str, effects: dict[str, Any]) -> Path:
     return synth.write_run(folder, plan, seconds=20, seed=3, effects=synth.Effects(**effects))
 
 
-def gate(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def gate(folder: Path, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Judge a stored run."""
     keep = {k: v for k, v in os.environ.items() if not k.startswith("GITHUB_")}
     return subprocess.run(
-        [sys.executable, "-m", "loadtest", "gate", str(folder)],
+        [sys.executable, "-m", "loadtest", "gate", str(folder), *flags],
         capture_output=True,
         text=True,
         check=False,
@@ -58,6 +60,25 @@ def test_each_verdict_has_its_exit_code_and_its_files(tmp_path: Path, decision: 
     before = {n: (folder / n).read_bytes() for n in ("summary.json", "verdict.json", "junit.xml")}
     assert gate(folder).returncode == code
     assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+def test_quiet_and_json_say_the_same_in_fewer_words(tmp_path: Path) -> None:
+    rule, effects, code = RULES["fail"]
+    folder = stored(tmp_path / "run", rule, effects)
+
+    quiet = gate(folder, "--quiet")
+    told = gate(folder, "--json", GITHUB_ACTIONS="true")
+
+    assert (quiet.returncode, told.returncode) == (code, code)
+    assert quiet.stdout.splitlines()[:2] == ["", "verdict: FAIL"]
+    assert "report:" not in quiet.stdout
+    value = json.loads(told.stdout)
+    assert (value["schema"], value["exit_code"], value["decision"]) == (RESULT_SCHEMA, code, "fail")
+    assert value["report"] == str(folder / "report.html")
+    assert set(value["cells"][0]) == set(CELL_KEYS)
+    assert value["rules"] == json.loads((folder / "verdict.json").read_text())["rules"]
+    assert set(value) == set(result_of_failure(13, "so it is"))
+    assert "::error" in told.stderr
 
 
 def test_a_run_without_rules_is_measured_and_not_judged(tmp_path: Path) -> None:

@@ -99,12 +99,15 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"httpx", "zmq"},  # zmq: makes the keys of a run; sockets are the engine's
     ),
     "terminal": (BASE, {"rich"}),
-    "cli_options": (BASE | {"run", "terminal"}, {"click"}),
-    "cli_gate": (BASE | {"plan", "run", "terminal", "cli_options"}, {"click"}),
+    "cli_options": (BASE | {"terminal"}, {"click"}),
+    "cli_output": (BASE | {"run", "terminal"}, {"click"}),
+    "cli_gate": (BASE | {"plan", "run", "terminal", "cli_options", "cli_output"}, {"click"}),
     "cli_fly": (BASE | {"run", "terminal", "cli_options"}, {"click"}),
     "cli_world": (BASE | {"plan", "run", "terminal", "cli_options"}, {"click"}),
     "cli": (
-        BASE | {"plan", "run", "terminal"} | {"cli_options", "cli_gate", "cli_fly", "cli_world"},
+        BASE
+        | {"plan", "run", "terminal", "cli_options", "cli_output"}
+        | {"cli_gate", "cli_fly", "cli_world"},
         {"click"},
     ),
 }

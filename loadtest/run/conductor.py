@@ -35,6 +35,7 @@ from loadtest.run.recording import PartStore
 from loadtest.run.run_deployment import RunDeployment, Secrets, file_notes, orders_of
 from loadtest.run.run_world import RunWorld, open_place
 from loadtest.run.standing import network_faults, still_to_deploy
+from loadtest.run.viewing import LoadViewer, Watcher
 from loadtest.run.watching import LoadWatch
 from loadtest.units import format_usd
 
@@ -58,6 +59,7 @@ class RunConductor:
         scratch: A folder that has to go with the run, should this process be killed.
         app_secrets: Environment of the apps that is stored and shown nowhere.
         agree: Asked before anything is ordered that costs money.
+        watcher: Told in figures how far the load is.
 
     Raises:
         PlanError: The run folder cannot be written.
@@ -75,6 +77,7 @@ class RunConductor:
         scratch: Path | None = None,
         app_secrets: Mapping[str, str] | None = None,
         agree: Agree = lambda _cost: None,
+        watcher: Watcher | None = None,
     ) -> None:
         self.plan = plan
         self.run_id = new_run_id()
@@ -88,6 +91,7 @@ class RunConductor:
         self._scratch = scratch
         self._app_secrets = dict(app_secrets or {})
         self._agree = agree
+        self._viewer = LoadViewer(plan, progress, watcher)
         self._stop_asked = False
         self._loading = False
         self._faults: PlannedFaults | None = None
@@ -229,6 +233,7 @@ class RunConductor:
                 coordinator.wait_until_there(FIRST_ANSWER_S, orders.generator.name)
             count = len(self.plan.regions) * self.plan.generator.workers_per_region
             coordinator.wait_for_workers(count, WORKERS_DEADLINE_S)
+            self._viewer.begin(self.run_id, place.extras, coordinator.metrics)
             watch = LoadWatch(place.extras)
             self._faults = PlannedFaults(self.plan, orders, place.extras)
             try:
@@ -285,7 +290,9 @@ class RunConductor:
             self.folder.merge_parts(keep=True)
             watch.tell(world, over=False)
             self.folder.save_json("world.json", world)
-            if not undecided(self.folder, look=segment + 1):
+            with self._viewer.judging():
+                decided = not undecided(self.folder, look=segment + 1)
+            if decided:
                 return
             if budget.exhausted(segment_s(self.plan)):
                 self._progress.warn("the gate is undecided, but another segment is over the budget")
@@ -293,7 +300,7 @@ class RunConductor:
             self._progress.warn("the gate is undecided: measuring on")
 
     def _tick(self, status: dict[str, Any], store: PartStore, budget: Budget) -> None:
-        self._progress.load(status)
+        self._viewer.show(status)
         if self._faults is not None:
             self._faults.on_status(status, store.coordinator, self.run_id)
         store.fetch_new()

@@ -124,6 +124,10 @@ class CoordinatorClient:
         """Return the content of engine.json."""
         return self._json("GET", f"/v1/runs/{run_id}/engine")
 
+    def metrics(self) -> bytes:
+        """Return the metrics of the latest run, as Prometheus reads them."""
+        return self._request("GET", "/metrics").content
+
     def parts(self, run_id: str) -> list[dict[str, Any]]:
         """Return the finished record parts so far: name and rows."""
         parts: list[dict[str, Any]] = self._json("GET", f"/v1/runs/{run_id}/parts")["parts"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loadtest.errors import EXIT_INTERRUPTED, LoadtestError, RecordsError
 from loadtest.records.folder import LATEST, RunFolder
@@ -32,6 +32,10 @@ class Judged:
     annotations: list[str]
     markdown: str
     tables: list[Table] = field(default_factory=list)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    """Content of summary.json."""
+    verdict: Mapping[str, Any] = field(default_factory=dict)
+    """Content of verdict.json."""
 
 
 def find_folder(folder: Path | None) -> RunFolder:
@@ -83,6 +87,8 @@ def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = 
         annotations=github.annotation_lines(verdict),
         markdown=markdown.render(verdict, summary),
         tables=tables.terminal_tables(run, summary, verdict),
+        summary=summary.judged(verdict.decision).to_json(),
+        verdict=verdict.to_json(),
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 
 class Progress(Protocol):
@@ -21,8 +22,16 @@ class Progress(Protocol):
         """Take a sentence that a person should read and that stops nothing."""
         ...
 
-    def load(self, status: dict[str, Any]) -> None:
-        """Take the coordinator's status (state, elapsed_s, total_s, rows_merged, cells)."""
+    def load(self, state: str, headline: str, table: Sequence[Sequence[str]], brief: str) -> None:
+        """
+        Take how far the load is; called several times a second.
+
+        Args:
+            state: What the load is at, such as ``steady``.
+            headline: Time, requests, when the verdict is due.
+            table: Header and a row for each region; empty before there are figures.
+            brief: The same on one line.
+        """
         ...
 
 
@@ -39,5 +48,5 @@ class Silent:
     done = step
     warn = step
 
-    def load(self, status: dict[str, Any]) -> None:
-        """Drop the status."""
+    def load(self, state: str, headline: str, table: Sequence[Sequence[str]], brief: str) -> None:
+        """Drop it."""

@@ -162,6 +162,10 @@ class EmbeddedExtras:
         near = self._get("POST", "/world/ways", body)["port"]
         return Target(url=f"{parts.scheme}://127.0.0.1:{near}", host=parts.netloc)
 
+    def glance(self) -> dict[str, Any]:
+        """Return the latest round trips of its links and what happened to its machines."""
+        return self._get("GET", "/world/glance")
+
     def counters(self) -> dict[str, Any]:
         """Return what passed the links and the edges so far."""
         return self._get("GET", "/world/counters")

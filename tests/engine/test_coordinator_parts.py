@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import Any
 
 import gevent
@@ -12,9 +13,12 @@ from engine_rig import order
 from engine_rows import batch
 
 from loadtest.clock import FakeClock, SystemClock
+from loadtest.engine.coordinator import metrics
 from loadtest.engine.coordinator.api import MAX_BODY_BYTES, CoordinatorApi, CoordinatorApiError
 from loadtest.engine.coordinator.collector import Collector
 from loadtest.engine.coordinator.conductor import SegmentConductor
+from loadtest.engine.coordinator.live_cells import CellFigures
+from loadtest.engine.coordinator.metrics import family, metrics_text
 from loadtest.engine.coordinator.roster import Roster
 from loadtest.engine.coordinator.run_workers import RunWorkers
 from loadtest.engine.wire.clocksync import Timeline
@@ -66,9 +70,69 @@ def test_batches_are_taken_once_and_counted() -> None:
     state = collector.received["w"]
     assert (state.rows, state.merged, state.duplicates, state.below) == (30, 30, 1, 3)
     assert collector.rows_merged == 30
-    (cell,) = collector.cells()
+    (cell,) = collector.live.table()
     assert (cell["n"], cell["errors"], cell["ttfb_p50_ms"]) == (30, 0, 50.0)
     collector.close()
+
+
+def test_what_is_watched_counts_on_and_has_a_slice_of_its_own() -> None:
+    clock = FakeClock(10 * NS_PER_S)
+    collector = Collector(monotonic_ns=clock.monotonic_ns)
+    for number in range(2):
+        assert collector.take("w", "syd", batch(number))
+        clock.advance(2 * NS_PER_S)
+        collector.flush()
+    (cell,) = collector.live.table()
+    assert (cell["n"], cell["recent"]["n"]) == (20, 10)
+    assert (collector.live.slices, collector.live.slice_s) == (2, 2.0)
+    clock.advance(60 * NS_PER_S)  # a look of the gate is no slow second
+    assert collector.take("w", "syd", batch(2))
+    clock.advance(NS_PER_S)
+    collector.flush()
+    assert collector.live.slice_s == 1.0
+    collector.close()
+
+
+def test_a_failure_counts_as_an_answer_that_never_came() -> None:
+    figures = CellFigures()
+    assert figures.percentile_ms(50) is None
+    figures.add(10, 4, dict.fromkeys(range(1_000, 7_000, 1_000), 1))
+    assert figures.percentile_ms(50) == pytest.approx(5.0, rel=0.01)
+    assert figures.percentile_ms(95) is None
+
+
+def test_metrics_are_what_prometheus_reads() -> None:
+    clock = SystemClock()
+    run = SegmentConductor(
+        parse_order(order(("cdg",), "http://127.0.0.1:9")),
+        Roster(clock.monotonic_ns),
+        send=lambda *_: None,
+        spawn_drivers=lambda: None,
+        timeline=Timeline(clock),
+        call=lambda work: work(),
+    )
+    assert run.collector.take("w", "cdg", batch(0))
+    run.collector.flush()
+    text = metrics_text(run)
+    labels = '{region="cdg",deployment="single"}'
+    for line in (
+        f"loadtest_requests_total{labels} 10",
+        f"loadtest_errors_total{labels} 0",
+        "# TYPE loadtest_ttfb_seconds histogram",
+        'loadtest_ttfb_seconds_bucket{region="cdg",deployment="single",le="0.04"} 0',
+        'loadtest_ttfb_seconds_bucket{region="cdg",deployment="single",le="0.06"} 10',
+        'loadtest_ttfb_seconds_bucket{region="cdg",deployment="single",le="+Inf"} 10',
+        f"loadtest_ttfb_seconds_count{labels} 10",
+    ):
+        assert line in text.splitlines()
+    told = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    assert told == set(re.findall(r"^\| (loadtest_\w+) \|", str(metrics.__doc__), re.MULTILINE))
+    run.collector.close()
+
+
+def test_a_label_holds_whatever_a_name_is() -> None:
+    (_, _, line) = family("m", "gauge", "Words.", [("", {"a": 'x"\\\n'}, 0.5)])
+    assert line == 'm{a="x\\"\\\\\\n"} 0.5'
 
 
 @pytest.mark.parametrize(
@@ -192,7 +256,7 @@ def call_app(
 
 def test_the_token_guards_everything_but_health() -> None:
     assert call("GET", "/healthz", token="wrong") == (200, {"status": "ok"})
-    for path in ("/v1/status", "/v1/runs/r1", "/nowhere"):
+    for path in ("/v1/status", "/v1/runs/r1", "/metrics", "/nowhere"):
         status, content = call("GET", path, token="wrong")
         assert status == 401
         assert "Bearer" in content["error"]

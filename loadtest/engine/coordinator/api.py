@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from loadtest.engine.coordinator.conductor import SegmentConductor
+from loadtest.engine.coordinator.metrics import CONTENT_TYPE, metrics_text
 from loadtest.engine.coordinator.run_report import engine_report, progress
 from loadtest.errors import PlanError
 from loadtest.plan.order import RunOrder, parse_order
@@ -33,7 +34,8 @@ _REASONS = {
 }
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
-Answer = tuple[int, dict[str, Any] | bytes]
+Answer = tuple[int, dict[str, Any] | bytes | str]
+"""Status, and JSON, a part or the metrics."""
 
 
 class CoordinatorApiError(Exception):
@@ -78,6 +80,7 @@ class CoordinatorApi:
         self._heard = heard
         self._expected = f"Bearer {token}".encode()
         self._routes: list[tuple[str, re.Pattern[str], Callable[..., Answer]]] = [
+            ("GET", re.compile(r"/metrics"), self._metrics),
             ("GET", re.compile(r"/v1/status"), self._status),
             ("POST", re.compile(r"/v1/runs"), self._submit),
             ("GET", re.compile(r"/v1/runs/([^/]+)"), self._progress),
@@ -98,6 +101,8 @@ class CoordinatorApi:
             status, content = 500, {"error": f"coordinator: {type(error).__name__}: {error}"}
         if isinstance(content, bytes):
             body, kind = content, "application/vnd.apache.parquet"
+        elif isinstance(content, str):
+            body, kind = content.encode(), CONTENT_TYPE
         else:
             body, kind = json.dumps(content).encode(), "application/json"
         headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
@@ -125,6 +130,9 @@ class CoordinatorApi:
                 405, f"{method} is not allowed here; allowed: {matches[0][0]}"
             )
         raise CoordinatorApiError(404, f"no such resource: {path}")
+
+    def _metrics(self) -> Answer:
+        return 200, metrics_text(self._view.run)
 
     def _status(self) -> Answer:
         run = self._view.run

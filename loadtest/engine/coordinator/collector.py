@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from gevent.lock import Semaphore
 
-from loadtest.engine.wire.histogram import Histogram
+from loadtest.engine.coordinator.live_cells import LiveCells
 from loadtest.errors import RecordsError
 from loadtest.records.batch import Batch
 from loadtest.records.summary import live_cells
 from loadtest.records.writer import Call, PartWriter
-from loadtest.units import US_PER_MS
 
 logger = logging.getLogger(__name__)
 
@@ -45,28 +46,25 @@ class Received:
         return True
 
 
-@dataclass(slots=True)
-class Cell:
-    """Running figures of one cell; the analysis does its own, these are for the eye."""
-
-    n: int = 0
-    errors: int = 0
-    waits: Histogram = field(default_factory=Histogram)
-
-
 class Collector:
     """
     The rows of one run.
 
     Args:
         call: Runs Arrow's work, in a thread where that helps.
+        monotonic_ns: Clock of the live figures.
     """
 
-    def __init__(self, call: Call = lambda work: work()) -> None:
+    def __init__(
+        self,
+        call: Call = lambda work: work(),
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         self.received: dict[str, Received] = {}
         self.refused = 0
+        self.live = LiveCells()
+        self._monotonic_ns = monotonic_ns
         self._writer = PartWriter(call)
-        self._cells: dict[tuple[str, str], Cell] = {}
         self._writing = Semaphore()
         self._waiting: Counter[str] = Counter()
 
@@ -109,6 +107,7 @@ class Collector:
             logger.warning("batch %s of worker %s refused: %s", number, worker, error)
             return False
         state.is_new(number)
+        self.live.open_slice(self._monotonic_ns())
         self._writer.add(checked)
         state.rows += checked.rows
         self._waiting[worker] += checked.rows
@@ -132,26 +131,7 @@ class Collector:
                 return
             for worker, rows in taken.items():
                 self.received[worker].merged += rows
-            for region, deployment, n, errors, waits in live_cells(table):
-                cell = self._cells.setdefault((region, deployment), Cell())
-                cell.n += n
-                cell.errors += errors
-                cell.waits.add_counts(waits)
-
-    def cells(self) -> list[dict[str, Any]]:
-        """Return n, errors and median TTFB of every cell so far, steady stage only."""
-        return [
-            {
-                "region": region,
-                "deployment": deployment,
-                "n": cell.n,
-                "errors": cell.errors,
-                "ttfb_p50_ms": (
-                    round(cell.waits.percentile(50) / US_PER_MS, 3) if cell.waits.total else None
-                ),
-            }
-            for (region, deployment), cell in sorted(self._cells.items())
-        ]
+            self.live.close_slice(self._monotonic_ns(), live_cells(table))
 
     def close(self) -> None:
         """Let go of every part."""

@@ -15,6 +15,8 @@ from loadtest.records.facts import ENGINE_SCHEMA
 
 _PACKAGES = ("loadtest", "locust", "gevent", "pyzmq", "pyarrow", "httptools")
 
+_MOST_FAILURES = 20
+
 
 def progress(run: SegmentConductor) -> dict[str, Any]:
     """Return the state of a run as ``GET /v1/runs/{id}`` answers it."""
@@ -25,13 +27,31 @@ def progress(run: SegmentConductor) -> dict[str, Any]:
         "elapsed_s": round(min(run.elapsed_s, run.total_s), 2),
         "total_s": round(run.total_s, 2),
         "rows_merged": run.collector.rows_merged,
-        "cells": run.collector.cells(),
+        "slice": {"number": run.collector.live.slices, "s": round(run.collector.live.slice_s, 3)},
+        "cells": run.collector.live.table(),
         "workers": [
-            {"id": m.entry.name, "region": m.entry.region, "state": m.state, "sent": m.sent}
+            {
+                "id": m.entry.name,
+                "region": m.entry.region,
+                "state": m.state,
+                "sent": m.sent,
+                "health": m.timeline[-1] if m.timeline else None,
+            }
             for m in run.workers.members.values()
         ],
+        "failures": _failures(run),
         "error": run.error,
     }
+
+
+def _failures(run: SegmentConductor) -> list[dict[str, Any]]:
+    """Return what failed so far and why, the most frequent first, warm-up included."""
+    found = [
+        {"region": member.entry.region, **example.to_json()}
+        for member in run.workers.members.values()
+        for example in member.failures
+    ]
+    return sorted(found, key=lambda failure: -failure["count"])[:_MOST_FAILURES]
 
 
 def engine_report(run: SegmentConductor) -> dict[str, Any]:

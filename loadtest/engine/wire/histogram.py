@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _EXACT_BITS = 8
 
@@ -58,12 +58,36 @@ class Histogram:
         Args:
             p: Percentile, 0 < p <= 100.
         """
-        rank = math.ceil(self.total * p / 100)
+        return self.at_rank(math.ceil(self.total * p / 100))
+
+    def at_rank(self, rank: int) -> int:
+        """
+        Return the value at a rank, as the upper end of its bucket; 0 beyond the last.
+
+        Args:
+            rank: 1 for the lowest value, ``total`` for the highest.
+        """
         for bucket in sorted(self._counts):
             rank -= self._counts[bucket]
             if rank <= 0:
                 return min(_upper(bucket), self.highest)
         return 0
+
+    def counts_within(self, bounds: Sequence[int]) -> list[int]:
+        """
+        Return how many values lie within each bound, as far as their buckets tell.
+
+        Args:
+            bounds: Increasing.
+        """
+        ordered = sorted(self._counts)
+        found, seen, place = [], 0, 0
+        for bound in bounds:
+            while place < len(ordered) and _upper(ordered[place]) <= bound:
+                seen += self._counts[ordered[place]]
+                place += 1
+            found.append(seen)
+        return found
 
 
 def _bucket(value: int) -> int:

@@ -163,6 +163,14 @@ async def watch_world(request: Request) -> Response:
         raise ApiError(409, str(error)) from error
 
 
+async def glance_at_world(request: Request) -> Response:
+    """GET /world/glance: the latest round trips and events, while the world is watched."""
+    try:
+        return JSONResponse(world_of(request).glance())
+    except WorldError as error:
+        raise ApiError(409, str(error)) from error
+
+
 async def show_counters(request: Request) -> Response:
     """GET /world/counters: what has passed links and edges."""
     world = world_of(request)
@@ -235,6 +243,7 @@ _WORLD_ROUTES = [
     Route("/world/measure", measure_world, methods=["POST"]),
     Route("/world/watch", watch_world, methods=["GET", "POST", "DELETE"]),
     Route("/world/counters", show_counters),
+    Route("/world/glance", glance_at_world),
     Route("/world/ways", open_way, methods=["POST"]),
     Route("/world/faults", faults, methods=["GET", "POST"]),
 ]

@@ -200,6 +200,17 @@ class World:
             faults = self.faults.facts(watch.began_ns)
             return {**seen, "faults": faults, "paths": await self._paths()}
 
+    def glance(self) -> Json:
+        """
+        Return the latest of what the watch has seen.
+
+        Raises:
+            WorldError: Nothing is watched.
+        """
+        if self._watch is None:
+            raise WorldError("nobody has asked this world to watch over a load")
+        return self._watch.glance(self.store.machines(destroyed=True))
+
     async def _paths(self) -> Json:
         hosts = self.context.hosts
         misled = hosts.misled(first_only=True) if hosts is not None else ()

@@ -30,6 +30,8 @@ _MOMENT_S = 1.0
 _PATIENCE_NS = NS_PER_S
 _TOLD_EVENTS = ("exit", "start", "stop", "destroy")
 _MOST_EVENTS = 1_000
+_GLANCED_PINGS = 20
+_GLANCED_EVENTS = 20
 
 LINKS, WORLD = "links", "world"
 """The processes that every request passes; edges and supervisor live in the world's own."""
@@ -113,6 +115,37 @@ class WorldWatch:
             ],
             "moments": list(self._moments),
             "machine_events": self._machine_events(machines),
+        }
+
+    def glance(self, machines: Sequence[MachineRecord]) -> Json:
+        """
+        Return the latest of what was seen: cheap, for whoever watches while there is load.
+
+        Args:
+            machines: As for ``seen``.
+        """
+        now_ns = time.monotonic_ns()
+        links = []
+        for number, (source, target, one_way_ns) in enumerate(self._pairs):
+            lost_before_ns = now_ns - 2 * one_way_ns - _PATIENCE_NS
+            latest = self._pings[number][-_GLANCED_PINGS:]
+            trips = sorted(trip_ns for _, trip_ns in latest if trip_ns != MISSING)
+            lost = sum(trip == MISSING and sent < lost_before_ns for sent, trip in latest)
+            links.append(
+                {
+                    "from": source,
+                    "to": target,
+                    "configured_rtt_ms": 2 * one_way_ns / NS_PER_MS,
+                    "rtt_p50_ms": trips[(len(trips) - 1) // 2] / NS_PER_MS if trips else None,
+                    "sent": len(trips) + lost,
+                    "lost": lost,
+                }
+            )
+        moment = self._moments[-1] if self._moments else {}
+        return {
+            "links": links,
+            "late_p99_us": moment.get(f"{LINKS}_late_p99_us"),
+            "events": self._machine_events(machines)[-_GLANCED_EVENTS:],
         }
 
     def _take(self, pings: list[Ping]) -> None:
