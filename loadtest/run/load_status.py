@@ -10,7 +10,7 @@ from loadtest.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class LiveFigures:
     """Requests, errors and percentiles of TTFB; None where the rank falls among failures."""
 
     n: int = 0
@@ -25,8 +25,8 @@ class CellStatus:
 
     region: str
     deployment: str
-    total: Figures
-    recent: Figures
+    total: LiveFigures
+    recent: LiveFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +117,8 @@ def _cell(value: Mapping[str, Any]) -> CellStatus:
     )
 
 
-def _figures(value: Mapping[str, Any]) -> Figures:
-    return Figures(
+def _figures(value: Mapping[str, Any]) -> LiveFigures:
+    return LiveFigures(
         int(value["n"]),
         int(value["errors"]),
         _optional(value["ttfb_p50_ms"]),

@@ -35,7 +35,7 @@ class LinkGlance:
 
 
 @dataclass(frozen=True, slots=True)
-class WorldEvent:
+class GlancedEvent:
     """Something that happened in the world, ``t_s`` seconds after it began to watch."""
 
     t_s: float
@@ -47,7 +47,7 @@ class WorldGlance:
     """Links and events of a world; ``late_ms`` is how late its links delivered (p99, 1 s)."""
 
     links: tuple[LinkGlance, ...]
-    events: tuple[WorldEvent, ...]
+    events: tuple[GlancedEvent, ...]
     late_ms: float | None
 
 
@@ -71,7 +71,7 @@ def read_glance(value: Mapping[str, Any]) -> WorldGlance:
                 )
                 for link in value["links"]
             ),
-            events=tuple(WorldEvent(e["t_ms"] / 1_000, _words(e)) for e in value["events"]),
+            events=tuple(GlancedEvent(e["t_ms"] / 1_000, _words(e)) for e in value["events"]),
             late_ms=None if value["late_p99_us"] is None else value["late_p99_us"] / 1_000,
         )
     except (LookupError, TypeError, ValueError) as error:
