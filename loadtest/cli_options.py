@@ -196,6 +196,7 @@ def flags_of(options: dict[str, Any]) -> dict[str, Any]:
         "budget": "budget_usd",
     }
     flags = {key: options.get(name) for name, key in keys.items()}
+    flags["load.fit_rate"] = False if options.get("rate") is not None else None
     flags["thresholds"] = options.get("thresholds") or None
     flags["use_apps"] = options.get("use_apps") or None
     return flags

@@ -49,6 +49,10 @@ class Load(Frozen):
     """
 
     rate: Annotated[float, Field(gt=0, le=100_000)] = 5.0
+    fit_rate: bool = False
+    """Look before the load at what every target carries, and lower ``rate`` to that."""
+    asked_rate: Annotated[float, Field(ge=0, le=100_000)] = 0.0
+    """Filled in: what ``rate`` was before it was lowered; 0 when it was not."""
     duration_s: Annotated[float, Field(gt=0, le=86_400)] = 30.0
     warmup_s: Annotated[float, Field(ge=0, le=3_600)] = 4.0
     arrivals: Literal["constant", "poisson"] = "constant"

@@ -35,6 +35,9 @@ STEADY = "steady"
 SEGMENT_STRIDE = 1 << 40
 """Arrivals of segment s count from s times this, so that they are unique within a run."""
 
+_NO_PART_OF_IT = {"timeout_s", "fit_rate", "asked_rate"}
+"""Keys of the load that move no arrival."""
+
 _CHUNK_SLOTS = 384  # about 0.1 ms of work: a player never stalls longer for its next chunk
 _POISSON_MEAN = 16.0  # arrivals per arm in a slice; small enough for Knuth's product method
 _MAX_LISTED_ARMS = 5  # up to 120 orders are listed once and drawn from; more arms are shuffled
@@ -285,7 +288,7 @@ def digest_schedules(
     total, arrivals = sha256(), 0
     per_arm: dict[str, int] = {}
     for schedule in schedules:
-        load = schedule.load.model_dump_json(exclude={"timeout_s"})
+        load = schedule.load.model_dump_json(exclude=_NO_PART_OF_IT)
         total.update(f"{schedule.region} {schedule.arms} {load}\n".encode())
         first = arrivals
         for chunk in schedule.chunks():

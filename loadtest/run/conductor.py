@@ -23,6 +23,8 @@ from loadtest.plan.model import Plan
 from loadtest.plan.order import RunOrder
 from loadtest.records.folder import PARTS, RunFolder
 from loadtest.records.seal import seal
+from loadtest.run import pilot
+from loadtest.run.advice import with_advice
 from loadtest.run.bending import PlannedFaults
 from loadtest.run.coordinator import FIRST_ANSWER_S, CoordinatorClient, connect
 from loadtest.run.cost import Agree, Budget, account, cost_sentence, ready_for_fly, segment_s
@@ -152,7 +154,10 @@ class RunConductor:
                     )
                 if self._outlived(place):
                     stack.callback(self._clear_away, place, missing)
-                deploy_all(place, missing, self._progress)
+                try:
+                    deploy_all(place, missing, self._progress)
+                except WorldError as error:
+                    raise WorldError(with_advice(str(error))) from error
                 world = self._known_world(place, orders)
                 try:
                     self._measure(place, orders, keys, world)
@@ -260,6 +265,10 @@ class RunConductor:
                 f"--budget: {format_usd(budget.limit_usd)} were as good as spent before any load "
                 "began; raise it, or look why it took so long to deploy"
             )
+        if pilot.is_wanted(self.plan):
+            self._progress.step("a pilot: what the targets carry")
+            attempt = pilot.attempts_with(coordinator, self.run_id, targets)
+            self.plan = pilot.fit(self.plan, attempt, self._progress)
         for segment in range(self.plan.gate.max_looks):
             order = RunOrder(
                 run_id=self.run_id,

@@ -61,6 +61,7 @@ def _draw(context: Context) -> list[str]:
             label_pt=room,
         )
         for region in context.regions
+        if any(cell.key in context.parts for cell in context.cells_in(region))
     ]
 
 

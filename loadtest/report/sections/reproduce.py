@@ -89,7 +89,8 @@ def schedule_words(plan: Plan) -> str:
     if load.stages:
         rate = f"{len(load.stages)} stages over {sum(s.duration_s for s in load.stages):g} s"
     else:
-        rate = f"{load.rate:g} arrivals/s in each cell for {load.duration_s:g} s"
+        lowered = f" (of {load.asked_rate:g}: a target carries no more)" if load.asked_rate else ""
+        rate = f"{load.rate:g} arrivals/s in each cell{lowered} for {load.duration_s:g} s"
     if load.model == "closed":
         return f"closed model, {load.users} users in each cell for {load.duration_s:g} s"
     return f"open model, {load.arrivals}, {rate} after {load.warmup_s:g} s of warm-up"
