@@ -52,3 +52,18 @@ def world_fault(terminal: Terminal, /, what: tuple[str, ...], for_s: float | Non
     fault = parse_fault(" ".join(what))
     terminal.lines([bend(fault.what, for_s=for_s or 0.0, url=url)])
     return EXIT_PASS
+
+
+@world.command("exec", epilog=EXIT_CODES, context_settings={"ignore_unknown_options": True})
+@_WORLD
+@click.argument("where")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def world_exec(where: str, command: tuple[str, ...], url: str) -> None:
+    """
+    Run a command in a world that is up: WHERE is a region, or a machine as APP/REGION or APP/ID.
+
+    It sees that place's network, names and files: `loadtest world exec syd -- curl http://...`.
+    """
+    from loadtest.run.standing_world import become_command
+
+    become_command(where.lower(), command, url=url)

@@ -170,6 +170,10 @@ class EmbeddedExtras:
         """Return what passed the links and the edges so far."""
         return self._get("GET", "/world/counters")
 
+    def visitor(self, region: str) -> int:
+        """Return the process id of what stands in a region for commands to run beside."""
+        return int(self._get("POST", "/world/visitors", {"region": region})["pid"])
+
     def fault(
         self, what: str, *, for_s: float = 0.0, at_wall_ns: int | None = None
     ) -> dict[str, Any]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
 
 from loadtest.errors import WorldError
 from loadtest.run.run_world import WORLD_TOKEN_VARIABLE, EmbeddedExtras
@@ -44,10 +47,86 @@ def bend(what: str, *, for_s: float, url: str) -> str:
     """
     with standing_world(url) as extras:
         told = extras.fault(what, for_s=for_s)
-    touched = [f"{len(told['roads'])} directions of links"] if told["roads"] else []
-    touched += [f"{len(told['machines'])} machines"] if told["machines"] else []
+    touched = [_counted(len(told["roads"]), "direction") if told["roads"] else ""]
+    touched += [_counted(len(told["machines"]), "machine") if told["machines"] else ""]
     lasts = f", for {for_s:g} s" if for_s else ""
-    return f"{told['what']}: {' and '.join(touched) or 'nothing'} touched{lasts}"
+    return f"{told['what']}: touches {''.join(touched) or 'nothing'}{lasts}"
+
+
+def become_command(where: str, command: Sequence[str], *, url: str) -> NoReturn:
+    """
+    Become a command in a world that is up; its exit code is this program's.
+
+    Args:
+        where: As for `command_inside`.
+        command: As there.
+        url: As there.
+
+    Raises:
+        WorldError: As there.
+    """
+    words = command_inside(where, command, url=url)
+    root = str(Path(__file__).resolve().parents[2])  # the package, wherever it was found
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    os.execve(words[0], words, {**os.environ, "PYTHONPATH": path})  # noqa: S606 - no shell is meant
+
+
+def command_inside(where: str, command: Sequence[str], *, url: str) -> list[str]:
+    """
+    Return the command line that runs a command in a region's place, or in a machine's.
+
+    Args:
+        where: A region, or ``APP/MACHINE`` with the machine's region, id or name.
+        command: What to run there.
+        url: Which world; empty where there is only one.
+
+    Raises:
+        WorldError: There is no such place, or none that can be entered.
+    """
+    with standing_world(url) as extras:
+        world = extras.describe()
+        if "/" in where:
+            pid = _machine(where, world)
+        elif where not in world["regions"]:
+            raise WorldError(
+                f"{where!r} is no place: name a region ({', '.join(world['regions'])}), or a "
+                "machine as APP/REGION"
+            )
+        elif world["link_layer"] != "hosts":
+            raise WorldError(_no_place(world, where))
+        else:
+            pid = extras.visitor(where)
+    return [sys.executable, "-m", "loadtest.world.hosts.visit", str(pid), *command]
+
+
+def _machine(where: str, world: Mapping[str, Any]) -> int:
+    """Return the process id of a machine."""
+    app, _, name = where.partition("/")
+    found = [
+        m
+        for m in world["machines"]
+        if m["app"] == app and name in (m["region"], m["id"], m["name"]) and m["pid"]
+    ]
+    if not found:
+        running = sorted({f"{m['app']}/{m['region']}" for m in world["machines"] if m["pid"]})
+        raise WorldError(f"no machine {where!r} runs; there are {', '.join(running) or 'none'}")
+    return int(found[0]["pid"])
+
+
+def _no_place(world: Mapping[str, Any], region: str) -> str:
+    """Return what is possible where machines share this machine's loopback."""
+    edges = world["edges"].get(region, {})
+    urls = ", ".join(f"{app} at {url}" for app, url in sorted(edges.items()))
+    why = f" ({world['why_not_hosts']})" if world["why_not_hosts"] else ""
+    return (
+        f"layer relay{why}: machines share this machine's loopback, so {region} is no place of its "
+        f"own; its edge is reached from here: {urls or 'no app serves HTTP'}. "
+        "APP/REGION runs a command with that machine's environment"
+    )
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def _choose(url: str) -> WorldAddress:

@@ -47,6 +47,7 @@ def stay(
         deploy_all(place, orders, progress, generator=False)  # each run brings its own
         world = place.describe(plan)
         say(_addresses(plan, orders, keys, world))
+        say(_from_inside(plan, orders, world))
         say(_how_to_measure(place, flags))
         threading.Event().wait()
 
@@ -71,6 +72,24 @@ def _addresses(
                     f"  {machine['region']}  postgres://{DATABASE_USER}:{keys.database}"
                     f"@127.0.0.1:{port}/{plan.database.database}"
                 )
+    return lines
+
+
+def _from_inside(plan: Plan, orders: RunDeployment, world: dict[str, Any]) -> list[str]:
+    """Return how to run a command in a region's place, or in a machine's."""
+    apps = [order.name for order in orders.apps.values()]
+    if not apps:
+        return []
+    lines = ["", "From another terminal, in a region's place and in a machine's:"]
+    if world["link_layer"] == "hosts":
+        for region in plan.regions:
+            lines.append(f"  loadtest world exec {region} -- curl -i http://{apps[-1]}.fly.dev/")
+    else:
+        lines.append("  (layer relay: regions are no places of their own, use the addresses above)")
+    lines.append(f"  loadtest world exec {apps[-1]}/{plan.primary_region} -- sh")
+    if len(plan.regions) > 1:
+        one, two = plan.regions[:2]
+        lines.append(f"  loadtest world fault loss 1% {one}-{two} --for 30s")
     return lines
 
 

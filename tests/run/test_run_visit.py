@@ -15,6 +15,7 @@ from loadtest.run.progress import Silent
 from loadtest.run.run_world import RunWorld
 
 WORLD = {
+    "link_layer": "hosts",
     "edges": {
         "cdg": {"recipes-single": "http://127.0.0.1:7001", "other": "http://127.0.0.1:7009"},
         "syd": {"recipes-single": "http://127.0.0.1:7002"},
@@ -70,6 +71,8 @@ def test_every_address_is_told_and_the_world_stays(monkeypatch: pytest.MonkeyPat
     text = "\n".join(lines)
     assert "  syd  recipes-single  http://127.0.0.1:7002" in lines
     assert "7009" not in text
+    assert "  loadtest world exec syd -- curl -i http://recipes-single.fly.dev/" in lines
+    assert "  loadtest world exec recipes-single/cdg -- sh" in lines
     dsns = [line.split() for line in lines if "postgres://" in line]
     assert [(region, dsn.partition("@")[2]) for region, dsn in dsns] == [
         ("cdg", "127.0.0.1:7432/recipes"),

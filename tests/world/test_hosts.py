@@ -20,6 +20,7 @@ import pytest
 import small_world as small
 
 from loadtest.errors import WorldError
+from loadtest.run.standing_world import command_inside
 from loadtest.world.handle import WorldHandle, start_world
 from loadtest.world.hosts.layer import choose
 
@@ -248,6 +249,47 @@ def test_a_connection_to_what_was_nearest_is_reset_before_load(
     assert "ConnectionReset" in stage.ask("ord", "held")["error"]
     assert stage.ask("ord", "hold/top1.nearest.of.peer.internal") == "ord"
     stage.http.delete("/v1/apps/peer?force=true")
+
+
+class TestVisitors:
+    """A person's command in a region's place, or in a machine's, as `world exec` runs it."""
+
+    def run(self, world: WorldHandle, where: str, *command: str) -> str:
+        words = command_inside(where, command, url=world.api_url)
+        root = str(Path(__file__).resolve().parents[2])
+        env = {**os.environ, "PYTHONPATH": root}
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=20, env=env, check=False
+        )
+        return done.stdout + done.stderr
+
+    def test_a_command_runs_where_a_machine_is(self, world: WorldHandle, stage: Stage) -> None:
+        name, address = stage.ask("ord", "hostname")
+        told = self.run(
+            world, "hello/ord", "sh", "-c", "hostname; cat /etc/hosts; echo $FLY_REGION"
+        )
+        assert told.splitlines()[0] == name
+        assert address in told
+        assert told.splitlines()[-1] == "ord"
+        assert "No such file" in self.run(world, "hello/ord", "no-such-program")
+
+    def test_a_region_is_a_place_with_its_own_distance(
+        self, world: WorldHandle, stage: Stage
+    ) -> None:
+        del stage
+        code = (
+            "import time, urllib.request as u; t = time.monotonic();"
+            "u.urlopen('http://cdg.hello.internal:8080/env').read(); print(time.monotonic() - t)"
+        )
+        took_s = float(self.run(world, "ord", sys.executable, "-c", code))
+        assert took_s >= 0.04  # the round trip of ord and cdg
+        assert float(self.run(world, "cdg", sys.executable, "-c", code)) < took_s
+
+    def test_what_is_no_place_is_told_with_what_is(self, world: WorldHandle) -> None:
+        with pytest.raises(WorldError, match="'nrt' is no place: name a region"):
+            command_inside("nrt", ["true"], url=world.api_url)
+        with pytest.raises(WorldError, match="no machine 'hello/nrt' runs"):
+            command_inside("hello/nrt", ["true"], url=world.api_url)
 
 
 class TestOutside:

@@ -209,6 +209,18 @@ async def open_way(request: Request) -> Response:
     return JSONResponse({"port": near})
 
 
+async def visit(request: Request) -> Response:
+    """POST /world/visitors: the process whose place a command of a region runs in."""
+    world, body = world_of(request), await body_of(request)
+    if (region := str(body.get("region"))) not in world.spec.regions:
+        raise ApiError(422, f"region {region!r} is not one of {', '.join(world.spec.regions)}")
+    try:
+        machine = await world.visitor(region)
+    except WorldError as error:
+        raise ApiError(409, str(error)) from error
+    return JSONResponse({"id": machine.id, "pid": machine.pid})
+
+
 async def faults(request: Request) -> Response:
     """GET /world/faults: those that stand; POST: let one happen, now or at a moment."""
     board = world_of(request).faults
@@ -245,5 +257,6 @@ _WORLD_ROUTES = [
     Route("/world/counters", show_counters),
     Route("/world/glance", glance_at_world),
     Route("/world/ways", open_way, methods=["POST"]),
+    Route("/world/visitors", visit, methods=["POST"]),
     Route("/world/faults", faults, methods=["GET", "POST"]),
 ]

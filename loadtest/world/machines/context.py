@@ -23,6 +23,9 @@ from loadtest.world.machines.store import Store
 from loadtest.world.postgres.binaries import PostgresBinaries
 from loadtest.world.spec import ImageSpec, WorldSpec
 
+VISITOR_IMAGE = "loadtest/visitor"
+"""Of a machine that somebody else's command runs in: it does nothing of its own."""
+
 POSTGRES_IMAGE = "flyio/postgres-flex"
 POSTGRES_COMMAND = ("-m", "loadtest.world.postgres")
 
@@ -105,6 +108,8 @@ class WorldContext:
         """Return the local stand-in of an image; None when there is none."""
         repository, _ = split_image(reference)
         images = self.spec.images
+        if repository == VISITOR_IMAGE:
+            return ImageSpec(self.base / "tmp")
         return images.get(repository) or images.get(repository.rsplit("/", 1)[-1])
 
     def knows_image(self, reference: str) -> bool:

@@ -26,6 +26,7 @@ from loadtest.world.machines.network import WorldNetwork
 from loadtest.world.machines.paths import look_at_paths, settle
 from loadtest.world.machines.runtime import MachineRuntime
 from loadtest.world.machines.store import MachineRecord, Store
+from loadtest.world.machines.visitors import visitor_in
 from loadtest.world.machines.watch import WorldWatch
 from loadtest.world.spec import WorldSpec
 
@@ -220,6 +221,15 @@ class World:
         """Return every pair of regions, and every region with itself, with its one-way time."""
         regions = [(region, region) for region in self.spec.regions]
         return [(a, b, self.spec.one_way_ns(a, b)) for a, b in [*self.spec.pairs(), *regions]]
+
+    async def visitor(self, region: str) -> MachineRecord:
+        """
+        Return the machine of a region that commands of a person run in.
+
+        Raises:
+            WorldError: Machines are no hosts here, or it did not start.
+        """
+        return await visitor_in(region, self.context, self.create, self.runtime)
 
     async def broken(self) -> str:
         """Return, once it happens, why the world cannot go on: its links process has ended."""
