@@ -49,7 +49,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"starlette", "uvicorn"},
     ),
     "world": (
-        BASE | {"world.api", "world.guard", "world.hosts", "world.machines"},
+        BASE | {"kernel", "world.api", "world.guard", "world.hosts", "world.machines"},
         {"uvloop"},
     ),
     # DO: what every process of the engine shares, and its two kinds of process
@@ -61,11 +61,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "engine": (BASE | {"engine.client"}, {"locust"}),
     "engine.worker": (
-        BASE | {"plan", "records", "engine", "engine.hub", "engine.client", "engine.wire"},
+        BASE
+        | {"kernel", "plan", "records", "engine"}
+        | {"engine.hub", "engine.client", "engine.wire"},
         {"locust", "gevent"},
     ),
     "engine.coordinator": (
-        BASE | {"plan", "records", "engine.hub", "engine.wire"},
+        BASE | {"kernel", "plan", "records", "engine.hub", "engine.wire"},
         {"locust", "gevent"},
     ),
     "records": (BASE, {"pyarrow"}),

@@ -9,7 +9,7 @@ from loadtest.analysis.percentiles import number
 
 Scope = Literal["run", "region", "cell"]
 
-COUNTING: Final = frozenset({"complete", "worker", "reconciliation", "dropped"})
+COUNTING: Final = frozenset({"complete", "worker", "reconciliation", "dropped", "generator"})
 """Checks that speak against counts too; all others are about times."""
 
 

@@ -21,6 +21,7 @@ _MEANINGS: Final = {
     "protocol": "answer is not HTTP",
     "too-large": "answer too large",
     "check": "the scenario's check failed",
+    "generator": "the generating machine ran out of files, ports or memory",
     "cancelled": "stopped while in flight",
 }
 

@@ -16,6 +16,7 @@ from loadtest.records.kinds import (
     CLOCK_USER,
     ERROR_CHECK,
     ERROR_DROPPED,
+    ERROR_GENERATOR,
     UNASKED_NAME,
 )
 from loadtest.units import US_PER_MS
@@ -45,6 +46,7 @@ def record_checks(run: Run, region: str, rows: NDArray[np.int32]) -> Iterator[Va
     if not sent.size:
         return
     yield _scenario_check(run, region, sent)
+    yield _generator_check(run, region, sent)
     late = frame["queue_us"].to_numpy()[sent] > limits.late_after_ms * US_PER_MS
     yield _share_check(
         "late",
@@ -82,6 +84,27 @@ def _scenario_check(run: Run, region: str, rows: NDArray[np.int32]) -> ValidityC
         why=f"{region}: {count} tasks of the scenario ended with an exception before they "
         "asked anything of the target.",
         advice="" if not count else "Mend the scenario; the report tells exception, file and line.",
+        region=region,
+    )
+
+
+def _generator_check(run: Run, region: str, rows: NDArray[np.int32]) -> ValidityCheck:
+    """Check that the generating machine's own limits kept no request from the target."""
+    error, kinds = codes_of(run.frame, "error")
+    count = int(_word(error[rows], kinds, ERROR_GENERATOR).sum())
+    return ValidityCheck(
+        name="generator",
+        scope="region",
+        observed=float(count),
+        limit=0.0,
+        unit="requests",
+        ok=not count,
+        why=f"{region}: {count} requests met a limit of the generating machine (descriptors, "
+        "ports, buffers or memory).",
+        advice=""
+        if not count
+        else "Raise `ulimit -n` or the range of ports, lower load.rate, or "
+        "spread the load over more machines.",
         region=region,
     )
 

@@ -14,6 +14,7 @@ STAGE_STEADY: Final = "steady"
 ERROR_DROPPED: Final = "dropped"  # no user was free at the intended start
 ERROR_CHECK: Final = "check"  # the scenario's own check failed
 ERROR_CANCELLED: Final = "cancelled"  # the run was stopped while the request was in flight
+ERROR_GENERATOR: Final = "generator"  # the machine that generates the load ran out of something
 ERROR_KINDS: Final = (
     "",
     ERROR_DROPPED,
@@ -30,6 +31,7 @@ ERROR_KINDS: Final = (
     "status",  # 3xx, 4xx or 5xx that neither plan nor scenario expects
     ERROR_CHECK,
     ERROR_CANCELLED,
+    ERROR_GENERATOR,
 )
 
 CLOCK_KERNEL: Final = "kernel"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loadtest.errors import LoadtestError, WorldError
+from loadtest.kernel.descriptors import raise_descriptor_limit
 from loadtest.world.guard.addresses import WorldAddress, write_address
 from loadtest.world.guard.guardian import read_line
 from loadtest.world.guard.reaper import become_subreaper, end_all, remove_dir
@@ -126,6 +127,7 @@ def main() -> int:
     os.dup2(2, 1)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     write_owner(base, os.getpid())
+    raise_descriptor_limit()
     spec = read_line(0)
     become_subreaper()
     try:

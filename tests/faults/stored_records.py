@@ -136,6 +136,7 @@ WITH_ROWS: tuple[tuple[str, Callable[[Rows], Rows | None], str], ...] = (
     ("all rows gone", lambda _rows: [], "no row in the steady stage"),
     ("successes relabelled dropped", dropped_relabelled, "says that it dropped 0 arrivals"),
     ("a dropped arrival that began", put("error", ERROR_DROPPED), "a start of what was dropped"),
+    ("the generator had no port left", put("error", "generator", 100), "of the generating machine"),
     ("every answer resent", put("attempts", 2, 1), "sent a second time"),
     ("every answer late", lambda rows: [
         row | {"queue_us": row["queue_us"] + 50_000, "start_us": row["start_us"] + 50_000}

@@ -200,8 +200,11 @@ class TTFBClient(Verbs):
             head = head[:-2] + b"Content-Length: %d\r\n\r\n" % len(body)
         if len(place.cookies):
             head = with_cookies(head, place.cookies, place.origin, path)
+        label: Any = name
+        if label and not isinstance(label, str):
+            label = str(label)  # it may be lost, the request may not
         sample = RequestSample(
-            name or default_name, method, start_ns, self._intended_ns, self._context
+            label or default_name, method, start_ns, self._intended_ns, self._context
         )
         self._intended_ns = 0
         if self._cold:

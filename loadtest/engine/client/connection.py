@@ -21,7 +21,7 @@ from loadtest.engine.client.limits import Limits
 from loadtest.engine.client.parser import FramingError, ResponseFramer
 from loadtest.engine.client.sample import RequestSample
 from loadtest.engine.hub.instruments import Instruments
-from loadtest.engine.hub.wait import READ, WRITE, Expired, Failure, HubWaiter, why
+from loadtest.engine.hub.wait import READ, WRITE, Expired, Failure, HubWaiter, blamed, why
 from loadtest.kernel.stamps import ANCILLARY_BYTES, TcpInfo, receive_stamp_ns, tcp_info
 from loadtest.units import NS_PER_S, NS_PER_US
 
@@ -125,7 +125,8 @@ class HttpConnection(HubWaiter):
             sent = 0
         except OSError as error:
             sample.send_ns = _monotonic_ns() - _ready_ns(sample)
-            raise Failure("send", f"cannot send: {why(error)}", unanswered=True) from None
+            kind = blamed(error.errno, "send")
+            raise Failure(kind, f"cannot send: {why(error)}", unanswered=kind == "send") from None
         now = _monotonic_ns()
         if sent != len(request):
             now = self._send_rest(memoryview(request)[sent:], sample, send_ns)
@@ -154,7 +155,8 @@ class HttpConnection(HubWaiter):
                     raise Failure("send", f"{len(view)} bytes were not taken in time") from None
             except OSError as error:
                 sample.send_ns = _monotonic_ns() - _ready_ns(sample)
-                raise Failure("send", f"cannot send: {why(error)}") from None
+                kind = blamed(error.errno, "send")
+                raise Failure(kind, f"cannot send: {why(error)}") from None
         if view:
             self.framer.keep_alive = False  # the server will never see the end of this request
         return _monotonic_ns()

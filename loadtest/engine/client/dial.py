@@ -20,7 +20,7 @@ from loadtest.engine.client.limits import Limits
 from loadtest.engine.client.origin import Address, AddressResolver, Origin
 from loadtest.engine.client.sample import RequestSample
 from loadtest.engine.hub.instruments import Instruments
-from loadtest.engine.hub.wait import READ, WRITE, Expired, Failure, HubWaiter, why
+from loadtest.engine.hub.wait import READ, WRITE, Expired, Failure, HubWaiter, blamed, why
 from loadtest.kernel.stamps import enable_receive_stamps, tcp_info
 from loadtest.units import NS_PER_S
 
@@ -110,7 +110,8 @@ class Dialer(HubWaiter):
         except Expired:
             raise Failure("dns", f"no answer for {host!r} within {timeout_s:g} s") from None
         except OSError as error:
-            raise Failure("dns", f"cannot resolve {host!r}: {why(error)}") from None
+            kind = "generator" if _is_full() else blamed(error.errno, "dns")
+            raise Failure(kind, f"cannot resolve {host!r}: {why(error)}") from None
         finally:
             self.unguard()
 
@@ -138,7 +139,8 @@ class Dialer(HubWaiter):
         try:
             sock = original(address.family, socket.SOCK_STREAM)
         except OSError as error:
-            raise Failure("connect", f"no socket for {where}: {why(error)}") from None
+            kind = blamed(error.errno, "connect")
+            raise Failure(kind, f"no socket for {where}: {why(error)}") from None
         self.socket = sock
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -156,7 +158,8 @@ class Dialer(HubWaiter):
         if code == errno.ETIMEDOUT:
             raise Failure("connect-timeout", f"no answer from {where}")
         if code:
-            raise Failure("connect", f"cannot connect to {where}: {os.strerror(code)}")
+            kind = blamed(code, "connect")
+            raise Failure(kind, f"cannot connect to {where}: {os.strerror(code)}")
 
     def _shake_hands(self, context: ssl.SSLContext, deadline_ns: int) -> None:
         try:
@@ -167,8 +170,9 @@ class Dialer(HubWaiter):
             raise Failure("tls", "the TLS handshake was not finished in time") from None
         except ssl.SSLCertVerificationError as error:
             raise Failure("tls", f"certificate refused: {error.verify_message}") from None
-        except OSError as error:  # ssl.SSLError is one
-            raise Failure("tls", f"TLS handshake failed: {why(error)}") from None
+        except OSError as error:  # ssl.SSLError is one, whose numbers are not the system's
+            code = None if isinstance(error, ssl.SSLError) else error.errno
+            raise Failure(blamed(code, "tls"), f"TLS handshake failed: {why(error)}") from None
         except ValueError as error:  # a name that no certificate can carry
             raise Failure("tls", f"TLS handshake failed: {error}") from None
 
@@ -208,6 +212,15 @@ class Dialer(HubWaiter):
                 view = view[self.socket.send(view) :]
             except BlockingIOError:
                 self.wait(self.socket.fileno(), WRITE, deadline_ns)
+
+
+def _is_full() -> bool:
+    """Tell whether this process can open no descriptor more, which a look-up does not say."""
+    try:
+        os.close(os.dup(0))
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    return False
 
 
 def _lower(limit_s: float, cap_s: float | None) -> float:

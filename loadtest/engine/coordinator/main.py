@@ -35,6 +35,7 @@ from loadtest.engine.wire.protocol import curve_keys, log_level, port_number, re
 from loadtest.engine.wire.secure_rpc import secure_locust, shield
 from loadtest.engine.wire.worker_user import WorkerUser
 from loadtest.errors import EXIT_ENGINE, LoadtestError
+from loadtest.kernel.descriptors import raise_descriptor_limit
 from loadtest.plan.order import RunOrder
 from loadtest.records.writer import Work
 
@@ -206,6 +207,7 @@ def _start_master(host: str, port: int) -> Any:
 def main() -> int:
     """Serve until a signal ends it; return the exit code."""
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    raise_descriptor_limit()
     try:
         logging.getLogger().setLevel(log_level("LOADTEST_LOG"))
         token = required("LOADTEST_TOKEN")

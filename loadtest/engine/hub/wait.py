@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from typing import Any, Final
 
@@ -107,6 +108,17 @@ class Breath:
             with hub.loop.timer(0.0) as timer:
                 hub.wait(timer)
             self._until_ns = time.monotonic_ns() + self._slice_ns
+
+
+_OWN_LIMITS: Final = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL)
+)
+"""Descriptors, buffers, memory or ports of this machine have run out: no answer of a target."""
+
+
+def blamed(code: int | None, kind: str) -> str:
+    """Return ``kind``, or that of the generator where an error number tells of its own limits."""
+    return "generator" if code in _OWN_LIMITS else kind
 
 
 def why(error: OSError) -> str:

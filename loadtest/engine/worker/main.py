@@ -28,6 +28,7 @@ from loadtest.engine.wire.secure_rpc import secure_locust, step_back
 from loadtest.engine.wire.worker_user import WorkerUser
 from loadtest.engine.worker.session import RunState, SegmentSession
 from loadtest.errors import EXIT_ENGINE, LoadtestError
+from loadtest.kernel.descriptors import raise_descriptor_limit
 from loadtest.plan.order import RunOrder, parse_order
 
 logger = logging.getLogger("loadtest.worker")
@@ -171,6 +172,7 @@ class Worker:
 def main() -> int:
     """Run the worker until its coordinator is gone or a signal ends it; return the exit code."""
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    raise_descriptor_limit()
     try:
         logging.getLogger().setLevel(log_level("LOADTEST_LOG"))
         host, port = split_address("COORDINATOR", required("COORDINATOR"))

@@ -67,8 +67,15 @@ class Words:
         self._limit = limit
 
     def code(self, word: str) -> int:
-        """Return the code of a word; beyond the limit all new words share one."""
+        """
+        Return the code of a word; beyond the limit all new words share one.
+
+        What UTF-8 cannot hold, such as half of a surrogate pair, is replaced.
+        """
         code = self._codes.get(word)
+        if code is None:
+            word = word.encode("utf-8", "replace").decode("utf-8")
+            code = self._codes.get(word)
         if code is None:
             if len(self.listed) >= self._limit - 1:
                 word = OTHER

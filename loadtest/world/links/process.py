@@ -11,7 +11,6 @@ standard input does, so that it never outlives the process that started it.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import json
 import os
@@ -21,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from loadtest.faults import RoadCondition
+from loadtest.kernel.descriptors import raise_descriptor_limit
 from loadtest.world.links.connection import LinkAddress
 from loadtest.world.links.relay import ANY_PORT, Relay
 from loadtest.world.links.wait import READ, WRITE, sharpen
@@ -182,21 +182,11 @@ def _ends(request: dict[str, Any]) -> tuple[str, str] | None:
     return source, target
 
 
-def _raise_descriptor_limit() -> None:
-    if sys.platform == "win32":
-        return
-    import resource  # not on every platform
-
-    with contextlib.suppress(OSError, ValueError):
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def main() -> None:
     """Serve links until standard input ends."""
     # Who stops this process closes its standard input; a Ctrl-C meant for others must not.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
     priority = sharpen()
     relay = Relay()
     ControlChannel(relay, sys.stdin.fileno(), sys.stdout.fileno(), priority)
