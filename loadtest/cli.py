@@ -19,6 +19,7 @@ from loadtest.cli_options import (
     flags_of,
     fly_options,
     gentle_stop,
+    header_option,
     plan_options,
     typed_command,
 )
@@ -112,6 +113,7 @@ for command in (gate, compare, history, fly, world):
 )
 @click.option("--world", default=None, metavar="WHERE",
               help="embedded (default), fly, or the URL of a world that is up.")  # fmt: skip
+@header_option
 @app_environment
 @fly_options
 @click.option("--image", metavar="REF", help="On Fly: image of the apps, as pushed.")
@@ -126,12 +128,13 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
     measured from this machine, several are compared with each other.  With --at CODE it stands as
     if in that region, and --regions are as far away as they are in the emulated network.
     """
+    from loadtest.plan.headers import give_headers, read_headers
     from loadtest.plan.resolve import load_judged_plan, url_plan
     from loadtest.plan.urls import load_words, looks_like_url
     from loadtest.run.conductor import RunConductor
 
     where = options["world"]
-    flags = flags_of(options)
+    flags, given = flags_of(options), read_headers(options["headers"])
     if where in ("embedded", "fly"):
         flags["world"] = where
     elif where is not None and not where.startswith(("http://", "https://")):
@@ -149,6 +152,7 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
         if len(what) > 1:
             raise click.UsageError(f"unexpected extra argument {what[1]!r}: one plan at a time")
         resolved = load_judged_plan(what[0] if what else None, flags)
+    resolved, headers = give_headers(resolved, given, os.environ)
     conduct = RunConductor(
         resolved,
         terminal,
@@ -158,6 +162,7 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
         command=typed_command(),
         app_secrets=app_secrets_of(options),
         agree=agreement(terminal, yes=options["yes"]),
+        headers=headers,
     )
     with gentle_stop(conduct.request_stop):
         judged = conduct.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from loadtest.cli_options import (
     app_secrets_of,
     flags_of,
     gentle_stop,
+    header_option,
     plan_options,
     typed_command,
 )
@@ -37,6 +39,7 @@ from loadtest.terminal import Terminal
 @click.option("--image", metavar="FILE|NAME", default="",
               help="Image of the working tree: OCI layout, docker save, or a name.")  # fmt: skip
 @click.option("--base-image", metavar="FILE|NAME", default="", help="The same of REV.")
+@header_option
 @app_environment
 @click.option("--path", "paths", multiple=True, metavar="PATH", help="Path to ask for; repeatable.")
 @click.option("--machines", type=click.Choice(["all", "primary"]), default="all",
@@ -71,6 +74,7 @@ def gate(
         if candidate or app:
             raise click.UsageError("--candidate and --app go with --base")
         return say(terminal, judge_folder(Path(what) if what else None))
+    from loadtest.plan.headers import give_headers, read_headers
     from loadtest.plan.resolve import load_raw, resolve_plan
     from loadtest.run.conductor import RunConductor
     from loadtest.run.revisions import (
@@ -106,13 +110,16 @@ def gate(
         raw, dropped = load_raw(what or GATE_PLAN, flags)
         if scratch is None and what is None and flags["thresholds"] is None:
             raw["thresholds"] = without_counts(raw["thresholds"])
+        plan = resolve_plan(merge(raw, keys), dropped)
+        plan, headers = give_headers(plan, read_headers(options["headers"]), os.environ)
         conduct = RunConductor(
-            resolve_plan(merge(raw, keys), dropped),
+            plan,
             terminal,
             out=options["out"],
             command=typed_command(),
             scratch=Path(scratch) if scratch else None,
             app_secrets=app_secrets_of(options),
+            headers=headers,
         )
         with gentle_stop(conduct.request_stop):
             judged = conduct.run()

@@ -132,6 +132,17 @@ def app_environment(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def header_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the flag for headers of every request; their values are never shown."""
+    return click.option(
+        "--header",
+        "headers",
+        multiple=True,
+        metavar="'NAME: VALUE'",
+        help="Sent with every request; ${VARIABLE} is looked up; repeatable.",
+    )(command)
+
+
 def app_secrets_of(options: Mapping[str, Any]) -> dict[str, str]:
     """
     Return the environment of the apps that the flags give; later ones win.

@@ -101,6 +101,8 @@ class Deployment(Frozen):
     measured_from: tuple[str, ...] = ()
     """Client regions; empty means all regions of the plan."""
     env: Environment = {}
+    headers: Environment = {}
+    """Sent with every request to it, over those of the plan."""
     database: DatabaseName | Literal[""] = ""
     """A database of its own on the plan's server, migrated and seeded by this app alone."""
     connection_per_database_use: bool = False
@@ -224,6 +226,8 @@ class Plan(Frozen):
     scenario: str = "scenarios/recipes.py"
     paths: Annotated[tuple[Path, ...], Field(min_length=1, max_length=64)] = ("/",)
     """What ``scenarios/pages.py`` asks for, in turn; other scenarios may read it."""
+    headers: Environment = {}
+    """Sent with every request to a deployment; ``plan.headers`` has references to secrets."""
     expect: tuple[Annotated[int, Field(ge=100, le=599)], ...] = ()
     """Statuses that are a success; empty: those below 300, 304, and a redirect after a form."""
     deployments: Annotated[tuple[Deployment, ...], Field(min_length=1, max_length=32)]

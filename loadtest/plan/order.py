@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from loadtest.errors import PlanError
+from loadtest.plan.headers import Headers
 from loadtest.plan.model import Frozen, Plan
 
 
@@ -18,6 +19,23 @@ class Target(Frozen):
     """Host header to send instead of the URL's own; empty keeps it."""
     ca_file: str = ""
     """PEM file to verify TLS against; empty uses the system's trust."""
+    headers: dict[str, str] = Field(default={}, repr=False)
+    """Sent with every request to it; may be secret."""
+
+
+Targets = dict[str, dict[str, Target]]
+"""Client region -> deployment -> target."""
+
+
+def with_headers(targets: Targets, headers: Headers) -> Targets:
+    """Return targets whose requests carry what ``headers`` says of their deployments."""
+    return {
+        region: {
+            name: target.model_copy(update={"headers": headers.get(name, {})})
+            for name, target in arms.items()
+        }
+        for region, arms in targets.items()
+    }
 
 
 class RunOrder(Frozen):
@@ -33,8 +51,7 @@ class RunOrder(Frozen):
     plan: Plan
     segment: Annotated[int, Field(ge=0)] = 0
     first_block: Annotated[int, Field(ge=0)] = 0
-    targets: dict[str, dict[str, Target]]
-    """Client region -> deployment -> target."""
+    targets: Targets
 
     def to_json(self) -> dict[str, Any]:
         """Return the order as JSON-ready values."""

@@ -15,6 +15,7 @@ from loadtest.errors import PlanError
 from loadtest.plan.companions import companion_faults
 from loadtest.plan.faults import fault_faults
 from loadtest.plan.findings import findings
+from loadtest.plan.headers import header_faults
 from loadtest.plan.model import Deployment, Plan
 from loadtest.plan.network import base_times_ms, round_trips
 from loadtest.plan.selection import keep_deployments, keep_scenarios
@@ -146,6 +147,7 @@ def resolve_plan(raw: Mapping[str, Any], dropped: frozenset[str] = frozenset()) 
     faults = [
         *_region_faults(plan),
         *_deployment_faults(plan),
+        *header_faults(plan),
         *companion_faults(plan),
         *fault_faults(plan),
     ]
@@ -252,6 +254,7 @@ def _inherit(plan: Plan, deployment: Deployment) -> Deployment:
             "image": deployment.image or origin.image,
             "database": deployment.database or origin.database,
             "env": {**origin.env, **deployment.env},
+            "headers": {**origin.headers, **deployment.headers},
         }
     )
 

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.errors import EngineError, PlanError, RecordsError, WorldError
+from loadtest.plan.headers import Headers
 from loadtest.plan.model import Plan
-from loadtest.plan.order import RunOrder
+from loadtest.plan.order import RunOrder, with_headers
 from loadtest.records.folder import PARTS, RunFolder
 from loadtest.records.seal import seal
 from loadtest.run import pilot
@@ -62,6 +63,7 @@ class RunConductor:
         app_secrets: Environment of the apps that is stored and shown nowhere.
         agree: Asked before anything is ordered that costs money.
         watcher: Told in figures how far the load is.
+        headers: What requests to each deployment carry; stored and shown nowhere.
 
     Raises:
         PlanError: The run folder cannot be written.
@@ -80,6 +82,7 @@ class RunConductor:
         app_secrets: Mapping[str, str] | None = None,
         agree: Agree = lambda _cost: None,
         watcher: Watcher | None = None,
+        headers: Headers | None = None,
     ) -> None:
         self.plan = plan
         self.run_id = new_run_id()
@@ -93,6 +96,7 @@ class RunConductor:
         self._scratch = scratch
         self._app_secrets = dict(app_secrets or {})
         self._agree = agree
+        self._headers = headers or {}
         self._viewer = LoadViewer(plan, progress, watcher)
         self._stop_asked = False
         self._loading = False
@@ -141,7 +145,7 @@ class RunConductor:
         for note in file_notes(plan, orders):
             self._progress.warn(note)
         if plan.world == "fly" and not self._world_url:
-            preflight(plan, targets_from_here(plan))
+            preflight(plan, with_headers(targets_from_here(plan), self._headers))
             orders = ready_for_fly(plan, orders, self._progress, self._agree)
         with open_place(plan, orders, self._world_url, self._scratch) as place:
             self._progress.done("world: the Machines API answers")
@@ -229,7 +233,7 @@ class RunConductor:
     ) -> None:
         """Run the segments; bring records, engine facts and counters home whatever happens."""
         url = place.app_url(orders.generator.name, self.plan.primary_region, world)
-        targets = place.targets(self.plan, orders, world)
+        targets = with_headers(place.targets(self.plan, orders, world), self._headers)
         if place.extras is not None:
             preflight(self.plan, targets)
         beat_s = self.plan.generator.driver_silent_s / BEATS if self._outlived(place) else 0.0

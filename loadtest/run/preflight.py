@@ -74,7 +74,8 @@ def targets_from_here(plan: Plan) -> dict[str, dict[str, Target]]:
 
 def _ask(target: Target, pages: tuple[str, ...]) -> Iterator[tuple[str, str, bool]]:
     """Yield page, status or reason, and whether there was an answer."""
-    headers = {"host": target.host} if target.host else {}
+    given = {"host": target.host, **target.headers} if target.host else target.headers
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in given.items()]
     extensions = {"sni_hostname": target.host.partition(":")[0]} if target.host else {}
     verify = target.ca_file or True
     with httpx.Client(verify=verify, trust_env=False, timeout=_TIMEOUT_S) as client:

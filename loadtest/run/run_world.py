@@ -24,7 +24,7 @@ from loadtest.errors import PlanError, WorldError
 from loadtest.fly.ledger import MachineLedger
 from loadtest.fly.transport import is_loopback
 from loadtest.plan.model import Plan
-from loadtest.plan.order import Target
+from loadtest.plan.order import Target, Targets
 from loadtest.run.run_deployment import RunDeployment
 from loadtest.run.watching import no_watch
 from loadtest.world.handle import start_world
@@ -114,9 +114,6 @@ class RunWorld:
                 f"the world has no edge for app {app!r} in {region}; "
                 "does its fly.toml have an [http_service]?"
             ) from None
-
-
-Targets = dict[str, dict[str, Target]]
 
 
 class EmbeddedExtras:

@@ -194,6 +194,25 @@ def test_requests_go_out_as_asked() -> None:
     assert options.startswith(b"OPTIONS /x ")
 
 
+def test_headers_of_a_target_stay_with_it() -> None:
+    """They may be secret: another host that a scenario names does not get them."""
+    seen: list[bytes] = []
+
+    def answer(connection: socket.socket, _: int) -> None:
+        while True:
+            seen.append(read_request(connection))
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with (
+        ScriptServer(answer) as server,
+        ScriptServer(answer) as other,
+        client_of(server.url, headers={"X-Token": "s3cret"}) as (client, _),
+    ):
+        for url in ("/", f"{other.url}/", f"{server.url}/"):
+            client.get(url)
+    assert [b"X-Token: s3cret" in request for request in seen] == [True, False, True]
+
+
 @pytest.mark.parametrize(
     "options",
     [

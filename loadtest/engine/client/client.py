@@ -19,7 +19,7 @@ from loadtest.engine.client.connection import HttpConnection
 from loadtest.engine.client.cookies import CookieJar
 from loadtest.engine.client.dial import Dialer
 from loadtest.engine.client.limits import Limits
-from loadtest.engine.client.origin import AddressResolver, Origin, TargetLike, origin_of
+from loadtest.engine.client.origin import AddressResolver, TargetLike, origin_of
 from loadtest.engine.client.request import (
     build_fields,
     build_request_line,
@@ -58,7 +58,8 @@ class TTFBClient(Verbs):
         record: Called with the RequestSample of every request when its outcome is known.
         limits: Time-outs and sizes.
         resolver: Shared by the users of a process, so that each name is looked up once.
-        headers: Sent with every request; a request's own headers win.
+        headers: Sent with every request to a target, never to another host that a scenario names:
+            they may be secret. A request's own headers win.
     """
 
     def __init__(
@@ -195,7 +196,7 @@ class TTFBClient(Verbs):
         if params:
             path = with_query(path, params)
         body, kind = encode_body(method, data, json)
-        head, default_name = self._head(place.origin, method, path, headers, kind)
+        head, default_name = self._head(place, method, path, headers, kind)
         if body is not None:
             head = head[:-2] + b"Content-Length: %d\r\n\r\n" % len(body)
         if len(place.cookies):
@@ -252,14 +253,22 @@ class TTFBClient(Verbs):
         return Response(sample, url, pieces, kept)
 
     def _head(
-        self, origin: Origin, method: str, path: str, headers: Mapping[str, str] | None, kind: str
+        self,
+        place: TargetState,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None,
+        kind: str,
     ) -> tuple[bytes, str]:
-        key = (method, path, self._headers_key, tuple(headers.items()) if headers else None, kind)
+        origin, at_home = place.origin, place is self._place
+        own_key = self._headers_key if at_home else ()
+        key = (method, path, own_key, tuple(headers.items()) if headers else None, kind)
         found: tuple[bytes, str] | None = origin.heads.get(key)
         if found is None:
             fields: bytes | None = origin.heads.get(key[2:])
             if fields is None:
-                fields = build_fields(origin, {**self._headers, **(headers or {})}, kind)
+                own = self._headers if at_home else {}
+                fields = build_fields(origin, {**own, **(headers or {})}, kind)
                 origin.remember_head(key[2:], fields)
             found = build_request_line(method, path) + fields, path.partition("?")[0]
             origin.remember_head(key, found)

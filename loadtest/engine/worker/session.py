@@ -171,7 +171,10 @@ class SegmentSession:
         def make_user(user_class: type[TTFBUser], arm: int) -> TTFBUser:
             user = user_class(self._environment)
             name = self._arms[arm]
-            client = TTFBClient(targets[name], recorder.record, limits=limits, resolver=resolver)
+            target = targets[name]
+            client = TTFBClient(
+                target, recorder.record, limits=limits, resolver=resolver, headers=target.headers
+            )
             user.equip(client, self._region, name, self.order.plan.paths)
             return user
 
