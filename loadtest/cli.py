@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from loadtest.cli_begin import doctor, explain, init, regions, scenarios
 from loadtest.cli_fly import fly
 from loadtest.cli_gate import compare, gate, history
 from loadtest.cli_options import (
@@ -91,7 +92,7 @@ def cli() -> None:
 
 _KEYS = {"paths": "paths = [...]", "at": "deployments.at"}
 
-for command in (gate, compare, history, fly, world):
+for command in (gate, compare, history, fly, world, init, doctor, regions, scenarios, explain):
     cli.add_command(command)
 
 

@@ -104,6 +104,11 @@ def _region_table(table: Sequence[Sequence[str]]) -> Table:
     return shown
 
 
+def _is_words(cells: Sequence[str]) -> bool:
+    """Tell whether a column holds words: at least half of its cells begin with two letters."""
+    return 2 * sum(cell[:2].isalpha() for cell in cells) > len(cells)
+
+
 class Terminal:
     """
     Says what goes on: to standard error while it goes on, to standard output what came of it.
@@ -199,13 +204,17 @@ class Terminal:
         self._stop_live()
 
     def table(self, title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Print a table; the first column is left, the others right."""
+        """Print a table; the first column and columns of words are left, those of numbers right."""
+        rows = [tuple(row) for row in rows]
         table = Table(
             title=Text(one_line(title)), title_justify="left", header_style="bold", box=None
         )
         for number, name in enumerate(header):
+            words = number == 0 or _is_words([row[number] for row in rows if number < len(row)])
             table.add_column(
-                Text(one_line(name)), justify="left" if number == 0 else "right", no_wrap=True
+                Text(one_line(name)),
+                justify="left" if words else "right",
+                no_wrap=True,
             )
         for row in rows:
             table.add_row(*(Text(one_line(cell)) for cell in row))

@@ -91,7 +91,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "plan",
             "fly",
             "world",
+            "kernel",
+            "world.caches",
             "world.guard",
+            "world.postgres",
             "world.images",
             "records",
             "analysis",
@@ -104,12 +107,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "cli_options": (BASE | {"terminal"}, {"click"}),
     "cli_output": (BASE | {"run", "terminal"}, {"click"}),
     "cli_gate": (BASE | {"plan", "run", "terminal", "cli_options", "cli_output"}, {"click"}),
+    "cli_begin": (BASE | {"plan", "run", "report.base", "terminal"}, {"click"}),
     "cli_fly": (BASE | {"run", "terminal", "cli_options"}, {"click"}),
     "cli_world": (BASE | {"plan", "run", "terminal", "cli_options"}, {"click"}),
     "cli": (
         BASE
         | {"plan", "run", "terminal", "cli_options", "cli_output"}
-        | {"cli_gate", "cli_fly", "cli_world"},
+        | {"cli_begin", "cli_gate", "cli_fly", "cli_world"},
         {"click"},
     ),
 }

@@ -1,0 +1,117 @@
+"""The commands for who begins: what they write, what they say, what they refuse."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from loadtest.cli import cli
+from loadtest.errors import EXIT_WORLD, PlanError
+from loadtest.fly.config import read_app_config
+from loadtest.plan.resolve import load_plan
+from loadtest.regions import region_table
+from loadtest.run import doctor
+from loadtest.run.begin import PLAN, WORKFLOW, begin
+from loadtest.terminal import Terminal
+
+FLY = 'app = "shop"\nprimary_region = "syd"\n[http_service]\ninternal_port = 8080\n'
+
+
+def said(*words: str) -> Result:
+    return CliRunner().invoke(cli, list(words), obj=Terminal(), standalone_mode=False)
+
+
+class TestInit:
+    def test_an_app_gets_a_plan_that_can_be_read_and_a_workflow(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "fly.toml").write_text(FLY)
+        monkeypatch.chdir(tmp_path)
+        made = begin(Path())
+        plan = load_plan(PLAN)
+        assert (plan.primary_region, plan.regions) == ("syd", ("syd", "cdg", "ord"))
+        assert [d.machines for d in plan.deployments] == ["primary", "all"]
+        assert read_app_config(Path(plan.deployments[0].fly_toml)).name == "shop"
+        assert made.advice[0] == f"loadtest run {PLAN}"
+        assert "loadtest gate --base origin/${{ github.base_ref }}" in Path(WORKFLOW).read_text()
+        compile(Path(plan.scenario).read_text(), plan.scenario, "exec")
+
+    def test_a_url_gets_a_plan_without_a_database(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        begin(tmp_path, "http://127.0.0.1:3000/")
+        plan = load_plan(PLAN)
+        assert plan.deployments[0].url == "http://127.0.0.1:3000"
+        assert (plan.regions, plan.database.fly_toml) == (("here",), "")
+
+    def test_nothing_is_overwritten(self, tmp_path: Path) -> None:
+        (tmp_path / "fly.toml").write_text(FLY)
+        (tmp_path / PLAN).write_text("mine")
+        with pytest.raises(PlanError, match=f"{PLAN} would be overwritten"):
+            begin(tmp_path)
+        assert sorted(os.listdir(tmp_path)) == ["fly.toml", PLAN]
+        assert (tmp_path / PLAN).read_text() == "mine"
+
+    def test_a_folder_with_nothing_says_what_to_do(self, tmp_path: Path) -> None:
+        with pytest.raises(PlanError, match="name a running deployment with --url"):
+            begin(tmp_path)
+        (tmp_path / "locustfile.py").touch()
+        with pytest.raises(PlanError, match=r"loadtest run -f locustfile\.py --host"):
+            begin(tmp_path)
+        with pytest.raises(PlanError, match="--url: 'shop' is no URL"):
+            begin(tmp_path, "shop")
+
+
+class TestRegions:
+    def test_every_region_in_use_is_listed_and_retired_ones_on_demand(self) -> None:
+        shown, everything = said("regions").output, said("regions", "--all").output
+        for code, region in region_table().items():
+            assert (f" {code} " in shown) == (not region.retired)
+            assert f" {code} " in everything
+
+    def test_round_trips_from_one_come_nearest_first_with_their_source(self) -> None:
+        lines = said("regions", "CDG").output.splitlines()
+        times = [float(line.split(" ms")[0].split()[-1]) for line in lines if " ms " in line]
+        assert len(times) > 10
+        assert times == sorted(times)
+
+    def test_an_unknown_one_is_told_with_what_is_near(self) -> None:
+        assert "'cgd' is no region; near are" in str(said("regions", "cgd").exception)
+
+
+def test_words_are_explained_and_unknown_ones_refused() -> None:
+    assert said("explain", "cold").output.startswith("cold TTFB\n")
+    assert "A cell" not in said("explain", "cold").output
+    assert said("explain").output.count("\n\n") > 8
+    assert "'nonsense' is no word of the reports" in str(said("explain", "nonsense").exception)
+
+
+def test_scenarios_are_listed_with_what_they_say_of_themselves() -> None:
+    told = said("scenarios").output
+    assert "scenarios/latency-tables.toml  The published latency tables" in told
+    assert "scenarios/pages.py" in told
+
+
+class TestDoctor:
+    def test_it_finds_what_this_machine_has(self) -> None:
+        found = {
+            finding.subject: finding for finding in doctor.examine({"FLY_API_TOKEN": "secret"})
+        }
+        assert found["PostgreSQL"].state == "works"
+        assert found["Python"].state == "works"
+        assert "FLY_API_TOKEN is set" in found["Fly"].told
+        assert "secret" not in str(found)
+        assert {f.state for f in found.values()} <= {"works", "lost"}
+
+    def test_what_no_run_can_do_without_decides_the_exit_code(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        missing = doctor.Symptom("PostgreSQL", "broken", "no server")
+        monkeypatch.setattr(doctor, "examine", lambda: (missing,))
+        done = said("doctor")
+        assert done.return_value == EXIT_WORLD
+        assert "No run is possible in the embedded world: PostgreSQL." in done.output
