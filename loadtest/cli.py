@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from loadtest.cli_advise import advise
 from loadtest.cli_begin import doctor, explain, init, regions, scenarios
 from loadtest.cli_fly import fly
 from loadtest.cli_gate import compare, gate, history
@@ -92,7 +93,19 @@ def cli() -> None:
 
 _KEYS = {"paths": "paths = [...]", "at": "deployments.at"}
 
-for command in (gate, compare, history, fly, world, init, doctor, regions, scenarios, explain):
+for command in (
+    gate,
+    compare,
+    history,
+    advise,
+    fly,
+    world,
+    init,
+    doctor,
+    regions,
+    scenarios,
+    explain,
+):
     cli.add_command(command)
 
 

@@ -16,7 +16,6 @@ class Uploads(TTFBUser):
     """Uploads each size both ways in turn."""
 
     scenario = "uploads"
-    weight = 0.6
 
     def on_start(self) -> None:
         """Begin with the smallest."""

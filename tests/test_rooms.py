@@ -109,11 +109,12 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "cli_gate": (BASE | {"plan", "run", "terminal", "cli_options", "cli_output"}, {"click"}),
     "cli_begin": (BASE | {"plan", "run", "report.base", "terminal"}, {"click"}),
     "cli_fly": (BASE | {"run", "terminal", "cli_options"}, {"click"}),
+    "cli_advise": (BASE | {"run", "terminal", "cli_options"}, {"click"}),
     "cli_world": (BASE | {"plan", "run", "terminal", "cli_options"}, {"click"}),
     "cli": (
         BASE
         | {"plan", "run", "terminal", "cli_options", "cli_output"}
-        | {"cli_begin", "cli_gate", "cli_fly", "cli_world"},
+        | {"cli_advise", "cli_begin", "cli_gate", "cli_fly", "cli_world"},
         {"click"},
     ),
 }

@@ -27,7 +27,7 @@ from loadtest.analysis.bootstrap import Weights, draw_weights, resample, weigh
 from loadtest.analysis.cells import CellRows
 from loadtest.analysis.checks import SplitTest
 from loadtest.analysis.load import Run
-from loadtest.analysis.pages import cell_pages, page_names
+from loadtest.analysis.pages import OTHER_PAGES, cell_pages, page_names
 from loadtest.analysis.special import binomial_at_least, student_quantile
 
 SPLITS: Final = 8
@@ -52,12 +52,13 @@ def split_test(run: Run, cells: tuple[CellRows, ...]) -> SplitTest:
     Split every cell of a run that has enough samples, and count what fires.
 
     Where no rule judges cells as they are, it is their pages that are read, and their pages that
-    are split: the median of several pages together may lie between two of them.
+    are split: the median of several pages together may lie between two of them.  Names that share
+    a page are such a mixture, and nobody's median.
     """
     trials = raw = gate = 0
     detectable: dict[str, float] = {}
     names = page_names(run)
-    parts = [part for cell in cells for part in cell_pages(run, cell, names)]
+    parts = [p for c in cells for p in cell_pages(run, c, names) if p.name != OTHER_PAGES]
     for cell in cells if run.plan.thresholds else parts:
         sample = _sample(run, cell)
         if sample is None:

@@ -130,7 +130,8 @@ def advise(
     """
     Return for every design the smallest set of regions that keeps everybody under a limit.
 
-    Where none does, it is the one with the lowest mean; among equals the lowest mean decides.
+    The best design comes first.  Where no set keeps the limit, it is the one with the lowest mean;
+    among equals the lowest mean decides.
 
     Args:
         plan: The plan that was measured; machines may stand in its regions.
@@ -149,7 +150,8 @@ def advise(
             f"--visitors: {', '.join(missing or shares)} was not measured by one deployment with a "
             f"valid median; the run has {', '.join(measured) or 'none'}"
         )
-    return tuple(_best(plan, design, shares, limit_ms) for design in able)
+    found = (_best(plan, design, shares, limit_ms) for design in able)
+    return tuple(sorted(found, key=lambda proposal: _rank(proposal, limit_ms)))
 
 
 def _best(plan: Plan, design: Design, shares: Mapping[str, float], limit_ms: float) -> Proposal:

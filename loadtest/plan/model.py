@@ -98,6 +98,8 @@ class Deployment(Frozen):
     fly_toml: str = ""
     of: str = ""
     machines: Literal["primary", "all"] = "all"
+    regions: tuple[str, ...] = ()
+    """Where machines stand, of the plan's regions, in place of what ``machines`` says."""
     measured_from: tuple[str, ...] = ()
     """Client regions; empty means all regions of the plan."""
     env: Environment = {}

@@ -294,6 +294,11 @@ def _deployment_faults(plan: Plan) -> Iterator[str]:
             yield f"{key}.of: no deployment {deployment.of!r}; there are {', '.join(names)}"
         if not (deployment.of or deployment.fly_toml or deployment.url):
             yield f"{key}: needs one of fly_toml, url or of"
+        if strange := [code for code in deployment.regions if code not in plan.regions]:
+            yield (
+                f"{key}.regions: {strange[0]!r} is not among the plan's regions "
+                f"{', '.join(plan.regions)}"
+            )
         if deployment.at and plan.world == "fly":
             yield f"{key}.at: no distance is emulated on Fly, where regions are real; leave it out"
         if deployment.url:

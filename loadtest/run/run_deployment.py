@@ -330,7 +330,9 @@ def _base_times(plan: Plan) -> str:
 
 
 def _machine_regions(plan: Plan, deployment: Deployment) -> tuple[str, ...]:
-    """Return the primary region, and where clients are unless one region serves them all."""
+    """Return the primary region, and where clients are unless the plan says where machines are."""
+    if deployment.regions:
+        return tuple(c for c in plan.regions if c in (plan.primary_region, *deployment.regions))
     clients = plan.clients_of(deployment) if deployment.machines == "all" else ()
     return tuple(c for c in plan.regions if c == plan.primary_region or c in clients)
 

@@ -221,3 +221,10 @@ def test_one_part_of_an_atlas_keeps_the_deployments_that_play_it() -> None:
         load_plan(ATLAS, {"scenarios": ["tea"]})
     every = load_plan("scenarios/latency-tables.toml", {"scenarios": ["recipes"]})
     assert {d.scenarios for d in every.deployments} == {("recipes",)}
+
+
+def test_regions_of_a_deployment_are_the_plan_s() -> None:
+    raw, _ = load_raw("scenarios/latency-tables.toml", {})
+    raw["deployments"][1]["regions"] = ["cdg", "lhr"]
+    with pytest.raises(PlanError, match=r"deployments\.multi\.regions: 'lhr' is not among"):
+        resolve_plan(raw)
