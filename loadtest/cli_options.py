@@ -89,6 +89,8 @@ def plan_options(base_time: str = "--base") -> Callable[[Callable[..., Any]], Ca
                      help="The app's own time: published, ms, or a CSV file."),
         click.option("--threshold", "thresholds", multiple=True, metavar="RULE",
                      help="Rule such as 'ttfb.p95 < 100ms'; repeatable; replaces the plan's."),
+        click.option("--redis", is_flag=True, default=None,
+                     help="Put a Redis-compatible server beside the apps; REDIS_URL tells it."),
         click.option("--looks", type=int, help="Segments an undecided run may take."),
     ]  # fmt: skip
 
@@ -193,6 +195,7 @@ def flags_of(options: dict[str, Any]) -> dict[str, Any]:
         "primary": "primary_region",
         "deployments": "deployments",
         "scenarios": "scenarios",
+        "redis": "redis",
         "scenario": "scenario",
         "rate": "load.rate",
         "duration": "load.duration_s",

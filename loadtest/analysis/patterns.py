@@ -171,7 +171,7 @@ def _replayed(run: Run, cell: CellRows, name: str, rows: Rows) -> Iterator[Findi
     if rtt is not None and sample.rows.size and min(app.min(), db.min()) >= 0:
         work_ms = float(np.median(app + db)) / US_PER_MS
         value = hop + rtt + work_ms
-        why = f"replay {hop:g} ms + way {rtt:g} ms + app {work_ms:.1f} ms"
+        why = f"{hop:g} + {rtt:g} + app {work_ms:.1f} ms"
         expected = Expected(value, why, REPLAY_SHARE * value)
     n = int(sample.values.size)
     if _CAPTURED.search(name) is None:

@@ -18,7 +18,7 @@ from loadtest.plan.findings import findings
 from loadtest.plan.headers import header_faults
 from loadtest.plan.model import Deployment, Plan
 from loadtest.plan.network import base_times_ms, round_trips
-from loadtest.plan.selection import keep_deployments, keep_scenarios
+from loadtest.plan.selection import REDIS, keep_deployments, keep_scenarios
 from loadtest.plan.threshold_checks import check_thresholds
 from loadtest.plan.urls import plan_of_urls, probable, url_faults
 from loadtest.regions import HERE, region_table, suggest_regions
@@ -210,6 +210,9 @@ def _apply_flags(raw: dict[str, Any], flags: Mapping[str, Any]) -> frozenset[str
             dropped |= {str(code) for code in raw.get("regions", []) if code not in value}
             if raw.get("primary_region") not in value and "primary_region" not in flags:
                 raw["primary_region"] = value[0]
+        if dotted == "redis":
+            raw["companions"] = [*raw.get("companions", []), REDIS]
+            continue
         *parents, last = dotted.split(".")
         table = raw
         for key in parents:
@@ -224,6 +227,7 @@ def _refuse_other_kinds(raw: Mapping[str, Any], flags: Mapping[str, Any]) -> Non
     wanted = {
         "regions": (list, "list"),
         "deployments": (list, "list of tables"),
+        "companions": (list, "list of tables"),
         **dict.fromkeys(sorted(tables), (dict, "table")),
     }
     faults = [

@@ -6,6 +6,14 @@ from typing import Any
 
 from loadtest.errors import PlanError
 
+REDIS = {
+    "name": "redis",
+    "fly_toml": "fly/redis/fly.toml",
+    "machines": "primary",
+    "variable": "REDIS_URL",
+}
+"""The companion that ``--redis`` adds."""
+
 
 def keep_deployments(raw: dict[str, Any], names: list[str]) -> set[str]:
     """

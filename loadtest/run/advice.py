@@ -22,6 +22,11 @@ _MISSING_PROGRAM = re.compile(
     r"|no required module provides|error while loading shared libraries",
     re.MULTILINE,
 )
+_REDIS = re.compile(r"\b(?:REDIS|VALKEY)_(?:URL|HOST)\b|:6379\b|\bRedis::CannotConnect")
+_WANTS_REDIS = (
+    "it wants Redis: --redis puts a compatible server beside it and sets REDIS_URL; under another "
+    "name, a plan's [[companions]] does (variable)"
+)
 _MISSING_EXTENSION = re.compile(
     r"extension \"?([\w-]+)\"? is not available|extension/([\w-]+)\.control"
 )
@@ -43,11 +48,7 @@ def advise(told: str) -> str:
         told: The error, with the app's last output.
     """
     if found := _MISSING_VARIABLE.search(told):
-        name = next(group for group in found.groups() if group)
-        return (
-            f"{name} is not in its environment: give it with --env {name}=..., --env-file FILE, or "
-            f"--secret {name} from your own"
-        )
+        return _variable_advice(next(group for group in found.groups() if group))
     if found := _MISSING_EXTENSION.search(told):
         name = found[1] or found[2]
         return (
@@ -63,6 +64,21 @@ def advise(told: str) -> str:
             "another machine has its port: let it listen on $PORT, or use network.layer 'hosts', "
             "where every machine has ports of its own"
         )
+    return _server_advice(told)
+
+
+def _variable_advice(name: str) -> str:
+    if _REDIS.search(name):
+        return _WANTS_REDIS
+    return (
+        f"{name} is not in its environment: give it with --env {name}=..., --env-file FILE, or "
+        f"--secret {name} from your own"
+    )
+
+
+def _server_advice(told: str) -> str:
+    if _REDIS.search(told):
+        return _WANTS_REDIS
     for pattern, name in _OTHER_SERVERS:
         if pattern.search(told):
             return (

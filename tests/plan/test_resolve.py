@@ -223,6 +223,13 @@ def test_one_part_of_an_atlas_keeps_the_deployments_that_play_it() -> None:
     assert {d.scenarios for d in every.deployments} == {("recipes",)}
 
 
+def test_redis_is_one_more_companion() -> None:
+    plan = load_plan(ATLAS, {"redis": True})
+    assert [c.name for c in plan.companions] == ["cache", "queue", "worker", "redis"]
+    assert plan.companions[-1].variable == "REDIS_URL"
+    assert load_plan(None, {"redis": None}).companions == ()
+
+
 def test_regions_of_a_deployment_are_the_plan_s() -> None:
     raw, _ = load_raw("scenarios/latency-tables.toml", {})
     raw["deployments"][1]["regions"] = ["cdg", "lhr"]

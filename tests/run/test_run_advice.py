@@ -19,7 +19,6 @@ from loadtest.run.advice import advise, with_advice
         ("ArgumentError: Missing `RAILS_MASTER_KEY`", "RAILS_MASTER_KEY"),
         ("pydantic: missing required environment variables: API_TOKEN", "API_TOKEN"),
         ("Missing required environment variable: MAIL_URL", "MAIL_URL"),
-        ("REDIS_URL is undefined", "REDIS_URL"),
         ("** (RuntimeError) environment variable SECRET_KEY_BASE is missing.", "SECRET_KEY_BASE"),
     ],
 )  # fmt: skip
@@ -52,6 +51,8 @@ def test_programs_that_are_missed_point_to_setup(told: str) -> None:
         ('ERROR:  extension "postgis" is not available', "no extension postgis"),
         ('could not open extension control file "/x/extension/vector.control"', "extension vector"),
         ("Error: listen EADDRINUSE: address already in use :::3000", "listen on $PORT"),
+        ("REDIS_URL is undefined", "--redis puts a compatible server"),
+        ("redis.ConnectionError: Error 111 connecting to localhost:6379.", "it wants Redis"),
         ("MongoServerSelectionError: connect ECONNREFUSED 127.0.0.1:27017", "want MongoDB"),
         ("Can't connect to MySQL server on '127.0.0.1:3306'", "want MySQL"),
     ],

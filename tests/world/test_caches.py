@@ -234,3 +234,26 @@ def _command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return ""
+
+
+ASK = """
+import socket
+near = socket.create_connection(("top1.nearest.of.store.internal", 6379), timeout=5)
+near.sendall(b"*1\\r\\n$4\\r\\nPING\\r\\n")
+raise SystemExit(0 if near.recv(100) == b"+PONG\\r\\n" else 1)
+"""
+
+
+@pytest.mark.contract
+def test_a_cache_that_is_a_host_of_its_own_has_its_name_and_port(tmp_path: Path) -> None:
+    small.write_app(tmp_path)
+    (tmp_path / "ask.py").write_text(ASK)
+    try:
+        world = start_world(small.spec(tmp_path, layer="hosts"))
+    except WorldError as error:
+        pytest.skip(f"no hosts here: {error}")
+    with world as handle:
+        at = handle.api_url, handle.token
+        small.deploy_hello(*at, toml=CACHE, image="", public=False)
+        toml = small.TOML + '[deploy]\nrelease_command = "python ask.py"\n'
+        small.deploy_hello(*at, toml=toml, regions=("cdg",))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from loadtest.analysis.findings import natural_order
 from loadtest.analysis.patterns import find_patterns
 from loadtest.report.base.view import Section, Table, Text
 from loadtest.report.base.words import (
@@ -119,7 +120,7 @@ def _table(pattern: Pattern) -> Table:
         headers=(*headers, *theory),
         rows=tuple(
             (*_measured(finding), *(_predicted(finding) if predicted else ()))
-            for finding in sorted(pattern.findings, key=lambda f: f.what)
+            for finding in sorted(pattern.findings, key=lambda f: natural_order(f.what))
         ),
         align="lllrrr" + ("lrl" if predicted else ""),
         csv_headers=(
