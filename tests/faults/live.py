@@ -1,0 +1,229 @@
+"""A short real run that something is done to, and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from live_target import Target, target
+from whole_program import Program, gone_within, has_measured
+
+HANG_S = 120.0
+TIDY_S = 12.0
+
+PLAN = """\
+schema = 1
+name = "faults"
+regions = ["here"]
+primary_region = "here"
+scenario = "{scenario}"
+paths = ["/"]
+base = "0"
+reproduce = false
+thresholds = ["ttfb.p50 < 10s"]
+
+[load]
+rate = 30
+duration_s = 7
+warmup_s = 1
+block_s = 0.5
+timeout_s = 2
+users = 16
+{load}
+
+[network]
+rtt = "neutral"
+
+[database]
+fly_toml = ""
+
+[gate]
+max_looks = 1
+
+[[deployments]]
+name = "target"
+url = "http://127.0.0.1:{port}"
+"""
+
+SCENARIO = """\
+import os, signal, sys, threading, time
+from locust import task
+from loadtest.engine.user import TTFBUser
+
+class Mine(TTFBUser):
+    def on_start(self):
+        {on_start}
+
+    @task
+    def page(self):
+        {task}
+"""
+
+Act = Callable[[Program, Target, Path], None]
+
+BAD = frozenset({10, 11, 12, 14, 15})
+"""The run may end in any of these, but is not good."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """
+    One fault of a live run.
+
+    ``mode`` is the target's from request ``after`` on (preflight sends one).  ``act`` is called
+    once the program runs.  ``shell`` stands before the command, such as ``ulimit -n 64;``.
+    """
+
+    name: str
+    codes: frozenset[int] = BAD
+    told: str = ""
+    mode: str = "good"
+    after: int = 0
+    act: Act | None = None
+    task: str = ""
+    on_start: str = "pass"
+    scenario: str = ""
+    load: str = ""
+    shell: str = ""
+    words: tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class End:
+    """How a run ended: its code, what it said, and what was left or wrong."""
+
+    code: int
+    said: str
+    wrong: tuple[str, ...]
+
+
+def run(fault: Live, place: Path) -> End:
+    """Run a fault to its end, and look for what is left of it."""
+    temporary = place / "tmp"
+    temporary.mkdir()
+    with target(fault.mode, fault.after) as server:
+        scenario = "scenarios/pages.py"
+        if fault.task or fault.scenario or fault.on_start != "pass":
+            scenario = "mine.py"
+            text = SCENARIO.format(
+                on_start=fault.on_start, task=fault.task or 'self.client.get("/")'
+            )
+            (place / "mine.py").write_text(fault.scenario or text)
+        plan = PLAN.format(scenario=scenario, port=server.port, load=fault.load)
+        (place / "plan.toml").write_text(plan)
+        words = [sys.executable, "-m", "loadtest", "run", "plan.toml", "--out", "run", *fault.words]
+        with (place / "out").open("w") as out, (place / "err").open("w") as err:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", f'{fault.shell} exec "$@"', "sh", *words],
+                cwd=place,
+                stdout=out,
+                stderr=err,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                env={**os.environ, "TMPDIR": str(temporary), "COLUMNS": "120", **fault.environ},
+            )
+            return _watched(fault, Program(process), server, place)
+
+
+def _watched(fault: Live, program: Program, server: Target, place: Path) -> End:
+    process, wrong = program.process, []
+    began = time.monotonic()
+    try:
+        if fault.act is not None:
+            fault.act(program, server, place)
+        while process.poll() is None and time.monotonic() - began < HANG_S:
+            program.look()
+            time.sleep(0.05)
+        if process.poll() is None:
+            wrong.append(f"hangs: still there after {HANG_S:g} s")
+        left = gone_within(program, TIDY_S) if not wrong else []
+        wrong += [f"left behind: {one[:150]}" for one in left]
+    finally:
+        for pid in program.offspring if wrong else ():
+            for number in (signal.SIGCONT, signal.SIGKILL):
+                _kill(pid, number)
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+    wrong += [f"left behind: {path.name}" for path in (place / "tmp").iterdir()]
+    said = (place / "out").read_text(errors="replace") + (place / "err").read_text(errors="replace")
+    if "Traceback (most recent call last)" in said.replace("  | Traceback", ""):
+        wrong.append("traceback")
+    if process.returncode not in fault.codes:
+        wrong.append(f"exit code {process.returncode}, not of {sorted(fault.codes)}")
+    if fault.told not in said:
+        wrong.append(f"{fault.told!r} was not said")
+    return End(process.returncode, said, tuple(wrong))
+
+
+def _kill(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+# What is done to a run.
+
+
+def until_stage(program: Program, place: Path, stage: str) -> None:
+    """Wait for a stage: ``start``, ``world`` or a word that is said, or ``steady`` rows on disk."""
+    if stage == "start":
+        time.sleep(0.3)
+    elif stage == "steady":
+        program.wait_for(lambda: has_measured(place / "run"), "steady rows")
+    else:
+        program.wait_for(lambda: stage in (place / "err").read_text(), stage)
+
+
+def signals(number: int, stage: str) -> Act:
+    """Send the command line a signal."""
+
+    def act(program: Program, _server: Target, place: Path) -> None:
+        until_stage(program, place, stage)
+        program.look()
+        program.process.send_signal(number)
+
+    return act
+
+
+def hits(word: str, number: int, stage: str = "steady", again_s: float = 0.0) -> Act:
+    """Send a process of the run a signal; ``again_s`` later it may go on."""
+
+    def act(program: Program, _server: Target, place: Path) -> None:
+        until_stage(program, place, stage)
+        program.look()
+        (pid, *_) = program.pids_of(word)
+        os.kill(pid, number)
+        if again_s:
+            time.sleep(again_s)
+            _kill(pid, signal.SIGCONT)
+
+    return act
+
+
+def target_dies(_program: Program, server: Target, place: Path) -> None:
+    until_stage(_program, place, "steady")
+    server.die()
+
+
+def target_restarts(program: Program, server: Target, place: Path) -> None:
+    target_dies(program, server, place)
+    time.sleep(1)
+    server.listen()
+
+
+def turns(mode: str) -> Act:
+    """Let the target behave otherwise from the steady stage on."""
+
+    def act(program: Program, server: Target, place: Path) -> None:
+        until_stage(program, place, "steady")
+        server.mode = mode
+
+    return act

@@ -1,0 +1,134 @@
+"""The catalogue of live faults, with the right end of each."""
+
+from __future__ import annotations
+
+import signal
+
+from live import BAD, Live, hits, signals, target_dies, target_restarts, turns
+
+GOOD = frozenset({0})
+ANY = BAD | GOOD
+INVALID = frozenset({12})
+ENGINE = frozenset({15})
+INTERRUPTED = frozenset({130})
+KILLED = frozenset({-signal.SIGKILL})
+
+WORLD = "loadtest.world"
+LINKS = "loadtest.world.links.process"
+COORDINATOR = "loadtest.engine.coordinator.main"
+WORKER = "loadtest.engine.worker.main"
+
+FROM_THE_START = (
+    *(("500", "HTTP 500"), ("404", "HTTP 404"), ("401", "HTTP 401"), ("301", "a redirect")),
+    *(("no status", "/:"), ("hangs", "/:"), ("resets", "/:"), ("endless head", "/:")),
+    *(("head cut short", "/:"), ("body cut short", "/:"), ("length below zero", "/:")),
+    *(("bad chunks", "/:"), ("only 100s", "/:")),
+)
+"""The look before load meets these: nothing is loaded."""
+
+FROM_THEN_ON = (
+    *(("500", "HTTP 500"), ("503", "HTTP 503"), ("301", "HTTP 301"), ("garbage", "not HTTP")),
+    *(("hangs", "no answer in time"), ("resets", "closed before"), ("closes unasked", "closed")),
+    *(("body cut short", "closed before"), ("body that hangs", "no answer in time")),
+    *(("bad chunks", "not HTTP"), ("only 100s", ""), ("status 999", "")),
+)
+"""The load meets these, after a good beginning."""
+
+HARMLESS = ("closes after each", "slow", "trickles", "odd charset", "odd timing", "odd region")
+
+TARGETS = (
+    Live("nothing is wrong", GOOD, "verdict: PASS"),
+    *(Live(f"target: {mode}", ENGINE, told, mode) for mode, told in FROM_THE_START),
+    *(
+        Live(f"target in mid-run: {mode}", BAD, told, act=turns(mode))
+        for mode, told in FROM_THEN_ON
+    ),
+    *(Live(f"target that is odd: {mode}", ANY, "verdict", act=turns(mode)) for mode in HARMLESS),
+    Live("target in mid-run: stalls", ANY, "verdict", act=turns("stalls")),
+    Live("target dies in mid-run", BAD, "connection refused", act=target_dies),
+    Live("target is started anew in mid-run", BAD, "connection refused", act=target_restarts),
+    Live("closed model", GOOD, "verdict: PASS", load='model = "closed"',
+         scenario="""
+from locust import task
+from loadtest.engine.user import TTFBUser
+class Mine(TTFBUser):
+    wait_time = lambda self: 0.3
+    @task
+    def page(self):
+        self.client.get("/")
+"""),
+    Live("closed model, target in mid-run: 500", BAD, "HTTP 500", act=turns("500"),
+         load='model = "closed"', task='self.client.get("/"); time.sleep(0.2)'),
+)  # fmt: skip
+
+SCENARIOS = (
+    Live("task raises before it asks", INVALID, "ValueError", task="raise ValueError('no')"),
+    Live("task raises after it asked", BAD, "", task='self.client.get("/"); raise KeyError("x")'),
+    Live("task asks with a refused argument", INVALID, "ValueError",
+         task='self.client.get("/", headers={"a": "b\\nc"})'),
+    Live("task calls sys.exit", INVALID, "SystemExit", task="sys.exit(3)"),
+    Live("task ends its process", BAD, "", task="os._exit(3)"),
+    Live("task kills its process", BAD, "", task="os.kill(os.getpid(), signal.SIGKILL)"),
+    Live("task stops its process", BAD, "", task="os.kill(os.getpid(), signal.SIGSTOP)"),
+    Live("task interrupts itself", BAD, "", task="raise KeyboardInterrupt"),
+    Live("task never yields", BAD, "", task="while True: pass"),
+    Live("task sleeps for long", BAD, "", task="time.sleep(100)"),
+    Live("task recurses", INVALID, "RecursionError", task="self.page()"),
+    Live("task asks nothing", BAD, "", task="pass"),
+    Live("name is no text", ANY, "verdict", task='self.client.get("/", name=7)'),
+    Live("name is half a letter", ANY, "verdict", task='self.client.get("/", name="\\ud800")'),
+    Live("name moves the cursor", ANY, "verdict",
+         task='self.client.get("/", name="\\x1b[2J\\n::error")'),
+    Live("a name for each request", ANY, "verdict",
+         task='self.client.get("/", name=str(time.time()))'),
+    Live("on_start raises", ENGINE, "on_start", on_start="raise ValueError('no')"),
+    Live("on_start never ends", ENGINE, "on_start", on_start="time.sleep(3600)"),
+    Live("scenario without a class", ENGINE, "mine.py", scenario="x = 1"),
+    Live("scenario that exits", ENGINE, "", scenario="import sys; sys.exit(0)"),
+    Live("scenario that does not parse", ENGINE, "line 1", scenario="def broken(:"),
+    Live("scenario that is not UTF-8", ENGINE, "", scenario="x = '\\x00'"),
+)  # fmt: skip
+
+PROCESSES = (
+    *(Live(f"{name} killed in mid-run", BAD, "", act=hits(word, signal.SIGKILL))
+      for name, word in (("worker", WORKER), ("coordinator", COORDINATOR), ("world", WORLD),
+                         ("links", LINKS))),
+    *(Live(f"{name} ended in mid-run", BAD, "", act=hits(word, signal.SIGTERM))
+      for name, word in (("worker", WORKER), ("coordinator", COORDINATOR), ("world", WORLD))),
+    *(Live(f"{name} stopped for 2 s in mid-run", BAD, "",
+           act=hits(word, signal.SIGSTOP, again_s=2.0))
+      for name, word in (("worker", WORKER), ("world", WORLD))),
+    *(Live(f"{name} stopped for good in mid-run", BAD, "", act=hits(word, signal.SIGSTOP))
+      for name, word in (("worker", WORKER), ("coordinator", COORDINATOR), ("world", WORLD))),
+    *(Live(f"command line: {number.name} at {stage}", INTERRUPTED, "", act=signals(number, stage))
+      for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+      for stage in ("Machines API", "links: ", "steady")),
+    *(Live(f"command line: killed at {stage}", KILLED, "", act=signals(signal.SIGKILL, stage))
+      for stage in ("start", "Machines API", "links: ", "steady", "measured: ")),
+)  # fmt: skip
+
+SURROUNDINGS = (
+    Live("output closed", GOOD, "", words=(), shell="exec >&-;"),
+    Live("no room for output", GOOD, "", shell="exec >/dev/full;"),
+    Live("all streams closed", GOOD, "", shell="exec >&- 2>&- <&-;"),
+    Live("output is ASCII", GOOD, "verdict: PASS", environ={"PYTHONIOENCODING": "ascii"}),
+    Live("64 open files", ANY, "", shell="ulimit -n 64;"),
+    Live("40 open files", ANY, "", shell="ulimit -n 40;"),
+    Live("files of 4 KB at most", BAD | {13}, "", shell="ulimit -f 8;"),
+    Live("files of 64 KB at most", ANY | {13}, "", shell="ulimit -f 128;"),
+    Live("no temporary folder", ANY, "", environ={"TMPDIR": "/nonexistent"}),
+    Live("no PATH", ANY, "", environ={"PATH": ""}),
+    Live("no home", GOOD, "", environ={"HOME": "/nonexistent"}),
+    Live("odd log level", ANY | {13}, "", environ={"LOADTEST_LOG": "LOUD"}),
+    Live("a proxy in the environment", GOOD, "verdict: PASS", environ={
+        "http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}),
+    Live("no width", GOOD, "verdict: PASS", environ={"COLUMNS": "0"}),
+    Live("a job summary that is a folder", GOOD, "verdict: PASS",
+         environ={"GITHUB_STEP_SUMMARY": "/", "GITHUB_ACTIONS": "true"}),
+    Live("out in a file's place", frozenset({13}), "--out", words=("--out", "plan.toml")),
+    Live("out under a file", frozenset({13}), "--out", words=("--out", "plan.toml/run")),
+    Live("out where nothing can be", frozenset({13}), "--out", words=("--out", "/proc/run")),
+    Live("out that is here", frozenset({13}), "--out", words=("--out", ".")),
+)  # fmt: skip
+
+LIVE = (*TARGETS, *SCENARIOS, *PROCESSES, *SURROUNDINGS)
