@@ -36,7 +36,8 @@ check: $(STAMP)
 	$(BIN)/ruff format --check $(FILES)
 	$(BIN)/ruff check $(FILES)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto -m "not contract and not e2e and not slow"
+	$(BIN)/python -m pytest -q -m "(contract or e2e) and not slow"
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -q -m "not contract and not e2e and not slow"

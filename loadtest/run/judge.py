@@ -135,6 +135,16 @@ def seal_folder(folder: Path) -> Path:
     return seal(find_folder(folder).path, "by hand")
 
 
+def judge_stored(folder: RunFolder) -> tuple[Run, Summary, Verdict]:
+    """
+    Return a stored run with summary and verdict; nothing is written.
+
+    Raises:
+        RecordsError: It cannot be read.
+    """
+    return _judge(folder, look=None)
+
+
 def report_path(folder: Path | None) -> Path:
     """
     Return where the HTML report of a stored run is.
