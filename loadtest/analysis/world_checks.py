@@ -140,9 +140,16 @@ def _round_trips(time: WorldTime) -> ValidityCheck:
         unit="ms",
         ok=not bad,
         why=f"{found} (median of {WINDOW_PINGS}, limit {allowed:.2f} ms)"
-        + (f"; out of tolerance: {named}." if named else "."),
+        + (f"; out of tolerance: {named}" if named else "")
+        + _set_aside(time),
         advice="" if not bad else f"The network was not the planned one. {_BUSY}",
     )
+
+
+def _set_aside(time: WorldTime) -> str:
+    """Name the faults whose pings are not judged, as the end of a sentence."""
+    words = dict.fromkeys(fault.what for fault in time.watch.faults if fault.pairs)
+    return f"; not judged where it was asked for: {', '.join(words)}." if words else "."
 
 
 def _windows(trips: Floats) -> list[Floats]:

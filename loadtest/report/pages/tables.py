@@ -13,6 +13,7 @@ from loadtest.report.base.view import Table
 from loadtest.report.base.words import DECISIONS, count, decision
 from loadtest.report.sections.published import published_table
 from loadtest.report.sections.tables import deployment_tables
+from loadtest.report.sections.world import events_table
 
 if TYPE_CHECKING:
     from loadtest.analysis.load import Run
@@ -39,8 +40,8 @@ _PUBLISHED: Final = ("deployment", "region", "label", "published", "ours, p50", 
 
 def terminal_tables(run: Run, summary: Summary, verdict: Verdict) -> list[Table]:
     """
-    Return what `loadtest run` prints at its end: a narrow table per deployment, then the published
-    values beside ours where the plan asks for them.
+    Return what `loadtest run` prints at its end: a narrow table per deployment, the published
+    values beside ours where the plan asks for them, and what happened in the world meanwhile.
 
     Args:
         run: The stored run.
@@ -52,7 +53,7 @@ def terminal_tables(run: Run, summary: Summary, verdict: Verdict) -> list[Table]
     found = reproduce(run, summary)
     if found.rows:
         tables.append(_narrow(published_table(found), _PUBLISHED))
-    return tables
+    return [*tables, *([events_table(context)] if summary.events else [])]
 
 
 def verdict_block(verdict: Verdict) -> list[str]:

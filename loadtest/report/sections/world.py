@@ -21,14 +21,15 @@ def world_blocks(context: Context) -> Iterator[Block]:
     if why := why_unseen(context.run):
         yield Text(f"This world cannot tell how its links fared under load: {why}.")
     if context.summary.events:
-        yield _events(context)
+        yield events_table(context)
     time = world_time(context.run)
     if time is not None:
         yield _pings(time)
         yield _processes(time)
 
 
-def _events(context: Context) -> Table:
+def events_table(context: Context) -> Table:
+    """Return what happened in the world: when, beside which cells, in words."""
     return Table(
         key="events",
         title="What happened in the world while it was measured",
