@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from loadtest.errors import WorldError
 from loadtest.fly.answers import Machine
 from loadtest.fly.cleanup import destroy_run
 from loadtest.fly.deploy import deploy
+from loadtest.run.standing_world import command_inside
 from loadtest.world.handle import WorldHandle, start_world
 
 pytestmark = pytest.mark.contract
@@ -334,6 +337,17 @@ class TestDeployment:
         assert http.get("/world/faults").json()["standing"] == []
         for wrong in ("mend ord-cdg", "cut ord-nrt", "kill hello/ord", "restart database"):
             assert http.post("/world/faults", json={"what": wrong}).status_code == 422
+
+    def test_on_one_loopback_a_machine_is_a_place_and_a_region_is_none(
+        self, world: WorldHandle, http: httpx.Client
+    ) -> None:
+        deployed(world, regions=("cdg",))
+        with pytest.raises(WorldError, match=r"layer relay.*its edge is reached from here: hello"):
+            command_inside("ord", ["true"], url=world.api_url)
+        assert http.post("/world/visitors", json={"region": "ord"}).status_code == 409
+        words = command_inside("hello/cdg", ["sh", "-c", "echo $FLY_REGION"], url=world.api_url)
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+        assert subprocess.check_output(words, env=env, timeout=20) == b"cdg\n"
 
     def test_what_happens_while_it_is_watched_is_told(
         self, world: WorldHandle, http: httpx.Client

@@ -171,7 +171,7 @@ class World:
         Begin to watch over a load, anew if it was begun before; return where connections lead.
 
         Raises:
-            WorldError: The links process has ended, or no ping can be sent.
+            WorldError: The links process has ended.
         """
         async with self._watching:
             if self._watch is not None:

@@ -55,21 +55,22 @@ class WorldWatch:
         self._late = {LINKS: Lateness(), WORLD: Lateness()}
         self._beat = Lateness()
         self._moments: list[Json] = []
-        self._ride: PingRide | None = None
+        self._ride: asyncio.Task[PingRide] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
     async def start(cls, links: LinkControl, pairs: Sequence[Pair]) -> WorldWatch:
         """
-        Begin to watch.
+        Begin to watch; the first pings follow as soon as their process is up.
 
         Raises:
-            WorldError: The links process has ended, or no ping can be sent.
+            WorldError: The links process has ended.
         """
         watch = cls(links, pairs)
         every_ms = max(_FASTEST_MS, round(1_000 * len(pairs) / _PINGS_PER_S))
         await links.lateness()  # what was late before is not this load's
-        watch._ride = await PingRide.start(links, pairs, every_ms, watch._take)
+        riding = PingRide.start(links, pairs, every_ms, watch._take)
+        watch._ride = asyncio.create_task(riding, name="watch-ride")  # a run does not wait for it
         watch._tasks = [
             asyncio.create_task(watch._beat_on(), name="watch-beat"),
             asyncio.create_task(watch._keep_moments(), name="watch-moments"),
@@ -81,8 +82,9 @@ class WorldWatch:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._ride is not None:
-            await self._ride.stop()
+        with contextlib.suppress(WorldError):  # without pings the watch shows a gap
+            if self._ride is not None:
+                await (await self._ride).stop()
         with contextlib.suppress(WorldError):
             await self._keep_moment()
 
