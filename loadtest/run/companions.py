@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from loadtest.errors import PlanError
 from loadtest.fly.config import AppConfig
 from loadtest.fly.deploy import AppOrder
 from loadtest.fly.values import is_cache
 from loadtest.plan.model import Companion, Plan
+from loadtest.run.app_files import OUR_IMAGE, image_name, our_image, platform_keys, read_file
 
 CACHE_PORT = 6379
 _DATABASES = 16
@@ -20,7 +22,37 @@ def is_server(config: AppConfig) -> bool:
     return is_cache(config.image)
 
 
-def companion_order(
+def companion_orders(
+    plan: Plan, run_id: str, urls: Mapping[str, str], image: str
+) -> dict[str, AppOrder]:
+    """
+    Return what deploys the companions of a plan, by name.
+
+    Args:
+        plan: Resolved plan.
+        run_id: Label of the run.
+        urls: Addresses of the databases; a cache does not get them.
+        image: Image reference for our own apps; empty takes what each fly.toml names.
+
+    Raises:
+        PlanError: A file is missing or wrong, or runs what the embedded world cannot.
+    """
+    found = {}
+    for companion in plan.companions:
+        config = read_file(companion.fly_toml, f"companions.{companion.name}.fly_toml")
+        if plan.world == "fly" or image_name(config.image) == OUR_IMAGE or is_server(config):
+            reference = our_image(plan, config, image)
+            order = _order(plan, companion, config, run_id, image=reference, secrets=urls)
+            found[companion.name] = replace(order, **platform_keys(plan))
+            continue
+        raise PlanError(
+            f"companions.{companion.name}: {companion.fly_toml} runs {config.image!r}, and the "
+            "embedded world has a stand-in for Redis-compatible images and for ours alone"
+        )
+    return found
+
+
+def _order(
     plan: Plan,
     companion: Companion,
     config: AppConfig,
@@ -29,17 +61,6 @@ def companion_order(
     image: str,
     secrets: Mapping[str, str],
 ) -> AppOrder:
-    """
-    Return what deploys a companion.
-
-    Args:
-        plan: Resolved plan.
-        companion: The companion.
-        config: Its fly.toml.
-        run_id: Label of the run.
-        image: Image reference; empty means the one that fly.toml names.
-        secrets: Addresses of the databases; a cache does not get them.
-    """
     everywhere = companion.machines == "all"
     if is_server(config) and plan.world != "fly":
         # said aloud, so that words such as a life-line can be put before it

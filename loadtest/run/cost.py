@@ -14,10 +14,11 @@ from loadtest.fly.machines import Guest
 from loadtest.fly.prices import PRICES_OF, size_name, usd_per_s
 from loadtest.plan.model import Plan
 from loadtest.plan.profile import LoadProfile
+from loadtest.run.app_files import OUR_IMAGE, image_name
 from loadtest.run.fly_names import app_names, named_for_fly, names_of
 from loadtest.run.mortal import with_lifeline
 from loadtest.run.progress import Progress
-from loadtest.run.run_deployment import OUR_IMAGE, RunDeployment, image_name
+from loadtest.run.run_deployment import RunDeployment
 from loadtest.units import S_PER_HOUR, S_PER_MIN, format_usd
 
 CLEAN_UP_S = 30.0

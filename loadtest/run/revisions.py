@@ -20,6 +20,7 @@ from loadtest.errors import PlanError
 from loadtest.fly.config import AppConfig, read_app_config
 from loadtest.plan.threshold_parser import parse_threshold
 from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM, COUNTS
+from loadtest.run.app_files import OUR_IMAGE, image_name
 from loadtest.run.git import Git
 from loadtest.run.images import (
     checked,
@@ -27,7 +28,6 @@ from loadtest.run.images import (
     hosts_are_possible,
     image_from,
 )
-from loadtest.run.run_deployment import OUR_IMAGE, image_name
 from loadtest.run.start_command import find_dockerfile, search_path
 from loadtest.world.guard.reaper import remove_dir
 from loadtest.world.guard.remains import FOLDER_PREFIX, write_owner

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import base64
 import posixpath
-import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
-from typing import TypedDict
 from urllib.parse import quote
 
 import zmq
 
 from loadtest.assets import find_asset
 from loadtest.errors import PlanError
-from loadtest.fly.config import AppConfig, read_app_config
+from loadtest.fly.config import AppConfig
 from loadtest.fly.deploy import AppOrder
 from loadtest.fly.machines import GuestFile
 from loadtest.plan.model import Deployment, Plan
-from loadtest.run.companions import addresses, companion_order, is_server
+from loadtest.run.app_files import OUR_IMAGE, image_name, our_image, platform_keys, read_file
+from loadtest.run.companions import addresses, companion_orders
 from loadtest.run.images import checked
 from loadtest.run.start_command import search_path, with_start_command
 
-OUR_IMAGE = "loadtest"
 DATABASE_USER = "postgres"
 DATABASE_PORT = 5432
 REPLICA_PORT = 5433
 _UNNAMED_APP = "app"
-_NOBODY = "OWNER/"  # a source tree that belongs to nobody has pushed no image
 _IMAGE_FOLDER = "/app"  # where the Dockerfile's programs run
 _MOST_SCENARIO_BYTES = 1 << 20
 
@@ -116,7 +112,8 @@ def orders_of(
     folders: dict[str, str] = {OUR_IMAGE: str(Path.cwd())}
     archives: dict[str, str] = {}
     database = _database_order(plan, run_id, keys, image)
-    companions = _companion_orders(plan, run_id, _database_urls(plan, database, keys, ""), image)
+    urls = _database_urls(plan, database, keys, "")
+    companions = companion_orders(plan, run_id, urls, image)
     taken: set[str] = {order.name for order in companions.values()}
     apps: dict[str, AppOrder] = {}
     for deployment in plan.deployments:
@@ -139,25 +136,10 @@ def orders_of(
         )
         taken.add(order.name)
         apps[deployment.name] = order
-    config = _read(plan.generator.fly_toml, "generator.fly_toml")
-    generator = AppOrder(
-        config=config,
-        regions=plan.regions,
-        primary_region=plan.primary_region,
-        run_id=run_id,
-        image=_our_image(plan, config, image),
-        secrets={"LOADTEST_TOKEN": keys.token, **keys.curve},
-        group_regions={"coordinator": (plan.primary_region,), "worker": plan.regions},
-        counts={"worker": plan.generator.workers_per_region},
-        deadline_s=plan.healthy_within_s,
-        public=True,
-        files=_scenario_files(plan),
-        **_platform(plan),
-    )
     return RunDeployment(
         database,
         apps,
-        generator,
+        _generator_order(plan, run_id, keys, image),
         folders,
         archives=archives,
         database_first=plan.database.first,
@@ -189,14 +171,14 @@ def file_notes(plan: Plan, orders: RunDeployment) -> tuple[str, ...]:
 def _database_order(plan: Plan, run_id: str, keys: Secrets, image: str) -> AppOrder | None:
     if not plan.database.fly_toml or not any(d.fly_toml for d in plan.deployments):
         return None
-    config = _read(plan.database.fly_toml, "database.fly_toml")
+    config = read_file(plan.database.fly_toml, "database.fly_toml")
     everywhere = plan.database.regions == "all"
     return AppOrder(
         config=config,
         regions=plan.regions if everywhere else (plan.primary_region,),
         primary_region=plan.primary_region,
         run_id=run_id,
-        image=_our_image(plan, config, image),
+        image=our_image(plan, config, image),
         secrets={
             "OPERATOR_PASSWORD": keys.database,
             "SU_PASSWORD": keys.database,
@@ -207,26 +189,26 @@ def _database_order(plan: Plan, run_id: str, keys: Secrets, image: str) -> AppOr
             **({"MORE_DATABASES": ",".join(own)} if (own := _own_databases(plan)) else {}),
         },
         deadline_s=plan.healthy_within_s,
-        **_platform(plan),
+        **platform_keys(plan),
     )
 
 
-def _companion_orders(
-    plan: Plan, run_id: str, urls: Mapping[str, str], image: str
-) -> dict[str, AppOrder]:
-    found = {}
-    for companion in plan.companions:
-        config = _read(companion.fly_toml, f"companions.{companion.name}.fly_toml")
-        if plan.world == "fly" or image_name(config.image) == OUR_IMAGE or is_server(config):
-            reference = _our_image(plan, config, image)
-            order = companion_order(plan, companion, config, run_id, image=reference, secrets=urls)
-            found[companion.name] = replace(order, **_platform(plan))
-            continue
-        raise PlanError(
-            f"companions.{companion.name}: {companion.fly_toml} runs {config.image!r}, and the "
-            "embedded world has a stand-in for Redis-compatible images and for ours alone"
-        )
-    return found
+def _generator_order(plan: Plan, run_id: str, keys: Secrets, image: str) -> AppOrder:
+    config = read_file(plan.generator.fly_toml, "generator.fly_toml")
+    return AppOrder(
+        config=config,
+        regions=plan.regions,
+        primary_region=plan.primary_region,
+        run_id=run_id,
+        image=our_image(plan, config, image),
+        secrets={"LOADTEST_TOKEN": keys.token, **keys.curve},
+        group_regions={"coordinator": (plan.primary_region,), "worker": plan.regions},
+        counts={"worker": plan.generator.workers_per_region},
+        deadline_s=plan.healthy_within_s,
+        public=True,
+        files=_scenario_files(plan),
+        **platform_keys(plan),
+    )
 
 
 def _own_databases(plan: Plan) -> tuple[str, ...]:
@@ -237,7 +219,7 @@ def _own_databases(plan: Plan) -> tuple[str, ...]:
 
 def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str]) -> AppOrder:
     """Return the order of one deployment but for its image and its secrets."""
-    config = _read(deployment.fly_toml, f"deployments.{deployment.name}.fly_toml")
+    config = read_file(deployment.fly_toml, f"deployments.{deployment.name}.fly_toml")
     config = replace(config, name=_app_name(plan, deployment, config, taken))
     if plan.world == "embedded" and config.gpu_groups:
         raise PlanError(
@@ -268,7 +250,7 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str])
         edge_keeps_connections=deployment.edge_keeps_connections,
         deadline_s=plan.healthy_within_s,
         public=True,
-        **_platform(plan),
+        **platform_keys(plan),
     )
 
 
@@ -296,26 +278,6 @@ def _scenario_files(plan: Plan) -> tuple[GuestFile, ...]:
         )
     path = posixpath.normpath(posixpath.join(_IMAGE_FOLDER, plan.scenario))
     return (GuestFile(path, base64.b64encode(content).decode()),)
-
-
-class _Platform(TypedDict, total=False):
-    """What an order says only where machines cost money and names are everybody's."""
-
-    adopt: bool
-    mark: bool
-    restart: str
-    auto_destroy: bool
-
-
-def _platform(plan: Plan) -> _Platform:
-    """
-    Return how machines of a run live on Fly: none outlives its process, no other app is touched.
-
-    In the embedded world fly.toml decides, so that a crash there shows what it would at home.
-    """
-    if plan.world != "fly":
-        return {}
-    return {"adopt": False, "mark": True, "restart": "no", "auto_destroy": True}
 
 
 def _base_times(plan: Plan) -> str:
@@ -375,25 +337,6 @@ def _app_name(plan: Plan, deployment: Deployment, config: AppConfig, taken: set[
     return f"{name}-{deployment.name.removeprefix(deployment.of + '-')}"
 
 
-def _our_image(plan: Plan, config: AppConfig, image: str) -> str:
-    """
-    Return the image of an app that runs our own program, or what another one names for itself.
-
-    Raises:
-        PlanError: Fly is asked to run an image that stands on this machine alone.
-    """
-    if image_name(config.image) != OUR_IMAGE:
-        return config.image
-    if not image and plan.world == "fly" and "/" not in config.image:
-        if published := published_image():
-            return published
-        raise PlanError(
-            f"--image: app {config.name} runs {config.image!r}, which Fly cannot pull; push the "
-            "Dockerfile's image to a registry and name it: --image registry.fly.io/APP:TAG"
-        )
-    return image or config.image
-
-
 def _image_reference(
     plan: Plan,
     deployment: Deployment,
@@ -417,7 +360,7 @@ def _image_reference(
         archives[config.name] = str(checked(Path(deployment.image), key))
         return f"{config.name}:local"
     if image_name(config.image) == OUR_IMAGE and not deployment.folder:
-        return _our_image(plan, config, image)
+        return our_image(plan, config, image)
     if plan.world == "fly":
         if not config.image:
             raise PlanError(
@@ -427,32 +370,3 @@ def _image_reference(
         return config.image
     folders[config.name] = str(Path(deployment.folder or config.folder).resolve())
     return f"{config.name}:local"
-
-
-def published_image() -> str:
-    """
-    Return the image that the release of this version was pushed as; empty where there is none.
-
-    The release workflow pushes to the registry of the repository that the package names.
-    """
-    try:
-        told = metadata.metadata("loadtest")
-    except metadata.PackageNotFoundError:
-        return ""
-    for line in told.get_all("Project-URL") or ():
-        source = re.fullmatch(r"Source, https://github\.com/([\w-]+/[\w.-]+)", line)
-        if source is not None and not source[1].startswith(_NOBODY):
-            return f"ghcr.io/{source[1].lower()}:{told['Version']}"
-    return ""
-
-
-def image_name(reference: str) -> str:
-    """Return an image reference without registry and tag."""
-    return reference.rpartition("/")[2].partition(":")[0]
-
-
-def _read(relative: str, key: str) -> AppConfig:
-    path = find_asset(relative)
-    if path is None:
-        raise PlanError(f"{key}: there is no file {relative!r}")
-    return read_app_config(path)

@@ -14,7 +14,7 @@ from loadtest.errors import PlanError
 from loadtest.fly.deploy import placements, release_key
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan, resolve_plan
-from loadtest.run import run_deployment as module
+from loadtest.run import app_files as module
 from loadtest.run.run_deployment import RunDeployment, Secrets, file_notes, orders_of
 
 KEYS = Secrets(database="p/w", replication="r", token="t", curve={"LOADTEST_CURVE_X": "c"})
