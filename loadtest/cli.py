@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from loadtest.cli_advise import advise
 from loadtest.cli_begin import doctor, explain, init, regions, scenarios
 from loadtest.cli_fly import fly
 from loadtest.cli_gate import compare, gate, history
+from loadtest.cli_live import LiveCommand, conduct, live_option
 from loadtest.cli_options import (
     EXIT_CODES,
     agreement,
@@ -20,7 +22,6 @@ from loadtest.cli_options import (
     app_secrets_of,
     flags_of,
     fly_options,
-    gentle_stop,
     header_option,
     plan_options,
     typed_command,
@@ -109,7 +110,7 @@ for command in (
     cli.add_command(command)
 
 
-@cli.command(epilog=EXIT_CODES)
+@cli.command(cls=LiveCommand, epilog=EXIT_CODES)
 @click.argument("what", nargs=-1, metavar="[PLAN | URL...]")
 @plan_options()
 @click.option(
@@ -133,6 +134,7 @@ for command in (
 @click.option("--image", metavar="REF", help="On Fly: image of the apps, as pushed.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.")
 @output_options
+@live_option
 @click.pass_obj
 def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
     """
@@ -167,9 +169,9 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
             raise click.UsageError(f"unexpected extra argument {what[1]!r}: one plan at a time")
         resolved = load_judged_plan(what[0] if what else None, flags)
     resolved, headers = give_headers(resolved, given, os.environ)
-    conduct = RunConductor(
+    make = partial(
+        RunConductor,
         resolved,
-        terminal,
         out=options["out"],
         world_url=where if where and "://" in where else "",
         image=options["image"] or "",
@@ -178,9 +180,7 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
         agree=agreement(terminal, yes=options["yes"]),
         headers=headers,
     )
-    with gentle_stop(conduct.request_stop):
-        judged = conduct.run()
-    return say(terminal, judged)
+    return conduct(terminal, options["live"], lambda told, watcher: make(told, watcher=watcher))
 
 
 @cli.command()

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from loadtest.cli_live import LiveCommand, conduct, live_option
 from loadtest.cli_options import (
     EXIT_CODES,
     app_environment,
     app_secrets_of,
     flags_of,
-    gentle_stop,
     header_option,
     plan_options,
     typed_command,
@@ -24,7 +25,7 @@ from loadtest.errors import EXIT_PASS, PlanError
 from loadtest.terminal import Terminal
 
 
-@click.command(epilog=EXIT_CODES)
+@click.command(cls=LiveCommand, epilog=EXIT_CODES)
 @click.argument("what", required=False)
 @click.option("--base", metavar="REV|URL", help="What to compare with: a git revision, or a URL.")
 @click.option("--candidate", metavar="URL", help="With a URL as base: the other URL.")
@@ -49,6 +50,7 @@ from loadtest.terminal import Terminal
 @plan_options("--base-time")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.")
 @output_options
+@live_option
 @click.pass_obj
 def gate(
     terminal: Terminal,
@@ -71,8 +73,8 @@ def gate(
     from loadtest.run.judge import judge_folder
 
     if base is None:
-        if candidate or app:
-            raise click.UsageError("--candidate and --app go with --base")
+        if candidate or app or options["live"] is not None:
+            raise click.UsageError("--candidate, --app and --live go with --base")
         return say(terminal, judge_folder(Path(what) if what else None))
     from loadtest.plan.headers import give_headers, read_headers
     from loadtest.plan.resolve import load_raw, resolve_plan
@@ -112,18 +114,16 @@ def gate(
             raw["thresholds"] = without_counts(raw["thresholds"])
         plan = resolve_plan(merge(raw, keys), dropped)
         plan, headers = give_headers(plan, read_headers(options["headers"]), os.environ)
-        conduct = RunConductor(
+        make = partial(
+            RunConductor,
             plan,
-            terminal,
             out=options["out"],
             command=typed_command(),
             scratch=Path(scratch) if scratch else None,
             app_secrets=app_secrets_of(options),
             headers=headers,
         )
-        with gentle_stop(conduct.request_stop):
-            judged = conduct.run()
-    return say(terminal, judged)
+        return conduct(terminal, options["live"], lambda told, watcher: make(told, watcher=watcher))
 
 
 @click.command()

@@ -104,10 +104,15 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         # pandas: what people open a run as; zmq: makes the keys of a run, sockets are the engine's
         {"httpx", "pandas", "zmq"},
     ),
+    "live": (BASE | {"plan", "run"}, set()),
     "terminal": (BASE, {"rich"}),
     "cli_options": (BASE | {"terminal"}, {"click"}),
     "cli_output": (BASE | {"run", "terminal"}, {"click"}),
-    "cli_gate": (BASE | {"plan", "run", "terminal", "cli_options", "cli_output"}, {"click"}),
+    "cli_live": (BASE | {"live", "run", "terminal", "cli_options", "cli_output"}, {"click"}),
+    "cli_gate": (
+        BASE | {"plan", "run", "terminal", "cli_options", "cli_output", "cli_live"},
+        {"click"},
+    ),
     "cli_begin": (BASE | {"plan", "run", "report.base", "terminal"}, {"click"}),
     "cli_fly": (BASE | {"run", "terminal", "cli_options"}, {"click"}),
     "cli_advise": (BASE | {"run", "terminal", "cli_options"}, {"click"}),
@@ -115,7 +120,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "cli": (
         BASE
         | {"plan", "run", "terminal", "cli_options", "cli_output"}
-        | {"cli_advise", "cli_begin", "cli_gate", "cli_fly", "cli_world"},
+        | {"cli_live", "cli_advise", "cli_begin", "cli_gate", "cli_fly", "cli_world"},
         {"click"},
     ),
 }

@@ -1,0 +1,90 @@
+"""Conducts a run for the command line, with a live page beside it where one is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from loadtest.cli_options import gentle_stop
+from loadtest.cli_output import say
+from loadtest.errors import LoadtestError
+from loadtest.terminal import Terminal
+
+if TYPE_CHECKING:
+    from loadtest.live.server import LiveServer
+    from loadtest.run.conductor import RunConductor
+    from loadtest.run.judge import Judged
+    from loadtest.run.progress import Progress
+    from loadtest.run.viewing import Watcher
+
+TOKEN_VARIABLE: Final = "LOADTEST_LIVE_TOKEN"  # noqa: S105 - the name of a variable
+LINGER_S: Final = 30.0
+"""How long the report is served to a page that is still open."""
+
+
+class LiveCommand(click.Command):
+    """A command with ``--live``, which takes a port only behind a ``=``: a plan may follow it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words, a bare ``--live`` as any free port."""
+        return super().parse_args(ctx, ["--live=0" if word == "--live" else word for word in args])
+
+
+def live_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command of class `LiveCommand` the flag for a live page."""
+    return click.option(
+        "--live",
+        type=click.IntRange(0, 65_535),
+        metavar="[=PORT]",
+        help="Serve a page on this machine that shows the run as it goes.",
+    )(command)
+
+
+def conduct(
+    terminal: Terminal, port: int | None, make: Callable[[Progress, Watcher | None], RunConductor]
+) -> int:
+    """
+    Conduct a run and say what came of it; return its exit code.
+
+    Args:
+        terminal: Told what goes on.
+        port: Of the live page; 0 takes a free one, None serves none.
+        make: Makes the run from who is told in words, and who in figures.
+    """
+    if port is None:
+        return say(terminal, _run(make(terminal, None)))
+    from loadtest.live.board import BoardProgress, LiveBoard
+    from loadtest.live.server import serve_live
+
+    board = LiveBoard()
+    token = os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(24)
+    with serve_live(board, token, port) as server:
+        terminal.aside([f"live page: {server.url}"])
+        try:
+            judged = _run(make(BoardProgress(board, terminal), board))
+        except (LoadtestError, KeyboardInterrupt) as error:
+            board.end("failed", str(error) or "interrupted", None)
+            raise
+        board.end(judged.decision, str(judged.verdict["sentence"]), judged.report)
+        code = say(terminal, judged)
+        _linger(terminal, server)
+    return code
+
+
+def _run(conductor: RunConductor) -> Judged:
+    with gentle_stop(conductor.request_stop):
+        return conductor.run()
+
+
+def _linger(terminal: Terminal, server: LiveServer) -> None:
+    """Stay while a page is open, so that its link leads to the report."""
+    if not server.watched:
+        return
+    terminal.aside([f"the live page has the report for {LINGER_S:g} s more; Ctrl-C ends now"])
+    with contextlib.suppress(KeyboardInterrupt):
+        server.wait_until_unwatched(LINGER_S)

@@ -1,0 +1,51 @@
+"""A live board with a run on it, and its server, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from loadtest.live.board import LiveBoard
+from loadtest.live.server import LiveServer, serve_live
+from loadtest.plan.resolve import load_plan
+from loadtest.run.load_status import (
+    CellStatus,
+    FailureStatus,
+    LiveFigures,
+    LoadStatus,
+    WorkerStatus,
+)
+from loadtest.run.world_glance import GlancedEvent, LinkGlance, WorldGlance
+
+TOKEN = "a-token-of-16-or-more"
+
+
+def status(number: int = 1, sentence: str = "HTTP 503") -> LoadStatus:
+    figures = LiveFigures(10 * number, number, 76.2, None)
+    return LoadStatus(
+        run_id="r1",
+        segment=0,
+        state="steady",
+        elapsed_s=2.0 * number,
+        total_s=34.0,
+        rows=10 * number,
+        slice_number=number,
+        slice_s=2.0,
+        cells=(CellStatus("cdg", "multi", figures, figures),),
+        workers=(WorkerStatus("w", "cdg", "running", 9, {"cpu_share": 0.1}),),
+        failures=(FailureStatus("cdg", "multi", "GET /", "status", sentence, 3),),
+    )
+
+
+def glance() -> WorldGlance:
+    links = (LinkGlance("cdg", "ord", 104.0, 104.1, 20, 0),)
+    return WorldGlance(links, (GlancedEvent(1.5, "web in cdg: machine exit"),), 0.1)
+
+
+@contextmanager
+def served() -> Iterator[tuple[LiveBoard, LiveServer]]:
+    """Serve a board that a run has begun on."""
+    board = LiveBoard()
+    board.begin(load_plan(), "r1", lambda: b"loadtest_up 1\n")
+    with serve_live(board, TOKEN, 0) as server:
+        yield board, server
