@@ -67,7 +67,7 @@ def bad_header(rng: random.Random) -> bytes:
         [
             b"No Colon At All",
             b": no name",
-            b"Bad Name: x",
+            b"Bad/Name: x",
             b"Bad\x00Name: x",
             b"X: a\x00b",
             b"X: a\rb",

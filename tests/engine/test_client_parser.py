@@ -141,6 +141,23 @@ def test_a_switch_of_protocols_is_refused_in_every_path(bodiless: bool) -> None:
         framed(answer, bodiless=bodiless)
 
 
+def test_a_blank_before_the_colon_makes_no_length_however_often() -> None:
+    """What curl, Go and urllib3 take for a header of another name frames nothing."""
+    for _ in range(2):
+        framer = framed(b"HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\nok")
+        assert (framer.done, framer.end_of_stream(), framer.keep_alive) == (False, True, False)
+
+
+def test_an_answer_to_head_has_no_body_to_read() -> None:
+    assert take_apart([OK], bodiless=True) == ([("Content-Length", "2")], b"")
+
+
+def test_a_folded_value_is_one_line() -> None:
+    raw = b"HTTP/1.1 200 OK\r\nX: one\r\n  two\r\n\tthree\r\nContent-Length: 2\r\n\r\nok"
+    for cut in range(len(raw)):
+        assert take_apart([raw[:cut], raw[cut:]])[0][0] == ("X", "one two three")
+
+
 def test_a_head_with_a_body_is_no_error_and_spoils_the_connection() -> None:
     assert framed(OK, bodiless=True).surplus
     assert framed(b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", bodiless=True).surplus
@@ -163,7 +180,7 @@ def test_a_head_with_a_body_is_no_error_and_spoils_the_connection() -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n", "Content-Length"),
         (b"HTTP/1.1 200 OK\r\nX: a\x00b\r\n\r\n", "zero byte"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "chunk size"),
-        (b"HTTP/1.1 200 OK\r\nBad Header: 1\r\n\r\n", "header"),
+        (b"HTTP/1.1 200 OK\r\nBad(Header): 1\r\n\r\n", "header"),
     ],
 )
 def test_what_is_no_answer_is_refused(answer: bytes, why: str) -> None:

@@ -16,15 +16,14 @@ from typing import Any, Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-_MAX_INTERIM = 16  # interim (1xx) responses before a final one; more is an attack, not an answer
+from loadtest.engine.client.tolerant import SWITCHED, FramingError, TolerantReader, interim_fault
+
+__all__ = ["FramingError", "ResponseFramer", "new_parser", "take_apart"]
+
 _KNOWN_NAMES = 512
-_SWITCHED: Final = "the server switched protocols, which nobody asked for"
-_REPEATED: Final = "Duplicate Content-Length"  # llhttp's words
-_MENDED_BYTES: Final = 1 << 18
+_REREAD_BYTES: Final = 1 << 20  # of an answer are at hand, should the parser refuse it
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
-_LENGTH = re.compile(
-    rb"\r?\n[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-[Ll][Ee][Nn][Gg][Tt][Hh]:[ \t]*(\d+)[ \t]*(?=\r?\n|$)"
-)
+_FOLD = re.compile(rb"\n[ \t]")
 
 _IGNORED, _REGION, _TIMING, _COOKIE, _SIZE, _CODING, _CONNECTION = range(7)
 _KINDS: Final = {
@@ -37,20 +36,12 @@ _KINDS: Final = {
 }
 
 
-class FramingError(Exception):
-    """
-    The bytes are not an HTTP/1 response.
-
-    The message says what is wrong with them.
-    """
-
-
 def new_parser(callbacks: object) -> Any:
     """
     Return a parser that reads what browsers, curl, Go and urllib3 read alike.
 
     What two readers would frame differently stays an error: lengths that differ, bytes that are no
-    head, chunks without their end.
+    head, chunks without their end.  Of what else it refuses ``TolerantReader`` reads some.
     """
     parser: Any = HttpResponseParser(callbacks)
     parser.set_dangerous_leniencies(
@@ -72,16 +63,16 @@ class ResponseFramer:
     """
 
     __slots__ = (
+        "_at_hand",
         "_bodiless",
-        "_broken",
         "_chunked",
         "_connection",
         "_doubly_framed",
         "_head_done",
-        "_mended",
         "_parser",
         "_pieces",
         "_sized",
+        "_tolerant",
         "begun",
         "cookies",
         "done",
@@ -98,6 +89,7 @@ class ResponseFramer:
 
     def __init__(self) -> None:
         self._parser: Any = new_parser(self)
+        self._tolerant: TolerantReader | None = None
         self.start(bodiless=False)
 
     def start(self, *, bodiless: bool) -> None:
@@ -113,8 +105,10 @@ class ResponseFramer:
         self._connection = b""
         self._doubly_framed = False
         self._pieces: list[bytes] = []
-        self._mended = False
-        self._broken: HttpParserError | None = None
+        self._at_hand = 0
+        if self._tolerant is not None:  # the parser gave up on the answer before
+            self._tolerant = None
+            self._parser = new_parser(self)
         self.begun = 0
         self.done = False
         self.keep_alive = False
@@ -141,15 +135,22 @@ class ResponseFramer:
         Raises:
             FramingError: They cannot belong to an HTTP/1 response.
         """
+        if self._tolerant is not None:
+            return self._feed_tolerant(self._tolerant, data)
         if self._bodiless:
             return self._feed_bodiless(data)
         if not self._head_done:
+            if self.begun and self._pieces[-1][-1:] == b"\r" and data[:1] != b"\n":
+                # in one piece the parser refuses it; cut here, it takes it for the end of the head
+                raise FramingError("a line of the head holds a bare CR")
             self._pieces.append(data)
-            if b"\0" in data:
-                self._refuse_zero()
-        error = self._broken or self._unread(data)
-        if error is not None:
-            self._feed_mended(error)
+            if b"\0" in data or b"\r\r" in data:
+                self._refuse_odd()
+        elif self._chunked and self._at_hand <= _REREAD_BYTES:
+            self._at_hand += len(data)
+            self._pieces.append(data)
+        if (error := self._unread(data)) is not None:
+            return self._read_anew(error)
         if self.fault:
             raise FramingError(self.fault)
         return self.done
@@ -165,43 +166,49 @@ class ResponseFramer:
         """Let go of the parser, which holds this object: no work for the garbage collector."""
         self._parser = None
 
-    def _refuse_zero(self) -> None:
-        """Refuse a zero byte in a head, which the parser lets pass; a body may hold any."""
+    def _refuse_odd(self) -> None:
+        """Refuse what the parser lets pass in a head; a body may hold any."""
         raw = b"".join(self._pieces)
         end = _BLANK_LINE.search(raw)
-        if end is None or raw.index(b"\0") < end.start():
+        head = raw[: end.start()] if end is not None else raw
+        if b"\0" in head:
             raise FramingError("a header holds a zero byte")
+        if b"\r\r" in head:
+            raise FramingError("a line of the head holds a bare CR")
 
     def _unread(self, data: bytes) -> HttpParserError | None:
         """Give the parser bytes; return why the response cannot be read on, None if it can."""
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
-            raise FramingError(_SWITCHED) from None
+            raise FramingError(SWITCHED) from None
         except HttpParserError as error:
             if not self.done:
                 return error
             self.surplus = True
         return None
 
-    def _feed_mended(self, error: HttpParserError) -> None:
-        """Feed a head anew without what it says twice, if that is all that is wrong with it."""
-        raw = b"".join(self._pieces)
-        mendable = str(error) == _REPEATED and not self._head_done and not self.fault
-        if not mendable or self._mended or len(raw) > _MENDED_BYTES:
+    def _read_anew(self, error: HttpParserError) -> bool:
+        """Have what the parser refuses read by the reader that is as tolerant as others are."""
+        if self.fault or self._at_hand > _REREAD_BYTES:
             raise FramingError(self.fault or str(error))
-        if len(_BLANK_LINE.findall(raw)) < self.begun:  # the rest of the head is on its way
-            self._broken = error
-            return
-        mended = without_repeated_lengths(raw)
-        if mended is None:
-            raise FramingError(str(error))
-        self._broken, self._mended = None, True
-        self._parser = new_parser(self)
-        self.begun = 0
-        self._forget_head()
-        if (still := self._unread(mended)) is not None:
-            raise FramingError(self.fault or str(still))
+        self._tolerant = TolerantReader(bodiless=self._bodiless)
+        self._head_done = False
+        return self._feed_tolerant(self._tolerant, b"".join(self._pieces))
+
+    def _feed_tolerant(self, reader: TolerantReader, data: bytes) -> bool:
+        self._pieces = []
+        self.done = reader.feed(data)
+        self.begun, self.surplus = reader.begun, reader.surplus
+        if reader.head_done and not self._head_done:
+            self._forget_head()
+            for name, value in reader.fields:
+                self.on_header(name, value)
+            self._head_done = True
+            self.status = reader.status
+            self._sized = not reader.ends_with_stream
+            self.keep_alive = reader.keep_alive
+        return self.done
 
     def _forget_head(self) -> None:
         self.region = self.timing = self._connection = b""
@@ -211,10 +218,10 @@ class ResponseFramer:
     def _feed_bodiless(self, data: bytes) -> bool:
         """Feed a response that ends with its head, which llhttp cannot be told beforehand."""
         self._pieces.append(data)
-        if b"\0" in data:
-            self._refuse_zero()
+        if b"\0" in data or b"\r\r" in data:
+            self._refuse_odd()
         if (error := self._unread(data)) is not None:
-            raise FramingError(self.fault or str(error))
+            return self._read_anew(error)
         if self.fault:
             raise FramingError(self.fault)
         if self.done:
@@ -238,6 +245,10 @@ class ResponseFramer:
             return
         kind = self._spellings.get(name)
         if kind is None:
+            if b" " in name:
+                if self._tolerant is not None:
+                    return
+                raise _OddName  # the parser takes it for what it would be without the blank
             kind = _KINDS.get(name.lower(), _IGNORED)
             if len(self._spellings) < _KNOWN_NAMES:
                 self._spellings[name] = kind
@@ -268,7 +279,7 @@ class ResponseFramer:
             return
         status = self._parser.get_status_code()
         if status < 200:
-            self._check_interim(status)
+            self.fault = interim_fault(status, self.begun)
             return
         self.status = status
         self._head_done = True
@@ -276,14 +287,6 @@ class ResponseFramer:
             self.done = True
             self.keep_alive = self._persists()
             raise _EndOfHead
-
-    def _check_interim(self, status: int) -> None:
-        if status < 100:
-            self.fault = f"status {status} is none; a status has three digits from 100"
-        elif status == 101:
-            self.fault = _SWITCHED
-        elif self.begun > _MAX_INTERIM:
-            self.fault = f"more than {_MAX_INTERIM} interim responses before a final one"
 
     def _persists(self) -> bool:
         tokens = [token.strip() for token in self._connection.split(b",")]
@@ -303,34 +306,12 @@ class ResponseFramer:
         self.keep_alive = self._parser.should_keep_alive() and not self._doubly_framed
 
 
-def without_repeated_lengths(raw: bytes) -> bytes | None:
-    """
-    Return a response without the repetitions of one and the same Content-Length.
-
-    llhttp refuses them; RFC 9110, 8.6, allows to take them for one.
-
-    Returns:
-        None when nothing is repeated, or the lengths differ.
-    """
-    match = _BLANK_LINE.search(raw)
-    begin = 0
-    while match is not None:
-        head = raw[begin : match.start()]
-        lengths = _LENGTH.findall(head)
-        if len(lengths) > 1:
-            if len({int(length) for length in lengths}) > 1:
-                return None
-            first = _LENGTH.search(head)
-            assert first is not None
-            rest = _LENGTH.sub(b"", head[first.end() :])
-            return raw[:begin] + head[: first.end()] + rest + raw[match.start() :]
-        begin = match.end()
-        match = _BLANK_LINE.search(raw, begin)
-    return None
-
-
 class _EndOfHead(Exception):  # noqa: N818 - a signal to the parser to stop, no error
     """Stops the parser at the end of a head."""
+
+
+class _OddName(Exception):  # noqa: N818 - a signal to the parser to stop, no error
+    """Stops the parser at a header whose name holds a blank."""
 
 
 class _Collector:
@@ -343,6 +324,8 @@ class _Collector:
         self.complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if b" " in name:
+            raise _OddName
         if not self.complete:
             self.headers.append((name.decode("latin-1"), value.decode("latin-1")))
 
@@ -357,25 +340,52 @@ class _Collector:
             self.complete = True
 
 
-def take_apart(pieces: Sequence[bytes]) -> tuple[list[tuple[str, str]], bytes]:
+def take_apart(
+    pieces: Sequence[bytes], *, bodiless: bool = False
+) -> tuple[list[tuple[str, str]], bytes]:
     """
     Return headers and body out of the raw bytes of one framed response.
 
     Args:
         pieces: The bytes as they arrived; bytes beyond the response are passed over.
+        bodiless: It answers a HEAD: what follows the head is no body.
 
     Returns:
         Headers in their order (trailers of a chunked body last), and the body as sent, undecoded.
     """
     collector = _Collector()
     try:
+        if bodiless or _is_folded(pieces):
+            return _read_tolerantly(pieces, bodiless)
         for piece in pieces:
             collector.parser.feed_data(piece)
     except HttpParserError:
-        mended = None if collector.complete else without_repeated_lengths(b"".join(pieces))
-        if mended is not None:
-            collector = _Collector()
-            # the response was framed already: what came before a fault stands
-            with contextlib.suppress(HttpParserError):
-                collector.parser.feed_data(mended)
+        if not collector.complete:
+            return _read_tolerantly(pieces, bodiless)
+    except FramingError:
+        pass
     return collector.headers, b"".join(collector.body)
+
+
+def _is_folded(pieces: Sequence[bytes]) -> bool:
+    """Tell whether a header may go on in a second line, which the parser joins without a blank."""
+    if not pieces:
+        return False
+    raw = pieces[0]
+    end = _BLANK_LINE.search(raw)
+    if end is None:
+        raw = b"".join(pieces)
+        end = _BLANK_LINE.search(raw)
+    return _FOLD.search(raw, 0, end.start() if end else len(raw)) is not None
+
+
+def _read_tolerantly(
+    pieces: Sequence[bytes], bodiless: bool
+) -> tuple[list[tuple[str, str]], bytes]:
+    reader = TolerantReader(bodiless=bodiless, collect=True)
+    # the response was framed already: what came before a fault stands
+    with contextlib.suppress(FramingError):
+        for piece in pieces:
+            reader.feed(piece)
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in reader.fields]
+    return headers if reader.head_done else [], b"".join(reader.body)

@@ -136,7 +136,7 @@ class Response:
     def headers(self) -> Headers:
         """Response headers; empty when no head came."""
         if self._headers is None:
-            pairs, self._body = take_apart(self._pieces)
+            pairs, self._body = take_apart(self._pieces, bodiless=self.sample.method == "HEAD")
             self._headers = Headers(pairs)
             self._pieces = []
         return self._headers
