@@ -23,6 +23,7 @@ __all__ = ["FramingError", "ResponseFramer", "new_parser", "take_apart"]
 _KNOWN_NAMES = 512
 _REREAD_BYTES: Final = 1 << 20  # of an answer are at hand, should the parser refuse it
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_BARE_CR = re.compile(rb"\r[^\n]")
 _FOLD = re.compile(rb"\n[ \t]")
 
 _IGNORED, _REGION, _TIMING, _COOKIE, _SIZE, _CODING, _CONNECTION = range(7)
@@ -140,11 +141,11 @@ class ResponseFramer:
         if self._bodiless:
             return self._feed_bodiless(data)
         if not self._head_done:
-            if self.begun and self._pieces[-1][-1:] == b"\r" and data[:1] != b"\n":
+            if self._pieces and self._pieces[-1][-1:] == b"\r" and data[:1] != b"\n":
                 # in one piece the parser refuses it; cut here, it takes it for the end of the head
                 raise FramingError("a line of the head holds a bare CR")
             self._pieces.append(data)
-            if b"\0" in data or b"\r\r" in data:
+            if b"\0" in data or _BARE_CR.search(data):
                 self._refuse_odd()
         elif self._chunked and self._at_hand <= _REREAD_BYTES:
             self._at_hand += len(data)
@@ -173,7 +174,7 @@ class ResponseFramer:
         head = raw[: end.start()] if end is not None else raw
         if b"\0" in head:
             raise FramingError("a header holds a zero byte")
-        if b"\r\r" in head:
+        if _BARE_CR.search(head):
             raise FramingError("a line of the head holds a bare CR")
 
     def _unread(self, data: bytes) -> HttpParserError | None:
@@ -218,7 +219,7 @@ class ResponseFramer:
     def _feed_bodiless(self, data: bytes) -> bool:
         """Feed a response that ends with its head, which llhttp cannot be told beforehand."""
         self._pieces.append(data)
-        if b"\0" in data or b"\r\r" in data:
+        if b"\0" in data or _BARE_CR.search(data):
             self._refuse_odd()
         if (error := self._unread(data)) is not None:
             return self._read_anew(error)
