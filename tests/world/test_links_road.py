@@ -103,7 +103,7 @@ def test_senders_notice_that_a_road_healed_with_their_next_try() -> None:
     assert [next_try_ns(0, at, RTT) for at in (0, 1, 301 * MS, 901 * MS)] == ladder
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 80_000), min_size=1, max_size=8),
     condition=st.builds(
