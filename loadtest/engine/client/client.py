@@ -19,6 +19,7 @@ from loadtest.engine.client.connection import HttpConnection
 from loadtest.engine.client.cookies import CookieJar
 from loadtest.engine.client.dial import Dialer
 from loadtest.engine.client.limits import Limits
+from loadtest.engine.client.options import apply_options
 from loadtest.engine.client.origin import AddressResolver, TargetLike, origin_of
 from loadtest.engine.client.request import (
     build_fields,
@@ -43,6 +44,7 @@ _IDEMPOTENT: Final = frozenset(
 _monotonic_ns = time.monotonic_ns
 
 Recorder = Callable[[RequestSample], object]
+Timeout = float | tuple[float | None, float | None] | None
 Params = Mapping[str, Any] | list[tuple[str, Any]] | str
 
 
@@ -158,9 +160,10 @@ class TTFBClient(Verbs):
         headers: Mapping[str, str] | None = None,
         data: Any = None,
         json: Any = None,
-        timeout: float | None = None,
+        timeout: Timeout = None,
         new_connection: bool = False,
         catch_response: bool = False,
+        **options: Any,
     ) -> Response:
         """
         Send one request and return its response; a failure is a response too, and a sample.
@@ -177,9 +180,12 @@ class TTFBClient(Verbs):
             headers: Sent besides, and instead of, the client's own.
             data: Body: bytes, text, or a mapping or pairs sent as a form.
             json: Body: anything that JSON can say. Not together with ``data``.
-            timeout: Seconds to the last response byte; see ``Limits``.
+            timeout: Seconds to the last response byte, see ``Limits``; or a pair, the first of
+                which bounds each phase of opening a connection.
             new_connection: Open a connection for this request and close it after: a first visitor.
             catch_response: Return a context manager that lets the scenario judge the answer.
+            options: Of Locust's clients: ``auth``, a user and a password; ``cookies``, sent besides
+                and kept nowhere; others are refused in a sentence.
 
         Returns:
             The response; ``error`` says what went wrong, ``status_code`` is 0 if no answer came.
@@ -195,6 +201,10 @@ class TTFBClient(Verbs):
             place, path = self._resolve_place(path)
         if params:
             path = with_query(path, params)
+        if options:
+            origin, kept = place.origin, place.cookies
+            value = kept.header(host=origin.server_name, path=path, secure=origin.secure)
+            headers = apply_options(options, headers, value)
         body, kind = encode_body(method, data, json)
         head, default_name = self._head(place, method, path, headers, kind)
         if body is not None:
@@ -295,7 +305,7 @@ class TTFBClient(Verbs):
         place: TargetState,
         request: bytes,
         sample: RequestSample,
-        timeout: float | None,
+        timeout: Timeout,
         new_connection: bool,
     ) -> HttpConnection | None:
         """Do it; the outcome goes into the sample. Returns the connection, if one came to be."""
@@ -327,11 +337,9 @@ class TTFBClient(Verbs):
             raise
         return connection
 
-    def _open(
-        self, place: TargetState, sample: RequestSample, timeout: float | None
-    ) -> HttpConnection:
+    def _open(self, place: TargetState, sample: RequestSample, timeout: Timeout) -> HttpConnection:
         line = Dialer(place.origin, self._limits, self._instruments)
-        line.dial(sample, self._resolver, timeout)
+        line.dial(sample, self._resolver, timeout[0] if isinstance(timeout, tuple) else timeout)
         return HttpConnection(line, sample.address, self._limits, self._instruments)
 
     def _exchange(
@@ -339,8 +347,10 @@ class TTFBClient(Verbs):
         connection: HttpConnection,
         request: bytes,
         sample: RequestSample,
-        timeout: float | None,
+        timeout: Timeout,
     ) -> None:
+        if isinstance(timeout, tuple):
+            timeout = timeout[1]
         read_ns = self._read_ns if timeout is None else int(timeout * NS_PER_S)
         send_ns = self._send_ns if timeout is None else min(self._send_ns, read_ns)
         connection.exchange(

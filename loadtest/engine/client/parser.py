@@ -171,7 +171,7 @@ class ResponseFramer:
         """Refuse what the parser lets pass in a head; a body may hold any."""
         raw = b"".join(self._pieces)
         end = _BLANK_LINE.search(raw)
-        head = raw[: end.start()] if end is not None else raw
+        head = raw[: end.start() + 1] if end is not None else raw
         if b"\0" in head:
             raise FramingError("a header holds a zero byte")
         if _BARE_CR.search(head):

@@ -109,8 +109,13 @@ def encode_body(method: str, data: Any, json: Any) -> tuple[bytes | None, str]:
 
 
 def with_query(path: str, params: Mapping[str, Any] | list[tuple[str, Any]] | str) -> str:
-    """Return a path with parameters appended to its query."""
-    query = params if isinstance(params, str) else urlencode(params, doseq=True)
+    """Return a path with parameters appended to its query; those that are None are left out."""
+    path = path.partition("#")[0]
+    if isinstance(params, str):
+        query = params
+    else:
+        pairs = params.items() if isinstance(params, Mapping) else params
+        query = urlencode([pair for pair in pairs if pair[1] is not None], doseq=True)
     if not query:
         return path
     return f"{path}{'&' if '?' in path else '?'}{query}"

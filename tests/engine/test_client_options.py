@@ -1,0 +1,76 @@
+"""What scenarios written for Locust's clients send: taken with its meaning, or refused."""
+
+from __future__ import annotations
+
+import gzip
+from typing import Any
+
+import pytest
+from client_servers import OK, ScriptServer, client_of, read_request
+
+from loadtest.engine.client.options import apply_options
+from loadtest.engine.client.request import with_query
+from loadtest.engine.client.response import _decode
+from loadtest.errors import LoadtestError
+
+
+def test_auth_and_cookies_become_headers() -> None:
+    found = apply_options({"auth": ("me", "pä:ss"), "cookies": {"a": "1"}}, {"X": "y"}, "a=0; b=2")
+    assert found == {"X": "y", "Authorization": "Basic bWU6cMOkOnNz", "Cookie": "b=2; a=1"}
+
+
+@pytest.mark.parametrize("option", [{"allow_redirects": False}, {"verify": True}, {"files": None}])
+def test_what_holds_anyway_may_be_said(option: dict[str, Any]) -> None:
+    assert apply_options(option, None, "") == {}
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ({"allow_redirects": True}, "is not followed"),
+        ({"verify": False}, "always verified"),
+        ({"files": {"f": b"x"}}, "multipart"),
+        ({"stream": True}, "leave it out"),
+        ({"auth": "me"}, "two texts"),
+        ({"auth": ("a:b", "c")}, "colon"),
+        ({"cookies": {"a": "1\r\nX: y"}}, "control characters"),
+        ({"cookies": "a=1"}, "mapping"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(option: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        apply_options(option, None, "")
+    with pytest.raises(TypeError, match="no option 'foo'"):
+        apply_options({"foo": 1}, None, "")
+
+
+def test_parameters_that_are_none_and_fragments_are_not_sent() -> None:
+    assert with_query("/a#f", {"x": None, "y": 1}) == "/a?y=1"
+    assert with_query("/a", [("x", None)]) == "/a"
+
+
+def test_codings_are_undone_within_a_bound() -> None:
+    body = b"ok"
+    for _ in range(5):
+        body = gzip.compress(body)
+    with pytest.raises(LoadtestError, match="5 codings"):
+        _decode(body, "gzip, " * 5, "/")
+    with pytest.raises(LoadtestError, match="zstd"):
+        _decode(b"\x28\xb5\x2f\xfd", "zstd", "/")
+
+
+def test_options_go_out_on_the_wire_and_a_pair_of_timeouts_counts() -> None:
+    seen: list[bytes] = []
+
+    def once(connection: Any, _: int) -> None:
+        seen.append(read_request(connection))
+        connection.sendall(OK)
+        while True:  # and never answer
+            read_request(connection)
+
+    with ScriptServer(once) as server, client_of(server.url) as (client, samples):
+        client.get("/", auth=("a", "b"), cookies={"c": "1"}, timeout=(1, 5))
+        client.get("/", timeout=(1, 0.05))
+    assert b"Authorization: Basic YTpi\r\n" in seen[0]
+    assert b"Cookie: c=1\r\n" in seen[0]
+    assert [sample.error for sample in samples] == ["", "read-timeout"]
