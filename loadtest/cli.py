@@ -15,6 +15,7 @@ from loadtest.cli_begin import doctor, explain, init, regions, scenarios
 from loadtest.cli_fly import fly
 from loadtest.cli_gate import compare, gate, history
 from loadtest.cli_live import LiveCommand, conduct, live_option
+from loadtest.cli_locust import locust_command, locust_options, plan_for
 from loadtest.cli_options import (
     EXIT_CODES,
     agreement,
@@ -113,6 +114,7 @@ for command in (
 @cli.command(cls=LiveCommand, epilog=EXIT_CODES)
 @click.argument("what", nargs=-1, metavar="[PLAN | URL...]")
 @plan_options()
+@locust_options
 @click.option(
     "--path",
     "paths",
@@ -143,6 +145,7 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
     A PLAN is a TOML file (default: the latency tables).  A URL is a running deployment: it is
     measured from this machine, several are compared with each other.  With --at CODE it stands as
     if in that region, and --regions are as far away as they are in the emulated network.
+    With -f FILE a locustfile runs as it is.
     """
     from loadtest.plan.headers import give_headers, read_headers
     from loadtest.plan.resolve import load_judged_plan, url_plan
@@ -155,7 +158,10 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
         flags["world"] = where
     elif where is not None and not where.startswith(("http://", "https://")):
         raise PlanError(f"--world: {where!r} is neither 'embedded', 'fly' nor the URL of a world")
-    if any(looks_like_url(word) for word in what):
+    locustfile = locust_command(options, what)
+    if locustfile is not None:
+        resolved = plan_for(terminal, locustfile, options, flags)
+    elif any(looks_like_url(word) for word in what):
         flags["paths"] = list(options["paths"])
         resolved = url_plan(what, options["at"].lower(), flags)
         terminal.done(f"load on {', '.join(what)}: {load_words(resolved)}")

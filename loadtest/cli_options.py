@@ -38,7 +38,7 @@ _ENDING_SIGNALS = tuple(
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])?(?:ec(?:onds)?|in(?:utes)?)?")
 
 
-def _list(_context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+def list_of(_context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
     """Split ``a,b c`` into names; None stays None."""
     if value is None:
         return None
@@ -50,7 +50,7 @@ def _list(_context: click.Context, parameter: click.Parameter, value: str | None
 
 def _codes(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
     """Split region codes, in any case."""
-    return _list(context, parameter, value.lower() if value is not None else None)
+    return list_of(context, parameter, value.lower() if value is not None else None)
 
 
 def seconds(_context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
@@ -74,8 +74,8 @@ def plan_options(base_time: str = "--base") -> Callable[[Callable[..., Any]], Ca
     options = [
         click.option("--regions", callback=_codes, metavar="A,B", help="Client regions."),
         click.option("--primary", metavar="CODE", help="Region of the primary database."),
-        click.option("--deployments", callback=_list, metavar="A,B", help="Keep only these."),
-        click.option("--scenarios", callback=_list, metavar="A,B",
+        click.option("--deployments", callback=list_of, metavar="A,B", help="Keep only these."),
+        click.option("--scenarios", callback=list_of, metavar="A,B",
                      help="Play only these scenarios of the file."),
         click.option("--scenario", metavar="FILE", help="Python file with TTFBUser classes."),
         click.option("--rate", type=float, help="Arrivals per second in each cell."),

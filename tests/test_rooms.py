@@ -60,10 +60,14 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"gevent", "httptools", "brotli"},
     ),
     "engine": (BASE | {"engine.client"}, {"locust"}),
+    "engine.locustfile": (
+        BASE | {"plan", "engine", "engine.client"},
+        {"locust", "requests"},  # requests: encodes forms with files
+    ),
     "engine.worker": (
         BASE
         | {"kernel", "plan", "records", "engine"}
-        | {"engine.hub", "engine.client", "engine.wire"},
+        | {"engine.hub", "engine.client", "engine.wire", "engine.locustfile"},
         {"locust", "gevent"},
     ),
     "engine.coordinator": (
@@ -114,13 +118,14 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"click"},
     ),
     "cli_begin": (BASE | {"plan", "run", "report.base", "terminal"}, {"click"}),
+    "cli_locust": (BASE | {"plan", "run", "terminal", "cli_options"}, {"click"}),
     "cli_fly": (BASE | {"run", "terminal", "cli_options"}, {"click"}),
     "cli_advise": (BASE | {"run", "terminal", "cli_options"}, {"click"}),
     "cli_world": (BASE | {"plan", "run", "terminal", "cli_options"}, {"click"}),
     "cli": (
         BASE
         | {"plan", "run", "terminal", "cli_options", "cli_output"}
-        | {"cli_live", "cli_advise", "cli_begin", "cli_gate", "cli_fly", "cli_world"},
+        | {"cli_live", "cli_advise", "cli_begin", "cli_gate", "cli_fly", "cli_world", "cli_locust"},
         {"click"},
     ),
 }

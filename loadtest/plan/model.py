@@ -183,6 +183,39 @@ class ValidityLimits(Frozen):
     user_clock_allowed: bool = True
 
 
+class UserStep(Frozen):
+    """From ``at_s`` on a cell has ``users`` users, started and stopped ``spawn_rate`` a second."""
+
+    at_s: Annotated[float, Field(ge=0, le=86_400)]
+    users: Annotated[int, Field(ge=0, le=20_000)]
+    spawn_rate: Annotated[float, Field(ge=0, le=100_000)] = 0.0
+    scenarios: tuple[ScenarioName, ...] = ()
+    """Classes that the users are of; empty means all."""
+
+
+class LocustSettings(Frozen):
+    """
+    What Locust's command line says of a locustfile.
+
+    The number of users is ``load.users``; how long they run is ``load.duration_s``.
+    """
+
+    base_path: Annotated[str, Field(pattern=r"^(/[!-~]*)?$")] = ""
+    """Path of the host, in front of every relative one."""
+    replaces_hosts: bool = False
+    """The command line named the host, so the classes' own does not count."""
+    classes: tuple[ScenarioName, ...] = ()
+    """User classes that are played; empty means all of the file."""
+    tags: tuple[str, ...] = ()
+    exclude_tags: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    """Words for options that the file itself adds to Locust's."""
+    spawn_rate: Annotated[float, Field(ge=0, le=100_000)] = 0.0
+    """Users started a second; 0 starts all before the load."""
+    steps: tuple[UserStep, ...] = ()
+    """What the file's load shape says, asked beforehand; it replaces users and spawn_rate."""
+
+
 class Gate(Frozen):
     """How a verdict is reached; ``statistics`` in the documentation tells why."""
 
@@ -226,6 +259,8 @@ class Plan(Frozen):
     """On Fly: US dollars that the machines of a run may cost; 0 sets no limit."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 20_260_801
     scenario: str = "scenarios/recipes.py"
+    locustfile: LocustSettings | None = None
+    """Set where ``scenario`` is a locustfile, written for Locust and not for us."""
     paths: Annotated[tuple[Path, ...], Field(min_length=1, max_length=64)] = ("/",)
     """What ``scenarios/pages.py`` asks for, in turn; other scenarios may read it."""
     headers: Environment = {}

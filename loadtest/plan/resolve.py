@@ -58,6 +58,16 @@ def url_plan(urls: Sequence[str], at: str, flags: Mapping[str, Any]) -> Plan:
         regions = [at, *regions]
     world = str(flags.get("world") or "embedded")
     raw = plan_of_urls(urls, at=at, regions=regions, paths=paths, world=world)
+    return plan_of_raw(raw, flags)
+
+
+def plan_of_raw(raw: dict[str, Any], flags: Mapping[str, Any]) -> Plan:
+    """
+    Return the plan of raw values that no file holds, with flags laid over them.
+
+    Raises:
+        PlanError: Anything is wrong with it or with a flag.
+    """
     dropped = _apply_flags(raw, {k: v for k, v in flags.items() if v is not None})
     return resolve_plan(raw, dropped)
 
@@ -316,5 +326,10 @@ def _deployment_faults(plan: Plan) -> Iterator[str]:
             )
         if deployment.fly_toml and find_asset(deployment.fly_toml) is None:
             yield f"{key}.fly_toml: there is no file {deployment.fly_toml!r}"
+    if plan.locustfile is not None and plan.load.model != "closed":
+        yield (
+            f"load.model: {plan.load.model!r} is not for a locustfile, whose users send when they "
+            'are ready; write model = "closed", or leave out [locustfile]'
+        )
     if find_asset(plan.scenario) is None:
         yield f"scenario: there is no file {plan.scenario!r}; name a file with TTFBUser classes"

@@ -177,6 +177,11 @@ class RunConductor:
         if failure is not None and rows == 0:
             folder.records.unlink(missing_ok=True)  # an empty one would look like a run
             raise failure
+        if rows == 0:
+            folder.records.unlink(missing_ok=True)
+            raise EngineError(
+                f"no request was measured: no task of {plan.scenario} sent one within the run"
+            )
         seal(folder.path)
         self._progress.step("analysing")
         judged = judge_folder(folder.path, command=self._command, interrupted=self._stop_asked)

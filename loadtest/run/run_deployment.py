@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
 import posixpath
 import secrets
 from collections.abc import Mapping
@@ -201,7 +203,7 @@ def _generator_order(plan: Plan, run_id: str, keys: Secrets, image: str) -> AppO
         primary_region=plan.primary_region,
         run_id=run_id,
         image=our_image(plan, config, image),
-        secrets={"LOADTEST_TOKEN": keys.token, **keys.curve},
+        secrets={"LOADTEST_TOKEN": keys.token, **keys.curve, **_script_environment(plan)},
         group_regions={"coordinator": (plan.primary_region,), "worker": plan.regions},
         counts={"worker": plan.generator.workers_per_region},
         deadline_s=plan.healthy_within_s,
@@ -252,6 +254,13 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str])
         public=True,
         **platform_keys(plan),
     )
+
+
+def _script_environment(plan: Plan) -> dict[str, str]:
+    """Return our own environment for a locustfile that is played on this machine, as one secret."""
+    if plan.locustfile is None or plan.world == "fly":
+        return {}
+    return {"LOADTEST_SCRIPT_ENVIRONMENT": json.dumps(dict(os.environ))}
 
 
 def _scenario_files(plan: Plan) -> tuple[GuestFile, ...]:

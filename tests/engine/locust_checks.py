@@ -21,7 +21,7 @@ from typing import Any
 
 import gevent
 import msgpack
-from locust import task
+from locust import User, task
 from locust.env import Environment
 from locust.runners import WorkerNode
 
@@ -32,7 +32,8 @@ from loadtest.engine.worker.closed import ClosedPlayer
 from loadtest.engine.worker.player import Player
 from loadtest.engine.worker.scenario import load_scenario
 from loadtest.errors import EngineError
-from loadtest.plan.model import Deployment, Load, Plan
+from loadtest.plan.crowd import Share, changes
+from loadtest.plan.model import Deployment, Load, Plan, UserStep
 from loadtest.plan.resolve import load_plan
 from loadtest.plan.schedule import Chunk, RegionSchedule
 
@@ -114,12 +115,21 @@ class Stage:
         user.equip(client, "cdg", "ab"[arm])
         return user
 
+    def open_user(self, user_class: Any, arm: int) -> tuple[User, Any]:
+        user = self.make_user(user_class, arm)
+        return user, user.client
+
     def open(self) -> Player:
         chunks = self.schedule.chunks()
         return Player(chunks, self.classes, self.recorder, self.make_user, arms=((), ()), seed=1)
 
-    def play(self, player: Player, users: int = 4, grace_s: float = 1.0) -> list[Any]:
-        player.prepare(users)
+    def play(
+        self, player: Player | ClosedPlayer, users: int = 4, grace_s: float = 1.0
+    ) -> list[Any]:
+        if isinstance(player, Player):
+            player.prepare(users)
+        else:
+            player.prepare()
         player.start(time.monotonic_ns() + 10_000_000, 0)
         assert player.finished.wait(10)
         player.close(grace_s)
@@ -300,16 +310,17 @@ def check_on_start_runs_before_the_load_and_its_failure_is_told() -> None:
 
 def check_the_closed_model_keeps_its_users_busy_until_the_end() -> None:
     stage = Stage(Visit, pause_s=0.02, model="closed", duration_s=0.5, warmup_s=0.2)
+    end_s = stage.schedule.total_ns / 1e9
+    crowd = changes(["Visit"], [Share(1.0)], [UserStep(at_s=0, users=3)], end_s)
     player = ClosedPlayer(
         stage.schedule,
         (0, 1),
         stage.classes,
         stage.recorder,
-        stage.make_user,
-        arms=((), ()),
-        seed=1,
+        stage.open_user,
+        crowds=(crowd, crowd),
     )
-    begun = stage.play(player, users=3)
+    begun = stage.play(player)
     assert 6 < len(begun) <= 2 * 3 * 36
     numbers = [arrival[0] for _, _, arrival in begun]
     assert numbers == list(range(len(numbers)))

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from engine_rig import ROOT
 
-SCRIPT = Path(__file__).with_name("locust_checks.py")
+SCRIPTS = [Path(__file__).with_name(f"{name}_checks.py") for name in ("locust", "locustfile")]
 CHECKS = [
-    node.name
-    for node in ast.parse(SCRIPT.read_text(encoding="utf-8")).body
+    (script.stem, node.name)
+    for script in SCRIPTS
+    for node in ast.parse(script.read_text(encoding="utf-8")).body
     if isinstance(node, ast.FunctionDef) and node.name.startswith("check_")
 ]
 
@@ -24,19 +25,22 @@ CHECKS = [
 @pytest.fixture(scope="module")
 def outcome() -> Any:
     """Run all checks once."""
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return json.loads(done.stdout)
+    told = {}
+    for script in SCRIPTS:
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        told[script.stem] = json.loads(done.stdout)
+    return told
 
 
-@pytest.mark.parametrize("name", CHECKS)
-def test_in_a_process_of_its_own(outcome: Any, name: str) -> None:
-    assert name in outcome["ran"]
-    assert name not in outcome["failed"], outcome["failed"][name]
+@pytest.mark.parametrize(("script", "name"), CHECKS)
+def test_in_a_process_of_its_own(outcome: Any, script: str, name: str) -> None:
+    assert name in outcome[script]["ran"]
+    assert name not in outcome[script]["failed"], outcome[script]["failed"][name]

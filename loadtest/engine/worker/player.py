@@ -38,7 +38,7 @@ _monotonic_ns = time.monotonic_ns
 _BURST = 16
 """Arrivals released before the loop may look at its sockets again."""
 
-_STARTING_AT_ONCE = 16
+STARTING_AT_ONCE = 16
 """Users that run ``on_start`` at the same time, so that getting ready is no attack."""
 
 """Name of the row of a task that raised without a request of its own to blame."""
@@ -116,7 +116,7 @@ class Player:
         Raises:
             EngineError: An ``on_start`` failed or did not end in time.
         """
-        throttle = Semaphore(_STARTING_AT_ONCE)
+        throttle = Semaphore(STARTING_AT_ONCE)
         for arm in range(len(self._idle)):
             weights, total = self._shares[arm], self._edges[arm][-1]
             for scenario, user_class in enumerate(self._classes):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
-import traceback
 from pathlib import Path
 
 from loadtest.assets import find_asset
+from loadtest.engine.locustfile.importing import import_file
 from loadtest.engine.user import TTFBUser
 from loadtest.errors import EngineError
 
@@ -45,19 +43,7 @@ def load_scenario(relative: str) -> list[type[TTFBUser]]:
 
 
 def _classes_of(path: Path) -> list[type[TTFBUser]]:
-    spec = importlib.util.spec_from_file_location(_MODULE, path)
-    if spec is None or spec.loader is None:
-        raise EngineError(f"{path}: no Python file; a scenario's name ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[_MODULE] = module
-    if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise EngineError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
-    except (Exception, SystemExit) as error:
-        raise EngineError(f"{_place(path, error)}: {type(error).__name__}: {error}") from error
+    module = import_file(path, _MODULE)
     named = getattr(module, "__all__", None)
     found = [
         value
@@ -84,10 +70,3 @@ def _check(path: Path, user_class: type[TTFBUser]) -> None:
                 f"{path}: class {user_class.__name__}: task {task.__name__} is a TaskSet; one task "
                 "is one arrival here, so make it a method"
             )
-
-
-def _place(path: Path, error: BaseException) -> str:
-    """Return the last line of the scenario itself that led to the error."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
-    return f"{path}, line {lines[-1]}" if lines else str(path)

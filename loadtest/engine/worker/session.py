@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,13 +13,12 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
+from locust import User
 
-from loadtest.engine.client.client import TTFBClient
-from loadtest.engine.client.limits import Limits
-from loadtest.engine.client.origin import AddressResolver
 from loadtest.engine.hub.instruments import Instruments, TcpTotals
 from loadtest.engine.hub.timer import HubTimer
 from loadtest.engine.hub.wait import Breath
+from loadtest.engine.locustfile.load import Locustfile, load_locustfile
 from loadtest.engine.user import TTFBUser
 from loadtest.engine.wire.clocksync import ClockSync, Timeline
 from loadtest.engine.wire.protocol import BATCH, FIN, HEALTH, READY, REPEAT_S
@@ -29,6 +29,7 @@ from loadtest.engine.worker.recorder import Recorder
 from loadtest.engine.worker.scenario import load_scenario
 from loadtest.engine.worker.selfcheck import self_check
 from loadtest.engine.worker.shipping import Shipper
+from loadtest.engine.worker.users import UserOpener, crowd_of, scenario_name
 from loadtest.errors import EngineError
 from loadtest.plan.order import RunOrder
 from loadtest.plan.schedule import RegionSchedule
@@ -45,6 +46,8 @@ _LATENESS_STEP = 512
 _DRAIN_S = 60.0
 _STOP_GRACE_S = 1.0
 _START_WITHIN_S = 90.0
+_LOCUST_START_S = 5.0
+"""How long the load waits for the first users of a locustfile to start."""
 
 Send = Callable[[str, dict[str, Any]], None]
 
@@ -105,7 +108,8 @@ class SegmentSession:
         self._arms = order.plan.arms_in(region)
         self._load = order.plan.load
         self._schedule = RegionSchedule(order.plan, region, order.segment, order.first_block)
-        self._player: Player | None = None
+        self._player: Player | ClosedPlayer | None = None
+        self._locustfile: Locustfile | None = None
         self._run: RunState | None = None
 
     @property
@@ -123,8 +127,8 @@ class SegmentSession:
         Raises:
             EngineError: Getting ready failed; the sentence is for the person who started the run.
         """
-        classes = load_scenario(self.order.plan.scenario)
-        names = tuple(cls.scenario_name() for cls in classes)
+        classes = self._load_classes()
+        names = tuple(scenario_name(cls) for cls in classes)
         state = self._run = previous or RunState(
             self.order.run_id,
             Recorder(self._arms, names, self._ship),
@@ -138,15 +142,54 @@ class SegmentSession:
             state.self_check = self_check()
         player = self._player = self._make_player(classes, state.recorder)
         try:
-            index, workers = self._share
-            player.prepare(len(range(index, self._load.users, workers)))
+            self._prepare(player)
             gc.collect()  # now, for it takes a tenth of a second: many workers may share a machine
             if self._await_start():
                 self._play(player)
         finally:
             player.close(0.0)
+        self._fire("quitting")
         self._drain(state)
         return state
+
+    def _load_classes(self) -> list[type[User]]:
+        """Load the scenario, ours or Locust's."""
+        plan = self.order.plan
+        if plan.locustfile is None:
+            return list(load_scenario(plan.scenario))
+        urls = [plan.deployment(arm).url.rstrip("/") for arm in self._arms]
+        host = f"{urls[0]}{plan.locustfile.base_path}" if urls and urls[0] else ""
+        loaded = self._locustfile = load_locustfile(plan.scenario, plan.locustfile, host)
+        runner = loaded.runner
+        loaded.fire("init", environment=loaded.environment, runner=runner, web_ui=None)
+        return list(loaded.classes)
+
+    def _prepare(self, player: Player | ClosedPlayer) -> None:
+        """Get the users ready; the listeners of a locustfile's start come first."""
+        index, workers = self._share
+        if isinstance(player, Player):
+            player.prepare(len(range(index, self._load.users, workers)))
+            return
+        if (loaded := self._locustfile) is not None:
+            loaded.runner.crowd = lambda: player.users
+            loaded.runner.end = self.stop
+            loaded.fire("test_start", environment=loaded.environment)
+            loaded.runner.begin()
+            player.spawned = self._tell_spawned
+        player.prepare(*((_LOCUST_START_S,) if loaded else ()), patient=loaded is not None)
+
+    def _tell_spawned(self, users: int) -> None:
+        """Tell a locustfile that its users have started."""
+        self._fire("spawning_complete", user_count=users)
+
+    def _fire(self, event: str, **facts: Any) -> None:
+        """Call a locustfile's listeners once there is load: what they raise cannot undo it."""
+        if (loaded := self._locustfile) is None:
+            return
+        try:
+            loaded.fire(event, **(facts or {"environment": loaded.environment}))
+        except EngineError as error:
+            logger.warning("%s", error)
 
     def stop(self) -> None:
         """End the load now; what was measured is still drained."""
@@ -155,45 +198,39 @@ class SegmentSession:
         if self._player is not None:
             self._player.stop()
 
-    def _make_player(self, classes: list[type[TTFBUser]], recorder: Recorder) -> Player:
+    def _make_player(self, classes: list[type[User]], recorder: Recorder) -> Player | ClosedPlayer:
+        plan = self.order.plan
         targets = self.order.targets.get(self._region, {})
         absent = [arm for arm in self._arms if arm not in targets]
         if absent:
             raise EngineError(f"order: no target for {', '.join(absent)} in {self._region}")
-        limits = Limits(
-            connect_s=min(10.0, self._load.timeout_s),
-            tls_s=min(10.0, self._load.timeout_s),
-            read_s=self._load.timeout_s,
-            expect=frozenset(self.order.plan.expect),
-        )
-        resolver = AddressResolver()
-
-        def make_user(user_class: type[TTFBUser], arm: int) -> TTFBUser:
-            user = user_class(self._environment)
-            name = self._arms[arm]
-            target = targets[name]
-            client = TTFBClient(
-                target, recorder.record, limits=limits, resolver=resolver, headers=target.headers
-            )
-            user.equip(client, self._region, name, self.order.plan.paths)
-            return user
-
-        names = [cls.scenario_name() for cls in classes]
-        asked = [self.order.plan.deployment(arm).scenarios for arm in self._arms]
+        opener = UserOpener(
+            self.order, self._arms, self._region, targets=targets, record=recorder.record,
+            environment=self._environment, locustfile=self._locustfile,
+        )  # fmt: skip
+        names = [scenario_name(cls) for cls in classes]
+        asked = [plan.deployment(arm).scenarios for arm in self._arms]
         for arm, wanted in zip(self._arms, asked, strict=True):
             if missing := [name for name in wanted if name not in names]:
                 raise EngineError(
-                    f"deployments.{arm}.scenarios: {self.order.plan.scenario} has no scenario "
+                    f"deployments.{arm}.scenarios: {plan.scenario} has no scenario "
                     f"{missing[0]!r}; it has {', '.join(names)}"
                 )
-        text = f"{self.order.plan.seed} {self._region} {self._share} {self.order.segment}"
+        if self._load.model == "closed":
+            crowds = [
+                crowd_of(self.order, self._schedule, classes, wanted, self._share)
+                for wanted in asked
+            ]
+            steps = plan.locustfile.steps if plan.locustfile is not None else ()
+            return ClosedPlayer(
+                self._schedule, self._share, classes, recorder, opener.open_user,
+                crowds=crowds, complete_s=steps[1].at_s if len(steps) > 1 else math.inf,
+            )  # fmt: skip
+        text = f"{plan.seed} {self._region} {self._share} {self.order.segment}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
         chunks = self._schedule.chunks(*self._share)
-        if self._load.model == "closed":
-            return ClosedPlayer(
-                self._schedule, self._share, classes, recorder, make_user, arms=asked, seed=seed
-            )
-        return Player(chunks, classes, recorder, make_user, arms=asked, seed=seed)
+        ours = [cls for cls in classes if issubclass(cls, TTFBUser)]
+        return Player(chunks, ours, recorder, opener.make_user, arms=asked, seed=seed)
 
     def _await_start(self) -> bool:
         """Say that we are ready until the start is told; False when there will be none."""
@@ -206,7 +243,7 @@ class SegmentSession:
             self.told_start.wait(REPEAT_S)
         return self.start_ns != 0 and not self.stop_asked
 
-    def _play(self, player: Player) -> None:
+    def _play(self, player: Player | ClosedPlayer) -> None:
         """Play the share of the schedule from the moment that the coordinator named."""
         assert self._run is not None
         offset_ns = self._clocks.settle()
@@ -225,6 +262,7 @@ class SegmentSession:
             self.state = "draining"
             grace_s = _STOP_GRACE_S if self.stop_asked else self._load.timeout_s + 1.0
             player.close(grace_s)
+            self._fire("test_stop")
         finally:
             self._over.set()
             housekeeping.join()
@@ -233,7 +271,7 @@ class SegmentSession:
             health.stop()
             gc.unfreeze()
 
-    def _keep_house(self, player: Player) -> None:
+    def _keep_house(self, player: Player | ClosedPlayer) -> None:
         """Ship rows every FLUSH_S and report health every second, in small steps."""
         assert self._run is not None
         due = time.monotonic() + 1.0
@@ -249,14 +287,16 @@ class SegmentSession:
                 self._beat(player, breathe)
         recorder.patient = False
 
-    def _note_lateness(self, player: Player, breathe: Callable[[], None]) -> None:
+    def _note_lateness(self, player: Player | ClosedPlayer, breathe: Callable[[], None]) -> None:
         assert self._run is not None
         lateness_us = player.take_lateness()
         for first in range(0, len(lateness_us), _LATENESS_STEP):
             self._run.health.on_lateness(lateness_us[first : first + _LATENESS_STEP])
             breathe()
 
-    def _beat(self, player: Player, breathe: Callable[[], None] = lambda: None) -> None:
+    def _beat(
+        self, player: Player | ClosedPlayer, breathe: Callable[[], None] = lambda: None
+    ) -> None:
         assert self._run is not None
         self._note_lateness(player, breathe)
         entry = self._run.health.second(

@@ -87,6 +87,7 @@ def strips(run: Run) -> dict[tuple[str, str, str], Strip]:
     for cell in _with_warm_up(run):
         sample = sample_of(run.frame, cell.rows, "ttfb")
         place = np.searchsorted(edges_us, intended[sample.rows], side="right") - 1
+        place = np.maximum(place, 0)  # what an on_start sent before the load stands at its start
         found[cell.key] = _strip(sample.values, place, middles)
     return found
 

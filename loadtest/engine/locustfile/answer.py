@@ -1,0 +1,170 @@
+"""What a locustfile gets back from our client: one of our responses, with Locust's manners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any
+
+from locust.exception import (
+    CatchResponseError,
+    InterruptTaskSet,
+    RescheduleTask,
+    ResponseError,
+    StopTest,
+    StopUser,
+)
+
+from loadtest.engine.client.response import CaughtResponse, Response
+from loadtest.errors import LoadtestError
+
+_DIRECTIONS = (InterruptTaskSet, RescheduleTask, StopTest, StopUser)
+"""Raised to say where a user goes on, which says nothing about the answer."""
+
+
+class Answer:
+    """
+    A response as ``HttpUser`` and ``FastHttpUser`` know them.
+
+    Args:
+        inner: Our response; what is not said here is asked of it.
+        meta: What ``events.request`` is told; a script may change its ``name``.
+        history: The answers that redirected to this one.
+        done: Called once when the outcome is known.
+    """
+
+    def __init__(
+        self,
+        inner: Response,
+        meta: dict[str, Any],
+        history: list[Answer],
+        done: Callable[[Answer, str], None],
+    ) -> None:
+        self.inner = inner
+        self.request_meta = meta
+        self.history = history
+        self._title = meta["name"]
+        self.js: Any = None
+        self.encoding: str | None = None
+        self._done: Callable[[Answer, str], None] | None = done
+        self._judged = False
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    def __bool__(self) -> bool:
+        return self.inner.ok
+
+    def __repr__(self) -> str:
+        return repr(self.inner)
+
+    @property
+    def content(self) -> Any:
+        """The body as bytes; None where no answer came."""
+        return self.inner.content if self.inner.status_code else None
+
+    @property
+    def text(self) -> Any:
+        """The body as text; None where no answer came."""
+        return self.inner.text if self.inner.status_code else None
+
+    @property
+    def error(self) -> Exception | None:
+        """Why no complete answer came."""
+        sample = self.inner.sample
+        return ConnectionError(f"{sample.error}: {sample.detail}") if sample.error else None
+
+    @property
+    def elapsed(self) -> timedelta:
+        """From the start of the request to the last byte of its answer."""
+        return timedelta(milliseconds=self.inner.elapsed_ms)
+
+    @property
+    def reason(self) -> str:
+        """The usual words for the status."""
+        try:
+            return HTTPStatus(self.inner.status_code).phrase
+        except ValueError:
+            return ""
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """Cookies that this answer set."""
+        pairs = [v for k, v in self.inner.headers.pairs if k.lower() == "set-cookie"]
+        named = (pair.partition(";")[0].partition("=") for pair in pairs)
+        return {name.strip(): value.strip() for name, _, value in named}
+
+    def iter_content(self, chunk_size: int = 1) -> Iterator[bytes]:
+        """Yield the body in pieces; it is here already."""
+        body = self.inner.content
+        return (body[at : at + chunk_size] for at in range(0, len(body), chunk_size))
+
+    def iter_lines(self) -> Iterator[bytes]:
+        """Yield the body line by line; it is here already."""
+        return iter(self.inner.content.splitlines())
+
+    def close(self) -> None:
+        """Do nothing: the answer is complete and its connection taken care of."""
+
+    def success(self) -> None:
+        """Count the request as a success; where it is recorded already, say how to."""
+        self.inner.success()
+        self._judged = True
+
+    def failure(self, why: object) -> None:
+        """Count the request as failed."""
+        self.inner.failure(why)
+        self._judged = True
+
+    def raise_for_status(self) -> None:
+        """
+        Turn a failed request into Locust's exception for one.
+
+        Raises:
+            ResponseError: No complete answer, or a status from 400 on.
+        """
+        sample = self.inner.sample
+        if sample.error and sample.error != "status":
+            raise CatchResponseError(f"{self.inner.url}: {sample.error}: {sample.detail}")
+        if sample.status >= 400:
+            raise ResponseError(f"{self.inner.url}: HTTP {sample.status}")
+
+    def __enter__(self) -> Answer:
+        self.inner.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        meta = self.request_meta
+        if isinstance(self.inner, CaughtResponse) and meta["name"] != self._title:
+            self.inner.name = f"{meta['request_type']} {meta['name']}"
+        blamed = isinstance(error, CatchResponseError | ResponseError)
+        if blamed and not self._judged:
+            self.failure(error)
+        direction = isinstance(error, _DIRECTIONS)
+        self.inner.__exit__(*((None,) * 3 if direction or blamed else (kind, error, traceback)))
+        self.tell()
+        return blamed
+
+    def tell(self) -> None:
+        """Say that the outcome is known; a second time nothing happens."""
+        done, self._done = self._done, None
+        if done is not None:
+            sample = self.inner.sample
+            done(self, f"{sample.error}: {sample.detail}" if sample.error else "")
+
+    @property
+    def body_bytes(self) -> int:
+        """Length of the body; that of the whole answer where it was not kept."""
+        try:
+            return len(self.inner.content)
+        except LoadtestError:
+            return self.inner.bytes_received

@@ -1,0 +1,91 @@
+"""
+Tells what is in a locustfile: ``python -m loadtest.engine.locustfile.look``, before any load.
+
+Reads a path, settings and a host from standard input and writes facts or an error to standard
+output, as JSON.  Importing Locust patches sockets, so the command line has this done elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from loadtest.engine.locustfile.load import Locustfile, load_locustfile
+from loadtest.engine.locustfile.notes import notes_of
+from loadtest.engine.locustfile.shape import steps_of
+from loadtest.errors import EngineError, LoadtestError
+from loadtest.plan.locustfile import LocustfileFacts
+from loadtest.plan.model import LocustSettings
+
+
+def facts_of(loaded: Locustfile) -> LocustfileFacts:
+    """
+    Return what a locustfile says of itself.
+
+    Raises:
+        LoadtestError: Its load shape cannot be asked, or there is more than one.
+    """
+    if len(loaded.shapes) > 1:
+        names = ", ".join(shape.__name__ for shape in loaded.shapes)
+        raise EngineError(
+            f"{loaded.path}: more than one load shape ({names}); mark all but one as abstract"
+        )
+    steps, ends_s = steps_of(loaded.shapes[0]()) if loaded.shapes else ((), 0.0)
+    modules = _modules_beside(loaded.path)
+    notes = [note for path in (loaded.path, *modules) for note in notes_of(path)]
+    notes += [
+        f"{loaded.path}: the tags leave {name} no task; it is left out" for name in loaded.idle
+    ]
+    if (config := _config(loaded.path)) is not None:
+        notes.append(f"{config}: Locust's configuration file is not read; give flags")
+    return LocustfileFacts(
+        tuple(cls.__name__ for cls in loaded.classes),
+        tuple(str(cls.host or "") for cls in loaded.classes),
+        steps,
+        ends_s,
+        tuple(notes),
+        tuple(str(path) for path in modules),
+    )
+
+
+def _modules_beside(path: Path) -> list[Path]:
+    """Return the files in or below a locustfile's folder that its import has brought in."""
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    found = {Path(file).resolve() for file in files if file}
+    ours = Path(__file__).resolve().parents[2]
+    return sorted(
+        file
+        for file in found
+        if path.parent in file.parents and file != path and ours not in file.parents
+        if not {"site-packages", "dist-packages"} & set(file.parts)
+    )
+
+
+def _config(path: Path) -> Path | None:
+    places = (Path.cwd() / "locust.conf", path.parent / "locust.conf", Path.home() / ".locust.conf")
+    return next((place for place in places if place.is_file()), None)
+
+
+def main() -> int:
+    """Look, tell, end; what the script itself prints goes to standard error."""
+    told = os.dup(1)
+    os.dup2(2, 1)
+    asked = json.load(sys.stdin)
+    answer: dict[str, Any]
+    try:
+        settings = LocustSettings.model_validate(asked["settings"])
+        answer = {"facts": facts_of(load_locustfile(asked["path"], settings, "")).to_json()}
+    except LoadtestError as error:
+        answer = {"error": str(error)}
+    with os.fdopen(told, "w", encoding="utf-8") as out:
+        json.dump(answer, out)
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # a script may have started threads that would keep the process

@@ -1,0 +1,141 @@
+"""Makes the users of a segment, ours and Locust's, and says when they come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from locust import User
+
+from loadtest.engine.client.client import TTFBClient
+from loadtest.engine.client.limits import Limits
+from loadtest.engine.client.origin import AddressResolver
+from loadtest.engine.client.sample import RequestSample
+from loadtest.engine.locustfile.load import Locustfile
+from loadtest.engine.locustfile.session import OPENING, UserClients
+from loadtest.engine.user import TTFBUser
+from loadtest.errors import EngineError
+from loadtest.plan.crowd import Change, Share, changes
+from loadtest.plan.model import LocustSettings, UserStep
+from loadtest.plan.order import RunOrder, Target
+from loadtest.plan.schedule import RegionSchedule
+from loadtest.units import NS_PER_S
+
+
+class UserOpener:
+    """
+    Makes users and gives them their clients.
+
+    Args:
+        order: What to do.
+        arms: Names of the deployments, by index.
+        region: Where the users live.
+        targets: Where each deployment is found.
+        record: Takes the samples of their requests.
+        environment: Locust's, for users of our own classes.
+        locustfile: Where the others are from.
+    """
+
+    def __init__(
+        self,
+        order: RunOrder,
+        arms: Sequence[str],
+        region: str,
+        *,
+        targets: Mapping[str, Target],
+        record: Callable[[RequestSample], object],
+        environment: Any,
+        locustfile: Locustfile | None = None,
+    ) -> None:
+        self._plan = order.plan
+        self._arms = arms
+        self._region = region
+        self._targets = targets
+        self._record = record
+        self._environment = environment
+        self._locustfile = locustfile
+        self._resolver = AddressResolver()
+        timeout_s = order.plan.load.timeout_s
+        self._limits = Limits(
+            connect_s=min(10.0, timeout_s),
+            tls_s=min(10.0, timeout_s),
+            read_s=timeout_s,
+            expect=frozenset(order.plan.expect),
+        )
+
+    def make_user(self, user_class: type[TTFBUser], arm: int) -> TTFBUser:
+        """Make a user of one of our own classes."""
+        user = user_class(self._environment)
+        name = self._arms[arm]
+        user.equip(self._client(name), self._region, name, self._plan.paths)
+        return user
+
+    def open_user(self, user_class: type[User], arm: int) -> tuple[User, Any]:
+        """
+        Make a user of any class; runs in the greenlet that it lives in.
+
+        Returns:
+            The user, and what begins its arrivals and closes its connections.
+
+        Raises:
+            EngineError: The class is not ours, and there is no locustfile it could be from.
+        """
+        if issubclass(user_class, TTFBUser):
+            user = self.make_user(user_class, arm)
+            return user, user.client
+        if self._locustfile is None or self._plan.locustfile is None:
+            raise EngineError(f"class {user_class.__name__} is from no locustfile")
+        name = self._arms[arm]
+        origin = (self._plan.deployment(name).url or self._targets[name].url).rstrip("/")
+        clients = UserClients(lambda: self._client(name), origin)
+        OPENING.set(clients)
+        if self._plan.locustfile.replaces_hosts or user_class.host is None or len(self._arms) > 1:
+            user_class.host = f"{origin}{self._plan.locustfile.base_path}"
+        return user_class(self._locustfile.environment), clients
+
+    def _client(self, name: str) -> TTFBClient:
+        target = self._targets[name]
+        return TTFBClient(
+            target,
+            self._record,
+            limits=self._limits,
+            resolver=self._resolver,
+            headers=target.headers,
+        )
+
+
+def scenario_name(user_class: type[User]) -> str:
+    """Return the name of a class in records and tables."""
+    if issubclass(user_class, TTFBUser):
+        return user_class.scenario_name()
+    return user_class.__name__
+
+
+def crowd_of(
+    order: RunOrder,
+    schedule: RegionSchedule,
+    classes: Sequence[type[User]],
+    wanted: Sequence[str],
+    share: tuple[int, int],
+) -> list[Change]:
+    """
+    Return when a worker's users of one arm start and stop.
+
+    Args:
+        order: What to do; only its first segment lets users come one by one.
+        schedule: Says when the load ends.
+        classes: User classes of the scenario.
+        wanted: Names of those that the arm plays; none means all.
+        share: This worker's index among those of its region, and their number.
+    """
+    settings = order.plan.locustfile or LocustSettings()
+    rate = 0.0 if order.segment else settings.spawn_rate
+    first = UserStep(at_s=0.0, users=order.plan.load.users, spawn_rate=rate)
+    names = [scenario_name(cls) for cls in classes]
+    shares = [
+        Share(cls.weight, cls.fixed_count) if not wanted or name in wanted else Share(0.0)
+        for cls, name in zip(classes, names, strict=True)
+    ]
+    crowd = changes(names, shares, settings.steps or (first,), schedule.total_ns / NS_PER_S)
+    index, workers = share
+    return [change for change in crowd if change.number % workers == index]

@@ -1,0 +1,95 @@
+"""Has a locustfile looked at in a process of its own: importing it patches sockets."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from loadtest.errors import PlanError
+from loadtest.plan.locustfile import LocustCommand, LocustfileFacts, plan_of_locustfile
+from loadtest.plan.model import Plan
+from loadtest.plan.resolve import plan_of_raw
+from loadtest.text import one_line
+
+LOOK_S: Final = 60.0
+"""How long a locustfile may take to import."""
+
+
+def locustfile_plan(
+    command: LocustCommand, at: str, flags: Mapping[str, Any]
+) -> tuple[Plan, list[str]]:
+    """
+    Return the plan that plays a locustfile, and what a person should know of it beforehand.
+
+    Args:
+        command: What the command line says of it.
+        at: Region that the hosts stand in; empty: no distance is emulated.
+        flags: As for ``load_raw``.
+
+    Raises:
+        PlanError: The file cannot be played; one sentence, with file and line where there is one.
+    """
+    flags = dict(flags)
+    if flags.get("load.rate") is not None:
+        raise PlanError(
+            f"--rate {flags['load.rate']:g}: a locustfile's users send when they are ready (the "
+            "closed model); say how many there are with --users"
+        )
+    for key, flag in (("load.duration_s", "--duration"), ("load.warmup_s", "--warmup")):
+        if flags.get(key) is not None:
+            raise PlanError(f"{flag}: a locustfile runs for --run-time, its start included")
+    if flags.get("scenario") is not None:
+        raise PlanError("--scenario: the scenario is the locustfile; give one of the two")
+    regions = list(flags.pop("regions", None) or ())
+    if at and at not in regions:
+        regions = [at, *regions]
+    facts = look(command)
+    world = str(flags.get("world") or "embedded")
+    raw, notes = plan_of_locustfile(command, facts, at=at, regions=regions, world=world)
+    return plan_of_raw(raw, flags), notes
+
+
+def look(command: LocustCommand) -> LocustfileFacts:
+    """
+    Return what a locustfile says of itself.
+
+    Raises:
+        PlanError: It cannot be imported or played.
+    """
+    settings = {
+        "classes": list(command.classes),
+        "tags": list(command.tags),
+        "exclude_tags": list(command.exclude_tags),
+        "options": list(command.options),
+    }
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "loadtest.engine.locustfile.look"],
+            input=json.dumps({"path": command.path, "settings": settings}).encode(),
+            capture_output=True,
+            timeout=LOOK_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise PlanError(
+            f"{command.path}: importing it has not ended after {LOOK_S:g} s; does it ask for "
+            "something, or wait, outside of a task?"
+        ) from None
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        said = _last(done.stderr.decode(errors="replace").splitlines())
+        raise PlanError(
+            f"{command.path}: importing it ended the process (code {done.returncode}){said}"
+        ) from None
+    if "error" in answer:
+        raise PlanError(one_line(str(answer["error"])))
+    return LocustfileFacts.from_json(answer["facts"])
+
+
+def _last(lines: Sequence[str]) -> str:
+    said = [one_line(line) for line in lines if line.strip()]
+    return f"; it said: {said[-1][:200]}" if said else ""
