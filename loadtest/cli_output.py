@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from loadtest.run.judge import Judged
 
 
+_OUTPUTS = "loadtest.outputs"
+
+
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command that ends with a verdict the flags for how it says so."""
     options = [
@@ -22,6 +25,9 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Print the verdict and nothing else."),
         click.option("--json", is_flag=True, expose_value=False, callback=_json, is_eager=True,
                      help="Print one JSON object; everything else goes to standard error."),
+        click.option("--output", multiple=True, metavar="FORM=FILE", expose_value=False,
+                     callback=_output,
+                     help="Write a file too: csv or ndjson (requests), json (the verdict)."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -38,6 +44,13 @@ def _json(context: click.Context, _parameter: click.Parameter, asked: bool) -> N
         context.obj.only_json()
 
 
+def _output(context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> None:
+    if texts:
+        from loadtest.run.outputs import read_outputs
+
+        context.meta[_OUTPUTS] = read_outputs(texts)
+
+
 def say(terminal: Terminal, judged: Judged) -> int:
     """
     Print what came of a judged run; return its exit code.
@@ -47,6 +60,10 @@ def say(terminal: Terminal, judged: Judged) -> int:
     """
     from loadtest.run.judge import tell_github
 
+    if outputs := click.get_current_context().meta.get(_OUTPUTS):
+        from loadtest.run.outputs import write_outputs
+
+        write_outputs(judged, outputs, warn=terminal.warn)
     annotations = tell_github(judged, os.environ, warn=terminal.warn)
     try:
         if terminal.machine:

@@ -13,6 +13,9 @@ from xml.etree import ElementTree
 import pytest
 import synth
 
+from loadtest.errors import PlanError
+from loadtest.records.schema import RECORDS
+from loadtest.run.outputs import read_outputs
 from loadtest.run.result import CELL_KEYS, RESULT_SCHEMA, result_of_failure
 
 RULES = {
@@ -79,6 +82,29 @@ def test_quiet_and_json_say_the_same_in_fewer_words(tmp_path: Path) -> None:
     assert value["rules"] == json.loads((folder / "verdict.json").read_text())["rules"]
     assert set(value) == set(result_of_failure(13, "so it is"))
     assert "::error" in told.stderr
+
+
+def test_files_for_other_programs_hold_every_request_and_the_verdict(tmp_path: Path) -> None:
+    rule, effects, code = RULES["pass"]
+    folder = stored(tmp_path / "run", rule, effects)
+    files = {form: tmp_path / f"out.{form}" for form in ("csv", "ndjson", "json")}
+
+    done = gate(folder, "--quiet", *(f"--output={form}={path}" for form, path in files.items()))
+
+    assert done.returncode == code, done.stderr
+    header, *rows = files["csv"].read_text().splitlines()
+    objects = [json.loads(line) for line in files["ndjson"].read_text().splitlines()]
+    assert header == ",".join(f'"{name}"' for name in RECORDS.names)
+    assert list(objects[0]) == RECORDS.names
+    value = json.loads(files["json"].read_text())
+    assert len(rows) == len(objects) == value["run"]["rows"]
+    assert value["decision"] == "pass"
+
+
+@pytest.mark.parametrize("text", ["xml=a.xml", "csv", "csv=", "json=/", "csv=no/such/folder.csv"])
+def test_a_file_that_cannot_be_is_told_before_anything_is_done(tmp_path: Path, text: str) -> None:
+    with pytest.raises(PlanError, match="--output"):
+        read_outputs(["json=x.json", text])
 
 
 def test_a_run_without_rules_is_measured_and_not_judged(tmp_path: Path) -> None:
