@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.analysis.blocks import Blocked
+from loadtest.analysis.scores import cosine_terms, low_frequency
 from loadtest.analysis.special import (
     normal_quantile,
     normal_tail,
@@ -60,6 +61,24 @@ def draw_weights(groups: int, resamples: int, seed: int, purpose: str) -> Weight
 def join_weights(parts: Sequence[Weights]) -> Weights:
     """Put the weights of several regions side by side: a stratified bootstrap."""
     return np.concatenate(parts, axis=1)
+
+
+def leave_one_out(groups: int) -> Weights:
+    """Return weights that draw every group but one, shape (groups, groups)."""
+    return (np.ones((groups, groups)) - np.eye(groups)).astype(np.float32)
+
+
+def pseudo_values(point: float, without: Draws) -> Draws:
+    """
+    Return what each block says of a statistic: their mean is nearly it, their spread its error.
+
+    Args:
+        point: The statistic of the sample.
+        without: The statistic of the sample without each of its blocks.
+
+    Source: Tukey, "Bias and Confidence in Not Quite Large Samples", 1958.
+    """
+    return np.asarray(without.size * point - (without.size - 1) * without)
 
 
 def resample(sample: Blocked, weights: Weights, percentile: float | None) -> Draws:
@@ -160,6 +179,43 @@ def weigh(excess: Draws, point: float, blocks: int, level: float) -> Evidence:
         error=error,
         p_above_is_chance=_tail(draws <= 0, point, error, blocks),
         p_below_is_chance=_tail(draws >= 0, -point, error, blocks),
+    )
+
+
+def allow_for_drift(found: Evidence, series: Draws, point: float, level: float) -> Evidence:
+    """
+    Return evidence that holds where blocks next to each other are alike, as percentiles' does.
+
+    The error grows by what the lowest cosines of the blocks' series have more than chance, and
+    Student's t has as few degrees.
+
+    Args:
+        found: Evidence of a resampled statistic.
+        series: Its `pseudo_values`, in the order of the blocks.
+        point: The statistic.
+        level: Coverage of the interval.
+    """
+    blocks = series.size
+    if blocks < 2 or not np.isfinite(series).all() or not 0 < found.error < math.inf:
+        return found
+    spread = float(series.var(ddof=1))
+    terms = cosine_terms(blocks)
+    more = low_frequency(series - series.mean(), terms) / spread if spread > 0 else 1.0
+    stretch = math.sqrt(max(1.0, more))
+    freedom, side = float(blocks - 1), (1 - level) / 2
+
+    def tail(p: float) -> float:
+        if not 0 < p < 0.5:
+            return p
+        return student_tail(student_quantile(p, freedom) / stretch, terms)
+
+    scale = stretch * student_quantile(side, terms) / student_quantile(side, freedom)
+    return Evidence(
+        low=point - (point - found.low) * scale,
+        high=point + (found.high - point) * scale,
+        error=found.error * stretch,
+        p_above_is_chance=tail(found.p_above_is_chance),
+        p_below_is_chance=tail(found.p_below_is_chance),
     )
 
 

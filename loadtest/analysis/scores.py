@@ -8,9 +8,12 @@ is allowed?  Each block answers with a difference of shares, and blocks are the 
 Sources: Mood, "On the Asymptotic Efficiency of Certain Nonparametric Two-Sample Tests", 1954, and
 Woodruff, "Confidence Intervals for Medians and Other Position Measures", 1952 (a percentile tested
 by shares); Deng, Xu, Kohavi and Walker, "Improving the Sensitivity of Online Controlled Experiments
-by Utilizing Pre-Experiment Data", 2013 (taking out what both arms share); Mueller, "HEAC and
-long-run variance", 2007, and Lazarus, Lewis, Stock and Watson, "HAR Inference", 2018 (a variance
-from the lowest cosines, with Student's t of as many degrees).
+by Utilizing Pre-Experiment Data", WSDM 2013 (taking out what both arms share); Mueller, "A Theory
+of Robust Long-Run Variance Estimation", Journal of Econometrics 141, 2007, and Lazarus, Lewis,
+Stock and Watson, "HAR Inference: Recommendations for Practice", Journal of Business and Economic
+Statistics 36, 2018 (a variance from the lowest cosines, with Student's t of as many degrees);
+Cochran, "Sampling Techniques", 1977, chapter 6 (blocks of unequal size: deviations from the share,
+not sums).
 """
 
 from __future__ import annotations
@@ -114,7 +117,13 @@ def of_series(series: Series, floor: float, *, wide: bool) -> Score:
 
 
 def block_scores(arm: Blocked, allowed: Blocked, percentile: float) -> Series:
-    """Return a block's share of ``allowed`` at or below the pooled percentile, minus the arm's."""
+    """
+    Return what each block says of the difference of shares at or below the pooled percentile.
+
+    The share of ``allowed`` minus that of the arm; their mean is the difference over all requests.
+    A block counts by how far its requests deviate from their arm's share, so that one that merely
+    holds more requests than others says no more than they do.
+    """
     pooled = np.concatenate([arm.values, allowed.values])
     rank = rank_of(percentile, pooled.size) - 1
     q = float(np.partition(pooled, rank)[rank])
@@ -122,10 +131,23 @@ def block_scores(arm: Blocked, allowed: Blocked, percentile: float) -> Series:
 
     def below(sample: Blocked) -> Series:
         half = ((sample.values < q).astype(np.float64) + (sample.values <= q)) / 2
-        found = np.bincount(sample.group, weights=half, minlength=blocks)
-        return np.asarray(found / sample.n, dtype=np.float64)
+        return block_means(half, sample.group, blocks)
 
-    return blocks * (below(allowed) - below(arm))
+    return below(allowed) - below(arm)
+
+
+def block_means(values: Series, group: NDArray[np.int32], blocks: int) -> Series:
+    """
+    Return a series whose mean is that of all values, and whose spread is the error of that mean.
+
+    Args:
+        values: One number a request.
+        group: The block of each, 0 to ``blocks`` - 1.
+        blocks: Number of blocks.
+    """
+    mean = float(values.mean())
+    moved = np.bincount(group, weights=values - mean, minlength=blocks)
+    return np.asarray(mean + moved * (blocks / values.size), dtype=np.float64)
 
 
 def without_shared_weather(arm: Blocked, other: Blocked) -> tuple[Blocked, Blocked]:

@@ -121,6 +121,7 @@ def against_limit(rule: Threshold, sample: Blocked, levels: Levels) -> Measureme
         reach=1.0,
         p_fail=p_fail,
         p_pass=p_pass,
+        drifts=worth.drifts,
     )
 
 

@@ -15,7 +15,6 @@ from loadtest.analysis.scores import (
     shift_interval,
     slowed,
 )
-from loadtest.analysis.special import student_quantile
 from loadtest.gate.decide import Levels
 from loadtest.gate.evidence import Measurement, sign_of
 from loadtest.plan.model import Gate
@@ -46,24 +45,13 @@ def within_margin(rule: Threshold, pair: ArmPair, *, gate: Gate, levels: Levels)
     base, arm = pair.base.point(pair.percentile), pair.arm.point(pair.percentile)
     allowed = slowed(pair.base, share, absolute)
     found = score(pair.arm, allowed, pair.percentile, wide=pair.wide)
-    if share * base >= absolute:
-        low, high = ratio_interval(
-            pair.arm, pair.base, pair.percentile, levels.side, wide=pair.wide
-        )
-        low, high = base * (low - 1), base * (high - 1)
-    else:
-        low, high = shift_interval(
-            pair.arm, pair.base, pair.percentile, levels.side, wide=pair.wide
-        )
     limit = max(share * base, absolute)
     return _measurement(
         found,
         observed=arm - base,
-        low=low,
-        high=high,
+        bounds=lambda: _difference(pair, share * base >= absolute, levels.side),
         limit=limit,
         base=base,
-        levels=levels,
         finder=lambda side: (
             detectable_factor(pair.arm, allowed, pair.percentile, side, wide=pair.wide)
             * (base + limit)
@@ -79,15 +67,14 @@ def within_factor(rule: Threshold, pair: ArmPair, levels: Levels) -> Measurement
     slow = sign_of(rule) > 0
     first, second = (pair.arm, scaled) if slow else (scaled, pair.arm)
     found = score(first, second, pair.percentile, wide=pair.wide)
-    low, high = ratio_interval(pair.arm, pair.base, pair.percentile, levels.side, wide=pair.wide)
     return _measurement(
         found,
         observed=pair.arm.point(pair.percentile) / base if base else math.nan,
-        low=low,
-        high=high,
+        bounds=lambda: ratio_interval(
+            pair.arm, pair.base, pair.percentile, levels.side, wide=pair.wide
+        ),
         limit=factor,
         base=base,
-        levels=levels,
         finder=lambda side: (
             detectable_factor(first, second, pair.percentile, side, wide=pair.wide) * factor
             if slow
@@ -103,33 +90,40 @@ def margin_of(rule: Threshold, gate: Gate) -> tuple[float, float]:
     return gate.margin_share, gate.margin_ms if rule.measure.unit == "ms" else 0.0
 
 
+def _difference(pair: ArmPair, by_ratio: bool, side: float) -> tuple[float, float]:
+    """Return the interval of the arms' difference, found as a ratio or as a shift."""
+    if not by_ratio:
+        return shift_interval(pair.arm, pair.base, pair.percentile, side, wide=pair.wide)
+    base = pair.base.point(pair.percentile)
+    low, high = ratio_interval(pair.arm, pair.base, pair.percentile, side, wide=pair.wide)
+    return base * (low - 1), base * (high - 1)
+
+
 def _measurement(
     found: Score,
     *,
     observed: float,
-    low: float,
-    high: float,
+    bounds: Callable[[], tuple[float, float]],
     limit: float,
     base: float,
-    levels: Levels,
     finder: Callable[[float], float],
 ) -> Measurement:
-    # The interval is the test turned round, so its width tells the error in the unit of the rule.
-    error = (high - low) / 2 / student_quantile(levels.side, found.freedom)
     return Measurement(
         observed=observed,
-        low=low,
-        high=high,
+        low=math.nan,
+        high=math.nan,
         limit=limit,
         base=base,
         n=0,
         blocks=found.series.size,
         excess=observed - limit,
-        error=error,
+        error=math.nan,
         reach=1.0,
         p_fail=found.p_fail,
         p_pass=found.p_pass,
         series=found.series,
         floor=found.floor,
         finder=finder,
+        bounds=bounds,
+        freedom=found.freedom,
     )

@@ -49,6 +49,12 @@ class Measurement:
     floor: float = 0.0
     finder: Callable[[float], float] | None = field(default=None, compare=False)
     """Error of the failing side -> smallest value that 80 of 100 such runs would call fail."""
+    bounds: Callable[[], tuple[float, float]] | None = field(default=None, compare=False)
+    """The interval, where it takes long and a decision does without it: see `with_interval`."""
+    freedom: float = 0.0
+    """Degrees of freedom of the error; 0 stands for one less than blocks."""
+    drifts: bool = False
+    """An arm moved by itself while it was measured; probabilities allow for it."""
     base_failed: bool = False
     """Nearly nothing of the arm that is compared with was answered: it is no base."""
     lacking: str = ""
@@ -70,10 +76,27 @@ def detectable(found: Measurement, rule: Threshold, side: float) -> float | None
         return value if math.isfinite(value) else None
     if not math.isfinite(found.error) or found.blocks < MIN_GROUPS:
         return None
-    freedom = found.blocks - 1
+    freedom = found.freedom or found.blocks - 1
     reach = student_quantile(side, freedom)
     reach += student_quantile(POWER_TAIL, freedom)
     return found.limit + sign_of(rule) * reach * found.error * found.reach
+
+
+def with_interval(found: Measurement, side: float) -> Measurement:
+    """
+    Return a measurement with its interval, where it has been left out so far.
+
+    The interval is the test turned round, so its width tells the error in the unit of the rule.
+
+    Args:
+        found: The evidence.
+        side: Error on either side of the interval.
+    """
+    if found.bounds is None:
+        return found
+    low, high = found.bounds()
+    error = (high - low) / 2 / student_quantile(side, found.freedom)
+    return replace(found, low=low, high=high, error=error, bounds=None)
 
 
 def sign_of(rule: Threshold) -> float:

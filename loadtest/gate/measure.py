@@ -11,10 +11,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Final
 
-from loadtest.analysis.blocks import Blocked
-from loadtest.analysis.bootstrap import Weights, resample, weigh
-from loadtest.analysis.scores import DRIFT_PENALTY, WIDE_BELOW
+from loadtest.analysis.blocks import MIN_GROUPS, Blocked
+from loadtest.analysis.bootstrap import (
+    Weights,
+    allow_for_drift,
+    leave_one_out,
+    pseudo_values,
+    resample,
+    weigh,
+)
+from loadtest.analysis.scores import DRIFT_PENALTY, WIDE_BELOW, arm_drifts, mean_ranks
 from loadtest.gate.absolute import against_limit
 from loadtest.gate.comparison import ArmPair, margin_of, within_factor, within_margin
 from loadtest.gate.decide import Levels
@@ -32,6 +40,8 @@ from loadtest.gate.questions import Question, Samples
 from loadtest.plan.model import Gate
 from loadtest.plan.thresholds import SHARES, Threshold
 
+NEVER_OR_ALWAYS: Final = (0.0, 1.0)
+"""No sample can show these shares: such a limit asks of this run alone."""
 _BASE_ANSWERS = 0.5
 """An arm of which fewer than this share were answered is no base to compare with."""
 
@@ -64,7 +74,7 @@ def measure(
     if other is None or not other.n or not sample.n:
         return replace(nothing(sample, 0.0), lacking="one of the two arms was not measured here")
     if rule.kind == "baseline" and rule.measure.metric in SHARES:
-        return _share_of_two(question, samples, gate, levels)
+        return _carried(_share_of_two(question, samples, gate, levels), sample)
     if (p := rule.measure.percentile) is not None and other_measure == rule.measure:
         sample = samples.at_once(question.cells, rule.measure)
         other = samples.at_once(question.others, rule.measure)
@@ -74,9 +84,11 @@ def measure(
             if rule.kind == "relative"
             else within_margin(rule, pair, gate=gate, levels=levels)
         )
-        found = _penalised(found, DRIFT_PENALTY) if drifts else found
     else:
-        found = _resampled(question, samples, sample, other, gate=gate, levels=levels)
+        wide = rule.measure.unit == "ms" and (drifts or sample.groups < WIDE_BELOW)
+        found = _resampled(question, samples, sample, other, gate=gate, levels=levels, wide=wide)
+    if drifts and rule.measure.unit == "ms":
+        found = _penalised(found, DRIFT_PENALTY)
     checks = (carries(rule.measure, sample), carries(other_measure, other))
     lacking, factor = max(checks, key=lambda item: item[1])
     return replace(found, n=min(sample.n, other.n), lacking=lacking, lacking_factor=factor)
@@ -86,7 +98,10 @@ def _of_one(question: Question, samples: Samples, levels: Levels) -> Measurement
     """Return the evidence on an arm against a limit."""
     rule = question.rule
     if rule.measure.metric in SHARES:
-        return _share(rule, samples.failures(question.cells, rule.measure.metric), levels)
+        return _carried(
+            _share(rule, samples.failures(question.cells, rule.measure.metric), levels),
+            samples.sample(question.cells, rule.measure),
+        )
     sample = samples.at_once(question.cells, rule.measure)
     if not sample.n:
         return nothing(sample, rule.limit)
@@ -94,6 +109,14 @@ def _of_one(question: Question, samples: Samples, levels: Levels) -> Measurement
         return _against_limit(rule, sample, levels)
     sample = samples.sample(question.cells, rule.measure)
     return _mean(rule, sample, samples.weights(question.cells), levels)
+
+
+def _carried(found: Measurement, sample: Blocked) -> Measurement:
+    """Return a share's evidence, undecided where blocks are too few to tell how it clusters."""
+    if found.lacking or found.limit in NEVER_OR_ALWAYS or sample.groups >= MIN_GROUPS:
+        return found
+    why = f"{sample.groups} blocks are too few to tell noise: {MIN_GROUPS} are needed"
+    return replace(found, lacking=why, lacking_factor=MIN_GROUPS / max(1, sample.groups))
 
 
 def _is_no_base(samples: Samples, question: Question) -> bool:
@@ -106,6 +129,7 @@ def _penalised(found: Measurement, penalty: float) -> Measurement:
         found,
         p_fail=min(1.0, found.p_fail * penalty),
         p_pass=min(1.0, found.p_pass * penalty),
+        drifts=True,
     )
 
 
@@ -117,12 +141,13 @@ def _resampled(
     *,
     gate: Gate,
     levels: Levels,
+    wide: bool,
 ) -> Measurement:
     """Compare means, counts, or two different measures by resampling blocks."""
     rule = question.rule
     weights = samples.weights(question.cells)
-    arm = Arm.of(sample, weights, rule.measure)
-    base = Arm.of(other, weights, rule.other_measure or rule.measure)
+    arm = Arm.of(sample, weights, rule.measure, wide=wide)
+    base = Arm.of(other, weights, rule.other_measure or rule.measure, wide=wide)
     if rule.kind == "relative":
         return relative(rule, arm, base, sample.groups, levels)
     return baseline(rule, arm, base, sample.groups, gate=gate, levels=levels)
@@ -140,9 +165,14 @@ def _mean(rule: Threshold, sample: Blocked, weights: Weights, levels: Levels) ->
     draws = resample(sample, weights, None)
     excess = sign * (point - rule.limit)
     evidence = weigh(sign * (draws - rule.limit), excess, sample.groups, levels.coverage)
-    evidence = strict(rule, evidence, excess)
     values = weigh(draws, point, sample.groups, levels.coverage)
-    return Measurement(
+    drifting = rule.measure.unit == "ms" and arm_drifts(mean_ranks(sample))
+    if rule.measure.unit == "ms" and (drifting or sample.groups < WIDE_BELOW):
+        series = pseudo_values(point, resample(sample, leave_one_out(sample.groups), None))
+        evidence = allow_for_drift(evidence, sign * series, excess, levels.coverage)
+        values = allow_for_drift(values, series, point, levels.coverage)
+    evidence = strict(rule, evidence, excess)
+    found = Measurement(
         observed=point,
         low=values.low,
         high=values.high,
@@ -158,6 +188,7 @@ def _mean(rule: Threshold, sample: Blocked, weights: Weights, levels: Levels) ->
         lacking=lacking,
         lacking_factor=factor,
     )
+    return _penalised(found, DRIFT_PENALTY) if drifting else found
 
 
 def _share(rule: Threshold, found: Failures, levels: Levels) -> Measurement:
@@ -170,8 +201,7 @@ def _share(rule: Threshold, found: Failures, levels: Levels) -> Measurement:
     low, high = share_interval(count, n, levels.coverage)
     many, few = chance_of_so_many(count, n, rule.limit), chance_of_so_few(count, n, rule.limit)
     p_fail, p_pass = (many, few) if sign > 0 else (few, many)
-    if rule.limit in (0.0, 1.0):
-        # No sample can show "never" or "always": such a limit asks of this run alone.
+    if rule.limit in NEVER_OR_ALWAYS:
         excess = sign * (share - rule.limit)
         broken = excess >= 0 if rule.comparator in ("<", ">") else excess > 0
         p_fail, p_pass = (0.0, 1.0) if broken else (1.0, 0.0)
@@ -197,6 +227,8 @@ def _share_of_two(question: Question, samples: Samples, gate: Gate, levels: Leve
     rule = question.rule
     here = samples.failures(question.cells, rule.measure.metric)
     there = samples.failures(question.others, rule.measure.metric)
+    if not here.n or not there.n:
+        return replace(nothing(Blocked.empty(), 0.0), lacking="one of the two arms was not asked")
     share, absolute = margin_of(rule, gate)
     base = there.count / there.n
     # `within 1% of baseline` is a difference of shares: 1 % of next to nothing would be nothing.

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadtest.analysis.blocks import Blocked
-from loadtest.analysis.bootstrap import Draws, Weights, resample, weigh
+from loadtest.analysis.bootstrap import (
+    Draws,
+    Weights,
+    allow_for_drift,
+    leave_one_out,
+    pseudo_values,
+    resample,
+    weigh,
+)
 from loadtest.gate.decide import Levels
 from loadtest.gate.evidence import Measurement, sign_of, strict
 from loadtest.plan.model import Gate
@@ -17,15 +25,22 @@ from loadtest.plan.thresholds import Measure, Threshold
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One arm's value and its value in every resample; both arms' resamples draw alike."""
+    """
+    One arm's value, in every resample and without each block.
+
+    Both arms' resamples draw alike.  ``without`` is asked for where drift has to be allowed for.
+    """
 
     point: float
     draws: Draws
+    without: Draws | None = None
 
     @staticmethod
-    def of(sample: Blocked, weights: Weights, measure: Measure) -> Arm:
-        """Return the arm of a sample."""
-        return Arm(sample.point(measure.percentile), resample(sample, weights, measure.percentile))
+    def of(sample: Blocked, weights: Weights, measure: Measure, *, wide: bool = False) -> Arm:
+        """Return the arm of a sample; ``wide`` where drift has to be allowed for."""
+        p = measure.percentile
+        without = resample(sample, leave_one_out(sample.groups), p) if wide else None
+        return Arm(sample.point(p), resample(sample, weights, p), without)
 
 
 def relative(
@@ -42,8 +57,17 @@ def relative(
         ratios = np.divide(arm.draws, other.draws)
     point = sign * (arm.point - factor * other.point)
     ratio = arm.point / other.point if other.point else math.nan
-    evidence = strict(rule, weigh(excess, point, blocks, levels.coverage), point)
+    evidence = weigh(excess, point, blocks, levels.coverage)
     interval = weigh(ratios, ratio, blocks, levels.coverage)
+    if arm.without is not None and other.without is not None:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            left = sign * (arm.without - factor * other.without)
+            ratios_left = np.divide(arm.without, other.without)
+        evidence = allow_for_drift(evidence, pseudo_values(point, left), point, levels.coverage)
+        interval = allow_for_drift(
+            interval, pseudo_values(ratio, ratios_left), ratio, levels.coverage
+        )
+    evidence = strict(rule, evidence, point)
     return Measurement(
         observed=ratio,
         low=interval.low,
@@ -80,10 +104,18 @@ def baseline(
         excess = moved - np.maximum(share * base.draws, absolute)
     allowed = max(share * base.point, absolute)
     point = arm.point - base.point
-    evidence = strict(
-        rule, weigh(excess, point - allowed, blocks, levels.coverage), point - allowed
-    )
+    beyond = point - allowed
+    evidence = weigh(excess, beyond, blocks, levels.coverage)
     interval = weigh(moved, point, blocks, levels.coverage)
+    if arm.without is not None and base.without is not None:
+        with np.errstate(invalid="ignore"):
+            left = arm.without - base.without
+            left_beyond = left - np.maximum(share * base.without, absolute)
+        evidence = allow_for_drift(
+            evidence, pseudo_values(beyond, left_beyond), beyond, levels.coverage
+        )
+        interval = allow_for_drift(interval, pseudo_values(point, left), point, levels.coverage)
+    evidence = strict(rule, evidence, beyond)
     return Measurement(
         observed=point,
         low=interval.low,
@@ -92,7 +124,7 @@ def baseline(
         base=base.point,
         n=0,
         blocks=blocks,
-        excess=point - allowed,
+        excess=beyond,
         error=evidence.error,
         reach=1.0,
         p_fail=evidence.p_above_is_chance,

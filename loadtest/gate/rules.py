@@ -13,12 +13,12 @@ from loadtest.analysis.load import Run
 from loadtest.analysis.scores import WIDE_BELOW
 from loadtest.analysis.special import student_quantile
 from loadtest.gate.decide import Levels, decide, holm
-from loadtest.gate.evidence import Measurement, detectable
+from loadtest.gate.evidence import Measurement, detectable, with_interval
 from loadtest.gate.families import all_regions_p, arm_pair, drifting_pairs
 from loadtest.gate.measure import measure
 from loadtest.gate.questions import Question, Samples, questions_of
 from loadtest.gate.results import Decision, RuleResult
-from loadtest.gate.sentences import flip, unit_of, why
+from loadtest.gate.sentences import DRIFTED, STEADY_ARMS, flip, unit_of, why
 from loadtest.gate.shown import show, show_result
 from loadtest.plan.thresholds import BASE_ARM, COUNTS, Condition, Measure, Threshold
 
@@ -125,7 +125,8 @@ class Judge:
             conditions=(Condition("deployment", (BASE_ARM,), negated=True),),
         )
         questions = [q for q in questions_of(self.run, self.cells, rule) if q.cells[0].rows.size]
-        found = self._measured(questions, set())
+        # A short run carries no pass; the budget passes anyway, and an outage must fail it.
+        found = [replace(one, lacking="") for one in self._measured(questions, set())]
         return [
             self._budget_result(question, evidence, fails)
             for question, evidence, fails in zip(
@@ -155,6 +156,7 @@ class Judge:
     def _result(
         self, question: Question, found: Measurement, decision: Decision, strictest: float
     ) -> RuleResult:
+        found = with_interval(found, self.levels.side)
         seconds = self._seconds(found) if decision == "inconclusive" else None
         rule = question.rule
         result = RuleResult(
@@ -186,6 +188,8 @@ class Judge:
         reason = why(result, self.levels.coverage, found.lacking)
         if decision == "invalid" and not found.base_failed:
             reason = self._why_invalid(question)
+        if found.drifts and decision == "inconclusive" and not found.lacking:
+            return replace(result, why=f"{reason} {DRIFTED}", flip=STEADY_ARMS)
         return replace(result, why=reason, flip=flip(result, rule, found.lacking))
 
     def _budget_result(self, question: Question, found: Measurement, fails: bool) -> RuleResult:

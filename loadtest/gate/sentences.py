@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from loadtest.gate.results import RuleResult
     from loadtest.plan.thresholds import Threshold
 
+DRIFTED: Final = "An arm moved by itself while it was measured, so far more evidence is asked for."
+STEADY_ARMS: Final = (
+    "Arms that stay as they are, or change machines during the run; else a longer run, in which "
+    "the movement averages out."
+)
 _PLACES: Final = {"fail": "beyond", "pass": "within"}
 
 
