@@ -129,14 +129,14 @@ def read_records(path: Path) -> pd.DataFrame:
         words = [field.name for field in RECORDS if pa.types.is_dictionary(field.type)]
         with pq.ParquetFile(path, read_dictionary=words, page_checksum_verification=True) as file:
             metadata = file.schema_arrow.metadata or {}
-            version = metadata.get(b"loadtest_schema", b"none").decode()
+            version = metadata.get(b"loadtest_schema", b"none").decode(errors="replace")
             if version != str(SCHEMA_VERSION):
                 raise RecordsError(_other_schema(path, version, SCHEMA_VERSION))
             _check_columns(path, file.schema_arrow)
             columns = {name: _column(file.read([name]).column(0)) for name in RECORDS.names}
             _check_lengths(path, columns, file.metadata.num_rows)
             columns["bytes"] = columns["bytes"].clip(max=_MOST_BYTES).astype(np.int32)
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:  # a name may be no UTF-8
         raise RecordsError(f"{path} cannot be read: {error}; measure again") from error
     return pd.DataFrame(columns, copy=False)
 

@@ -25,14 +25,19 @@ def open_records(path: Path) -> pq.ParquetFile:
         file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise RecordsError(f"{path}: damaged or no Parquet file: {error}") from error
-    found = (file.schema_arrow.metadata or {}).get(b"loadtest_schema", b"none").decode()
+    version = (file.schema_arrow.metadata or {}).get(b"loadtest_schema", b"none")
+    found = version.decode(errors="replace")
     if found != str(SCHEMA_VERSION):
         file.close()
         raise RecordsError(
             f"{path}: record schema {found}; this version reads {SCHEMA_VERSION}: "
             "use the loadtest version that wrote the run, or measure again"
         )
-    missing = [name for name in RECORDS.names if name not in file.schema_arrow.names]
+    try:
+        missing = [name for name in RECORDS.names if name not in file.schema_arrow.names]
+    except ValueError as error:
+        file.close()
+        raise RecordsError(f"{path}: damaged: a column's name is no UTF-8") from error
     if missing:
         file.close()
         raise RecordsError(f"{path}: columns are missing: {', '.join(missing)}")

@@ -35,6 +35,8 @@ FLY_API_VARIABLES = ("FLY_FLAPS_BASE_URL", "FLY_API_HOSTNAME")
 FLY_TOKEN_VARIABLES = ("FLY_API_TOKEN", "FLY_ACCESS_TOKEN")
 WORLD_TOKEN_VARIABLE = "LOADTEST_WORLD_TOKEN"  # noqa: S105 - the name of a variable
 WORLD_TIMEOUT_S = 60.0
+GONE_S = 10.0
+"""A world that has let a question time out once is hardly asked for longer again."""
 PACKAGES = ("loadtest", "locust", "gevent", "httptools", "psycopg", "pyarrow", "pandas")
 
 
@@ -66,7 +68,8 @@ class RunWorld:
             WorldError: It is gone.
         """
         if self.extras is not None:
-            self.extras.describe()
+            with self.extras.hurry():
+                self.extras.describe()
 
     def describe(self, plan: Plan) -> dict[str, Any]:
         """Return the content of world.json as far as it is known now."""
@@ -139,6 +142,13 @@ class EmbeddedExtras:
         """Return regions, links, edges, machines, versions."""
         return self._get("GET", "/world")
 
+    @contextmanager
+    def hurry(self) -> Iterator[None]:
+        """Wait for no answer for long: somebody else has waited already."""
+        usual, self._http.timeout = self._http.timeout, httpx.Timeout(GONE_S)
+        yield
+        self._http.timeout = usual
+
     def measure(self) -> list[dict[str, Any]]:
         """Measure every pair of regions through real links; return configured and measured."""
         links: list[dict[str, Any]] = self._get("POST", "/world/measure")["links"]
@@ -197,6 +207,8 @@ class EmbeddedExtras:
         try:
             response = self._http.request(method, path, json=body)
         except httpx.HTTPError as error:
+            if isinstance(error, httpx.TimeoutException):
+                self._http.timeout = GONE_S
             reason = str(error) or type(error).__name__
             raise WorldError(f"the world at {self._url} does not answer: {reason}") from error
         if not response.is_success:

@@ -15,7 +15,7 @@ from pathlib import Path
 from live_target import Target, target
 from whole_program import Program, gone_within, has_measured
 
-HANG_S = 120.0
+HANG_S = 180.0
 TIDY_S = 12.0
 
 PLAN = """\

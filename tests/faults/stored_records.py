@@ -163,7 +163,14 @@ def records() -> Iterator[Fault]:
         "",
         frozenset({"pass"}),
     )
-    for version in (b"0", b"1", b"3", b"", b"two"):
+    yield Fault(
+        "records: a column's name is no UTF-8",
+        lambda stored: stored.bytes(
+            "records.parquet", lambda data: data.replace(b"stat", b"st\xf4t")
+        ),
+        "cannot be read",
+    )
+    for version in (b"0", b"1", b"3", b"", b"two", b"\xff"):
         yield Fault(f"records: schema {version!r}", _version(version), "schema")
     yield Fault("records: no schema version", _version(None), "schema none")
 

@@ -16,7 +16,7 @@ from live_faults import LIVE
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.e2e,
-    pytest.mark.timeout(200),
+    pytest.mark.timeout(260),
     pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
 ]
 

@@ -153,3 +153,30 @@ def test_a_tunnel_to_flys_api_is_no_world(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("FLY_FLAPS_BASE_URL", "http://localhost:4280")
     with fly_place() as place:
         assert place.app_url("shop", "cdg", {}) == "https://shop.fly.dev"
+
+
+def test_a_world_that_stands_still_is_not_waited_for_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a run whose world was stopped would end minutes after its load."""
+    still = extras(monkeypatch, httpx.ReadTimeout("timed out"))
+    asked: list[float] = []
+    real = still._http.request
+    monkeypatch.setattr(
+        still._http,
+        "request",
+        lambda *a, **k: asked.append(still._http.timeout.read or 0) or real(*a, **k),
+    )
+    with pytest.raises(WorldError, match="does not answer"):
+        RunWorld("http://127.0.0.1:9", "t", still).still_there()
+    with pytest.raises(WorldError, match="does not answer"):
+        still.counters()
+    assert asked == [module.GONE_S, module.GONE_S]
+
+
+def test_a_world_that_answers_in_a_hurry_has_its_time_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fine = extras(monkeypatch, httpx.Response(200, json={}))
+    RunWorld("http://127.0.0.1:9", "t", fine).still_there()
+    assert fine._http.timeout.read == module.WORLD_TIMEOUT_S
