@@ -60,6 +60,7 @@ def say(terminal: Terminal, judged: Judged) -> int:
     """
     from loadtest.run.judge import tell_github
 
+    terminal.finish()  # nothing turns below a verdict
     if outputs := click.get_current_context().meta.get(_OUTPUTS):
         from loadtest.run.outputs import write_outputs
 
