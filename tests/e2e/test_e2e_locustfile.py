@@ -27,6 +27,9 @@ from wares import PATH
 class Shopper(HttpUser):
     wait_time = constant_throughput(20)
 
+    def on_start(self):
+        self.client.get("/login")
+
     @task
     def buy(self):
         self.client.get(PATH, name="/item", headers={"X-Key": os.environ["SHOP_KEY"]})
@@ -72,12 +75,13 @@ def test_a_locustfile_is_enough(
     done = finished("run", "-f", "shop.py", "-H", url, *users, *rule, "--out", "run", cwd=tmp_path)
     assert done.returncode == EXIT_PASS, done.stdout + done.stderr
     told = " ".join(done.stderr.split())
-    assert "line 15: verify=: certificates are verified all the same" in told
+    assert "line 18: verify=: certificates are verified all the same" in told
     assert "load of shop.py: 4 users for 6 s" in told
     assert server.asked == {  # type: ignore[attr-defined]
         ("/", None),  # the look before the load
         ("/v2/item?id=7", "open-sesame"),
         ("/v2/", None),
+        ("/v2/login", None),
     }
     summary = read(tmp_path / "run" / "summary.json")
     assert summary["cells"][0]["scenario"] == "Shopper"

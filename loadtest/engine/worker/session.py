@@ -16,14 +16,14 @@ from gevent.event import Event
 from locust import User
 
 from loadtest.engine.hub.instruments import Instruments, TcpTotals
-from loadtest.engine.hub.timer import HubTimer
 from loadtest.engine.hub.wait import Breath
 from loadtest.engine.locustfile.load import Locustfile, load_locustfile
 from loadtest.engine.user import TTFBUser
 from loadtest.engine.wire.clocksync import ClockSync, Timeline
 from loadtest.engine.wire.protocol import BATCH, FIN, HEALTH, READY, REPEAT_S
 from loadtest.engine.worker.closed import ClosedPlayer
-from loadtest.engine.worker.health import LAG_EVERY_NS, HealthMonitor
+from loadtest.engine.worker.health import HealthMonitor
+from loadtest.engine.worker.lag import LagProbe
 from loadtest.engine.worker.player import Player
 from loadtest.engine.worker.recorder import Recorder
 from loadtest.engine.worker.scenario import load_scenario
@@ -160,8 +160,9 @@ class SegmentSession:
         urls = [plan.deployment(arm).url.rstrip("/") for arm in self._arms]
         host = f"{urls[0]}{plan.locustfile.base_path}" if urls and urls[0] else ""
         loaded = self._locustfile = load_locustfile(plan.scenario, plan.locustfile, host)
-        runner = loaded.runner
-        loaded.fire("init", environment=loaded.environment, runner=runner, web_ui=None)
+        if self.order.segment == 0:
+            runner = loaded.runner
+            loaded.fire("init", environment=loaded.environment, runner=runner, web_ui=None)
         return list(loaded.classes)
 
     def _prepare(self, player: Player | ClosedPlayer) -> None:
@@ -253,7 +254,7 @@ class SegmentSession:
         gc.freeze()  # what is here now stays for the run: later collections need not look at it
         health = self._run.health
         health.start(recorder.epoch_ns, time.monotonic_ns(), Instruments.here().alarm.polled_ns)
-        lag = _LagProbe(health)
+        lag = LagProbe(health)
         player.start(start_ns, (self.start_ns - self.epoch_ns) // NS_PER_US)
         self.state = "running"
         housekeeping = gevent.spawn(self._keep_house, player)
@@ -355,22 +356,3 @@ def _since(before: TcpTotals, breathe: Callable[[], None]) -> TcpTotals:
         now.segments_sent - before.segments_sent,
         now.connections - before.connections,
     )
-
-
-class _LagProbe:
-    """Asks the loop to be on time, again and again, and tells health how late it was."""
-
-    def __init__(self, health: HealthMonitor) -> None:
-        self._health = health
-        self._due_ns = time.monotonic_ns() + LAG_EVERY_NS
-        self._timer = HubTimer(self._fired)
-        self._timer.arm(self._due_ns)
-
-    def _fired(self) -> None:
-        now = time.monotonic_ns()
-        self._health.on_lag(now - self._due_ns)
-        self._due_ns = max(self._due_ns + LAG_EVERY_NS, now)
-        self._timer.arm(self._due_ns)
-
-    def close(self) -> None:
-        self._timer.close()
