@@ -12,6 +12,7 @@ import os
 import socket
 import ssl
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 from gevent.monkey import get_original
@@ -25,6 +26,7 @@ from loadtest.kernel.stamps import enable_receive_stamps, tcp_info
 from loadtest.units import NS_PER_S
 
 _READ_BYTES: Final = 64 * 1024
+_ATTEMPT_DELAY_NS: Final = NS_PER_S // 4
 _monotonic_ns = time.monotonic_ns
 
 
@@ -116,50 +118,92 @@ class Dialer(HubWaiter):
             self.unguard()
 
     def _connect(self, addresses: list[Address], deadline_ns: int, sample: RequestSample) -> None:
+        """
+        Connect to the address that answers first; each has a head start before the next is tried.
+
+        Source: RFC 8305, sections 4 (families in turn) and 5 (connection attempt delay).
+        """
         failure = Failure("connect", f"{self._origin.name!r} has no address")
-        for index, address in enumerate(addresses):
-            now = _monotonic_ns()
-            share_ns = (deadline_ns - now) // (len(addresses) - index)
-            sample.address = address.host
-            try:
-                self._connect_to(address, now + share_ns)
-            except Failure as error:
-                failure = error
+        left = _interleaved(addresses)
+        trying: dict[Any, Address] = {}
+        try:
+            while left or trying:
+                if left:
+                    address = left.pop(0)
+                    sample.address = address.host
+                    try:
+                        trying[self._begin_connect(address)] = address
+                    except Failure as error:
+                        failure = error
+                        continue
+                head_start_ns = _monotonic_ns() + _ATTEMPT_DELAY_NS
+                until_ns = min(deadline_ns, head_start_ns) if left else deadline_ns
+                try:
+                    ready = self._wait_for_any(trying, until_ns)
+                except Expired:
+                    if left and until_ns < deadline_ns:
+                        continue
+                    names = ", ".join(address.host for address in trying.values())
+                    where = f"{names} port {self._origin.port}"
+                    raise Failure("connect-timeout", f"no answer from {where} in time") from None
+                address = trying.pop(ready)
+                self.socket, sample.address = ready, address.host
+                code = ready.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if not code:
+                    if (info := tcp_info(ready)) is not None:
+                        sample.connect_rtt_us = info.rtt_us
+                    return
+                failure = self._refusal(address, code)
                 self.hang_up()
-                continue
-            if (info := tcp_info(self.socket)) is not None:
-                sample.connect_rtt_us = info.rtt_us
-            return
+        finally:
+            for loser in trying:
+                loser.close()
         raise failure
 
-    def _connect_to(self, address: Address, deadline_ns: int) -> None:
-        where = f"{address.host} port {self._origin.port}"
+    def _begin_connect(self, address: Address) -> Any:
+        """Return a socket that connects; Failure if it cannot even begin."""
         # the platform's own socket: waiting is done here, whatever Locust has patched
         original: type[socket.socket] = get_original("socket", "socket")
         try:
             sock = original(address.family, socket.SOCK_STREAM)
         except OSError as error:
             kind = blamed(error.errno, "connect")
+            where = f"{address.host} port {self._origin.port}"
             raise Failure(kind, f"no socket for {where}: {why(error)}") from None
-        self.socket = sock
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._instruments.keeper.active:
             enable_receive_stamps(sock)
         code = sock.connect_ex(address.sockaddr)
-        if code == errno.EINPROGRESS:
-            try:
-                self.wait(self.socket.fileno(), WRITE, deadline_ns)
-            except Expired:
-                raise Failure("connect-timeout", f"no answer from {where} in time") from None
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code not in (0, errno.EINPROGRESS):
+            sock.close()
+            raise self._refusal(address, code)
+        return sock
+
+    def _wait_for_any(self, sockets: Iterable[Any], deadline_ns: int) -> Any:
+        """Return the first of some sockets whose connecting is over; Expired at the deadline."""
+        self.guard(deadline_ns)
+        watchers = []
+        try:
+            for sock in sockets:
+                watcher = self._hub.loop.io(sock.fileno(), WRITE)
+                watcher.start(self._greenlet.switch, sock)
+                watchers.append(watcher)
+            return self._hub.switch()
+        finally:
+            self.unguard()
+            for watcher in watchers:
+                watcher.stop()
+                watcher.close()
+
+    def _refusal(self, address: Address, code: int) -> Failure:
+        where = f"{address.host} port {self._origin.port}"
         if code == errno.ECONNREFUSED:
-            raise Failure("connect-refused", f"{where} refused the connection")
+            return Failure("connect-refused", f"{where} refused the connection")
         if code == errno.ETIMEDOUT:
-            raise Failure("connect-timeout", f"no answer from {where}")
-        if code:
-            kind = blamed(code, "connect")
-            raise Failure(kind, f"cannot connect to {where}: {os.strerror(code)}")
+            return Failure("connect-timeout", f"no answer from {where}")
+        kind = blamed(code, "connect")
+        return Failure(kind, f"cannot connect to {where}: {os.strerror(code)}")
 
     def _shake_hands(self, context: ssl.SSLContext, deadline_ns: int) -> None:
         try:
@@ -221,6 +265,17 @@ def _is_full() -> bool:
     except OSError as error:
         return error.errno in (errno.EMFILE, errno.ENFILE)
     return False
+
+
+def _interleaved(addresses: list[Address]) -> list[Address]:
+    """Return addresses with their families in turn, the resolver's first one first."""
+    if len(addresses) < 2:
+        return list(addresses)
+    first = [address for address in addresses if address.family == addresses[0].family]
+    other = [address for address in addresses if address.family != addresses[0].family]
+    paired = [address for pair in zip(first, other, strict=False) for address in pair]
+    rest = min(len(first), len(other))
+    return [*paired, *first[rest:], *other[rest:]]
 
 
 def _lower(limit_s: float, cap_s: float | None) -> float:

@@ -15,7 +15,7 @@ class Limits:
 
     dns_s: float = 5.0
     connect_s: float = 10.0
-    """Over all addresses of a name; what is left is shared evenly among the addresses left."""
+    """Over all addresses of a name, each of which is tried 250 ms after the one before."""
     tls_s: float = 10.0
     send_s: float = 30.0
     read_s: float = 60.0

@@ -63,7 +63,11 @@ class Origin:
         self.name = parts.hostname
         """Host of the URL: what is looked up and connected to."""
         self.port = port or _DEFAULT_PORTS[parts.scheme]
-        self.host_header = host or _authority(self.name, port)
+        # a zone means something on this machine alone: no part of Host (RFC 6874, 4)
+        plain, percent, zone = self.name.partition("%")
+        if percent:
+            self.name = f"{plain}%{zone.removeprefix('25')}"
+        self.host_header = host or _authority(plain, port)
         self.server_name = urlsplit(f"//{self.host_header}").hostname or self.name
         self.context = _tls_context(ca_file) if parts.scheme == "https" else None
         self.heads: dict[Any, Any] = {}
