@@ -308,6 +308,7 @@ def _fill_answers(
     columns["bytes"] = np.where(silent, 0, 4_096)
     columns["attempts"] = np.where(rng.random(n) < effects.resent_share, 2, 1)
     columns["clock"] = (np.zeros(n, np.int32), ["user" if effects.user_clock else "kernel"])
+    columns["protocol"] = (np.where(dropped, 0, 1).astype(np.int32), ["", "1.1"])
     home = np.array([d.machines == "primary" for d in arms])[arm]
     is_replica = np.array([(d.of or d.name) == "replica" for d in arms])[arm]
     replayed = is_replica & (rng.random(n) < effects.replayed_share)

@@ -57,7 +57,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "engine.wire": (BASE, {"locust", "gevent", "zmq", "msgpack"}),
     "engine.client": (
         BASE | {"kernel", "records", "engine.hub"},
-        {"gevent", "httptools", "brotli"},
+        {"gevent", "httptools", "brotli", "h2", "hpack", "hyperframe"},
     ),
     "engine": (BASE | {"engine.client"}, {"locust"}),
     "engine.locustfile": (

@@ -18,7 +18,9 @@ from loadtest.engine.client.client import TTFBClient
 
 def main(url: str, ca_file: str, count: int, cold: bool) -> None:
     samples = []
-    target = SimpleNamespace(url=url, host="", ca_file=ca_file if url.startswith("https") else "")
+    target = SimpleNamespace(
+        url=url, host="", ca_file=ca_file if url.startswith("https") else "", http="1.1"
+    )
     client = TTFBClient(target, samples.append)
     for _ in range(count):
         client.get("/", new_connection=cold)

@@ -49,7 +49,10 @@ class Generator:
         self.lateness: list[int] = []
         self.begin_ns = NEVER
         self.cpu_s = 0.0
-        target, resolver = SimpleNamespace(url=base, host="", ca_file=""), AddressResolver()
+        target, resolver = (
+            SimpleNamespace(url=base, host="", ca_file="", http="auto"),
+            AddressResolver(),
+        )
         self.clients = [TTFBClient(target, self.record, resolver=resolver) for _ in range(users)]
         self.idle: list[Any] = []
 

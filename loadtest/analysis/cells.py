@@ -57,6 +57,8 @@ class CellSummary:
     replayed: float
     served_by: dict[str, int]
     clocks: dict[str, int]
+    protocols: dict[str, int]
+    """Requests by version of HTTP; those that got no connection are left out."""
     valid: bool
     why_invalid: tuple[str, ...]
     pages: tuple[PageSummary, ...] = ()
@@ -100,6 +102,7 @@ class CellSummary:
             "db_ms": None if self.db is None else self.db.to_json(),
             "app_ms": None if self.app is None else self.app.to_json(),
             "clocks": self.clocks,
+            "protocols": self.protocols,
             "statuses": {str(status): n for status, n in self.statuses.items()},
             "failures": [failure.to_json() for failure in self.failures],
             "pages": [page.to_json() for page in self.pages],

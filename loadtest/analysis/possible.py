@@ -23,6 +23,8 @@ from loadtest.records.kinds import (
     CLOCK_USER,
     ERROR_DROPPED,
     ERROR_KINDS,
+    HTTP_1,
+    HTTP_2,
     STAGE_STEADY,
     STAGE_WARM_UP,
 )
@@ -107,6 +109,7 @@ def _words(frame: pd.DataFrame, plan: Plan) -> Iterator[tuple[str, Rows]]:
         "stage": (STAGE_WARM_UP, STAGE_STEADY),
         "error": ERROR_KINDS,
         "clock": (CLOCK_KERNEL, CLOCK_USER),
+        "protocol": ("", HTTP_1, HTTP_2),
     }
     for name, words in known.items():
         codes, found = words_of(frame, name)

@@ -191,6 +191,7 @@ def _summarise_cell(
         replayed=_mean(sample_of(run.frame, cell.rows, "replayed")) or 0.0,
         served_by=_named(count_words(run.frame, "served_by", cell.rows)),
         clocks=count_words(run.frame, "clock", cell.rows),
+        protocols=_named(count_words(run.frame, "protocol", cell.rows)),
         valid=not against,
         why_invalid=against,
         pages=summarise_pages(run, cell, names, facts.measured_s),

@@ -23,6 +23,7 @@ AppPrefix = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,30})?$")]
 Variable = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
 ScenarioName = Annotated[str, Field(min_length=1, max_length=100)]
 Environment = dict[str, str]
+Http = Literal["auto", "1.1", "2"]
 
 
 class Frozen(BaseModel):
@@ -121,6 +122,8 @@ class Deployment(Frozen):
     """Start command of the app's only process group, in place of the one in ``fly_toml``."""
     image: str = ""
     """The app's image: embedded an OCI layout or what ``docker save`` writes, on Fly a name."""
+    http: Literal["", "auto", "1.1", "2"] = ""
+    """What is spoken to it; empty means what the plan's ``http`` says."""
     title: str = ""
     scenarios: tuple[ScenarioName, ...] = ()
     """Scenarios of the plan's file that are played here; empty means all."""
@@ -265,6 +268,8 @@ class Plan(Frozen):
     """What ``scenarios/pages.py`` asks for, in turn; other scenarios may read it."""
     headers: Environment = {}
     """Sent with every request to a deployment; ``plan.headers`` has references to secrets."""
+    http: Http = "auto"
+    """Over TLS what the server prefers of HTTP/2 and 1.1, else 1.1; ``2`` over plain TCP too."""
     expect: tuple[Annotated[int, Field(ge=100, le=599)], ...] = ()
     """Statuses that are a success; empty: those below 300, 304, and a redirect after a form."""
     deployments: Annotated[tuple[Deployment, ...], Field(min_length=1, max_length=32)]
@@ -295,6 +300,10 @@ class Plan(Frozen):
             if deployment.name == name:
                 return deployment
         raise KeyError(name)
+
+    def http_of(self, deployment: Deployment) -> Http:
+        """Return what is spoken to a deployment."""
+        return deployment.http or self.http
 
     def clients_of(self, deployment: Deployment) -> tuple[str, ...]:
         """Return the client regions that measure this deployment, in plan order."""

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from loadtest.errors import PlanError
 from loadtest.plan.headers import Headers
-from loadtest.plan.model import Frozen, Plan
+from loadtest.plan.model import Frozen, Http, Plan
 
 
 class Target(Frozen):
@@ -19,6 +19,7 @@ class Target(Frozen):
     """Host header to send instead of the URL's own; empty keeps it."""
     ca_file: str = ""
     """PEM file to verify TLS against; empty uses the system's trust."""
+    http: Http = "auto"
     headers: dict[str, str] = Field(default={}, repr=False)
     """Sent with every request to it; may be secret."""
 

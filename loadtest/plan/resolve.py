@@ -157,6 +157,7 @@ def resolve_plan(raw: Mapping[str, Any], dropped: frozenset[str] = frozenset()) 
     faults = [
         *_region_faults(plan),
         *_deployment_faults(plan),
+        *_http_faults(plan),
         *header_faults(plan),
         *companion_faults(plan),
         *fault_faults(plan),
@@ -262,6 +263,7 @@ def _inherit(plan: Plan, deployment: Deployment) -> Deployment:
             "fly_toml": deployment.fly_toml or origin.fly_toml,
             "url": deployment.url or origin.url,
             "at": deployment.at or origin.at,
+            "http": deployment.http or origin.http,
             "machines": origin.machines,
             "folder": deployment.folder or origin.folder,
             "command": deployment.command or origin.command,
@@ -296,6 +298,17 @@ def _region_faults(plan: Plan) -> Iterator[str]:
             f"primary_region: {plan.primary_region!r} is not among the plan's regions "
             f"{', '.join(plan.regions)}"
         )
+
+
+def _http_faults(plan: Plan) -> Iterator[str]:
+    urls = {d.name: d.url for d in plan.deployments}
+    for deployment in plan.deployments:
+        running = deployment.url or urls.get(deployment.of)
+        if plan.http_of(deployment) == "2" and plan.world == "embedded" and not running:
+            yield (
+                f"deployments.{deployment.name}.http: '2' is not allowed: the edges of an embedded "
+                "world speak HTTP/1.1; leave it out, or measure a url"
+            )
 
 
 def _deployment_faults(plan: Plan) -> Iterator[str]:

@@ -34,6 +34,10 @@ ERROR_KINDS: Final = (
     ERROR_GENERATOR,
 )
 
+HTTP_AUTO: Final = "auto"
+HTTP_1: Final = "1.1"
+HTTP_2: Final = "2"
+
 CLOCK_KERNEL: Final = "kernel"
 CLOCK_USER: Final = "user"
 

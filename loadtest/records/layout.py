@@ -36,6 +36,7 @@ COLUMNS: Final[dict[str, Literal["q", "i", "h", "b", "B"]]] = {
     "stage": "B",
     "error": "B",
     "clock": "B",
+    "protocol": "B",
     "attempts": "b",
     "reused": "B",
     "cold": "B",
@@ -43,7 +44,9 @@ COLUMNS: Final[dict[str, Literal["q", "i", "h", "b", "B"]]] = {
 }
 """Every column of the records but ``worker``, ``region`` and ``row``, which are the batch's own."""
 
-CODED: Final = ("name", "served_by", "deployment", "scenario", "stage", "error", "clock")
+CODED: Final = (
+    *("name", "served_by", "deployment", "scenario", "stage", "error", "clock", "protocol"),
+)
 """Columns that hold an index into the batch's list of words for that column."""
 
 FLAGS: Final = ("reused", "cold", "replayed")

@@ -4,6 +4,7 @@ The cut between measuring and judging: one row a request, in this schema and no 
 SCHEMA_VERSION history:
     1  first
     2  cold: whether the plan or the scenario asked for a new connection
+    3  protocol: HTTP/1.1 or HTTP/2
 
 Units: ``_us`` columns are whole microseconds.  Times on the time line count from the run's epoch
 (``epoch_wall_ns`` in engine.json) on the coordinator's clock.  A phase that did not happen is 0.
@@ -33,6 +34,7 @@ Units: ``_us`` columns are whole microseconds.  Times on the time line count fro
 | cold | bool | a new connection was asked for: a first visit; else opening one is part of TTFB |
 | attempts | int8 | 1; 2 after a stale connection (such a row is no TTFB sample) |
 | clock | dict | ``kernel`` or ``user``: what stamped the first byte |
+| protocol | dict | ``1.1`` or ``2``: the version of HTTP spoken; empty where none was |
 | served_by | dict | region that answered, from the Fly-Region response header; empty if unknown |
 | replayed | bool | the answer came by way of fly-replay (Server-Timing ``replay``) |
 | db_round_trips | int16 | sequential database round trips that the app reports; -1 unknown |
@@ -56,7 +58,7 @@ __all__ = [
     "STAGE_WARM_UP",
 ]
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 
@@ -88,6 +90,7 @@ RECORDS = pa.schema(
         pa.field("cold", pa.bool_()),
         pa.field("attempts", pa.int8()),
         pa.field("clock", _NAME),
+        pa.field("protocol", _NAME),
         pa.field("served_by", _NAME),
         pa.field("replayed", pa.bool_()),
         pa.field("db_round_trips", pa.int16()),

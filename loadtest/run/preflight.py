@@ -63,9 +63,10 @@ def targets_from_here(plan: Plan) -> dict[str, dict[str, Target]]:
     Names of Fly's private network are known to its machines only, so they are left out.
     """
     urls = {d.name: d.url.rstrip("/") for d in plan.deployments if d.url}
+    http = {d.name: plan.http_of(d) for d in plan.deployments}
     hosts = {name: urlsplit(url).hostname or "" for name, url in urls.items()}
     public = {
-        name: Target(url=url)
+        name: Target(url=url, http=http[name])
         for name, url in urls.items()
         if not hosts[name].endswith((".internal", ".flycast"))
     }
@@ -78,7 +79,13 @@ def _ask(target: Target, pages: tuple[str, ...]) -> Iterator[tuple[str, str, boo
     headers = [(name.encode(), value.encode("latin-1")) for name, value in given.items()]
     extensions = {"sni_hostname": target.host.partition(":")[0]} if target.host else {}
     verify = target.ca_file or True
-    with httpx.Client(verify=verify, trust_env=False, timeout=_TIMEOUT_S) as client:
+    with httpx.Client(
+        verify=verify,
+        trust_env=False,
+        timeout=_TIMEOUT_S,
+        http1=target.http != "2",
+        http2=target.http == "2",
+    ) as client:
         for page in pages:
             try:
                 response = client.get(f"{target.url}{page}", headers=headers, extensions=extensions)

@@ -104,6 +104,8 @@ class RunWorld:
                     found[region][name] = self.extras.way_to(url, deployment.at, region)
                 else:
                     found[region][name] = Target(url=url)
+                http = plan.http_of(deployment)
+                found[region][name] = found[region][name].model_copy(update={"http": http})
         return found
 
     def app_url(self, app: str, region: str, world: Mapping[str, Any]) -> str:

@@ -126,7 +126,9 @@ def client_of(url: str, **options: Any) -> Iterator[tuple[TTFBClient, list[Reque
     """A client of a URL and the samples it records; options are those of Limits, or ca_file."""
     ca_file, headers = options.pop("ca_file", ""), options.pop("headers", None)
     samples: list[RequestSample] = []
-    target = SimpleNamespace(url=url, host=options.pop("host", ""), ca_file=ca_file)
+    http = options.pop("http", "auto")
+    host = options.pop("host", "")
+    target = SimpleNamespace(url=url, host=host, ca_file=ca_file, http=http)
     client = TTFBClient(target, samples.append, limits=Limits(**options), headers=headers)
     try:
         yield client, samples

@@ -26,6 +26,7 @@ def sample(number: int = 0, wait_ms: float = 50.0, **changes: Any) -> RequestSam
     made.last_ns = made.first_user_ns + 5_000
     made.kernel = made.reused = True
     made.status, made.bytes = 200, 1_200
+    made.protocol = "2"
     made.region_header = b"cdg"
     made.timing_header = b'app;dur=1.5, db;dur=2.5;desc="2", replay;desc="syd;captured"'
     for name, value in changes.items():

@@ -180,7 +180,7 @@ def test_malformed_answers_are_error_samples_and_harm_nobody_else() -> None:
     cases = [Case(rng, number) for number in range(MALFORMED + MUTATED)]
     server = Server(cases)
     target = SimpleNamespace(
-        url=f"http://127.0.0.1:{server.listener.server_port}", host="", ca_file=""
+        url=f"http://127.0.0.1:{server.listener.server_port}", host="", ca_file="", http="auto"
     )
     outcomes: Counter[tuple[str, str]] = Counter()
     wrong: list[tuple[str, bytes, str]] = []

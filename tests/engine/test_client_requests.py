@@ -414,8 +414,8 @@ def test_targets_keep_connections_and_cookies_apart() -> None:
             connection.sendall(OK)
 
     with ScriptServer(answering(cookie)) as a, ScriptServer(other) as b:
-        to_a = SimpleNamespace(url=a.url, host="", ca_file="")
-        to_b = SimpleNamespace(url=b.url, host="shop.example:8", ca_file="")
+        to_a = SimpleNamespace(url=a.url, host="", ca_file="", http="auto")
+        to_b = SimpleNamespace(url=b.url, host="shop.example:8", ca_file="", http="auto")
         with client_of(a.url) as (client, _):
             client.get("/")
             client.use(to_b)

@@ -146,7 +146,7 @@ def test_the_host_header_is_the_name_that_is_verified(authority: Authority) -> N
 
 
 def test_http_1_1_is_asked_for(authority: Authority) -> None:
-    """By ALPN, so that a server that speaks h2 too does not choose it."""
+    """By ALPN where the plan says so, so that a server that speaks h2 too does not choose it."""
     chosen: list[str | None] = []
 
     def handler(connection: ssl.SSLSocket, _: int) -> None:  # type: ignore[override]
@@ -157,7 +157,7 @@ def test_http_1_1_is_asked_for(authority: Authority) -> None:
     context = authority.context("127.0.0.1", alpn=["h2", "http/1.1"])
     with (
         serving(context, handler) as server,
-        client_of(server.url, ca_file=authority.ca_file) as (client, _),
+        client_of(server.url, ca_file=authority.ca_file, http="1.1") as (client, _),
     ):
         client.get("/")
     assert chosen == ["http/1.1"]
@@ -254,7 +254,8 @@ from types import SimpleNamespace
 from loadtest.engine.client.client import TTFBClient
 samples = []
 for url in sys.argv[2:]:
-    client = TTFBClient(SimpleNamespace(url=url, host="", ca_file=sys.argv[1]), samples.append)
+    target = SimpleNamespace(url=url, host="", ca_file=sys.argv[1], http="auto")
+    client = TTFBClient(target, samples.append)
     client.get("/")
     client.get("/")
     client.close()

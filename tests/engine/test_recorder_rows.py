@@ -54,6 +54,7 @@ def test_a_warm_request_becomes_a_row_in_microseconds() -> None:
         "cold": False,
         "attempts": 1,
         "clock": "kernel",
+        "protocol": "2",
         "served_by": "cdg",
         "replayed": True,
         "db_round_trips": 2,

@@ -32,6 +32,7 @@ WORDS = {
     "stage": ["warm-up", "steady"],
     "error": ["", "dropped", "status"],
     "clock": ["kernel", "user"],
+    "protocol": ["1.1", "2"],
 }
 
 
@@ -188,7 +189,7 @@ def test_what_cannot_be_read_is_refused_with_a_way_out(tmp_path: Path, damage: s
         path.write_text("not parquet")
     elif damage == "version":
         pq.write_table(table.replace_schema_metadata({"loadtest_schema": "99"}), path)
-        words = "record schema 99; this version reads 2"
+        words = "record schema 99; this version reads 3"
     else:
         pq.write_table(table.drop_columns(["wait_us"]), path)
         words = "wait_us"

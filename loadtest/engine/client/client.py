@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from loadtest.engine.client.connection import HttpConnection
 from loadtest.engine.client.cookies import CookieJar
 from loadtest.engine.client.dial import Dialer
+from loadtest.engine.client.http2_connection import Http2Connection
 from loadtest.engine.client.limits import Limits
 from loadtest.engine.client.options import apply_options
 from loadtest.engine.client.origin import AddressResolver, TargetLike, origin_of
@@ -34,7 +35,7 @@ from loadtest.engine.client.state import TargetState
 from loadtest.engine.client.verbs import Verbs
 from loadtest.engine.hub.instruments import Instruments
 from loadtest.engine.hub.wait import Failure
-from loadtest.records.kinds import ERROR_CANCELLED
+from loadtest.records.kinds import ERROR_CANCELLED, HTTP_2
 from loadtest.records.statuses import refuses, status_sentence
 from loadtest.units import NS_PER_S
 
@@ -81,7 +82,7 @@ class TTFBClient(Verbs):
         self._headers_key = tuple(self._headers.items())
         self._read_ns = int(self._limits.read_s * NS_PER_S)
         self._send_ns = int(self._limits.send_s * NS_PER_S)
-        self._places: dict[tuple[str, str, str], TargetState] = {}
+        self._places: dict[tuple[str, str, str, str], TargetState] = {}
         self._elsewhere: dict[tuple[TargetState, str], TargetState] = {}
         self._unrecorded: CaughtResponse | None = None
         self._intended_ns = 0
@@ -98,7 +99,7 @@ class TTFBClient(Verbs):
         Raises:
             EngineError: Its URL or CA file cannot be used.
         """
-        key = (target.url, target.host, target.ca_file)
+        key = (target.url, target.host, target.ca_file, target.http)
         place = self._places.get(key)
         if place is None:
             place = self._places[key] = TargetState(origin_of(*key), CookieJar())
@@ -296,7 +297,7 @@ class TTFBClient(Verbs):
             return here, path
         found = self._elsewhere.get((here, base))
         if found is None:
-            origin = origin_of(base, "", here.origin.ca_file)
+            origin = origin_of(base, "", here.origin.ca_file, here.origin.http)
             found = self._elsewhere[(here, base)] = TargetState(origin, here.cookies)
         return found, path
 
@@ -321,9 +322,11 @@ class TTFBClient(Verbs):
             try:
                 self._exchange(connection, request, sample, timeout)
             except Failure as failure:
-                connection.close()
+                if not connection.usable:
+                    connection.close()
                 if not (failure.unanswered and sample.reused and sample.method in _IDEMPOTENT):
                     raise
+                connection.close()
                 _forget_attempt(sample)
                 connection = self._open(place, sample, timeout)
                 self._exchange(connection, request, sample, timeout)
@@ -340,7 +343,8 @@ class TTFBClient(Verbs):
     def _open(self, place: TargetState, sample: RequestSample, timeout: Timeout) -> HttpConnection:
         line = Dialer(place.origin, self._limits, self._instruments)
         line.dial(sample, self._resolver, timeout[0] if isinstance(timeout, tuple) else timeout)
-        return HttpConnection(line, sample.address, self._limits, self._instruments)
+        kind = Http2Connection if line.protocol == HTTP_2 else HttpConnection
+        return kind(line, sample.address, self._limits, self._instruments)
 
     def _exchange(
         self,
@@ -349,6 +353,7 @@ class TTFBClient(Verbs):
         sample: RequestSample,
         timeout: Timeout,
     ) -> None:
+        sample.protocol = connection.protocol
         if isinstance(timeout, tuple):
             timeout = timeout[1]
         read_ns = self._read_ns if timeout is None else int(timeout * NS_PER_S)

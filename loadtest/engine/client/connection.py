@@ -17,17 +17,19 @@ from typing import Any, Final
 from gevent import getcurrent
 
 from loadtest.engine.client.dial import Dialer, Tls
+from loadtest.engine.client.framer import Framer
 from loadtest.engine.client.limits import Limits
 from loadtest.engine.client.parser import FramingError, ResponseFramer
 from loadtest.engine.client.sample import RequestSample
 from loadtest.engine.hub.instruments import Instruments
 from loadtest.engine.hub.wait import READ, WRITE, Expired, Failure, HubWaiter, blamed, why
 from loadtest.kernel.stamps import ANCILLARY_BYTES, TcpInfo, receive_stamp_ns, tcp_info
+from loadtest.records.kinds import HTTP_1
 from loadtest.units import NS_PER_S, NS_PER_US
 
 _READ_BYTES: Final = 64 * 1024
 _CLOCK_SLACK_NS: Final = 20 * NS_PER_US  # what two stamps of one moment may differ by
-_SEND_NS: Final = 50 * NS_PER_US
+SEND_NS: Final = 50 * NS_PER_US
 """
 What send() takes at most when nothing interrupts it.  The moment of handing over lies between the
 call and the return; where they are further apart the process was paused, and the earlier moment
@@ -59,7 +61,7 @@ class HttpConnection(HubWaiter):
         """Raw bytes of the latest response, up to ``limits.keep_bytes``."""
         self.received = 0
         """Bytes of the latest response, head and body."""
-        self.framer = ResponseFramer()
+        self.framer: Framer = self._new_framer(limits, secure=line.tls is not None)
         self._limits = limits
         self._offset = instruments.offset
         self._alarm = instruments.alarm
@@ -72,6 +74,11 @@ class HttpConnection(HubWaiter):
         instruments.opened(self)
         self._watcher: Any = self._hub.loop.io(self._socket.fileno(), READ)
         self._watcher.start(self._on_readable)
+
+    protocol = HTTP_1
+
+    def _new_framer(self, limits: Limits, *, secure: bool) -> Framer:  # noqa: ARG002 - for HTTP/2
+        return ResponseFramer()
 
     # One request and its response.
 
@@ -110,9 +117,9 @@ class HttpConnection(HubWaiter):
             sample.status = framer.status
             sample.region_header = framer.region
             sample.timing_header = framer.timing
+        self.usable = framer.keep_alive and not framer.surplus
         if self._failure is not None:
             raise self._failure
-        self.usable = framer.keep_alive and not framer.surplus
 
     def _send_request(self, request: bytes, sample: RequestSample, send_ns: int) -> None:
         if self._tls is not None:
@@ -124,17 +131,17 @@ class HttpConnection(HubWaiter):
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            sample.send_ns = _monotonic_ns() - _ready_ns(sample)
+            sample.send_ns = _monotonic_ns() - ready_ns(sample)
             kind = blamed(error.errno, "send")
             raise Failure(kind, f"cannot send: {why(error)}", unanswered=kind == "send") from None
         now = _monotonic_ns()
         if sent != len(request):
             now = self._send_rest(memoryview(request)[sent:], sample, send_ns)
-        elif now - began > _SEND_NS:
-            now = began + _SEND_NS
+        elif now - began > SEND_NS:
+            now = began + SEND_NS
         sample.sent_ns = now
         # the phases are made to add up: sending begins where the phase before it ended
-        sample.send_ns = now - _ready_ns(sample)
+        sample.send_ns = now - ready_ns(sample)
 
     def _send_rest(self, view: memoryview, sample: RequestSample, send_ns: int) -> int:
         """
@@ -151,10 +158,10 @@ class HttpConnection(HubWaiter):
                 try:
                     self.wait(self._socket.fileno(), WRITE, deadline_ns)
                 except Expired:
-                    sample.send_ns = _monotonic_ns() - _ready_ns(sample)
+                    sample.send_ns = _monotonic_ns() - ready_ns(sample)
                     raise Failure("send", f"{len(view)} bytes were not taken in time") from None
             except OSError as error:
-                sample.send_ns = _monotonic_ns() - _ready_ns(sample)
+                sample.send_ns = _monotonic_ns() - ready_ns(sample)
                 kind = blamed(error.errno, "send")
                 raise Failure(kind, f"cannot send: {why(error)}") from None
         if view:
@@ -203,7 +210,7 @@ class HttpConnection(HubWaiter):
             elif tls is not None:
                 self._decrypt(tls, data, now, 0 if self._over else self._arrival_ns(ancillary, now))
             elif self._over:
-                self._on_closed("data that nobody asked for", orderly=False)
+                self._take_unasked(data)
             else:
                 arrival = self._arrival_ns(ancillary, now)
                 if not self._over:
@@ -217,8 +224,7 @@ class HttpConnection(HubWaiter):
         try:
             while plain := session.read(_READ_BYTES):
                 if self._over:
-                    self.framer.surplus = True
-                    self.usable = False
+                    self._take_unasked(plain)
                 else:
                     self._take(plain, now, arrival)
                 if not incoming.pending and not session.pending():
@@ -253,8 +259,17 @@ class HttpConnection(HubWaiter):
         stepped = offset.refresh() or offset.stepped_ns >= began
         if not stepped and arrival < began and not self.received:
             # it was here before the request was made, so it answers something else
-            self._settle(Failure("closed-early", "bytes came unasked", unanswered=True))
+            self._came_early()
         return 0  # the clock was set under this request: nobody knows by how much
+
+    def _came_early(self) -> None:
+        """Judge bytes that were here before the request was made: they answer something else."""
+        self._settle(Failure("closed-early", "bytes came unasked", unanswered=True))
+
+    def _take_unasked(self, data: bytes) -> None:  # noqa: ARG002 - what they are matters in HTTP/2
+        """Take bytes that came while no request was in flight."""
+        self.framer.surplus = True
+        self._on_closed("data that nobody asked for", orderly=False)
 
     def _take(self, data: bytes, now: int, arrival: int) -> None:
         """Take response bytes that arrived at ``arrival`` (0: unknown) and were read at ``now``."""
@@ -336,6 +351,6 @@ class HttpConnection(HubWaiter):
         self.framer.dispose()
 
 
-def _ready_ns(sample: RequestSample) -> int:
+def ready_ns(sample: RequestSample) -> int:
     """Return when the connection was there to be sent on."""
     return sample.start_ns + sample.dns_ns + sample.connect_ns + sample.tls_ns

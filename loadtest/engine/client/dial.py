@@ -23,6 +23,7 @@ from loadtest.engine.client.sample import RequestSample
 from loadtest.engine.hub.instruments import Instruments
 from loadtest.engine.hub.wait import READ, WRITE, Expired, Failure, HubWaiter, blamed, why
 from loadtest.kernel.stamps import enable_receive_stamps, tcp_info
+from loadtest.records.kinds import HTTP_1, HTTP_2, HTTP_AUTO
 from loadtest.units import NS_PER_S
 
 _READ_BYTES: Final = 64 * 1024
@@ -58,6 +59,8 @@ class Dialer(HubWaiter):
         self.socket: Any = None
         """The connected, non-blocking socket."""
         self.tls: Tls | None = None
+        self.protocol = HTTP_1
+        """What is spoken on it, once it is dialled."""
 
     def dial(self, sample: RequestSample, resolver: AddressResolver, cap_s: float | None) -> None:
         """
@@ -88,15 +91,25 @@ class Dialer(HubWaiter):
             connected = _monotonic_ns()
             sample.connect_ns = connected - resolved
         if self._origin.context is None:
+            self.protocol = HTTP_2 if self._origin.http == HTTP_2 else HTTP_1
             return
         try:
             deadline_ns = connected + int(_lower(limits.tls_s, cap_s) * NS_PER_S)
             self._shake_hands(self._origin.context, deadline_ns)
+            self._agree()
         except BaseException:
             self.hang_up()
             raise
         finally:
             sample.tls_ns = _monotonic_ns() - connected
+
+    def _agree(self) -> None:
+        """See which version the server chose; one that chose none speaks HTTP/1.1 (RFC 7301)."""
+        assert self.tls is not None
+        chosen = self.tls.session.selected_alpn_protocol() or "http/1.1"
+        self.protocol = HTTP_2 if chosen == "h2" else HTTP_1
+        if self._origin.http not in (HTTP_AUTO, self.protocol):
+            raise Failure("tls", f"HTTP/{self._origin.http} was asked for, not agreed to by ALPN")
 
     def hang_up(self) -> None:
         """Close the socket; harmless without one."""

@@ -13,9 +13,11 @@ import gevent
 from gevent import socket as gevent_socket
 
 from loadtest.errors import EngineError
+from loadtest.records.kinds import HTTP_1, HTTP_2, HTTP_AUTO
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _REMEMBERED_HEADS = 1024
+_OFFERS = {HTTP_AUTO: ["h2", "http/1.1"], HTTP_1: ["http/1.1"], HTTP_2: ["h2"]}
 
 
 class TargetLike(Protocol):
@@ -36,6 +38,11 @@ class TargetLike(Protocol):
         """PEM file to verify TLS against; empty uses the system's trust."""
         ...
 
+    @property
+    def http(self) -> str:
+        """``auto``, ``1.1`` or ``2``."""
+        ...
+
 
 class Origin:
     """
@@ -46,12 +53,13 @@ class Origin:
         host: Host header that replaces the URL's, and the name that TLS asks for and verifies;
             empty: the URL's own.
         ca_file: PEM file to trust; empty: the system's.
+        http: ``auto``, ``1.1`` or ``2``: what is spoken.
 
     Raises:
         EngineError: The URL or the CA file cannot be used.
     """
 
-    def __init__(self, url: str, host: str = "", ca_file: str = "") -> None:
+    def __init__(self, url: str, host: str = "", ca_file: str = "", http: str = HTTP_AUTO) -> None:
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -59,7 +67,7 @@ class Origin:
             raise EngineError(f"target URL {url!r}: {error}") from None
         if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
             raise EngineError(f"target URL {url!r}: need http://HOST[:PORT] or https://HOST[:PORT]")
-        self.url, self.host, self.ca_file = url, host, ca_file
+        self.url, self.host, self.ca_file, self.http = url, host, ca_file, http
         self.name = parts.hostname
         """Host of the URL: what is looked up and connected to."""
         self.port = port or _DEFAULT_PORTS[parts.scheme]
@@ -69,7 +77,7 @@ class Origin:
             self.name = f"{plain}%{zone.removeprefix('25')}"
         self.host_header = host or _authority(plain, port)
         self.server_name = urlsplit(f"//{self.host_header}").hostname or self.name
-        self.context = _tls_context(ca_file) if parts.scheme == "https" else None
+        self.context = _tls_context(ca_file, http) if parts.scheme == "https" else None
         self.heads: dict[Any, Any] = {}
         """Request heads built before; emptied when it has grown too large."""
 
@@ -86,9 +94,9 @@ class Origin:
 
 
 @lru_cache(maxsize=1024)
-def origin_of(url: str, host: str = "", ca_file: str = "") -> Origin:
+def origin_of(url: str, host: str = "", ca_file: str = "", http: str = HTTP_AUTO) -> Origin:
     """Return the one Origin of these values (see there)."""
-    return Origin(url, host, ca_file)
+    return Origin(url, host, ca_file, http)
 
 
 def _authority(host: str, port: int | None) -> str:
@@ -97,15 +105,15 @@ def _authority(host: str, port: int | None) -> str:
 
 
 @lru_cache(maxsize=64)
-def _tls_context(ca_file: str) -> ssl.SSLContext:
-    """Return a verifying client context: chain, host name, HTTP/1.1 by ALPN."""
+def _tls_context(ca_file: str, http: str) -> ssl.SSLContext:
+    """Return a verifying client context: chain, host name, and what ALPN offers."""
     try:
         context = ssl.create_default_context(cafile=ca_file or None)
     except (OSError, ssl.SSLError) as error:
         raise EngineError(
             f"CA file {ca_file!r} cannot be read as PEM certificates: {error}"
         ) from None
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(_OFFERS[http])
     return context
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import brotli
 
+from loadtest.engine.client.http2 import Pieces
 from loadtest.engine.client.parser import take_apart
 from loadtest.engine.client.sample import RequestSample
 from loadtest.errors import LoadtestError
@@ -137,7 +138,12 @@ class Response:
     def headers(self) -> Headers:
         """Response headers; empty when no head came."""
         if self._headers is None:
-            pairs, self._body = take_apart(self._pieces, bodiless=self.sample.method == "HEAD")
+            pieces, bodiless = self._pieces, self.sample.method == "HEAD"
+            pairs, self._body = (
+                pieces.take_apart()
+                if isinstance(pieces, Pieces)
+                else take_apart(pieces, bodiless=bodiless)
+            )
             self._headers = Headers(pairs)
             self._pieces = []
         return self._headers

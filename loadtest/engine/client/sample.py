@@ -49,6 +49,7 @@ class RequestSample:
         "last_ns",
         "method",
         "name",
+        "protocol",
         "region_header",
         "reused",
         "send_ns",
@@ -90,6 +91,8 @@ class RequestSample:
         self.attempts = 1
         self.connect_rtt_us = 0
         """The kernel's own time of the TCP handshake; 0 on a reused connection or where untold."""
+        self.protocol = ""
+        """``1.1`` or ``2``, once a connection was open; else empty."""
         self.address = ""
         """Address that the connection goes to, without the port."""
         self.region_header = b""

@@ -22,6 +22,8 @@ from loadtest.records.kinds import (
     CLOCK_USER,
     ERROR_DROPPED,
     ERROR_KINDS,
+    HTTP_1,
+    HTTP_2,
     STAGE_STEADY,
     STAGE_WARM_UP,
 )
@@ -34,6 +36,8 @@ _PATIENCE_CHUNKS = 32
 
 STAGES = (STAGE_WARM_UP, STAGE_STEADY)
 CLOCKS = (CLOCK_KERNEL, CLOCK_USER)
+PROTOCOLS = ("", HTTP_1, HTTP_2)
+_PROTOCOL_CODES = {word: code for code, word in enumerate(PROTOCOLS)}
 _ERROR_CODES = {kind: code for code, kind in enumerate(ERROR_KINDS)}
 _PACK = ROW.pack_into
 _STEP = ROW.size
@@ -126,6 +130,7 @@ class Recorder:
             "stage": list(STAGES),
             "error": list(ERROR_KINDS),
             "clock": list(CLOCKS),
+            "protocol": list(PROTOCOLS),
         }
 
     def redirect(self, ship: Callable[[dict[str, Any]], None]) -> None:
@@ -187,6 +192,7 @@ class Recorder:
             arrival[2],
             error,
             0 if sample.kernel else 1,
+            _PROTOCOL_CODES[sample.protocol],
             sample.attempts,
             sample.reused,
             sample.cold,
@@ -224,7 +230,7 @@ class Recorder:
         head = (number, intended_us, start_us, 0, block, late)
         phases = (0, 0, 0, 0, 0, 0, 0, -1, -1, 0, -1)
         codes = (deployment, scenario, stage, error)
-        row = (*head, *phases, self._names.code(name), 0, *codes, 1, 1, 0, 0, 0)
+        row = (*head, *phases, self._names.code(name), 0, *codes, 1, 0, 1, 0, 0, 0)
         try:
             _PACK(self._buffer, self._held * _STEP, *row)
         except struct.error:

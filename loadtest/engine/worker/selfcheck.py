@@ -38,6 +38,7 @@ class _Target:
     url: str
     host: str = ""
     ca_file: str = ""
+    http: str = "1.1"
 
 
 def self_check(rounds: int = ROUNDS) -> dict[str, Any]:

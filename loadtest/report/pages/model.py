@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from loadtest.report.base.context import Context
@@ -136,14 +137,30 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _protocol(context: Context) -> str:
-    """Return what was spoken: the client knows HTTP/1.1 alone, with TLS or without."""
+    """Return what was spoken, by deployment where they differ, with TLS or without."""
     tls = {
         bool(value)
         for cell in context.summary.cells
         if (value := cell.phases["tls"].value(50)) is not None
     }
     words = {frozenset({True}): ", TLS", frozenset({False}): ", no TLS"}
-    return "HTTP/1.1" + words.get(frozenset(tls), ", TLS in some cells" if tls else "")
+    spoken: dict[str, Counter[str]] = {}
+    for cell in context.summary.cells:
+        spoken.setdefault(cell.deployment, Counter()).update(cell.protocols)
+    said = {name: protocol_words(found) for name, found in spoken.items() if found}
+    if len(set(said.values())) > 1:
+        text = "; ".join(f"{name}: {what}" for name, what in said.items())
+    else:
+        text = next(iter(said.values()), "unknown")
+    return text + words.get(frozenset(tls), ", TLS in some cells" if tls else "")
+
+
+def protocol_words(spoken: Mapping[str, int]) -> str:
+    """Return versions of HTTP with their shares, where there are several."""
+    every = sum(spoken.values())
+    if len(spoken) == 1:
+        return f"HTTP/{next(iter(spoken))}"
+    return ", ".join(f"HTTP/{name} {share(n / every)}" for name, n in sorted(spoken.items()))
 
 
 def _clocks(context: Context) -> str:
