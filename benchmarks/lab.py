@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "loadtest-benchmarks"
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, GENERATOR_CORE = CORES[0], CORES[-1]
-DEBIAN = {"wrk": "wrk", "hey": "hey"}
+DEBIAN = {"wrk": "wrk", "hey": "hey", "h2load": "nghttp2-client"}
 
 
 class Missing(Exception):  # noqa: N818 - no error: the peer is left out and said to be

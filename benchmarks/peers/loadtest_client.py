@@ -1,7 +1,7 @@
 """
 Our client as a generator of its own: open model by the alarm, full recording on.
 
-    python loadtest_client.py URL RATE SECONDS USERS     prints one line of JSON
+    python loadtest_client.py URL RATE SECONDS USERS [HTTP]     prints one line of JSON
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ PERCENTILES = (50.0, 99.0, 99.9, 100.0)
 class Generator:
     """Users parked in the hub; each arrival is switched into one of them."""
 
-    def __init__(self, url: str, rate: float, seconds: float, users: int) -> None:
+    def __init__(
+        self, url: str, rate: float, seconds: float, users: int, http: str = "1.1"
+    ) -> None:
         base, slash, path = url.partition("/d/")
         self.path = slash + path
         self.rate, self.seconds = rate, seconds
@@ -50,7 +52,7 @@ class Generator:
         self.begin_ns = NEVER
         self.cpu_s = 0.0
         target, resolver = (
-            SimpleNamespace(url=base, host="", ca_file="", http="auto"),
+            SimpleNamespace(url=base, host="", ca_file="", http=http),
             AddressResolver(),
         )
         self.clients = [TTFBClient(target, self.record, resolver=resolver) for _ in range(users)]
@@ -156,8 +158,8 @@ def percentiles(values_ns: list[float] | list[int]) -> dict[str, float]:
 
 
 def main() -> None:
-    url, rate, seconds, users = sys.argv[1:5]
-    generator = Generator(url, float(rate), float(seconds), int(users))
+    url, rate, seconds, users, *http = sys.argv[1:]
+    generator = Generator(url, float(rate), float(seconds), int(users), *http)
     if float(rate):
         generator.open()
     else:
