@@ -69,7 +69,8 @@ def test_options_go_out_on_the_wire_and_a_pair_of_timeouts_counts() -> None:
             read_request(connection)
 
     with ScriptServer(once) as server, client_of(server.url) as (client, samples):
-        client.get("/", auth=("a", "b"), cookies={"c": "1"}, timeout=(1, 5))
+        answer = client.get("/", auth=("a", "b"), cookies={"c": "1"}, timeout=(1, 5))
+        assert 0 < answer.elapsed.total_seconds() * 1e3 <= answer.elapsed_ms + 0.001
         client.get("/", timeout=(1, 0.05))
     assert b"Authorization: Basic YTpi\r\n" in seen[0]
     assert b"Cookie: c=1\r\n" in seen[0]

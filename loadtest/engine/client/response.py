@@ -9,6 +9,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from loadtest.engine.client.parser import take_apart
 from loadtest.engine.client.sample import RequestSample
 from loadtest.errors import LoadtestError
 from loadtest.records.kinds import ERROR_CHECK
-from loadtest.units import NS_PER_MS
+from loadtest.units import NS_PER_MS, NS_PER_US
 
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
 _CHARSETS: Final = (
@@ -193,6 +194,13 @@ class Response:
     def ttfb_ms(self) -> float:
         """Time to first byte: last request byte sent to first response byte, milliseconds."""
         return self.sample.ttfb_ms
+
+    @property
+    def elapsed(self) -> timedelta:
+        """Start of the request to the first byte of its answer, as in requests; 0 without one."""
+        sample = self.sample
+        first_ns = sample.first_ns or sample.start_ns
+        return timedelta(microseconds=(first_ns - sample.start_ns) / NS_PER_US)
 
     @property
     def elapsed_ms(self) -> float:
