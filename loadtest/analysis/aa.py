@@ -7,8 +7,6 @@ claims a difference in 5 % of such splits (at 95 %) and one beyond the gate's ma
 Far more than that, and the intervals of this run are too narrow: blocks that are no repetitions of
 each other, values of a few steps, too few blocks.  The run is then invalid.
 
-The splits also measure what the run could have found: the smallest detectable effect.
-
 Calibration: splits are independent given the data, so fires are a binomial count.  The check fails
 when so many fires had a probability below 1 in 1 000 under twice the nominal rate (10 %, because an
 interval of few blocks is not exact) or under 1 % for false alarms of the gate.
@@ -16,7 +14,6 @@ interval of few blocks is not exact) or under 1 % for false alarms of the gate.
 
 from __future__ import annotations
 
-import math
 from typing import Final
 from zlib import crc32
 
@@ -28,7 +25,7 @@ from loadtest.analysis.cells import CellRows
 from loadtest.analysis.checks import SplitTest
 from loadtest.analysis.load import Run
 from loadtest.analysis.pages import OTHER_PAGES, cell_pages, page_names
-from loadtest.analysis.special import binomial_at_least, student_quantile
+from loadtest.analysis.special import binomial_at_least
 
 SPLITS: Final = 8
 """Random splits of each cell."""
@@ -43,8 +40,6 @@ GATE_SIDE: Final = 0.05
 TOLERATED_RAW: Final = 0.10
 TOLERATED_GATE: Final = 0.01
 IMPROBABLE: Final = 0.001
-POWER_TAIL: Final = 0.20
-"""A detectable effect is one found in 80 of 100 runs."""
 
 
 def split_test(run: Run, cells: tuple[CellRows, ...]) -> SplitTest:
@@ -56,7 +51,6 @@ def split_test(run: Run, cells: tuple[CellRows, ...]) -> SplitTest:
     a page are such a mixture, and nobody's median.
     """
     trials = raw = gate = 0
-    detectable: dict[str, float] = {}
     names = page_names(run)
     parts = [p for c in cells for p in cell_pages(run, c, names) if p.name != OTHER_PAGES]
     for cell in cells if run.plan.thresholds else parts:
@@ -69,16 +63,12 @@ def split_test(run: Run, cells: tuple[CellRows, ...]) -> SplitTest:
         # crc32, not hash(): Python salts the latter, and a verdict must not.
         label = crc32("/".join(cell.key).encode())
         generator = np.random.Generator(np.random.PCG64([run.plan.seed, label]))
-        errors = []
         for _ in range(SPLITS):
-            fired_raw, fired_gate, error = _judge_split(run, sample, weights, generator)
+            fired_raw, fired_gate = _judge_split(run, sample, weights, generator)
             raw += fired_raw
             gate += fired_gate
-            errors.append(error)
         trials += SPLITS
-        key = f"{cell.region}/{cell.deployment}"
-        detectable[key] = max(detectable.get(key, 0.0), _detectable(run, sample, errors))
-    return SplitTest(trials, raw, gate, _is_sound(trials, raw, gate), detectable)
+    return SplitTest(trials, raw, gate, _is_sound(trials, raw, gate))
 
 
 def _sample(run: Run, cell: CellRows) -> Blocked | None:
@@ -95,8 +85,8 @@ def _sample(run: Run, cell: CellRows) -> Blocked | None:
 
 def _judge_split(
     run: Run, sample: Blocked, weights: Weights, generator: np.random.Generator
-) -> tuple[bool, bool, float]:
-    """Return whether a split fires raw, whether at the gate, and its standard error."""
+) -> tuple[bool, bool]:
+    """Return whether a split fires raw, and whether at the gate."""
     settings = run.plan.gate
     # Halves of equal size within every block: shuffle, order by block, deal in turn.
     shuffled = generator.permutation(sample.n)
@@ -116,20 +106,7 @@ def _judge_split(
     return (
         min(evidence.p_above_is_chance, evidence.p_below_is_chance) < RAW_SIDE,
         gate,
-        evidence.error,
     )
-
-
-def _detectable(run: Run, sample: Blocked, errors: list[float]) -> float:
-    """Return the slow-down of p50, as a share, that two whole arms would show."""
-    settings = run.plan.gate
-    p50 = sample.point(50.0)
-    freedom = sample.groups - 1
-    # Two whole arms have half the variance of two halves of one.
-    error = math.sqrt(sum(e * e for e in errors) / len(errors) / 2)
-    reach = student_quantile(settings.alpha / 2, freedom)
-    reach += student_quantile(POWER_TAIL, freedom)
-    return (max(settings.margin_share * p50, settings.margin_ms) + reach * error) / p50
 
 
 def _is_sound(trials: int, raw: int, gate: int) -> bool:

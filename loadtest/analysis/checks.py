@@ -69,15 +69,12 @@ class SplitTest:
 
     ``raw_fires`` of ``trials`` splits had a 95 % interval that excludes no difference (5 % would be
     nominal), ``gate_fires`` had one wholly beyond the gate's margin (a false alarm).
-    ``detectable`` maps ``region/deployment`` to the smallest slow-down, as a share of p50, that
-    this run would have found in 80 of 100 repetitions.
     """
 
     trials: int
     raw_fires: int
     gate_fires: int
     ok: bool
-    detectable: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready values."""
@@ -86,7 +83,6 @@ class SplitTest:
             "raw_fires": self.raw_fires,
             "gate_fires": self.gate_fires,
             "ok": self.ok,
-            "detectable_share": {key: number(value) for key, value in self.detectable.items()},
         }
 
 

@@ -139,12 +139,6 @@ def test_a_a_hardly_ever_invalidates_an_honest_run(tmp_path: Path) -> None:
     assert 0.005 < raw / trials < 0.09
 
 
-def test_a_a_tells_what_could_be_found(plain_run: Run) -> None:
-    found = split_test(plain_run, cell_rows(plain_run))
-    assert len(found.detectable) == 12
-    assert all(0.03 < share < 0.3 for share in found.detectable.values())
-
-
 def test_a_a_splits_pages_where_no_rule_judges_cells(make_run: Callable[..., Run]) -> None:
     """The median of two pages of very different times lies between them, anywhere."""
     pages = {(arm, "slow"): 300.0 for arm in ("single", "multi", "replica")}

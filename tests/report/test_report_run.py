@@ -157,7 +157,7 @@ def test_markdown_keeps_its_form(stored: Stored, golden: Callable[[str, str], No
             "late", "region", 0.02, 0.01, "share", False, "Too late.", "Go slower.", "syd"
         ),
     )
-    aa = SplitTest(100, 4, 0, True, {"cdg/single": 0.071, "syd/replica": 0.12})
+    aa = SplitTest(100, 4, 0, True)
     steady = dataclasses.replace(summary, validity=Validity(checks, aa))
 
     text = markdown.render(run, steady, verdict, command=COMMAND)

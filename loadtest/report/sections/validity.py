@@ -30,7 +30,6 @@ def section_validity(context: Context) -> Section:
         *failed,
         checks_table(validity),
         Text(_split_words(validity.aa)),
-        *([_detectable(context)] if validity.aa.detectable else []),
         *([_bookkeeping(workers), _health(workers)] if workers else []),
         *([_links(links)] if links else []),
         *world_blocks(context),
@@ -101,22 +100,6 @@ def _split_words(aa: SplitTest) -> str:
         f"two arms. Of {count(aa.trials)} such comparisons {count(aa.raw_fires)} had a 95 % "
         f"interval without zero ({share(aa.raw_fires / aa.trials)}; 5 % is nominal) and "
         f"{count(aa.gate_fires)} would have failed the gate: a false alarm."
-    )
-
-
-def _detectable(context: Context) -> Table:
-    """Return the minimal detectable effects, region by arm."""
-    found = context.summary.validity.aa.detectable
-    arms = [arm for arm in context.arms if any(key.endswith(f"/{arm}") for key in found)]
-    return Table(
-        key="detectable",
-        title="Smallest slow-down of p50 that this run would have found (80 of 100 times)",
-        headers=("region", *arms),
-        rows=tuple(
-            (region, *(share(found.get(f"{region}/{arm}")) for arm in arms))
-            for region in context.regions
-        ),
-        align="l" + "r" * len(arms),
     )
 
 
