@@ -44,7 +44,7 @@ def silent() -> Iterator[int]:
 
 def ask(resolver: AddressResolver, connect_s: float = 5.0) -> RequestSample:
     samples: list[RequestSample] = []
-    target = SimpleNamespace(url="http://dual.example", host="", ca_file="")
+    target = SimpleNamespace(url="http://dual.example", host="", ca_file="", http="auto")
     limits = Limits(connect_s=connect_s)
     client = TTFBClient(target, samples.append, limits=limits, resolver=resolver)
     client.get("/")
