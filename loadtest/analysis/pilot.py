@@ -26,7 +26,7 @@ _GROWTH = 0.05  # seconds of queue per second: 5 % more is asked than is served
 _LOST = 0.02
 _UNANSWERED = (ERROR_DROPPED, "connect-timeout", "read-timeout")
 _HEADROOM = 0.6  # of what is served: chance makes no queue then
-_LEAST_SHARE = 0.01
+_LEAST_PER_S = 0.1
 _US_PER_S = 1_000_000
 _STARTS = ("intended_us", "start_us")
 _COLUMNS = (
@@ -99,7 +99,7 @@ def fitting_rate(served_per_s: float, rate: float) -> float:
         served_per_s: The most that it served.
         rate: What was asked for, both per second in each cell.
     """
-    return float(f"{max(_HEADROOM * min(served_per_s, rate), rate * _LEAST_SHARE):.2g}")
+    return float(f"{max(_HEADROOM * min(served_per_s, rate), min(_LEAST_PER_S, rate)):.2g}")
 
 
 def _cell(region: str, deployment: str, rows: pd.DataFrame) -> PilotCell:

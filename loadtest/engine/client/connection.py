@@ -117,9 +117,18 @@ class HttpConnection(HubWaiter):
             sample.status = framer.status
             sample.region_header = framer.region
             sample.timing_header = framer.timing
-        self.usable = framer.keep_alive and not framer.surplus
-        if self._failure is not None:
-            raise self._failure
+        self._conclude()
+
+    def _conclude(self) -> None:
+        """Note whether another request may be sent, and raise what went wrong."""
+        if (failure := self._failure) is not None:
+            self.usable = self._outlives(failure)
+            raise failure
+        self.usable = self.framer.keep_alive and not self.framer.surplus
+
+    def _outlives(self, failure: Failure) -> bool:  # noqa: ARG002 - HTTP/2 has streams
+        """Tell whether the next request may be sent after a failure: its answer may come still."""
+        return False
 
     def _send_request(self, request: bytes, sample: RequestSample, send_ns: int) -> None:
         if self._tls is not None:

@@ -59,6 +59,11 @@ class Http2Connection(HttpConnection):
         )
         return self._h2
 
+    def _outlives(self, failure: Failure) -> bool:
+        """Tell whether the server ended the stream alone; the others know nothing of it."""
+        framer = self._h2
+        return failure is framer.failure and framer.keep_alive and not framer.surplus
+
     # Sending.
 
     def _send_request(self, request: bytes, sample: RequestSample, send_ns: int) -> None:

@@ -37,6 +37,13 @@ _KINDS: Final = {
 }
 
 
+def _may_be_odd(data: bytes) -> bool:
+    """Tell whether bytes of a head may hold what the parser lets pass; bodies are seldom read."""
+    end = data.find(b"\r\n\r\n")
+    bare = _BARE_CR.search(data, 0, end + 2) if end >= 0 else _BARE_CR.search(data)
+    return bare is not None or b"\0" in data
+
+
 def new_parser(callbacks: object) -> Any:
     """
     Return a parser that reads what browsers, curl, Go and urllib3 read alike.
@@ -145,7 +152,7 @@ class ResponseFramer:
                 # in one piece the parser refuses it; cut here, it takes it for the end of the head
                 raise FramingError("a line of the head holds a bare CR")
             self._pieces.append(data)
-            if b"\0" in data or _BARE_CR.search(data):
+            if _may_be_odd(data):
                 self._refuse_odd()
         elif self._chunked and self._at_hand <= _REREAD_BYTES:
             self._at_hand += len(data)
@@ -219,7 +226,7 @@ class ResponseFramer:
     def _feed_bodiless(self, data: bytes) -> bool:
         """Feed a response that ends with its head, which llhttp cannot be told beforehand."""
         self._pieces.append(data)
-        if b"\0" in data or _BARE_CR.search(data):
+        if _may_be_odd(data):
             self._refuse_odd()
         if (error := self._unread(data)) is not None:
             return self._read_anew(error)
