@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import io
 import json
-import platform
 import shutil
 import subprocess
 import tarfile
@@ -14,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from loadtest.world.images.config import ARCHITECTURES
+from loadtest.world.images.config import this_architecture
 
-HERE = ARCHITECTURES.get(platform.machine(), platform.machine())
+HERE = this_architecture()
 
 PROGRAM = r"""
 #include <arpa/inet.h>

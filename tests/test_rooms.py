@@ -98,6 +98,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "kernel",
             "world.caches",
             "world.guard",
+            "world.hosts",
             "world.postgres",
             "world.images",
             "records",

@@ -7,7 +7,6 @@ import platform
 import resource
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from loadtest.errors import LoadtestError
 from loadtest.kernel.stamps import enable_receive_stamps
 from loadtest.run.images import find_engine
 from loadtest.world.caches.binary import find_cache_server
+from loadtest.world.hosts.layer import ask_obstacle
 from loadtest.world.postgres.binaries import find_postgres
 
 State = Literal["works", "lost", "broken"]
@@ -84,11 +84,7 @@ def _stamps() -> Iterator[Symptom]:
 
 
 def _layer() -> Iterator[Symptom]:
-    ask = "from loadtest.world.hosts.layer import obstacle; print(obstacle(), end='')"
-    done = subprocess.run(  # a process with one thread has to try it
-        [sys.executable, "-c", ask], capture_output=True, text=True, check=False
-    )
-    reason = done.stdout or (done.stderr.strip().splitlines() or [""])[-1]
+    reason = ask_obstacle()
     if not reason:
         yield Symptom("hosts", "works", "every machine has a network, names and ports of its own")
         return

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +12,9 @@ from loadtest.errors import PlanError
 from loadtest.fly.config import AppConfig
 from loadtest.run.start_command import find_dockerfile
 from loadtest.text import one_line
+from loadtest.world.hosts.layer import ask_obstacle
 from loadtest.world.images.archive import ImageArchive
-from loadtest.world.images.config import ARCHITECTURES
+from loadtest.world.images.config import this_architecture
 
 _ASK_S = 15.0
 _BUILD_S = 3_600.0
@@ -60,7 +59,7 @@ class ImageEngine:
         written = target / "image-id"
         words = [
             *{"buildah": ("bud", "--layers")}.get(self.name, ("build",)),
-            *("-f", str(dockerfile), "--platform", f"linux/{_architecture()}"),
+            *("-f", str(dockerfile), "--platform", f"linux/{this_architecture()}"),
             *("--iidfile", str(written)),
             *(("--target", build.target) if build.target else ()),
             *(
@@ -88,19 +87,19 @@ class ImageEngine:
         saved = target / "image.tar"
         if reference.startswith("-"):
             raise PlanError(f"image {reference!r}: is no name of an image")
-        if self.name == "docker":
-            known = self._answers("image", "inspect", reference)
-            if not known:
-                self._run(["pull", reference], f"pulling {reference}")
-            words = ["save", "-o", str(saved), reference]
-        elif self.name == "podman":
-            if not self._answers("image", "exists", reference):
-                self._run(["pull", reference], f"pulling {reference}")
-            words = ["save", "--format", "oci-archive", "-o", str(saved), reference]
-        else:
-            if not self._answers("inspect", "--type", "image", reference):
-                self._run(["pull", reference], f"pulling {reference}")
-            words = ["push", reference, f"oci-archive:{saved}"]
+        known, words = {
+            "docker": (("image", "inspect"), ("save", "-o", str(saved), reference)),
+            "podman": (
+                ("image", "exists"),
+                ("save", "--format", "oci-archive", "-o", str(saved), reference),
+            ),
+            "buildah": (
+                ("inspect", "--type", "image"),
+                ("push", reference, f"oci-archive:{saved}"),
+            ),
+        }[self.name]
+        if not self._answers(*known, reference):
+            self._run(["pull", reference], f"pulling {reference}")
         self._run(words, f"saving {reference}")
         return saved
 
@@ -194,12 +193,4 @@ def checked(path: Path, option: str) -> Path:
 
 def hosts_are_possible() -> bool:
     """Tell whether machines with file trees of their own can be made here."""
-    ask = "from loadtest.world.hosts.layer import obstacle; print(bool(obstacle()))"
-    done = subprocess.run(  # a process with one thread has to try it
-        [sys.executable, "-c", ask], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() == str(False)
-
-
-def _architecture() -> str:
-    return ARCHITECTURES.get(platform.machine(), platform.machine())
+    return not ask_obstacle()

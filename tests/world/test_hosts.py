@@ -22,17 +22,9 @@ import small_world as small
 from loadtest.errors import WorldError
 from loadtest.run.standing_world import command_inside
 from loadtest.world.handle import WorldHandle, start_world
-from loadtest.world.hosts.layer import choose
+from loadtest.world.hosts.layer import ask_obstacle, choose
 
-
-def obstacle() -> str:
-    """Return why there can be no hosts here, asked of a process with one thread."""
-    ask = "from loadtest.world.hosts.layer import obstacle; print(obstacle(), end='')"
-    told = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
-    return told.stdout
-
-
-OBSTACLE = obstacle()
+OBSTACLE = ask_obstacle()
 pytestmark = [
     pytest.mark.contract,
     pytest.mark.skipif(bool(OBSTACLE), reason=f"no hosts here: {OBSTACLE}"),

@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import lzma
-import platform
 import re
 import sys
 import tarfile
@@ -24,7 +23,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, cast
 
 from loadtest.errors import PlanError
-from loadtest.world.images.config import ARCHITECTURES, ImageConfig, read_image_config
+from loadtest.world.images.config import ImageConfig, read_image_config, this_architecture
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -130,7 +129,7 @@ class ImageArchive:
 
     def _layout(self, where: str) -> tuple[object, list[str]]:
         found: Mapping[str, Any] = self._json("index.json", dict)
-        here = ARCHITECTURES.get(platform.machine(), platform.machine())
+        here = this_architecture()
         for _ in range(_DEEPEST_INDEX):
             if "manifests" not in found:
                 break

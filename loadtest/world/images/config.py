@@ -13,6 +13,11 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+def this_architecture() -> str:
+    """Return what images call this machine's kind of processor."""
+    return ARCHITECTURES.get(platform.machine(), platform.machine())
+
+
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
     """
@@ -66,7 +71,7 @@ def read_image_config(data: object, where: str) -> ImageConfig:
     if not isinstance(data, Mapping):
         raise PlanError(f"{where}: its configuration is no JSON object")
     system, built_for = data.get("os", "linux"), data.get("architecture")
-    here = ARCHITECTURES.get(platform.machine(), platform.machine())
+    here = this_architecture()
     if system != "linux" or built_for not in (None, here):
         raise PlanError(
             f"{where}: was built for {system}/{built_for}, this machine runs linux/{here}; build "
