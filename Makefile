@@ -37,7 +37,7 @@ check: $(STAMP)
 	$(BIN)/ruff check $(FILES)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n auto -m "not contract and not e2e and not slow"
-	$(BIN)/python -m pytest -q -m "(contract or e2e) and not slow"
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m "(contract or e2e) and not slow"
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -q -m "not contract and not e2e and not slow"

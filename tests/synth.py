@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from synth_files import engine_json, health_json, table_of, worker_json, world_json, write_json
+from synth_files import engine_of, health_of, table_of, worker_of, world_json, write_json
 
 from loadtest.plan.model import Deployment, Load, NetworkSettings, Plan
 from loadtest.plan.schedule import RegionSchedule
+from loadtest.records.facts import RowCounts, WorkerFacts, to_json
 from loadtest.records.schema import ERROR_DROPPED, ERROR_KINDS
 from loadtest.records.seal import seal
 from loadtest.records.writer import open_parquet
@@ -151,7 +152,7 @@ def write_run(
     effects = effects or Effects()
     plan = plan.model_copy(update={"load": plan.load.model_copy(update={"duration_s": seconds})})
     folder.mkdir(parents=True, exist_ok=True)
-    workers: list[dict[str, Any]] = []
+    workers: list[WorkerFacts] = []
     with (folder / "records.parquet").open("wb") as file, open_parquet(file) as writer:
         for index, region in enumerate(plan.regions):
             generator = np.random.Generator(np.random.PCG64([seed, index]))
@@ -161,7 +162,7 @@ def write_run(
     write_json(folder / "plan.json", plan.to_json())
     world = world_json(folder.name, plan, effects.link_off_ms, seconds)
     write_json(folder / "world.json", world)
-    write_json(folder / "engine.json", engine_json(folder.name, plan, workers))
+    write_json(folder / "engine.json", to_json(engine_of(folder.name, plan, workers)))
     seal(folder)
     return folder
 
@@ -327,7 +328,7 @@ def _lose(
     plan: Plan,
     region: str,
     effects: Effects,
-    workers: list[dict[str, Any]],
+    workers: list[WorkerFacts],
 ) -> np.ndarray:
     """Share the rows among the region's workers, lose what a lost worker loses, book both."""
     n = columns["block"].size
@@ -345,11 +346,7 @@ def _lose(
         lost = merged < scheduled
         missing = effects.unreconciled if not workers else 0
         dropped = int((kept & (owner == index) & (columns["start_us"] < 0)).sum())
-        rows = {"scheduled": scheduled, "sent": merged, "received": merged}
-        workers.append(
-            worker_json(
-                name, region, lost, {**rows, "merged": merged - missing, "missing": missing}
-            )
-            | {"health": health_json(effects.health, merged, dropped)}
-        )
+        rows = RowCounts(scheduled, merged, merged, merged - missing, missing)
+        health = health_of(effects.health, merged, dropped)
+        workers.append(worker_of(name, region, lost, rows, health))
     return kept

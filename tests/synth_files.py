@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,21 @@ import pyarrow as pa
 from loadtest.plan.model import Plan
 from loadtest.plan.prints import plan_prints
 from loadtest.plan.schedule import RegionSchedule, digest_schedules
-from loadtest.records.facts import ENGINE_SCHEMA
+from loadtest.records.facts import (
+    ENGINE_SCHEMA,
+    FINISHED,
+    ClockFacts,
+    EngineFacts,
+    HealthFacts,
+    MomentFacts,
+    RowCounts,
+    ScheduleFacts,
+    SegmentFacts,
+    SelfCheckFacts,
+    Signed,
+    WorkerFacts,
+    to_json,
+)
 from loadtest.records.schema import RECORDS
 from loadtest.records.watch import (
     WATCH_SCHEMA,
@@ -22,66 +37,71 @@ from loadtest.records.watch import (
     ProcessFacts,
     WatchFacts,
     WorldMoment,
-    watch_json,
 )
 
 EPOCH_WALL_NS = 1_785_000_000_000_000_000
 
-HEALTH: dict[str, float] = {
-    "loop_lag_p50_us": 30,
-    "loop_lag_p99_us": 210,
-    "loop_lag_max_us": 1_900,
-    "cpu_share_mean": 0.12,
-    "cpu_share_max": 0.31,
-    "steal_share_mean": 0.001,
-    "steal_share_max": 0.01,
-    "gc_pause_max_us": 800,
-    "gc_pause_total_us": 9_000,
-    "lateness_p50_us": 25,
-    "lateness_p99_us": 140,
-    "late": 0,
-    "dropped": 0,
-    "resends": 0,
-    "retransmits": 0,
-    "segments_sent": 1_000,
-    "duplicates": 0,
-}
+HEALTH = HealthFacts(
+    loop_lag_p50_us=30,
+    loop_lag_p99_us=210,
+    loop_lag_max_us=1_900,
+    cpu_share_mean=0.12,
+    cpu_share_max=0.31,
+    steal_share_mean=0.001,
+    steal_share_max=0.01,
+    gc_pause_max_us=800,
+    gc_pause_total_us=9_000,
+    lateness_p50_us=25,
+    lateness_p99_us=140,
+    late=0,
+    dropped=0,
+    resends=0,
+    retransmits=0,
+    segments_sent=1_000,
+    duplicates=0,
+)
 
 
-def health_json(changes: Mapping[str, float], merged: int, dropped: int) -> dict[str, float]:
+def health_of(changes: Mapping[str, float], merged: int, dropped: int) -> HealthFacts:
     """Return a worker's health with some numbers changed, and none that contradicts another."""
-    health = {**HEALTH, "segments_sent": merged * 2, "dropped": dropped, **changes}
+    told = {"segments_sent": merged * 2, "dropped": dropped, **changes}
+    health = replace(HEALTH, **told)
     for low, high in (
         *(("loop_lag_p99_us", "loop_lag_max_us"), ("cpu_share_mean", "cpu_share_max")),
         *(("steal_share_mean", "steal_share_max"), ("gc_pause_max_us", "gc_pause_total_us")),
     ):
-        health[high] = max(health[low], health[high])
+        health = replace(health, **{high: max(getattr(health, low), getattr(health, high))})
     return health
 
 
-def worker_json(name: str, region: str, lost: bool, rows: dict[str, int]) -> dict[str, Any]:
-    return {
-        "id": name,
-        "region": region,
-        "state": "lost" if lost else "finished",
-        "rows": rows,
-        "clock": {"offset_us": 12.0, "uncertainty_us": 180.0, "bound_us": 200.0, "exchanges": 20},
-        "failures": [],
-        "versions": {"python": "3.11.7", "locust": "2.47.0"},
-        "self_check": {"n": 200, "bias_p50_us": 8.0, "bias_p99_us": 45.0, "clock": "kernel"},
-        "timeline": [
-            {
-                "t_s": second,
-                "loop_lag_p99_us": 150 + 10 * (second % 7),
-                "cpu_share": 0.1,
-                "steal_share": 0.0,
-                "gc_pause_us": 300,
-                "lateness_p99_us": 120,
-                "in_flight": 3,
-            }
+def worker_of(
+    name: str, region: str, lost: bool, rows: RowCounts, health: HealthFacts
+) -> WorkerFacts:
+    return WorkerFacts(
+        id=name,
+        region=region,
+        state="lost" if lost else FINISHED,
+        rows=rows,
+        clock=ClockFacts(
+            offset_us=Signed(12.0), uncertainty_us=180.0, bound_us=200.0, exchanges=20
+        ),
+        failures=(),
+        versions={"python": "3.11.7", "locust": "2.47.0"},
+        self_check=SelfCheckFacts(n=200, bias_p50_us=8.0, bias_p99_us=45.0, clock="kernel"),
+        health=health,
+        timeline=tuple(
+            MomentFacts(
+                t_s=Signed(second),
+                loop_lag_p99_us=150 + 10 * (second % 7),
+                cpu_share=0.1,
+                steal_share=0.0,
+                gc_pause_us=300,
+                lateness_p99_us=120,
+                in_flight=3,
+            )
             for second in range(0, 30, 2)
-        ],
-    }
+        ),
+    )
 
 
 def world_json(run_id: str, plan: Plan, link_off_ms: float, seconds: float) -> dict[str, Any]:
@@ -110,7 +130,7 @@ def world_json(run_id: str, plan: Plan, link_off_ms: float, seconds: float) -> d
         "primary_region": plan.primary_region,
         "link_layer": "relay",
         "links": links,
-        "watch": watch_json(watch_of(plan, seconds)),
+        "watch": to_json(watch_of(plan, seconds)),
         "edges": {
             region: {d.name: f"http://127.0.0.1:{20_000 + index}" for d in plan.deployments}
             for index, region in enumerate(plan.regions)
@@ -151,22 +171,22 @@ def watch_of(plan: Plan, seconds: float) -> WatchFacts:
     )
 
 
-def engine_json(run_id: str, plan: Plan, workers: list[dict[str, Any]]) -> dict[str, Any]:
+def engine_of(run_id: str, plan: Plan, workers: Sequence[WorkerFacts]) -> EngineFacts:
     schedules = [RegionSchedule(plan, region) for region in plan.regions]
     digest = digest_schedules(schedules)
-    return {
-        "schema": ENGINE_SCHEMA,
-        "run_id": run_id,
-        "state": "done",
-        "reason": "",
-        "epoch_wall_ns": EPOCH_WALL_NS,
-        "plan": plan_prints(plan.to_json()),
-        "schedule": {"fingerprint": digest.fingerprint, "arrivals": digest.arrivals},
-        "versions": {"loadtest": "0.1.0", "python": "3.11.7", "locust": "2.47.0"},
-        "batches_refused": 0,
-        "workers": workers,
-        "segments": [{"segment": 0, "blocks": max(s.blocks for s in schedules)}],
-    }
+    return EngineFacts(
+        schema=ENGINE_SCHEMA,
+        run_id=run_id,
+        state="done",
+        reason="",
+        epoch_wall_ns=EPOCH_WALL_NS,
+        plan=plan_prints(plan.to_json()),
+        schedule=ScheduleFacts(digest.fingerprint, digest.arrivals),
+        versions={"loadtest": "0.1.0", "python": "3.11.7", "locust": "2.47.0"},
+        batches_refused=0,
+        workers=tuple(workers),
+        segments=(SegmentFacts(0, max(s.blocks for s in schedules)),),
+    )
 
 
 def table_of(columns: dict[str, Any], kept: np.ndarray) -> pa.Table:

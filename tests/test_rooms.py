@@ -54,7 +54,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     # DO: what every process of the engine shares, and its two kinds of process
     "engine.hub": (BASE | {"kernel"}, {"gevent"}),
-    "engine.wire": (BASE, {"locust", "gevent", "zmq", "msgpack"}),
+    "engine.wire": (BASE | {"records"}, {"locust", "gevent", "zmq", "msgpack"}),
     "engine.client": (
         BASE | {"kernel", "records", "engine.hub"},
         {"gevent", "httptools", "brotli", "h2", "hpack", "hyperframe"},
@@ -77,10 +77,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "records": (BASE, {"pyarrow"}),
     "analysis": (BASE | {"plan", "records"}, {"pandas", "numpy", "pyarrow"}),
     "gate": (BASE | {"plan", "analysis"}, {"numpy"}),
-    "report.base": (BASE | {"plan", "analysis", "gate"}, {"matplotlib", "numpy"}),
+    "report.base": (BASE | {"plan", "records", "analysis", "gate"}, {"matplotlib", "numpy"}),
     "report.figures": (BASE | {"report.base"}, {"matplotlib"}),
     "report.sections": (
-        BASE | {"plan", "analysis", "gate", "report.base", "report.figures"},
+        BASE | {"plan", "records", "analysis", "gate", "report.base", "report.figures"},
         {"numpy"},
     ),
     "report.pages": (
@@ -109,7 +109,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         # pandas: what people open a run as; zmq: makes the keys of a run, sockets are the engine's
         {"httpx", "pandas", "zmq"},
     ),
-    "live": (BASE | {"plan", "run"}, set()),
+    "live": (BASE | {"plan", "records", "run"}, set()),
     "terminal": (BASE, {"rich"}),
     "cli_options": (BASE | {"terminal"}, {"click"}),
     "cli_output": (BASE | {"run", "terminal"}, {"click"}),

@@ -45,7 +45,7 @@ def fingerprint(run: Run) -> dict[str, str]:
             "link_layer": run.world.get("link_layer", ""),
             "postgres": (run.world.get("postgres") or {}).get("version", ""),
         },
-        "versions": run.engine.get("versions") or run.world.get("versions") or {},
+        "versions": run.engine.versions if run.engine else run.world.get("versions") or {},
         "machine": _machine(run.world.get("machine") or {}),
     }
     return dict(sorted(_flat("", facts)))

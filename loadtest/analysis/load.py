@@ -22,7 +22,7 @@ from loadtest.errors import PlanError, RecordsError
 from loadtest.plan.model import Plan
 from loadtest.plan.prints import JUDGED, changed_parts
 from loadtest.plan.threshold_parser import parse_threshold
-from loadtest.records.facts import check_engine
+from loadtest.records.facts import EngineFacts, WorkerFacts, read_engine
 from loadtest.records.folder import JSON_SCHEMAS
 from loadtest.records.schema import RECORDS, SCHEMA_VERSION
 from loadtest.records.seal import Sealed, verify
@@ -39,6 +39,7 @@ class Run:
     A stored run.
 
     ``frame`` has one row a request (columns of ``records/schema.py``; words are categories).
+    ``engine`` is None where the run broke off before the engine left its account.
     ``sealed`` tells who vouches for its files.  ``partial`` tells that the run did not come to its
     planned end.  ``rules_changed`` names the parts of the plan that decide how it is judged and are
     not as they were when it was measured.
@@ -46,7 +47,7 @@ class Run:
 
     plan: Plan
     world: dict[str, Any]
-    engine: dict[str, Any]
+    engine: EngineFacts | None
     frame: pd.DataFrame
     folder: Path
     partial: bool
@@ -56,12 +57,17 @@ class Run:
     @property
     def run_id(self) -> str:
         """The run's id; that of its folder where the engine left none."""
-        return str(self.engine.get("run_id") or self.folder.name)
+        return self.engine.run_id if self.engine is not None else self.folder.name
 
     @property
     def segments(self) -> int:
         """How many times the plan's duration was sampled."""
-        return max(1, len(self.engine.get("segments") or ()))
+        return max(1, len(self.engine.segments) if self.engine is not None else 0)
+
+    @property
+    def workers(self) -> tuple[WorkerFacts, ...]:
+        """The workers' accounts of themselves."""
+        return self.engine.workers if self.engine is not None else ()
 
 
 def load_run(folder: Path) -> Run:
@@ -81,18 +87,18 @@ def load_run(folder: Path) -> Run:
     asked = _json(folder / "plan.json")
     plan = _plan(folder / "plan.json", asked)
     world = _json(folder / "world.json")
-    engine = _json(folder / "engine.json") if (folder / "engine.json").exists() else {}
-    for name, content in (("world.json", world), ("engine.json", engine)):
+    told = _json(folder / "engine.json") if (folder / "engine.json").exists() else {}
+    for name, content in (("world.json", world), ("engine.json", told)):
         wanted = JSON_SCHEMAS[name]
         if content and content.get("schema") != wanted:
             raise RecordsError(_other_schema(folder / name, content.get("schema"), wanted))
     check_world(world)
     read_watch(world)
-    if engine:
-        check_engine(engine)
+    engine = read_engine(told) if told else None
     _check_place(plan, world, engine)
-    changed = changed_parts(asked, engine["plan"]) if engine else []
-    known = JUDGED & asked.keys() & engine.get("plan", {}).keys()
+    ordered = engine.plan if engine is not None else {}
+    changed = changed_parts(asked, ordered) if engine is not None else []
+    known = JUDGED & asked.keys() & ordered.keys()
     if other := [part for part in changed if part not in known]:
         raise RecordsError(
             f"{folder / 'plan.json'}: {', '.join(other)}: not as in the plan that the engine was "
@@ -108,7 +114,7 @@ def load_run(folder: Path) -> Run:
         engine=engine,
         frame=with_wire_counts(frame.drop(columns="start_us"), world),
         folder=folder,
-        partial=engine.get("state") != "done",
+        partial=engine is None or engine.state != "done",
         sealed=sealed,
         rules_changed=tuple(changed),
     )
@@ -216,11 +222,11 @@ def _check_resolved(plan: Plan, path: Path) -> None:
         raise RecordsError(f"{path}: is no plan that a run can have had: {faults[0]}")
 
 
-def _check_place(plan: Plan, world: Mapping[str, Any], engine: Mapping[str, Any]) -> None:
+def _check_place(plan: Plan, world: Mapping[str, Any], engine: EngineFacts | None) -> None:
     """Refuse a world that the plan was not measured in."""
-    if engine and (run_id := world["run"]["id"]) != engine["run_id"]:
+    if engine is not None and (run_id := world["run"]["id"]) != engine.run_id:
         raise RecordsError(
-            f"world.json: is of run {run_id!s:.80}, engine.json of {engine['run_id']!s:.80}"
+            f"world.json: is of run {run_id!s:.80}, engine.json of {engine.run_id:.80}"
         )
     if world["kind"] != EMBEDDED and plan.world == EMBEDDED:
         raise RecordsError(

@@ -7,7 +7,7 @@ nobody: it was relabelled, or is another run's.  In the closed model nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from loadtest.plan.schedule import (
     digest_schedules,
     joined_fingerprint,
 )
+from loadtest.records.facts import EngineFacts
 from loadtest.units import NS_PER_US
 
 _STAGES = (WARM_UP, STEADY)
@@ -47,7 +48,7 @@ class _Share:
     due_us: NDArray[np.int64]
 
 
-def refuse_unordered(frame: pd.DataFrame, plan: Plan, engine: Mapping[str, Any]) -> None:
+def refuse_unordered(frame: pd.DataFrame, plan: Plan, engine: EngineFacts | None) -> None:
     """
     Refuse an account and records that do not follow from the plan.
 
@@ -59,41 +60,41 @@ def refuse_unordered(frame: pd.DataFrame, plan: Plan, engine: Mapping[str, Any])
     Raises:
         RecordsError: Tells what does not follow, and in how many rows.
     """
-    if not engine:
+    if engine is None:
         return
     digests, first_block = [], 0
-    for number, told in enumerate(engine["segments"]):
+    for number, told in enumerate(engine.segments):
         digest, shares, blocks = _ordered(plan, number, first_block)
-        if (told["segment"], told["blocks"]) != (number, blocks):
+        if (told.segment, told.blocks) != (number, blocks):
             raise RecordsError(
-                f"engine.json: segments[{number}]: {told['blocks']} blocks of segment "
-                f"{told['segment']}, where the plan gives {blocks} of segment {number}"
+                f"engine.json: segments[{number}]: {told.blocks} blocks of segment "
+                f"{told.segment}, where the plan gives {blocks} of segment {number}"
             )
         first_block += blocks
         digests.append(digest)
         for region, share in shares.items():
             arms = plan.arms_in(region)
             refuse_rows(len(frame), _unlike(frame, region, number, share, arms))
-    if engine["state"] == "done":
+    if engine.state == "done":
         _check_schedule(engine, digests)
         beyond = column_of(frame, "arrival") >= len(digests) * SEGMENT_STRIDE
         refuse_rows(len(frame), [("an arrival of a segment that was not ordered", beyond)])
 
 
-def _check_schedule(engine: Mapping[str, Any], digests: list[Digest]) -> None:
-    told, arrivals = engine["schedule"], sum(digest.arrivals for digest in digests)
-    shares = sum(worker["rows"]["scheduled"] for worker in engine["workers"])
+def _check_schedule(engine: EngineFacts, digests: list[Digest]) -> None:
+    told, arrivals = engine.schedule, sum(digest.arrivals for digest in digests)
+    shares = sum(worker.rows.scheduled for worker in engine.workers)
     if shares != arrivals:
         raise RecordsError(
             f"engine.json: rows.scheduled: the workers' shares are {shares} arrivals, where plan "
             f"and seed give {arrivals}"
         )
-    if told["arrivals"] != arrivals:
+    if told.arrivals != arrivals:
         raise RecordsError(
-            f"engine.json: schedule.arrivals: {told['arrivals']}, where plan and seed give "
+            f"engine.json: schedule.arrivals: {told.arrivals}, where plan and seed give "
             f"{arrivals}; plan and account are not of one run"
         )
-    if told["fingerprint"] != joined_fingerprint(digests):
+    if told.fingerprint != joined_fingerprint(digests):
         raise RecordsError(
             "engine.json: schedule.fingerprint: is not that of the plan's schedule; plan and "
             "account are not of one run, or the seed was changed"

@@ -138,10 +138,10 @@ def _failures(
 def examples_of(run: Run, cell: CellRows) -> dict[tuple[str, str], str]:
     """Return what failures of a cell said: (request name, kind) -> the most frequent sentence."""
     told: dict[tuple[str, str], FailureExample] = {}
-    for worker in run.engine.get("workers") or ():
-        if worker.get("region") != cell.region:
+    for worker in run.workers:
+        if worker.region != cell.region:
             continue
-        for example in map(FailureExample.from_json, worker.get("failures") or ()):
+        for example in worker.failures:
             key = (example.name, example.kind)
             if (example.deployment, example.scenario) != (cell.deployment, cell.scenario):
                 continue

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -67,17 +66,17 @@ class PilotCell:
         return self.arrivals < FEWEST or (self.growth <= _GROWTH and self.lost <= _LOST)
 
 
-def read_pilot(parts: Sequence[Path]) -> tuple[PilotCell, ...]:
+def read_pilot(parts: Sequence[bytes]) -> tuple[PilotCell, ...]:
     """
     Return what every cell of a pilot did.
 
     Args:
-        parts: Its records.
+        parts: Its records, as Parquet files.
 
     Raises:
         RecordsError: They cannot be read.
     """
-    tables = [read_records(path, _COLUMNS).to_pandas() for path in parts]
+    tables = [read_records(part, _COLUMNS).to_pandas() for part in parts]
     if not tables:
         return ()
     return pilot_cells(pd.concat(tables, ignore_index=True))

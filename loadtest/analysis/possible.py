@@ -8,7 +8,7 @@ would give a number that looks like any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from loadtest.errors import RecordsError
 from loadtest.plan.model import Plan
+from loadtest.records.facts import EngineFacts
 from loadtest.records.kinds import (
     CLOCK_KERNEL,
     CLOCK_USER,
@@ -40,7 +41,7 @@ LONGEST_S: Final = 600.0
 """No time-out of a plan is longer (``load.timeout_s``)."""
 
 
-def refuse_impossible(frame: pd.DataFrame, plan: Plan, engine: Mapping[str, Any]) -> None:
+def refuse_impossible(frame: pd.DataFrame, plan: Plan, engine: EngineFacts | None) -> None:
     """
     Refuse records that no run of this plan can have left.
 
@@ -127,7 +128,7 @@ def _words(frame: pd.DataFrame, plan: Plan) -> Iterator[tuple[str, Rows]]:
 
 
 def _time_line(
-    frame: pd.DataFrame, plan: Plan, engine: Mapping[str, Any]
+    frame: pd.DataFrame, plan: Plan, engine: EngineFacts | None
 ) -> Iterator[tuple[str, Rows]]:
     """Yield what is out of order: due, sent, first byte, last byte; block after block."""
     intended, start = column_of(frame, "intended_us"), column_of(frame, "start_us")
@@ -151,13 +152,13 @@ def _time_line(
 
 
 def _blocks(
-    frame: pd.DataFrame, plan: Plan, engine: Mapping[str, Any], due: Rows
+    frame: pd.DataFrame, plan: Plan, engine: EngineFacts | None, due: Rows
 ) -> Iterator[tuple[str, Rows]]:
     block, intended = column_of(frame, "block"), column_of(frame, "intended_us")
     yield "an arrival of no block", due & (block < 0)
-    if engine and sum(worker["rows"]["merged"] for worker in engine["workers"]) == len(frame):
+    if engine and sum(worker.rows.merged for worker in engine.workers) == len(frame):
         # else rows of a segment that broke off are among them, which the account leaves out
-        blocks = sum(int(segment["blocks"]) for segment in engine["segments"])
+        blocks = sum(segment.blocks for segment in engine.segments)
         yield "a block that was not ordered", block >= blocks
     places = np.flatnonzero(due & (block >= 0))
     if not places.size:
@@ -179,12 +180,12 @@ def _blocks(
     yield "a block of two stages", odd
 
 
-def _accounts(frame: pd.DataFrame, engine: Mapping[str, Any]) -> Iterator[tuple[str, Rows]]:
+def _accounts(frame: pd.DataFrame, engine: EngineFacts | None) -> Iterator[tuple[str, Rows]]:
     """Yield rows of workers that nobody knows of, and rows that are there twice."""
     worker, names = words_of(frame, "worker")
     region, regions = words_of(frame, "region")
     if engine:
-        told = {str(w["id"]): str(w["region"]) for w in engine["workers"]}
+        told = {worker.id: worker.region for worker in engine.workers}
         odd = [code for code, name in enumerate(names) if name not in told]
         yield "a worker that left no account", np.isin(worker, odd)
         for code, name in enumerate(names):

@@ -151,7 +151,7 @@ def _stamp_checks(run: Run, region: str, rows: NDArray[np.int32]) -> Iterator[Va
 
 def schedule_checks(run: Run) -> Iterator[ValidityCheck]:
     """Yield for each region the check that the records hold what the schedule ordered."""
-    planned = int(run.engine.get("schedule", {}).get("arrivals", 0))
+    planned = run.engine.schedule.arrivals if run.engine else 0
     arms = {code: len(run.plan.arms_in(code)) for code in run.plan.regions}
     if run.plan.load.model == "closed":
         return  # nothing is scheduled: users send when they are ready

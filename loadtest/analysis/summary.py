@@ -145,13 +145,13 @@ def _facts(run: Run, cells: tuple[CellRows, ...]) -> RunFacts:
         primary_region=plan.primary_region,
         deployments=tuple(d.name for d in plan.deployments),
         seed=plan.seed,
-        started_wall_ns=int(run.engine.get("epoch_wall_ns", 0)),
+        started_wall_ns=run.engine.epoch_wall_ns if run.engine else 0,
         measured_s=span_s if run.partial else planned_s,
         segments=run.segments,
         blocks=int(steady.sum()),
         rows=len(run.frame),
         partial=run.partial,
-        reason=str(run.engine.get("reason", "")) if run.engine else "the engine left no account",
+        reason=run.engine.reason if run.engine else "the engine left no account",
     )
 
 

@@ -46,7 +46,7 @@ def check_cells(run: Run, cells: tuple[CellRows, ...]) -> Validity:
 
 
 def _completeness(run: Run) -> Iterator[ValidityCheck]:
-    if not run.engine:
+    if run.engine is None:
         yield ValidityCheck(
             name="complete",
             scope="run",
@@ -84,8 +84,7 @@ def _completeness(run: Run) -> Iterator[ValidityCheck]:
             + rules * bool(run.rules_changed),
             advice="" if by_hand else "Measure again, or vouch for it with `loadtest seal`.",
         )
-    state = str(run.engine.get("state", ""))
-    reason = str(run.engine.get("reason", ""))
+    state, reason = run.engine.state, run.engine.reason
     ok = state == "done"
     yield ValidityCheck(
         name="complete",

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from loadtest.analysis.cells import codes_of
 from loadtest.analysis.checks import ValidityCheck
 from loadtest.analysis.load import Run
-from loadtest.records.facts import FINISHED
+from loadtest.records.facts import FINISHED, WorkerFacts
 from loadtest.records.kinds import ERROR_DROPPED
 from loadtest.units import US_PER_MS
 
 
 @dataclass(frozen=True, slots=True)
 class _Gauge:
-    """One number of a worker's health with its limit; ``per`` divides it into ``unit``."""
+    """One number of a worker's health with its limit, in ``unit``; None is not known."""
 
     name: str
-    section: str
-    key: str
-    per: float
+    observed: float | None
     unit: str
     limit: float
     what: str
@@ -32,7 +29,7 @@ class _Gauge:
 
 def worker_checks(run: Run) -> Iterator[ValidityCheck]:
     """Yield lost workers, reconciliation and health of every worker."""
-    workers: list[dict[str, Any]] = list(run.engine.get("workers") or ())
+    workers = run.workers
     codes, words = codes_of(run.frame, "worker")
     totals = np.bincount(codes, minlength=len(words)).tolist()
     counted = dict(zip(words, totals, strict=True))
@@ -42,22 +39,22 @@ def worker_checks(run: Run) -> Iterator[ValidityCheck]:
     yield from _present(run, workers)
     for worker in workers:
         yield _alive(worker)
-        yield _reconciled(worker, counted.get(str(worker["id"]), 0))
-        yield from _dropped(worker, dropped.get(str(worker["id"]), 0))
+        yield _reconciled(worker, counted.get(worker.id, 0))
+        yield from _dropped(worker, dropped.get(worker.id, 0))
         for gauge in _gauges(run, worker):
             yield _read(worker, gauge)
         yield _retransmits(run, worker)
 
 
-def _present(run: Run, workers: list[dict[str, Any]]) -> Iterator[ValidityCheck]:
+def _present(run: Run, workers: Sequence[WorkerFacts]) -> Iterator[ValidityCheck]:
     """Check that every region has the workers that the plan gives it."""
-    if not run.engine:
+    if run.engine is None:
         return
     planned = run.plan.generator.workers_per_region
     for region in run.plan.regions:
         if not run.plan.arms_in(region):
             continue
-        found = sum(worker["region"] == region for worker in workers)
+        found = sum(worker.region == region for worker in workers)
         if found < planned:
             yield ValidityCheck(
                 name="worker",
@@ -72,45 +69,46 @@ def _present(run: Run, workers: list[dict[str, Any]]) -> Iterator[ValidityCheck]
             )
 
 
-def _gauges(run: Run, worker: dict[str, Any]) -> tuple[_Gauge, ...]:
+def _gauges(run: Run, worker: WorkerFacts) -> Iterator[_Gauge]:
     """
     The limits are the plan's; each says what exceeding it would do to the numbers.
 
     A late event loop is in every time that user space stamps, but not in one of the kernel's.
     """
     limits = run.plan.validity
-    kernel = (worker.get("self_check") or {}).get("clock") == "kernel"
+    check, clock, health = worker.self_check, worker.clock, worker.health
+    kernel = check is not None and check.clock == "kernel"
     lag_ms = limits.loop_lag_p99_ms if kernel else limits.loop_lag_user_clock_p99_ms
     busy = "Lower load.rate, add workers, or give the machine less other work."
-    return (
-        _Gauge("loop lag", "health", "loop_lag_p99_us", US_PER_MS, "ms", lag_ms,
-               "the event loop woke late by (p99)", busy),
-        _Gauge("cpu", "health", "cpu_share_mean", 1, "share", limits.cpu_share,
-               "the worker used of its core (mean)", busy),
-        _Gauge("steal", "health", "steal_share_mean", 1, "share", limits.steal_share,
-               "the host took from this machine (mean steal)",
-               "Use a machine with its own cores."),
-        _Gauge("gc", "health", "gc_pause_max_us", US_PER_MS, "ms", limits.gc_pause_ms,
-               "the longest garbage collection took",
-               "Keep less in memory in the scenario."),
-        _Gauge("clock uncertainty", "clock", "uncertainty_us", US_PER_MS, "ms",
-               limits.clock_uncertainty_ms,
-               "the offset to the coordinator's clock is known to",
-               "Intended starts of this region are that uncertain: check the link."),
-        _Gauge("self-check", "self_check", "bias_p99_us", US_PER_MS, "ms",
-               run.plan.generator.self_check_bias_ms,
-               "the client read a known delay wrong by (p99)", busy),
-    )  # fmt: skip
+    if health is not None:
+        yield _Gauge("loop lag", health.loop_lag_p99_us / US_PER_MS, "ms", lag_ms,
+                     "the event loop woke late by (p99)", busy)  # fmt: skip
+        yield _Gauge("cpu", health.cpu_share_mean, "share", limits.cpu_share,
+                     "the worker used of its core (mean)", busy)  # fmt: skip
+        yield _Gauge("steal", health.steal_share_mean, "share", limits.steal_share,
+                     "the host took from this machine (mean steal)",
+                     "Use a machine with its own cores.")  # fmt: skip
+        yield _Gauge("gc", health.gc_pause_max_us / US_PER_MS, "ms", limits.gc_pause_ms,
+                     "the longest garbage collection took",
+                     "Keep less in memory in the scenario.")  # fmt: skip
+    if clock is not None:
+        yield _Gauge("clock uncertainty", clock.uncertainty_us / US_PER_MS, "ms",
+                     limits.clock_uncertainty_ms,
+                     "the offset to the coordinator's clock is known to",
+                     "Intended starts of this region are that uncertain: check the link."
+                     )  # fmt: skip
+    if check is not None:
+        yield _Gauge("self-check", check.bias_p99_us / US_PER_MS, "ms",
+                     run.plan.generator.self_check_bias_ms,
+                     "the client read a known delay wrong by (p99)", busy)  # fmt: skip
 
 
-def _read(worker: dict[str, Any], gauge: _Gauge) -> ValidityCheck:
-    section = worker.get(gauge.section) or {}
-    raw = section.get(gauge.key)
-    observed = None if raw is None else float(raw) / gauge.per
+def _read(worker: WorkerFacts, gauge: _Gauge) -> ValidityCheck:
+    observed = gauge.observed
     # What a platform cannot tell is said, not held against the run.
     ok = observed is None or abs(observed) <= gauge.limit
     if observed is None:
-        found = "not measured here"
+        found = "this platform cannot tell"
     elif gauge.unit == "share":
         found = f"{observed:.1%} (limit {gauge.limit:.0%})"
     else:
@@ -122,15 +120,15 @@ def _read(worker: dict[str, Any], gauge: _Gauge) -> ValidityCheck:
         limit=gauge.limit,
         unit=gauge.unit,
         ok=ok,
-        why=f"{worker['region']}, worker {worker['id']}: {gauge.what}: {found}.",
+        why=f"{worker.region}, worker {worker.id}: {gauge.what}: {found}.",
         advice="" if ok else gauge.advice,
-        region=worker["region"],
-        worker=worker["id"],
+        region=worker.region,
+        worker=worker.id,
     )
 
 
-def _alive(worker: dict[str, Any]) -> ValidityCheck:
-    state = str(worker.get("state", ""))
+def _alive(worker: WorkerFacts) -> ValidityCheck:
+    state = worker.state
     ok = state == FINISHED
     return ValidityCheck(
         name="worker",
@@ -139,19 +137,18 @@ def _alive(worker: dict[str, Any]) -> ValidityCheck:
         limit=1,
         unit="",
         ok=ok,
-        why=f"{worker['region']}: worker {worker['id']} {state or 'left no word'}.",
+        why=f"{worker.region}: worker {worker.id} {state or 'left no word'}.",
         advice=""
         if ok
         else "Its share of the load is missing, so the region was not loaded as planned.",
-        region=worker["region"],
-        worker=worker["id"],
+        region=worker.region,
+        worker=worker.id,
     )
 
 
-def _reconciled(worker: dict[str, Any], recorded: int) -> ValidityCheck:
-    rows = worker.get("rows") or {}
-    sent, received, merged = (int(rows.get(key, 0)) for key in ("sent", "received", "merged"))
-    missing = int(rows.get("missing", 0))
+def _reconciled(worker: WorkerFacts, recorded: int) -> ValidityCheck:
+    rows = worker.rows
+    sent, received, merged, missing = rows.sent, rows.received, rows.merged, rows.missing
     ok = sent == received == merged == recorded and missing == 0
     return ValidityCheck(
         name="reconciliation",
@@ -161,20 +158,20 @@ def _reconciled(worker: dict[str, Any], recorded: int) -> ValidityCheck:
         unit="rows",
         ok=ok,
         why=(
-            f"{worker['region']}, worker {worker['id']}: {sent} rows sent, {received} received, "
+            f"{worker.region}, worker {worker.id}: {sent} rows sent, {received} received, "
             f"{merged} merged, {recorded} stored"
             + ("." if ok else f"; {missing} are known to be missing.")
         ),
         advice="" if ok else "Samples were lost on the way, and lost samples are not random.",
-        region=worker["region"],
-        worker=worker["id"],
+        region=worker.region,
+        worker=worker.id,
     )
 
 
-def _dropped(worker: dict[str, Any], recorded: int) -> Iterator[ValidityCheck]:
+def _dropped(worker: WorkerFacts, recorded: int) -> Iterator[ValidityCheck]:
     """Yield a failed check where a worker dropped more or fewer arrivals than it has rows of."""
-    told = (worker.get("health") or {}).get("dropped")
-    if told is None or told == recorded or worker.get("state") != FINISHED:
+    told = None if worker.health is None else worker.health.dropped
+    if told is None or told == recorded or worker.state != FINISHED:
         return
     yield ValidityCheck(
         name="reconciliation",
@@ -183,21 +180,22 @@ def _dropped(worker: dict[str, Any], recorded: int) -> Iterator[ValidityCheck]:
         limit=0,
         unit="rows",
         ok=False,
-        why=f"{worker['region']}, worker {worker['id']}: says that it dropped {told} arrivals, "
+        why=f"{worker.region}, worker {worker.id}: says that it dropped {told} arrivals, "
         f"and {recorded} are stored.",
         advice="The account is not that of these records. Measure again.",
-        region=worker["region"],
-        worker=worker["id"],
+        region=worker.region,
+        worker=worker.id,
     )
 
 
-def _retransmits(run: Run, worker: dict[str, Any]) -> ValidityCheck:
-    health = worker.get("health") or {}
-    segments, again = health.get("segments_sent"), health.get("retransmits")
-    share = None if again is None or not segments else float(again) / float(segments)
+def _retransmits(run: Run, worker: WorkerFacts) -> ValidityCheck:
+    health = worker.health
+    segments = None if health is None else health.segments_sent
+    again = None if health is None else health.retransmits
+    share = None if again is None or not segments else again / segments
     limit = run.plan.validity.retransmit_share
     ok = share is None or share <= limit
-    found = "not measured here" if share is None else f"{share:.2%} (limit {limit:.2%})"
+    found = "this platform cannot tell" if share is None else f"{share:.2%} (limit {limit:.2%})"
     return ValidityCheck(
         name="retransmits",
         scope="region",
@@ -205,10 +203,10 @@ def _retransmits(run: Run, worker: dict[str, Any]) -> ValidityCheck:
         limit=limit,
         unit="share",
         ok=ok,
-        why=f"{worker['region']}, worker {worker['id']}: TCP segments sent again: {found}.",
+        why=f"{worker.region}, worker {worker.id}: TCP segments sent again: {found}.",
         advice=""
         if ok
         else "Packets were lost between worker and edge: the tail is the network's.",
-        region=worker["region"],
-        worker=worker["id"],
+        region=worker.region,
+        worker=worker.id,
     )

@@ -46,8 +46,8 @@ class WorldTime:
     @property
     def epoch_ms(self) -> float:
         """The run's epoch on the watch's time line."""
-        epoch_ns = int(self.run.engine.get("epoch_wall_ns", 0))
-        return (epoch_ns - self.watch.began_wall_ns) / NS_PER_MS
+        assert self.run.engine is not None  # see `world_time`
+        return (self.run.engine.epoch_wall_ns - self.watch.began_wall_ns) / NS_PER_MS
 
     @cached_property
     def load_ms(self) -> tuple[float, float]:
@@ -110,7 +110,9 @@ class WorldTime:
 def world_time(run: Run) -> WorldTime | None:
     """Return what the world of a run told of itself during the load; None where nothing."""
     watch = read_watch(run.world)
-    return WorldTime(run, watch) if isinstance(watch, WatchFacts) and run.engine else None
+    return (
+        WorldTime(run, watch) if isinstance(watch, WatchFacts) and run.engine is not None else None
+    )
 
 
 def why_unseen(run: Run) -> str:

@@ -8,12 +8,13 @@ run's thread, read by a thread for each page.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from loadtest.plan.model import Plan
-from loadtest.run.load_status import CellStatus, LiveFigures, LoadStatus, WorkerStatus
+from loadtest.records.facts import to_json
+from loadtest.records.load_status import CellStatus, LiveFigures, LoadStatus, WorkerStatus
 from loadtest.run.progress import Progress
 from loadtest.run.world_glance import WorldGlance
 from loadtest.text import one_line
@@ -242,11 +243,11 @@ def _figures(figures: LiveFigures) -> dict[str, Any]:
 
 
 def _worker(worker: WorkerStatus) -> dict[str, Any]:
-    health: Mapping[str, float | None] = {key: worker.health.get(key) for key in _HEALTH}
+    health = to_json(worker.health) if worker.health is not None else {}
     return {
         "name": one_line(worker.name),
         "region": worker.region,
         "state": worker.state,
         "sent": worker.sent,
-        **health,
+        **{key: health.get(key) for key in _HEALTH},
     }

@@ -10,6 +10,7 @@ of 64 bits can have shown.
 ENGINE_SCHEMA history:
     1  first
     2  plan: what the engine was ordered to do
+    3  clock, self_check and health of a worker that never told them are null
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from functools import cache
 from typing import Any, Final, NewType, TypeVar, cast
 
 from loadtest.errors import RecordsError
+from loadtest.records.failures import FailureExample
 
 T = TypeVar("T")
 Signed = NewType("Signed", float)
 """A number that may be below zero: an offset, or a moment before the run's beginning."""
 
-ENGINE_SCHEMA: Final = 2
+ENGINE_SCHEMA: Final = 3
 LARGEST: Final = 2**63 - 1
 FINISHED: Final = "finished"
 """State of a worker that played its share to the end; only such a one has told everything."""
@@ -104,32 +106,21 @@ class MomentFacts:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
-    """A worker that played its share to the end."""
+    """
+    A worker's account of itself.
+
+    ``clock``, ``self_check`` and ``health`` are null where it was lost before it told them: one
+    that finished has told everything.
+    """
 
     id: str
     region: str
     state: str
     rows: RowCounts
-    clock: ClockFacts
-    self_check: SelfCheckFacts
-    health: HealthFacts
-    failures: tuple[Mapping[str, Any], ...]
-    versions: Mapping[str, str]
-    timeline: tuple[MomentFacts, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LostWorkerFacts:
-    """A worker that did not: what it had told until then may be nothing."""
-
-    id: str
-    region: str
-    state: str
-    rows: RowCounts
-    clock: Mapping[str, Any]
-    self_check: Mapping[str, Any]
-    health: Mapping[str, Any]
-    failures: tuple[Mapping[str, Any], ...]
+    clock: ClockFacts | None
+    self_check: SelfCheckFacts | None
+    health: HealthFacts | None
+    failures: tuple[FailureExample, ...]
     versions: Mapping[str, str]
     timeline: tuple[MomentFacts, ...]
 
@@ -153,7 +144,7 @@ class SegmentFacts:
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
     """
-    The engine's account of a run: the content of engine.json but for its workers.
+    The engine's account of a run: the content of engine.json.
 
     ``plan`` has a hash of each part of the plan that was ordered (`loadtest.plan.prints`).
     """
@@ -167,29 +158,32 @@ class EngineFacts:
     schedule: ScheduleFacts
     versions: Mapping[str, str]
     batches_refused: int
-    workers: tuple[Mapping[str, Any], ...]
+    workers: tuple[WorkerFacts, ...]
     segments: tuple[SegmentFacts, ...]
 
 
-def check_engine(content: Mapping[str, Any]) -> None:
+def read_engine(content: Any) -> EngineFacts:
     """
-    Refuse an engine.json that this version does not know in every key.
+    Return what an engine.json tells; one that this version does not know in every key is refused.
 
     Raises:
         RecordsError: With the path of the first key at fault.
     """
-    read(EngineFacts, content, "engine.json")
-    for number, worker in enumerate(content["workers"]):
-        where = f"engine.json: workers[{number}]"
-        if worker.get("state") != FINISHED:
-            read(LostWorkerFacts, worker, where)
-        elif fault := next(_contradictions(read(WorkerFacts, worker, where)), ""):
-            raise RecordsError(f"{where}.{fault}: the account contradicts itself")
+    engine = read(EngineFacts, content, "engine.json")
+    for number, worker in enumerate(engine.workers):
+        if worker.state == FINISHED and (fault := next(_contradictions(worker), "")):
+            raise RecordsError(
+                f"engine.json.workers[{number}].{fault}: the account contradicts itself"
+            )
+    return engine
 
 
 def _contradictions(worker: WorkerFacts) -> Iterator[str]:
-    """Yield the keys of numbers of one worker that cannot all be true."""
-    health, check = worker.health, worker.self_check
+    """Yield the keys of one finished worker that are not told, or cannot all be true."""
+    health, check, clock = worker.health, worker.self_check, worker.clock
+    if health is None or check is None or clock is None:
+        yield "health, self_check, clock: missing, of a worker that finished"
+        return
     for name, *ascending in (
         ("health.loop_lag", health.loop_lag_p50_us, health.loop_lag_p99_us, health.loop_lag_max_us),
         ("health.lateness", health.lateness_p50_us, health.lateness_p99_us),
@@ -208,11 +202,22 @@ def _contradictions(worker: WorkerFacts) -> Iterator[str]:
             yield f"health.{first}: told without {second}, or {second} without it"
     for name, value in (
         ("self_check.n", check.n),
-        ("clock.exchanges", worker.clock.exchanges),
+        ("clock.exchanges", clock.exchanges),
         ("timeline", len(worker.timeline)),
     ):
         if not value:
             yield f"{name}: nothing, of a worker that finished"
+
+
+def to_json(value: Any) -> Any:
+    """Return a frozen type, or what is made of such, as JSON and MessagePack know it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: to_json(item) for key, item in value.items()}
+    return value
 
 
 def read(kind: type[T], content: Any, where: str, *, more: bool = False) -> T:

@@ -7,10 +7,7 @@ socket or the scenario said stands here.  Standard library only: workers import 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
-from loadtest.errors import RecordsError
+from dataclasses import dataclass
 
 MAX_SENTENCE = 300
 """Characters of a sentence that are kept."""
@@ -36,23 +33,3 @@ class FailureExample:
     name: str
     sentence: str
     count: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON-ready values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: object) -> FailureExample:
-        """
-        Read one.
-
-        Raises:
-            RecordsError: A key is missing, unknown or of another type.
-        """
-        fields = cls.__annotations__
-        if not isinstance(value, dict) or value.keys() != fields.keys():
-            raise RecordsError(f"failure example {value!r}: want the keys {', '.join(fields)}")
-        texts = [value[key] for key in fields if key != "count"]
-        if not all(isinstance(text, str) for text in texts) or type(value["count"]) is not int:
-            raise RecordsError(f"failure example {value!r}: want texts, and a whole number of them")
-        return cls(**value)

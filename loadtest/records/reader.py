@@ -12,17 +12,19 @@ from loadtest.errors import RecordsError
 from loadtest.records.schema import RECORDS, SCHEMA_VERSION
 
 
-def open_records(path: Path) -> pq.ParquetFile:
+def open_records(source: Path | bytes) -> pq.ParquetFile:
     """
-    Open a file of records and check that this version reads its schema.
+    Open a file of records, or its content, and check that this version reads its schema.
 
     Raises:
         RecordsError: Missing, damaged, of another schema version, or short of a column.
     """
-    if not path.is_file():
+    path = "records" if isinstance(source, bytes) else source
+    if isinstance(source, Path) and not source.is_file():
         raise RecordsError(f"{path}: no such file; is this the folder of a finished run?")
+    content = pa.BufferReader(source) if isinstance(source, bytes) else source
     try:
-        file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+        file = pq.ParquetFile(content, memory_map=True, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise RecordsError(f"{path}: damaged or no Parquet file: {error}") from error
     version = (file.schema_arrow.metadata or {}).get(b"loadtest_schema", b"none")
@@ -44,12 +46,12 @@ def open_records(path: Path) -> pq.ParquetFile:
     return file
 
 
-def read_records(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def read_records(source: Path | bytes, columns: Sequence[str] | None = None) -> pa.Table:
     """
     Read a file of records.
 
     Args:
-        path: The file.
+        source: The file, or its content.
         columns: Names to read; None reads all.
 
     Raises:
@@ -58,8 +60,9 @@ def read_records(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     unknown = [name for name in columns or () if name not in RECORDS.names]
     if unknown:
         raise RecordsError(f"no such record columns: {', '.join(unknown)}")
-    with open_records(path) as file:
+    with open_records(source) as file:
         try:
             return file.read(columns=None if columns is None else list(columns))
         except (pa.ArrowException, OSError) as error:
+            path = "records" if isinstance(source, bytes) else source
             raise RecordsError(f"{path}: damaged: {error}") from error

@@ -10,7 +10,6 @@ WATCH_SCHEMA history:
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -131,11 +130,6 @@ class NoWatch:
 
     schema: int
     cannot_tell: str
-
-
-def watch_json(facts: WatchFacts | NoWatch) -> dict[str, Any]:
-    """Return the content of ``watch`` in world.json."""
-    return dataclasses.asdict(facts)
 
 
 def read_watch(world: Mapping[str, Any]) -> WatchFacts | NoWatch | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from loadtest.faults import Fault
 from loadtest.plan.faults import faults_of
 from loadtest.plan.model import Plan, PlannedFault
+from loadtest.records.facts import EngineFacts
+from loadtest.records.load_status import LoadStatus
 from loadtest.run.run_deployment import RunDeployment
 from loadtest.units import NS_PER_S
 
@@ -25,7 +26,7 @@ class Bendable(Protocol):
 class Epoch(Protocol):
     """What knows when a run began."""
 
-    def engine(self, run_id: str) -> dict[str, Any]:
+    def engine(self, run_id: str) -> EngineFacts:
         """Return the content of engine.json so far."""
         ...
 
@@ -62,7 +63,7 @@ class PlannedFaults:
             for fault, planned in self._first:
                 self._world.fault(fault.what, for_s=planned.for_s)
 
-    def on_status(self, status: Mapping[str, Any], coordinator: Epoch, run_id: str) -> None:
+    def on_status(self, status: LoadStatus, coordinator: Epoch, run_id: str) -> None:
         """
         Hand over the others once the run has begun, and its epoch is known.
 
@@ -75,9 +76,9 @@ class PlannedFaults:
             WorldError: The world refuses.
             EngineError: The coordinator is gone.
         """
-        if self._world is None or not self._later or status["state"] not in _LOADED:
+        if self._world is None or not self._later or status.state not in _LOADED:
             return
-        epoch_ns = int(coordinator.engine(run_id)["epoch_wall_ns"])
+        epoch_ns = coordinator.engine(run_id).epoch_wall_ns
         for fault, planned in self._later:
             at_ns = epoch_ns + round(planned.at_s * NS_PER_S)
             self._world.fault(fault.what, for_s=planned.for_s, at_wall_ns=at_ns)

@@ -22,7 +22,9 @@ from loadtest.errors import EngineError, PlanError, RecordsError, WorldError
 from loadtest.plan.headers import Headers
 from loadtest.plan.model import Plan
 from loadtest.plan.order import RunOrder, with_headers
+from loadtest.records.facts import to_json
 from loadtest.records.folder import PARTS, RunFolder
+from loadtest.records.load_status import LoadStatus
 from loadtest.records.seal import seal
 from loadtest.run import pilot
 from loadtest.run.advice import with_advice
@@ -301,11 +303,11 @@ class RunConductor:
             )
             store.fetch_new()
             engine = coordinator.engine(self.run_id)
-            self.folder.save_json("engine.json", engine)
-            if status["state"] == "failed":
-                raise EngineError(status["error"] or "the run failed and the coordinator kept why")
-            self._progress.done(f"measured: {status['rows_merged']} requests, all accounted for")
-            blocks = sum(int(s["blocks"]) for s in engine["segments"])
+            self.folder.save_json("engine.json", to_json(engine))
+            if status.state == "failed":
+                raise EngineError(status.error or "the run failed and the coordinator kept why")
+            self._progress.done(f"measured: {status.rows} requests, all accounted for")
+            blocks = sum(told.blocks for told in engine.segments)
             last = segment + 1 == self.plan.gate.max_looks
             if self._stop_asked or last:
                 return
@@ -321,7 +323,7 @@ class RunConductor:
                 return
             self._progress.warn("the gate is undecided: measuring on")
 
-    def _tick(self, status: dict[str, Any], store: PartStore, budget: Budget) -> None:
+    def _tick(self, status: LoadStatus, store: PartStore, budget: Budget) -> None:
         self._viewer.show(status)
         if self._faults is not None:
             self._faults.on_status(status, store.coordinator, self.run_id)
@@ -331,7 +333,7 @@ class RunConductor:
             self._progress.warn(
                 f"the budget of {format_usd(budget.limit_usd)} is reached: ending the run"
             )
-        if self._stop_asked and status["state"] in ("waiting", "self-check", "warm-up", "steady"):
+        if self._stop_asked and status.state in ("waiting", "self-check", "warm-up", "steady"):
             store.coordinator.stop(self.run_id)
 
 

@@ -7,12 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
-from loadtest.errors import EngineError
+from loadtest.errors import EngineError, RecordsError
 from loadtest.plan.order import RunOrder
+from loadtest.records.facts import EngineFacts, read
+from loadtest.records.load_status import CoordinatorStatus, LoadStatus, RecordPart, RecordParts
+
+T = TypeVar("T")
 
 POLL_S = 0.25
 PATIENCE_S = 15.0
@@ -92,11 +96,11 @@ class CoordinatorClient:
         """
         end = time.monotonic() + deadline_s
         while True:
-            workers = self._json("GET", "/v1/status")["workers"]
+            workers = self._told(CoordinatorStatus, "/v1/status").workers
             if len(workers) >= count:
                 return
             if time.monotonic() > end:
-                have = ", ".join(sorted(w["region"] for w in workers)) or "none"
+                have = ", ".join(sorted(worker.region for worker in workers)) or "none"
                 raise EngineError(
                     f"workers: {len(workers)} of {count} joined within {deadline_s:g} s "
                     f"(regions: {have}); look at the logs of the missing machines"
@@ -112,34 +116,31 @@ class CoordinatorClient:
         """
         self._json("POST", "/v1/runs", json=order.to_json())
 
-    def status(self, run_id: str) -> dict[str, Any]:
+    def status(self, run_id: str) -> LoadStatus:
         """Return the state, progress and cells of a run."""
-        return self._json("GET", f"/v1/runs/{run_id}")
+        return self._told(LoadStatus, f"/v1/runs/{run_id}")
 
     def stop(self, run_id: str) -> None:
         """End the load now; what was measured is drained."""
         self._json("POST", f"/v1/runs/{run_id}/stop")
 
-    def engine(self, run_id: str) -> dict[str, Any]:
+    def engine(self, run_id: str) -> EngineFacts:
         """Return the content of engine.json."""
-        return self._json("GET", f"/v1/runs/{run_id}/engine")
+        return self._told(EngineFacts, f"/v1/runs/{run_id}/engine")
 
     def metrics(self) -> bytes:
         """Return the metrics of the latest run, as Prometheus reads them."""
         return self._request("GET", "/metrics").content
 
-    def parts(self, run_id: str) -> list[dict[str, Any]]:
-        """Return the finished record parts so far: name and rows."""
-        parts: list[dict[str, Any]] = self._json("GET", f"/v1/runs/{run_id}/parts")["parts"]
-        return parts
+    def parts(self, run_id: str) -> tuple[RecordPart, ...]:
+        """Return the finished record parts so far."""
+        return self._told(RecordParts, f"/v1/runs/{run_id}/parts").parts
 
     def part(self, run_id: str, name: str) -> bytes:
         """Return one part, a Parquet file."""
         return self._request("GET", f"/v1/runs/{run_id}/parts/{name}").content
 
-    def follow(
-        self, run_id: str, segment: int, tick: Callable[[dict[str, Any]], None]
-    ) -> dict[str, Any]:
+    def follow(self, run_id: str, segment: int, tick: Callable[[LoadStatus], None]) -> LoadStatus:
         """
         Poll until a segment has reached a final state; call ``tick`` with each status.
 
@@ -149,9 +150,18 @@ class CoordinatorClient:
         while True:
             status = self.status(run_id)
             tick(status)
-            if status["segment"] == segment and status["state"] in FINAL_STATES:
+            if status.segment == segment and status.state in FINAL_STATES:
                 return status
             time.sleep(POLL_S)
+
+    def _told(self, kind: type[T], path: str) -> T:
+        """Return what the coordinator answers, as its type."""
+        try:
+            return read(kind, self._json("GET", path), path)
+        except RecordsError as error:
+            raise EngineError(
+                f"the coordinator is of another version: {error}; use an image of this version"
+            ) from error
 
     def _json(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         response = self._request(method, path, **arguments)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from loadtest.run.load_status import CellStatus, LoadStatus
+from loadtest.records.load_status import CellStatus, LoadStatus
 from loadtest.units import S_PER_HOUR, S_PER_MIN
 
 BEFORE_LOAD_S: Final = 2.0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from loadtest.analysis.pilot import PilotCell, fitting_rate, read_pilot
@@ -13,7 +11,6 @@ from loadtest.plan.model import Plan
 from loadtest.plan.order import RunOrder
 from loadtest.run.coordinator import CoordinatorClient
 from loadtest.run.progress import Progress
-from loadtest.run.recording import PartStore
 
 _FEWEST_USERS = 2
 _GAIN = 1.2
@@ -92,11 +89,8 @@ def attempts_with(coordinator: CoordinatorClient, run_id: str, targets: Any) -> 
         name = f"{run_id}-pilot-{count}"
         coordinator.submit(RunOrder(run_id=name, plan=plan, targets=targets))
         status = coordinator.follow(name, 0, lambda _: None)
-        if status["state"] == "failed":
-            raise EngineError(status["error"] or "the pilot failed and the coordinator kept why")
-        with tempfile.TemporaryDirectory(prefix="loadtest-pilot-") as folder:
-            store = PartStore(coordinator, name, Path(folder))
-            store.fetch_new()
-            return read_pilot([Path(folder, part) for part in store.names])
+        if status.state == "failed":
+            raise EngineError(status.error or "the pilot failed and the coordinator kept why")
+        return read_pilot([coordinator.part(name, part.name) for part in coordinator.parts(name)])
 
     return attempt

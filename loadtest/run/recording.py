@@ -35,7 +35,7 @@ class PartStore:
             RecordsError: A part cannot be written, such as on a full disk.
         """
         for part in self.coordinator.parts(self.run_id):
-            name = str(part["name"])
+            name = part.name
             if name in self.names:
                 continue
             if Path(name).name != name or not name.endswith(".parquet"):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from loadtest.plan.model import Plan
+from loadtest.records.load_status import LoadStatus
 from loadtest.run.coordinator import FINAL_STATES
-from loadtest.run.load_status import LoadStatus, read_status
 from loadtest.run.load_words import Prospect, brief, headline, region_table, verdict_in_s
 from loadtest.run.progress import Progress
 from loadtest.run.world_glance import Glanced, WorldGlance, read_glance
@@ -74,15 +74,13 @@ class LoadViewer:
         if self._watcher is not None:
             self._watcher.begin(self._plan, run_id, metrics)
 
-    def show(self, answer: Mapping[str, Any]) -> None:
+    def show(self, status: LoadStatus) -> None:
         """
-        Show one answer of the coordinator.
+        Show how far the load is.
 
         Raises:
-            EngineError: It is of another version.
             WorldError: The world does not answer.
         """
-        status = read_status(answer)
         looks_left = max(0, self._plan.gate.max_looks - status.segment - 1)
         prospect = Prospect(bool(self._plan.thresholds), looks_left, self._judging_s)
         if status.state not in FINAL_STATES:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from loadtest.errors import RecordsError, WorldError
-from loadtest.records.facts import read
-from loadtest.records.watch import WATCH_SCHEMA, NoWatch, WatchFacts, watch_json
+from loadtest.records.facts import read, to_json
+from loadtest.records.watch import WATCH_SCHEMA, NoWatch, WatchFacts
 
 NOT_OURS: Final = "the network and the machines are not ours to look into"
 
@@ -61,7 +61,7 @@ class LoadWatch:
             world["watch"] = watch_facts(self._paths, self._extras.watched(over=over))
 
 
-def watch_facts(before: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]:
+def watch_facts(before: Mapping[str, Any], seen: Mapping[str, Any]) -> Any:
     """
     Return ``watch`` of world.json.
 
@@ -73,7 +73,7 @@ def watch_facts(before: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str,
         WorldError: The world is of another version.
     """
     try:
-        return watch_json(_facts(before, seen))
+        return to_json(_facts(before, seen))
     except (RecordsError, LookupError, AttributeError) as error:
         raise WorldError(f"the world told its watch as another version would: {error}") from error
 
@@ -87,6 +87,6 @@ def _facts(before: Mapping[str, Any], seen: Mapping[str, Any]) -> WatchFacts:
     return read(WatchFacts, content, "/world/watch")
 
 
-def no_watch() -> dict[str, Any]:
+def no_watch() -> Any:
     """Return ``watch`` of a world that cannot tell."""
-    return watch_json(NoWatch(WATCH_SCHEMA, NOT_OURS))
+    return to_json(NoWatch(WATCH_SCHEMA, NOT_OURS))

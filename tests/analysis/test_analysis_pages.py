@@ -18,13 +18,12 @@ PAGES = ("GET /", "GET /recipes", "POST /login")
 
 
 def with_failures(run: Run, *examples: FailureExample, region: str) -> Run:
-    workers = [
-        {**worker, "failures": [e.to_json() for e in examples]}
-        if worker["region"] == region
-        else worker
-        for worker in run.engine["workers"]
-    ]
-    return replace(run, engine={**run.engine, "workers": workers})
+    assert run.engine is not None
+    workers = tuple(
+        replace(worker, failures=examples) if worker.region == region else worker
+        for worker in run.workers
+    )
+    return replace(run, engine=replace(run.engine, workers=workers))
 
 
 def test_pages_add_up_to_their_cell(make_run: MakeRun) -> None:

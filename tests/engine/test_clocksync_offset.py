@@ -35,9 +35,9 @@ def test_the_quickest_exchange_decides() -> None:
     sync.add(0, 9_000 + 500, 9_000 + 500, 10_000)  # waited on its way: delay 10000
     assert sync.settle() == 1_000
     report = sync.report()
-    assert report["offset_us"] == -1.0  # the worker's clock is behind
-    assert report["bound_us"] == 0.5
-    assert report["exchanges"] == 2
+    assert report.offset_us == -1.0  # the worker's clock is behind
+    assert report.bound_us == 0.5
+    assert report.exchanges == 2
 
 
 def test_drift_after_the_start_widens_the_uncertainty() -> None:
@@ -45,18 +45,18 @@ def test_drift_after_the_start_widens_the_uncertainty() -> None:
     for _ in range(4):
         sync.add(0, 1_000, 1_000, 2_000)
     sync.settle()
-    assert sync.report()["uncertainty_us"] == 0.0
+    assert sync.report().uncertainty_us == 0.0
     drift = 3 * NS_PER_MS
     for _ in range(8):
         sync.add(0, 500 + drift, 500 + drift, 1_000)
-    assert sync.report()["uncertainty_us"] == drift / NS_PER_US
+    assert sync.report().uncertainty_us == drift / NS_PER_US
 
 
 def test_an_exchange_that_contradicts_itself_is_ignored() -> None:
     sync = ClockSync()
     sync.add(10, 0, 50, 20)
     assert len(sync) == 0
-    assert sync.report()["exchanges"] == 0
+    assert sync.report().exchanges == 0
     assert sync.settle() == 0
 
 

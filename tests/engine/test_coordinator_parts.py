@@ -22,12 +22,19 @@ from loadtest.engine.coordinator.metrics import family, metrics_text
 from loadtest.engine.coordinator.roster import Roster
 from loadtest.engine.coordinator.run_workers import RunWorkers
 from loadtest.engine.wire.clocksync import Timeline
+from loadtest.engine.wire.messages import ReadyMessage, spoken
 from loadtest.engine.wire.protocol import CurveKeys, curve_keys, port_number, seconds, split_address
 from loadtest.errors import EngineError, RecordsError
 from loadtest.plan.order import parse_order
+from loadtest.records.facts import ClockFacts, SelfCheckFacts, Signed
+from loadtest.records.load_status import LiveFigures, PresentWorker
 from loadtest.records.writer import Work
 from loadtest.units import NS_PER_S
 
+READY = ReadyMessage(
+    SelfCheckFacts(n=120, bias_p50_us=8.0, bias_p99_us=45.0, clock="kernel"),
+    ClockFacts(Signed(12.0), uncertainty_us=180.0, bound_us=200.0, exchanges=20),
+)
 HELLO = {"protocol": 1, "name": "m1-abcd", "region": "syd", "state": "idle", "versions": {}}
 
 
@@ -71,7 +78,7 @@ def test_batches_are_taken_once_and_counted() -> None:
     assert (state.rows, state.merged, state.duplicates, state.below) == (30, 30, 1, 3)
     assert collector.rows_merged == 30
     (cell,) = collector.live.table()
-    assert (cell["n"], cell["errors"], cell["ttfb_p50_ms"]) == (30, 0, 50.0)
+    assert cell.total == LiveFigures(30, 0, 50.0, 50.0)
     collector.close()
 
 
@@ -83,7 +90,7 @@ def test_what_is_watched_counts_on_and_has_a_slice_of_its_own() -> None:
         clock.advance(2 * NS_PER_S)
         collector.flush()
     (cell,) = collector.live.table()
-    assert (cell["n"], cell["recent"]["n"]) == (20, 10)
+    assert (cell.total.n, cell.recent.n) == (20, 10)
     assert (collector.live.slices, collector.live.slice_s) == (2, 2.0)
     clock.advance(60 * NS_PER_S)  # a look of the gate is no slow second
     assert collector.take("w", "syd", batch(2))
@@ -163,12 +170,25 @@ def test_a_worker_that_is_ready_is_not_taken_for_running() -> None:
     roster.hello("id-1", {**HELLO, "state": "running"})
     workers = RunWorkers("r1", Collector(), roster, lambda *_: None)
     workers.gather(1, {"syd": roster.present("syd")}, wanted=1)
-    ready = {"run_id": "r1", "segment": 1, "self_check": {}, "clock": {}}
+    ready = spoken({"run_id": "r1", "segment": 1}, READY)
     workers.on_ready("id-1", {**ready, "segment": 0})
     (member,) = workers.active()
     assert (member.state, member.entry.state) == ("asked", "running")
     workers.on_ready("id-1", ready)
     assert (member.state, member.entry.state) == ("ready", "ready")
+
+
+@pytest.mark.parametrize("key", ["self_check", "clock"])
+def test_a_worker_that_cannot_be_understood_fails_the_run_by_name(key: str) -> None:
+    roster = Roster(FakeClock().monotonic_ns)
+    roster.hello("id-1", HELLO)
+    workers = RunWorkers("r1", Collector(), roster, lambda *_: None)
+    workers.gather(0, {"syd": roster.present("syd")}, wanted=1)
+    ready = spoken({"run_id": "r1", "segment": 0}, READY)
+    ready["other"] = ready.pop(key)
+    workers.on_ready("id-1", ready)
+    with pytest.raises(EngineError, match=rf"m1-abcd \(syd\): ReadyMessage\.{key}: missing"):
+        workers.wait(0.0)
 
 
 def test_a_part_that_cannot_be_stored_keeps_its_rows_waiting(monkeypatch) -> None:
@@ -225,8 +245,8 @@ class FakeDesk:
     def __init__(self) -> None:
         self.accepted: list[Any] = []
 
-    def workers(self) -> list[dict[str, str]]:
-        return [{"id": "m1", "region": "syd", "state": "idle"}]
+    def workers(self) -> tuple[PresentWorker, ...]:
+        return (PresentWorker("m1", "syd", "idle"),)
 
     def accept(self, order: Any) -> Any:
         if self.accepted:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from loadtest.engine.worker.failure_log import MAX_TOLD, FailureLog, sentence_of
 from loadtest.errors import RecordsError
+from loadtest.records.facts import read, to_json
 from loadtest.records.failures import MAX_SENTENCE, FailureExample
 
 SCENARIO = """
@@ -68,20 +69,20 @@ def test_what_is_noted_can_be_sent_and_read_again(sentence: str, name: str) -> N
     log.note("check", 0, 0, name, sentence)
     (example,) = log.examples()
 
-    read = FailureExample.from_json(json.loads(json.dumps(example.to_json())))
+    told = read(FailureExample, json.loads(json.dumps(to_json(example))), "failures")
 
-    assert read == example
+    assert told == example
     assert len(example.sentence.encode()) <= 4 * MAX_SENTENCE
 
 
 @pytest.mark.parametrize("key", ["kind", "deployment", "scenario", "name", "sentence", "count"])
 def test_an_example_that_lacks_a_key_is_refused(key: str) -> None:
-    whole = FailureExample("tls", "multi", "browse", "GET /", "it broke", 1).to_json()
+    whole = to_json(FailureExample("tls", "multi", "browse", "GET /", "it broke", 1))
 
     for bad in (
         {k: v for k, v in whole.items() if k != key},
         {**whole, key: None},
         {**whole, "extra": 1},
     ):
-        with pytest.raises(RecordsError, match="failure example"):
-            FailureExample.from_json(bad)
+        with pytest.raises(RecordsError, match=r"^failures\."):
+            read(FailureExample, bad, "failures")

@@ -68,15 +68,15 @@ def test_a_second_of_health_and_its_sum(monitor: HealthMonitor) -> None:
     monitor.on_lateness([50] * 98 + [2_000, 5_000])
     entry = monitor.second(2 * NS_PER_S, in_flight=4, polled_ns=0)
     assert entry is not None
-    assert (entry["t_s"], entry["loop_lag_p99_us"], entry["in_flight"]) == (2.0, 30, 4)
-    assert 1_990 <= entry["lateness_p99_us"] <= 2_020
+    assert (entry.t_s, entry.loop_lag_p99_us, entry.in_flight) == (2.0, 30, 4)
+    assert 1_990 <= entry.lateness_p99_us <= 2_020
     assert monitor.second(2 * NS_PER_S, in_flight=0, polled_ns=0) is None
 
     summary = monitor.summary(TCP, resends=2, dropped=1)
-    assert (summary["late"], summary["dropped"], summary["resends"]) == (1, 1, 2)
-    assert (summary["retransmits"], summary["segments_sent"]) == (3, 500)
-    assert (summary["loop_lag_p50_us"], summary["loop_lag_max_us"]) == (20, 30)
-    assert summary["lateness_p50_us"] == 50
+    assert (summary.late, summary.dropped, summary.resends) == (1, 1, 2)
+    assert (summary.retransmits, summary.segments_sent) == (3, 500)
+    assert (summary.loop_lag_p50_us, summary.loop_lag_max_us) == (20, 30)
+    assert summary.lateness_p50_us == 50
 
 
 def test_polling_is_no_use_of_the_cpu(monitor: HealthMonitor, monkeypatch) -> None:
@@ -86,7 +86,7 @@ def test_polling_is_no_use_of_the_cpu(monitor: HealthMonitor, monkeypatch) -> No
     monkeypatch.setattr("time.process_time_ns", lambda: spent_ns + NS_PER_S)
     entry = monitor.second(2 * NS_PER_S, in_flight=0, polled_ns=7 + NS_PER_S // 2)
     assert entry is not None
-    assert entry["cpu_share"] == pytest.approx(0.5, abs=0.05)
+    assert entry.cpu_share == pytest.approx(0.5, abs=0.05)
 
 
 def test_what_is_reported_during_a_breath_belongs_to_the_next_second(
@@ -101,17 +101,17 @@ def test_what_is_reported_during_a_breath_belongs_to_the_next_second(
 
     first = monitor.second(2 * NS_PER_S, in_flight=0, polled_ns=0, breathe=breathe)
     assert first is not None
-    assert (first["loop_lag_p99_us"], first["lateness_p99_us"]) == (10, 200)
+    assert (first.loop_lag_p99_us, first.lateness_p99_us) == (10, 200)
     second = monitor.second(3 * NS_PER_S, in_flight=0, polled_ns=0)
     assert second is not None
-    assert second["loop_lag_p99_us"] >= 99_000
-    assert monitor.summary(TCP, resends=0, dropped=0)["late"] >= 1
+    assert second.loop_lag_p99_us >= 99_000
+    assert monitor.summary(TCP, resends=0, dropped=0).late >= 1
 
 
 def test_a_second_without_arrivals_is_all_zero(monitor: HealthMonitor) -> None:
     entry = monitor.second(2 * NS_PER_S, in_flight=0, polled_ns=0)
     assert entry is not None
-    assert (entry["lateness_p99_us"], entry["loop_lag_p99_us"]) == (0, 0)
+    assert (entry.lateness_p99_us, entry.loop_lag_p99_us) == (0, 0)
 
 
 def test_pauses_of_the_collector_are_timed() -> None:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from loadtest.live.board import LiveBoard
 from loadtest.live.server import LiveServer, serve_live
 from loadtest.plan.resolve import load_plan
-from loadtest.run.load_status import (
+from loadtest.records.facts import MomentFacts, Signed
+from loadtest.records.load_status import (
     CellStatus,
     FailureStatus,
     LiveFigures,
@@ -18,6 +19,7 @@ from loadtest.run.load_status import (
 from loadtest.run.world_glance import GlancedEvent, LinkGlance, WorldGlance
 
 TOKEN = "a-token-of-16-or-more"
+MOMENT = MomentFacts(Signed(1.0), 200, 0.1, 0.0, 300, 120, 3)
 
 
 def status(number: int = 1, sentence: str = "HTTP 503") -> LoadStatus:
@@ -32,8 +34,9 @@ def status(number: int = 1, sentence: str = "HTTP 503") -> LoadStatus:
         slice_number=number,
         slice_s=2.0,
         cells=(CellStatus("cdg", "multi", figures, figures),),
-        workers=(WorkerStatus("w", "cdg", "running", 9, {"cpu_share": 0.1}),),
+        workers=(WorkerStatus("w", "cdg", "running", 9, MOMENT),),
         failures=(FailureStatus("cdg", "multi", "GET /", "status", sentence, 3),),
+        error="",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from synth import Effects, make_plan, write_run
 from loadtest.analysis.load import Run, load_run
 from loadtest.analysis.summary import summarise
 from loadtest.gate.results import Verdict
+from loadtest.records.facts import MomentFacts, Signed
 from loadtest.report.base.context import Context
 from loadtest.report.base.events import MOST_EVENTS, events_in
 from loadtest.report.base.numbers import (
@@ -97,39 +97,46 @@ def test_a_long_run_has_few_bins(run: Run) -> None:
     assert np.allclose(np.diff(edges) % run.plan.load.block_s, 0)
 
 
-def events(run: Run, **worker: Any) -> list[tuple[float, str]]:
-    told = [{"id": "syd-0", "region": "syd", "state": "finished", "timeline": []} | worker]
-    changed = dataclasses.replace(run, engine={**run.engine, "workers": told})
+def moment(t_s: float, **worse: float) -> MomentFacts:
+    """Return a quiet moment with some numbers that are worse."""
+    return dataclasses.replace(MomentFacts(Signed(t_s), 90, 0.1, 0.0, 100, 90, 3), **worse)
+
+
+def events(run: Run, *timeline: MomentFacts, state: str = "finished") -> list[tuple[float, str]]:
+    assert run.engine is not None
+    (worker,) = (worker for worker in run.workers if worker.id == "syd-0")
+    worker = dataclasses.replace(worker, state=state, timeline=timeline)
+    changed = dataclasses.replace(run, engine=dataclasses.replace(run.engine, workers=(worker,)))
     context = Context(changed, summarise(run), NO_GATE, "")
     return [(event.t_s, event.label) for event in events_in(context, "syd")]
 
 
 def test_a_healthy_worker_has_no_events(run: Run) -> None:
-    assert events(run, timeline=[{"t_s": 2.0, "gc_pause_us": 100, "loop_lag_p99_us": 90}]) == []
+    assert events(run, moment(2.0)) == []
 
 
 def test_moments_beyond_a_limit_are_events(run: Run) -> None:
-    found = events(run, timeline=[{"t_s": 2.0, "gc_pause_us": 80_000}])
+    found = events(run, moment(2.0, gc_pause_us=80_000))
 
     assert found == [(2.0, "garbage collection held the process for 80.0 ms (syd-0)")]
 
 
 def test_moments_that_follow_each_other_are_one_event(run: Run) -> None:
     limit_us = 1e3 * run.plan.validity.loop_lag_p99_ms
-    timeline = [{"t_s": float(t), "loop_lag_p99_us": 2 * limit_us} for t in (1, 2, 3, 9)]
+    timeline = [moment(float(t), loop_lag_p99_us=2 * limit_us) for t in (1, 2, 3, 9)]
 
-    assert [t for t, _ in events(run, timeline=timeline)] == [1.0, 9.0]
+    assert [t for t, _ in events(run, *timeline)] == [1.0, 9.0]
 
 
 def test_a_lost_worker_is_the_last_thing_heard_of_it(run: Run) -> None:
-    found = events(run, state="lost", timeline=[{"t_s": 6.0}])
+    found = events(run, moment(6.0), state="lost")
 
     assert found == [(6.0, "worker syd-0 was lost")]
 
 
 def test_events_stay_few_and_keep_the_loss_of_a_worker(run: Run) -> None:
-    timeline = [{"t_s": float(10 * t), "gc_pause_us": 90_000} for t in range(40)]
-    found = events(run, state="lost", timeline=timeline)
+    timeline = [moment(float(10 * t), gc_pause_us=90_000) for t in range(40)]
+    found = events(run, *timeline, state="lost")
 
     assert len(found) == MOST_EVENTS
     assert found[-1] == (390.0, "worker syd-0 was lost")

@@ -15,6 +15,7 @@ from loadtest.analysis.load import Run, load_run
 from loadtest.analysis.summary import Summary, summarise
 from loadtest.gate.results import Decision, RuleResult, Verdict
 from loadtest.plan.model import Deployment, Load
+from loadtest.records.facts import MomentFacts, Signed
 from loadtest.report.base.view import Code, Heading, Table
 from loadtest.report.pages import html, markdown
 from loadtest.report.pages.model import build_report
@@ -224,15 +225,17 @@ def test_the_verdict_block_ends_with_the_verdict(stored: Stored) -> None:
 def test_texts_from_outside_never_become_markup(stored: Stored) -> None:
     """Titles, error kinds, worker names, versions, reasons, header values: none is trusted."""
     run, summary, verdict = stored
-    workers = [
-        {**worker, "id": EVIL, "state": EVIL, "timeline": [{"t_s": 1.0, "gc_pause_us": 9e6}]}
-        for worker in run.engine["workers"]
-    ]
+    assert run.engine is not None
+    moment = MomentFacts(Signed(1.0), 90, 0.1, 0.0, 9e6, 90, 3)
+    workers = tuple(
+        dataclasses.replace(worker, id=EVIL, state=EVIL, timeline=(moment,))
+        for worker in run.workers
+    )
     deployments = tuple(d.model_copy(update={"title": EVIL}) for d in run.plan.deployments)
     evil_run = dataclasses.replace(
         run,
         plan=run.plan.model_copy(update={"title": EVIL, "deployments": deployments}),
-        engine={**run.engine, "workers": workers, "versions": {EVIL: EVIL}, "run_id": EVIL},
+        engine=dataclasses.replace(run.engine, workers=workers, versions={EVIL: EVIL}, run_id=EVIL),
         world={**run.world, "kind": EVIL, "link_layer": EVIL, "machine": {"platform": EVIL}},
     )
     checks = tuple(dataclasses.replace(c, why=EVIL, ok=False) for c in summary.validity.checks)

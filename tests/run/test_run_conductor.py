@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_status import load_status
 
 from loadtest.clock import FakeClock
 from loadtest.errors import EngineError, PlanError, WorldError
@@ -239,7 +240,7 @@ class TestBudget:
         conductor = conduct(tmp_path / "run")
         store = Store()
         for seconds in (10, 80, 90):
-            conductor._tick(answer(), store, self.spent(seconds))  # type: ignore[arg-type]
+            conductor._tick(load_status(), store, self.spent(seconds))  # type: ignore[arg-type]
         assert store.stopped == [conductor.run_id] * 2
         told = [s for s in conductor._progress.sentences if "budget" in s]  # type: ignore[attr-defined]
         assert told == ["the budget of $0.0013 is reached: ending the run"]
@@ -250,13 +251,6 @@ class TestBudget:
         with pytest.raises(WorldError, match=r"--budget: .* spent before any load"):
             conductor._segments(None, {}, {}, None, self.spent(80))  # type: ignore[arg-type]
         conductor.folder.release()
-
-
-def answer() -> dict[str, Any]:
-    """Return what a coordinator says of a load that has just begun."""
-    times = {"elapsed_s": 1.0, "total_s": 9.0, "slice": {"number": 0, "s": 0.0}}
-    lists: dict[str, Any] = {"cells": [], "workers": [], "failures": []}
-    return {"run_id": "r", "segment": 0, "state": "steady", "rows_merged": 0, **times, **lists}
 
 
 class Store:

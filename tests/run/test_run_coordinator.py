@@ -9,10 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
+from run_status import load_status
 
 from loadtest.errors import EngineError, WorldError
 from loadtest.plan.order import RunOrder
 from loadtest.plan.resolve import load_plan
+from loadtest.records.facts import to_json
 from loadtest.run import coordinator as module
 from loadtest.run.coordinator import PATIENCE_S, CoordinatorClient, connect
 
@@ -63,7 +65,7 @@ def in_turn(*answers: Answer) -> Callable[[httpx.Request], Answer]:
 
 
 def status(state: str, segment: int = 0) -> httpx.Response:
-    return httpx.Response(200, json={"state": state, "segment": segment})
+    return httpx.Response(200, json=to_json(load_status(state, segment)))
 
 
 def test_every_request_carries_the_token() -> None:
@@ -81,7 +83,7 @@ def test_every_request_carries_the_token() -> None:
 )  # fmt: skip
 def test_a_get_is_repeated_while_the_coordinator_is_away(trouble: Answer, clock: FakeTime) -> None:
     client, seen = talking(in_turn(trouble, trouble, status("steady")))
-    assert client.status("r1")["state"] == "steady"
+    assert client.status("r1").state == "steady"
     assert len(seen) == 3
     assert clock.now_s < 100.0 + PATIENCE_S
 
@@ -147,11 +149,11 @@ def test_an_answer_of_something_else_is_no_coordinators(body: bytes) -> None:
 
 def test_workers_are_waited_for_and_named_when_they_do_not_come(clock: FakeTime) -> None:
     one = {"id": "a", "region": "syd", "state": "idle"}
-    full = httpx.Response(200, json={"workers": [one, {**one, "region": "cdg"}]})
-    client, _seen = talking(in_turn(httpx.Response(200, json={"workers": []}), full))
+    full = httpx.Response(200, json={"workers": [one, {**one, "region": "cdg"}], "run": None})
+    client, _seen = talking(in_turn(httpx.Response(200, json={"workers": [], "run": None}), full))
     client.wait_for_workers(2, 30)
 
-    client, _seen = talking(in_turn(httpx.Response(200, json={"workers": [one]})))
+    client, _seen = talking(in_turn(httpx.Response(200, json={"workers": [one], "run": None})))
     with pytest.raises(EngineError, match=r"1 of 2 joined within 30 s \(regions: syd\)"):
         client.wait_for_workers(2, 30)
     assert 130.0 < clock.now_s < 131.0
@@ -161,8 +163,8 @@ def test_following_ends_with_the_final_state_of_its_own_segment(clock: FakeTime)
     told = [status("done", 0), status("steady", 1), status("draining", 1), status("stopped", 1)]
     client, _seen = talking(in_turn(*told))
     ticks: list[str] = []
-    last = client.follow("r1", 1, lambda s: ticks.append(s["state"]))
-    assert last["state"] == "stopped"
+    last = client.follow("r1", 1, lambda s: ticks.append(s.state))
+    assert last.state == "stopped"
     assert ticks == ["done", "steady", "draining", "stopped"]
     assert clock.now_s == 100.0 + 3 * module.POLL_S
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import httpx
 import pytest
 
 from loadtest.clock import FakeClock
 from loadtest.errors import EngineError, WorldError
 from loadtest.plan.resolve import load_plan
-from loadtest.run.load_status import LoadStatus, read_status
+from loadtest.records.facts import read
+from loadtest.records.load_status import LoadStatus
+from loadtest.run.coordinator import CoordinatorClient
 from loadtest.run.load_words import (
     MOST_BRIEF,
     Prospect,
@@ -28,12 +31,13 @@ from loadtest.units import NS_PER_S
 
 def figures(p50: float | None = 76.2, n: int = 100, errors: int = 0) -> dict[str, Any]:
     p95 = None if p50 is None else 2 * p50
-    return {"n": n, "errors": errors, "ttfb_p50_ms": p50, "ttfb_p95_ms": p95}
+    return {"n": n, "errors": errors, "p50_ms": p50, "p95_ms": p95}
 
 
 def cell(region: str = "cdg", deployment: str = "multi", **told: Any) -> dict[str, Any]:
     return {
-        "region": region, "deployment": deployment, **figures(**told), "recent": figures(n=10),
+        "region": region, "deployment": deployment, "total": figures(**told),
+        "recent": figures(n=10),
     }  # fmt: skip
 
 
@@ -41,14 +45,14 @@ def answer(*cells: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """Return what the coordinator says of a run."""
     return {
         "run_id": "r1", "segment": 0, "state": "steady", "elapsed_s": 12.0, "total_s": 34.0,
-        "rows_merged": 1_200, "slice": {"number": 3, "s": 2.0}, "cells": list(cells) or [cell()],
-        "workers": [{"id": "w", "region": "cdg", "state": "running", "sent": 9, "health": None}],
+        "rows": 1_200, "slice_number": 3, "slice_s": 2.0, "cells": list(cells) or [cell()],
+        "workers": [{"name": "w", "region": "cdg", "state": "running", "sent": 9, "health": None}],
         "failures": [], "error": "", **changes,
     }  # fmt: skip
 
 
 def status(*cells: dict[str, Any], **changes: Any) -> LoadStatus:
-    return read_status(answer(*cells, **changes))
+    return read(LoadStatus, answer(*cells, **changes), "status")
 
 
 def test_the_headline_tells_time_and_when_the_verdict_is_due() -> None:
@@ -63,10 +67,10 @@ def test_the_headline_tells_time_and_when_the_verdict_is_due() -> None:
 
 def test_the_verdict_is_due_after_load_answers_and_analysis() -> None:
     """The analysis takes as long as the look before; without one, what the rows to come take."""
-    first = verdict_in_s(status(rows_merged=120_000), Prospect())
+    first = verdict_in_s(status(rows=120_000), Prospect())
     assert first == pytest.approx(22 + 2 + 4 + 120_000 / (12 / 34) / 50_000)
     assert verdict_in_s(status(state="draining", elapsed_s=34.0), Prospect(judging_s=9.0)) == 11.0
-    assert verdict_in_s(status(state="self-check", elapsed_s=0.0, rows_merged=0), Prospect()) == 42
+    assert verdict_in_s(status(state="self-check", elapsed_s=0.0, rows=0), Prospect()) == 42
 
 
 @pytest.mark.parametrize(
@@ -99,12 +103,17 @@ def test_many_deployments_and_regions_are_told_in_short() -> None:
     assert brief(status(*far)).endswith("; 3 regions more")
 
 
-@pytest.mark.parametrize("key", sorted(answer().keys() - {"error"}))
+@pytest.mark.parametrize("key", sorted(answer()))
 def test_a_coordinator_of_another_version_is_told_apart(key: str) -> None:
     told = answer()
     del told[key]
-    with pytest.raises(EngineError, match="another version"):
-        read_status(told)
+
+    transport = httpx.MockTransport(lambda _request: httpx.Response(200, json=told))
+    coordinator = CoordinatorClient("http://127.0.0.1:1", "token", transport=transport)
+
+    with pytest.raises(EngineError, match=rf"another version: /v1/runs/r1\.{key}: missing"):
+        coordinator.status("r1")
+    coordinator.close()
 
 
 def glance() -> dict[str, Any]:
@@ -163,8 +172,8 @@ def test_a_watcher_gets_every_status_and_now_and_then_the_world() -> None:
     viewer.begin("r1", World(), lambda: b"m 1")
     with viewer.judging():
         clock.advance(5 * NS_PER_S)
-    viewer.show(answer())
-    viewer.show(answer())
+    viewer.show(status())
+    viewer.show(status())
     clock.advance(round(GLANCE_EVERY_S * NS_PER_S))
-    viewer.show(answer(state="done"))
+    viewer.show(status(state="done"))
     assert watching.told == [("r1", b"m 1"), 29, "cdg", 29, 29, "cdg"]

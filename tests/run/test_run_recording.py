@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.errors import EngineError, RecordsError
+from loadtest.records.load_status import RecordPart
 from loadtest.run.coordinator import CoordinatorClient
 from loadtest.run.recording import PartStore
 
@@ -18,8 +19,8 @@ class Parts(CoordinatorClient):
         self.content = {name.replace("_", "."): data for name, data in content.items()}
         self.asked: list[str] = []
 
-    def parts(self, run_id: str) -> list[dict[str, object]]:
-        return [{"name": name, "rows": 1} for name in self.content]
+    def parts(self, run_id: str) -> tuple[RecordPart, ...]:
+        return tuple(RecordPart(name, 1, final=True) for name in self.content)
 
     def part(self, run_id: str, name: str) -> bytes:
         self.asked.append(name)

@@ -14,6 +14,13 @@ from loadtest.engine.coordinator.metrics import CONTENT_TYPE, metrics_text
 from loadtest.engine.coordinator.run_report import engine_report, progress
 from loadtest.errors import PlanError
 from loadtest.plan.order import RunOrder, parse_order
+from loadtest.records.facts import to_json
+from loadtest.records.load_status import (
+    CoordinatorStatus,
+    PresentWorker,
+    RecordPart,
+    RecordParts,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +61,7 @@ class CoordinatorView(Protocol):
         """The latest run; None before the first."""
         ...
 
-    def workers(self) -> list[dict[str, str]]:
+    def workers(self) -> tuple[PresentWorker, ...]:
         """Return the workers that are present."""
         ...
 
@@ -136,10 +143,8 @@ class CoordinatorApi:
 
     def _status(self) -> Answer:
         run = self._view.run
-        return 200, {
-            "workers": self._view.workers(),
-            "run": None if run is None else progress(run),
-        }
+        latest = None if run is None else progress(run)
+        return 200, to_json(CoordinatorStatus(self._view.workers(), latest))
 
     def _submit(self, environ: dict[str, Any]) -> Answer:
         try:
@@ -150,7 +155,7 @@ class CoordinatorApi:
         return 201, {"run_id": run.run_id, "segment": order.segment}
 
     def _progress(self, run_id: str) -> Answer:
-        return 200, progress(self._run(run_id))
+        return 200, to_json(progress(self._run(run_id)))
 
     def _stop(self, _environ: dict[str, Any], run_id: str) -> Answer:
         run = self._run(run_id)
@@ -160,8 +165,8 @@ class CoordinatorApi:
 
     def _parts(self, run_id: str) -> Answer:
         run = self._run(run_id)
-        parts = [{"name": p.name, "rows": p.rows, "final": True} for p in run.collector.parts]
-        return 200, {"parts": parts, "complete": run.final}
+        parts = tuple(RecordPart(p.name, p.rows, final=True) for p in run.collector.parts)
+        return 200, to_json(RecordParts(parts, complete=run.final))
 
     def _part(self, run_id: str, name: str) -> Answer:
         for part in self._run(run_id).collector.parts:
@@ -171,7 +176,7 @@ class CoordinatorApi:
         raise CoordinatorApiError(404, f"run {run_id} has no part {name}")
 
     def _engine(self, run_id: str) -> Answer:
-        return 200, engine_report(self._run(run_id))
+        return 200, to_json(engine_report(self._run(run_id)))
 
     def _run(self, run_id: str) -> SegmentConductor:
         run = self._view.run

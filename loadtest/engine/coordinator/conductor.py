@@ -22,6 +22,7 @@ from loadtest.engine.wire.clocksync import Timeline
 from loadtest.errors import EngineError, LoadtestError
 from loadtest.plan.order import RunOrder
 from loadtest.plan.schedule import Digest, RegionSchedule, digest_schedules
+from loadtest.records.facts import SegmentFacts
 from loadtest.records.writer import Call
 from loadtest.units import NS_PER_S, NS_PER_US, US_PER_MS
 
@@ -70,7 +71,7 @@ class SegmentConductor:
         self.start_ns = self._ended_ns = 0
         self.collector = Collector(call)
         self.workers = RunWorkers(order.run_id, self.collector, roster, send)
-        self.segments: list[dict[str, int]] = []
+        self.segments: list[SegmentFacts] = []
         self.digests: list[Digest] = []
         self.stop_asked = Event()
         self._roster = roster
@@ -139,7 +140,7 @@ class SegmentConductor:
         except LoadtestError as error:
             self.error, end = str(error), "failed"
         blocks = max((s.blocks for s in self.schedules.values()), default=0)
-        self.segments.append({"segment": self.order.segment, "blocks": blocks})
+        self.segments.append(SegmentFacts(self.order.segment, blocks))
         self._ended_ns = self._timeline.now_ns()
         self.state = end
 
@@ -197,7 +198,7 @@ class SegmentConductor:
     def _judge_self_checks(self) -> None:
         limit_us = self.order.plan.generator.self_check_bias_ms * US_PER_MS
         for member in self.workers.active():
-            bias_us = member.self_check.get("bias_p99_us", 0.0)
+            bias_us = member.self_check.bias_p99_us if member.self_check else 0.0
             if bias_us > limit_us:
                 raise EngineError(
                     f"worker {member.entry.name} ({member.entry.region}) reads known delays wrong "
@@ -208,7 +209,8 @@ class SegmentConductor:
 
     def _play(self) -> None:
         """Start all workers at one moment and watch them until the schedule ends."""
-        slowest_us = max((m.clock.get("bound_us", 0.0) for m in self.workers.active()), default=0.0)
+        clocks = [member.clock for member in self.workers.active() if member.clock is not None]
+        slowest_us = max((clock.bound_us for clock in clocks), default=0.0)
         lead_ns = int(_LEAD_S * NS_PER_S + 6 * slowest_us * NS_PER_US)
         self.start_ns = self._timeline.now_ns() + lead_ns
         self.epoch_ns = self.epoch_ns or self.start_ns

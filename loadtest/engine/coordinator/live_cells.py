@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from loadtest.engine.wire.histogram import Histogram
+from loadtest.records.load_status import CellStatus, LiveFigures
 from loadtest.units import NS_PER_S, US_PER_MS
 
 CellCounts = tuple[str, str, int, int, dict[int, int]]
@@ -43,14 +43,9 @@ class CellFigures:
             return None
         return round(self.waits.at_rank(rank) / US_PER_MS, 3)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON-ready values."""
-        return {
-            "n": self.n,
-            "errors": self.errors,
-            "ttfb_p50_ms": self.percentile_ms(50),
-            "ttfb_p95_ms": self.percentile_ms(95),
-        }
+    def figures(self) -> LiveFigures:
+        """Return what is shown of it."""
+        return LiveFigures(self.n, self.errors, self.percentile_ms(50), self.percentile_ms(95))
 
 
 class LiveCells:
@@ -62,7 +57,7 @@ class LiveCells:
         self.slices = 0
         self.slice_s = 0.0
         """How long the latest slice took, seconds."""
-        self._table: list[dict[str, Any]] = []
+        self._table: tuple[CellStatus, ...] = ()
         self._closed_ns = 0
         self._opened_ns = 0
 
@@ -81,16 +76,11 @@ class LiveCells:
         self.slice_s = (now_ns - (self._opened_ns or now_ns)) / NS_PER_S
         self._opened_ns, self._closed_ns = 0, now_ns
         self.slices += 1
-        self._table = [
-            {
-                "region": key[0],
-                "deployment": key[1],
-                **total.to_json(),
-                "recent": recent.get(key, CellFigures()).to_json(),
-            }
+        self._table = tuple(
+            CellStatus(*key, total.figures(), recent.get(key, CellFigures()).figures())
             for key, total in sorted(self.totals.items())
-        ]
+        )
 
-    def table(self) -> list[dict[str, Any]]:
+    def table(self) -> tuple[CellStatus, ...]:
         """Return every cell's figures so far, and those of the latest slice."""
         return self._table

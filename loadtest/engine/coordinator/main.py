@@ -37,6 +37,7 @@ from loadtest.engine.wire.worker_user import WorkerUser
 from loadtest.errors import EXIT_ENGINE, LoadtestError
 from loadtest.kernel.descriptors import raise_descriptor_limit
 from loadtest.plan.order import RunOrder
+from loadtest.records.load_status import PresentWorker
 from loadtest.records.writer import Work
 
 logger = logging.getLogger("loadtest.coordinator")
@@ -73,12 +74,11 @@ class CoordinatorProcess:
         }.items():
             self._listen(kind, self._for_run(name))
 
-    def workers(self) -> list[dict[str, str]]:
+    def workers(self) -> tuple[PresentWorker, ...]:
         """Return the workers that are present, for the API."""
-        return [
-            {"id": entry.name, "region": entry.region, "state": entry.state}
-            for entry in self._roster.present()
-        ]
+        return tuple(
+            PresentWorker(entry.name, entry.region, entry.state) for entry in self._roster.present()
+        )
 
     def accept(self, order: RunOrder) -> SegmentConductor:
         """

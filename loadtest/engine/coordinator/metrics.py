@@ -25,12 +25,13 @@ Source: Prometheus text exposition format, version 0.0.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from loadtest.engine.coordinator.conductor import SegmentConductor
 from loadtest.engine.coordinator.live_cells import CellFigures
 from loadtest.engine.coordinator.run_workers import Member
+from loadtest.records.facts import MomentFacts
 from loadtest.units import MS_PER_S, US_PER_MS, US_PER_S
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -41,12 +42,22 @@ BOUNDS_MS: Final = (
 )
 """Upper bounds of the histogram's buckets."""
 
-_HEALTH: Final = (
-    ("loop_lag_seconds", "loop_lag_p99_us", US_PER_S, "Event loop late, p99 of a second."),
-    ("lateness_seconds", "lateness_p99_us", US_PER_S, "Requests left late, p99 of a second."),
-    ("cpu_ratio", "cpu_share", 1, "CPU of the process; 1 is a core."),
-    ("steal_ratio", "steal_share", 1, "CPU that the host took from the machine."),
-    ("in_flight", "in_flight", 1, "Requests under way."),
+_HEALTH: Final[tuple[tuple[str, Callable[[MomentFacts], float | None], float, str], ...]] = (
+    (
+        "loop_lag_seconds",
+        lambda m: m.loop_lag_p99_us,
+        US_PER_S,
+        "Event loop late, p99 of a second.",
+    ),
+    (
+        "lateness_seconds",
+        lambda m: m.lateness_p99_us,
+        US_PER_S,
+        "Requests left late, p99 of a second.",
+    ),
+    ("cpu_ratio", lambda m: m.cpu_share, 1, "CPU of the process; 1 is a core."),
+    ("steal_ratio", lambda m: m.steal_share, 1, "CPU that the host took from the machine."),
+    ("in_flight", lambda m: m.in_flight, 1, "Requests under way."),
 )
 
 Labels = Mapping[str, str]
@@ -98,11 +109,11 @@ def _workers(run: SegmentConductor) -> Iterator[str]:
     members = list(run.workers.members.values())
     up = [("", _labels(member), float(member.state != "lost")) for member in members]
     yield from family("loadtest_worker_up", "gauge", "0 for a worker that was lost.", up)
-    for name, key, divisor, words in _HEALTH:
+    for name, read_value, divisor, words in _HEALTH:
         told = [
-            ("", _labels(member), member.timeline[-1][key] / divisor)
+            ("", _labels(member), value / divisor)
             for member in members
-            if member.timeline
+            if member.timeline and (value := read_value(member.timeline[-1])) is not None
         ]
         yield from family(f"loadtest_worker_{name}", "gauge", words, told)
 

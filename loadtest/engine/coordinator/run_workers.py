@@ -5,18 +5,34 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from gevent.event import Event
 
 from loadtest.engine.coordinator.collector import Collector
 from loadtest.engine.coordinator.roster import Roster, WorkerEntry
 from loadtest.engine.wire import protocol
-from loadtest.errors import EngineError
+from loadtest.engine.wire.messages import (
+    FailedMessage,
+    FinMessage,
+    HealthMessage,
+    ReadyMessage,
+    WorkerCounts,
+    heard,
+)
+from loadtest.errors import EngineError, RecordsError
+from loadtest.records.facts import (
+    FINISHED,
+    ClockFacts,
+    HealthFacts,
+    MomentFacts,
+    SelfCheckFacts,
+)
 from loadtest.records.failures import FailureExample
 
 logger = logging.getLogger(__name__)
 
+M = TypeVar("M")
 Send = Callable[[str, dict[str, Any], str], None]
 """Sends a message to one worker: kind, data, client id."""
 
@@ -34,11 +50,11 @@ class Member:
     scheduled: int = 0
     """Arrivals of its share of the schedule, over all segments."""
     sent: int = 0
-    self_check: dict[str, Any] = field(default_factory=dict)
-    clock: dict[str, Any] = field(default_factory=dict)
-    health: dict[str, Any] = field(default_factory=dict)
+    self_check: SelfCheckFacts | None = None
+    clock: ClockFacts | None = None
+    health: HealthFacts | None = None
     failures: tuple[FailureExample, ...] = ()
-    timeline: list[dict[str, Any]] = field(default_factory=list)
+    timeline: list[MomentFacts] = field(default_factory=list)
 
     @property
     def active(self) -> bool:
@@ -125,7 +141,9 @@ class RunWorkers:
         # what it said last may be as old as the segment before, when it was running
         member.entry.state = "ready"
         if member.state == "asked":
-            member.self_check, member.clock = data["self_check"], data["clock"]
+            if (ready := self._heard(ReadyMessage, data, member)) is None:
+                return
+            member.self_check, member.clock = ready.self_check, ready.clock
             member.state = "ready"
             self._changed.set()
 
@@ -134,8 +152,8 @@ class RunWorkers:
         member = self._member(client_id, data)
         if member is not None and member.active:
             member.state = "stopped"
-            sentence = str(data["error"])[:2000]
-            self.fail(f"worker {member.entry.name} ({member.entry.region}): {sentence}")
+            if (failed := self._heard(FailedMessage, data, member)) is not None:
+                self._fail_for(member, failed.error[:2000])
 
     def on_batch(self, client_id: str, data: dict[str, Any]) -> None:
         """Rows came: keep and acknowledge them."""
@@ -148,26 +166,38 @@ class RunWorkers:
     def on_health(self, client_id: str, data: dict[str, Any]) -> None:
         """A second of a worker's life."""
         member = self._member(client_id, data)
-        if member is not None:
-            member.timeline.append(data["entry"])
-            self._take_counts(member, data)
+        if member is None or (told := self._heard(HealthMessage, data, member)) is None:
+            return
+        member.timeline.append(told.moment)
+        self._take_counts(member, told.counts)
 
     def on_fin(self, client_id: str, data: dict[str, Any]) -> None:
         """A worker has nothing more to send; repeat the release to one that asks again."""
         member = self._member(client_id, data)
-        if member is None:
+        if member is None or (fin := self._heard(FinMessage, data, member)) is None:
             return
-        self._take_counts(member, data)
+        self._take_counts(member, fin.counts)
         if member.active:
-            member.state = "stopped" if data.get("stopped") else "finished"
+            member.state = "stopped" if fin.stopped else FINISHED
             self._changed.set()
         self.tell(member, protocol.RELEASE)
 
     @staticmethod
-    def _take_counts(member: Member, data: dict[str, Any]) -> None:
-        member.sent = max(member.sent, int(data["sent"]))
-        member.clock, member.health = data["clock"], data["health"]
-        member.failures = tuple(map(FailureExample.from_json, data["failures"]))
+    def _take_counts(member: Member, counts: WorkerCounts) -> None:
+        member.sent = max(member.sent, counts.sent)
+        member.clock, member.health = counts.clock, counts.health
+        member.failures = counts.failures
+
+    def _heard(self, kind: type[M], data: dict[str, Any], member: Member) -> M | None:
+        """Return what a member says; the run fails with its name where that cannot be read."""
+        try:
+            return heard(kind, data)
+        except RecordsError as error:
+            self._fail_for(member, str(error))
+            return None
+
+    def _fail_for(self, member: Member, sentence: str) -> None:
+        self.fail(f"worker {member.entry.name} ({member.entry.region}): {sentence}")
 
     def _member(self, client_id: str, data: dict[str, Any]) -> Member | None:
         if (data.get("run_id"), data.get("segment")) != (self._run_id, self.segment):

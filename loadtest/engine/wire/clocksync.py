@@ -10,9 +10,9 @@ Source: RFC 5905 (NTPv4), section 8.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from loadtest.clock import Clock
+from loadtest.records.facts import ClockFacts, Signed
 from loadtest.units import NS_PER_US
 
 _READS = 8
@@ -90,7 +90,7 @@ class ClockSync:
         self.used_ns = self._best().offset_ns
         return self.used_ns
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> ClockFacts:
         """
         Return the worker's clock against the coordinator's, in microseconds.
 
@@ -98,15 +98,15 @@ class ClockSync:
         spread of the quickest exchanges and whatever the clocks drifted since ``settle``.
         """
         if not self._exchanges:
-            return {"offset_us": 0.0, "uncertainty_us": 0.0, "bound_us": 0.0, "exchanges": 0}
+            return ClockFacts(Signed(0.0), 0.0, 0.0, 0)
         quick = self._quick()
         furthest = max(abs(exchange.offset_ns - self.used_ns) for exchange in quick)
-        return {
-            "offset_us": round(-self.used_ns / NS_PER_US, 1),
-            "uncertainty_us": round(furthest / NS_PER_US, 1),
-            "bound_us": round(self._best().delay_ns / 2 / NS_PER_US, 1),
-            "exchanges": len(self._exchanges),
-        }
+        return ClockFacts(
+            offset_us=Signed(round(-self.used_ns / NS_PER_US, 1)),
+            uncertainty_us=round(furthest / NS_PER_US, 1),
+            bound_us=round(self._best().delay_ns / 2 / NS_PER_US, 1),
+            exchanges=len(self._exchanges),
+        )
 
     def _best(self) -> ClockExchange:
         if not self._exchanges:

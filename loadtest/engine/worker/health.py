@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from loadtest.engine.wire.histogram import Histogram
+from loadtest.records.facts import HealthFacts, MomentFacts, Signed
 from loadtest.units import NS_PER_S, NS_PER_US
 
 LAG_EVERY_NS = 20_000_000
@@ -115,7 +116,7 @@ class HealthMonitor:
     """
 
     def __init__(self, late_after_us: int) -> None:
-        self.timeline: list[dict[str, Any]] = []
+        self.timeline: list[MomentFacts] = []
         self.late = 0
         self.in_flight_peak = 0
         self._late_after_us = late_after_us
@@ -163,7 +164,7 @@ class HealthMonitor:
         in_flight: int,
         polled_ns: int,
         breathe: Callable[[], None] = lambda: None,
-    ) -> dict[str, Any] | None:
+    ) -> MomentFacts | None:
         """
         Close a slice of the timeline.
 
@@ -176,7 +177,7 @@ class HealthMonitor:
                 belongs to the next slice.
 
         Returns:
-            The timeline entry; None when no time has passed.
+            The moment of the timeline; None when no time has passed.
         """
         elapsed_ns = now_ns - self._last_ns
         if elapsed_ns <= 0:
@@ -199,41 +200,42 @@ class HealthMonitor:
         breathe()
         self._lateness.merge(late)
         breathe()
-        entry = {
-            "t_s": round((now_ns - self._started_ns) / NS_PER_S, 2),
-            "loop_lag_p99_us": lag.percentile(99),
-            "cpu_share": round(cpu, 4),
-            "steal_share": round(stolen, 4),
-            "gc_pause_us": self._pauses.take_recent_ns() // NS_PER_US,
-            "lateness_p99_us": late.percentile(99),
-            "in_flight": in_flight,
-        }
+        moment = MomentFacts(
+            t_s=Signed(round((now_ns - self._started_ns) / NS_PER_S, 2)),
+            loop_lag_p99_us=lag.percentile(99),
+            cpu_share=round(cpu, 4),
+            steal_share=round(stolen, 4),
+            gc_pause_us=self._pauses.take_recent_ns() // NS_PER_US,
+            lateness_p99_us=late.percentile(99),
+            in_flight=in_flight,
+        )
         self.in_flight_peak = max(self.in_flight_peak, in_flight)
         if len(self.timeline) < _TIMELINE_LIMIT:
-            self.timeline.append(entry)
-        return entry
+            self.timeline.append(moment)
+        return moment
 
-    def summary(self, tcp: Totals, resends: int, dropped: int) -> dict[str, Any]:
-        """Return the run so far in numbers, as engine.json holds them."""
-        return {
-            "loop_lag_p50_us": self._lag.percentile(50),
-            "loop_lag_p99_us": self._lag.percentile(99),
-            "loop_lag_max_us": self._lag.highest,
-            "cpu_share_mean": round(self._cpu.mean, 4),
-            "cpu_share_max": round(self._cpu.highest, 4),
+    def summary(self, tcp: Totals, resends: int, dropped: int) -> HealthFacts:
+        """Return the run so far in numbers; duplicates are known where they arrive."""
+        return HealthFacts(
+            loop_lag_p50_us=self._lag.percentile(50),
+            loop_lag_p99_us=self._lag.percentile(99),
+            loop_lag_max_us=self._lag.highest,
+            cpu_share_mean=round(self._cpu.mean, 4),
+            cpu_share_max=round(self._cpu.highest, 4),
             # null: this platform does not tell what its host took
-            "steal_share_mean": round(self._steal.mean, 4) if self._tells_steal else None,
-            "steal_share_max": round(self._steal.highest, 4) if self._tells_steal else None,
-            "gc_pause_max_us": self._pauses.longest_ns // NS_PER_US,
-            "gc_pause_total_us": self._pauses.total_ns // NS_PER_US,
-            "lateness_p50_us": self._lateness.percentile(50),
-            "lateness_p99_us": self._lateness.percentile(99),
-            "late": self.late,
-            "dropped": dropped,
-            "resends": resends,
-            "retransmits": tcp.retransmits,
-            "segments_sent": tcp.segments_sent,
-        }
+            steal_share_mean=round(self._steal.mean, 4) if self._tells_steal else None,
+            steal_share_max=round(self._steal.highest, 4) if self._tells_steal else None,
+            gc_pause_max_us=self._pauses.longest_ns // NS_PER_US,
+            gc_pause_total_us=self._pauses.total_ns // NS_PER_US,
+            lateness_p50_us=self._lateness.percentile(50),
+            lateness_p99_us=self._lateness.percentile(99),
+            late=self.late,
+            dropped=dropped,
+            resends=resends,
+            retransmits=tcp.retransmits,
+            segments_sent=tcp.segments_sent,
+            duplicates=0,
+        )
 
     @staticmethod
     def _read_stat() -> tuple[int, int]:

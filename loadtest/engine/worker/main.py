@@ -23,6 +23,7 @@ from locust.env import Environment
 from loadtest.clock import SystemClock
 from loadtest.engine.wire import protocol
 from loadtest.engine.wire.clocksync import ClockSync, Timeline
+from loadtest.engine.wire.messages import FailedMessage, spoken
 from loadtest.engine.wire.protocol import curve_keys, log_level, required, seconds, split_address
 from loadtest.engine.wire.secure_rpc import secure_locust, step_back
 from loadtest.engine.wire.worker_user import WorkerUser
@@ -95,7 +96,7 @@ class Worker:
 
     def _fail(self, session: SegmentSession, sentence: str) -> None:
         """Tell the coordinator why this worker cannot; again whenever it asks."""
-        self._failure = {**session.key, "error": sentence}
+        self._failure = spoken(session.key, FailedMessage(sentence))
         self._send(protocol.FAILED, self._failure)
 
     def _send(self, kind: str, data: dict[str, Any]) -> None:
@@ -137,7 +138,7 @@ class Worker:
         try:
             order = parse_order(msg.data["order"])
         except LoadtestError as error:
-            self._failure = {**asked, "error": str(error)}
+            self._failure = spoken(asked, FailedMessage(str(error)))
             self._send(protocol.FAILED, self._failure)
             return
         self._orders.put((order, (msg.data["index"], msg.data["workers"])))

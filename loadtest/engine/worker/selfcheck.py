@@ -22,6 +22,7 @@ from loadtest.engine.client.client import TTFBClient
 from loadtest.engine.client.limits import Limits
 from loadtest.engine.client.sample import RequestSample
 from loadtest.errors import EngineError
+from loadtest.records.facts import SelfCheckFacts
 from loadtest.units import NS_PER_US
 
 ROUNDS: Final = 120
@@ -41,7 +42,7 @@ class _Target:
     http: str = "1.1"
 
 
-def self_check(rounds: int = ROUNDS) -> dict[str, Any]:
+def self_check(rounds: int = ROUNDS) -> SelfCheckFacts:
     """
     Measure the client's bias against a server of known delays; takes about a third of a second.
 
@@ -49,7 +50,7 @@ def self_check(rounds: int = ROUNDS) -> dict[str, Any]:
         rounds: Requests that count.
 
     Returns:
-        ``n``, ``bias_p50_us``, ``bias_p99_us`` (absolute values) and the ``clock`` that stamped.
+        The size of the bias, and the clock that stamped.
 
     Raises:
         EngineError: The server could not be started or did not answer.
@@ -74,12 +75,12 @@ def self_check(rounds: int = ROUNDS) -> dict[str, Any]:
     if not biases:
         raise EngineError("self-check: no request was measured")
     clocks = {sample.clock for sample in samples[_WARM:]}
-    return {
-        "n": len(biases),
-        "bias_p50_us": round(biases[(len(biases) + 1) // 2 - 1], 1),
-        "bias_p99_us": round(biases[-(-len(biases) * 99 // 100) - 1], 1),
-        "clock": "kernel" if clocks == {"kernel"} else "user",
-    }
+    return SelfCheckFacts(
+        n=len(biases),
+        bias_p50_us=round(biases[(len(biases) + 1) // 2 - 1], 1),
+        bias_p99_us=round(biases[-(-len(biases) * 99 // 100) - 1], 1),
+        clock="kernel" if clocks == {"kernel"} else "user",
+    )
 
 
 def _read_port(process: Any) -> int:

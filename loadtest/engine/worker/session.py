@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import gevent
@@ -20,6 +20,13 @@ from loadtest.engine.hub.wait import Breath
 from loadtest.engine.locustfile.load import Locustfile, load_locustfile
 from loadtest.engine.user import TTFBUser
 from loadtest.engine.wire.clocksync import ClockSync, Timeline
+from loadtest.engine.wire.messages import (
+    FinMessage,
+    HealthMessage,
+    ReadyMessage,
+    WorkerCounts,
+    spoken,
+)
 from loadtest.engine.wire.protocol import BATCH, FIN, HEALTH, READY, REPEAT_S
 from loadtest.engine.worker.closed import ClosedPlayer
 from loadtest.engine.worker.health import HealthMonitor
@@ -33,6 +40,7 @@ from loadtest.engine.worker.users import UserOpener, crowd_of, scenario_name
 from loadtest.errors import EngineError
 from loadtest.plan.order import RunOrder
 from loadtest.plan.schedule import RegionSchedule
+from loadtest.records.facts import SelfCheckFacts
 from loadtest.units import NS_PER_US, US_PER_MS
 
 logger = logging.getLogger(__name__)
@@ -62,7 +70,7 @@ class RunState:
     health: HealthMonitor
     tcp: TcpTotals
     """What TCP had counted before the run."""
-    self_check: dict[str, Any] = field(default_factory=dict)
+    self_check: SelfCheckFacts | None = None
 
 
 class SegmentSession:
@@ -138,7 +146,7 @@ class SegmentSession:
         )
         state.recorder.redirect(self._ship)
         state.shipper.redirect(self._send_batch)
-        if not state.self_check:
+        if state.self_check is None:
             state.self_check = self_check()
         player = self._player = self._make_player(classes, state.recorder)
         try:
@@ -236,11 +244,11 @@ class SegmentSession:
     def _await_start(self) -> bool:
         """Say that we are ready until the start is told; False when there will be none."""
         assert self._run is not None
+        assert self._run.self_check is not None
         self.state = "ready"
         end = time.monotonic() + _START_WITHIN_S
         while not self.told_start.is_set() and time.monotonic() < end:
-            report = {"self_check": self._run.self_check, "clock": self._clocks.report()}
-            self._send(READY, {**self.key, **report})
+            self._say(READY, ReadyMessage(self._run.self_check, self._clocks.report()))
             self.told_start.wait(REPEAT_S)
         return self.start_ns != 0 and not self.stop_asked
 
@@ -300,26 +308,26 @@ class SegmentSession:
     ) -> None:
         assert self._run is not None
         self._note_lateness(player, breathe)
-        entry = self._run.health.second(
+        moment = self._run.health.second(
             time.monotonic_ns(),
             in_flight=player.in_flight,
             polled_ns=Instruments.here().alarm.polled_ns,
             breathe=breathe,
         )
-        if entry is not None:
-            self._send(HEALTH, {**self.key, "entry": entry, **self._counts(breathe)})
+        if moment is not None:
+            self._say(HEALTH, HealthMessage(moment, self._counts(breathe)))
 
-    def _counts(self, breathe: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    def _counts(self, breathe: Callable[[], None] = lambda: None) -> WorkerCounts:
         assert self._run is not None
         recorder, shipper = self._run.recorder, self._run.shipper
         tcp = _since(self._run.tcp, breathe)
-        return {
-            "sent": recorder.rows,
-            "lost": shipper.lost_rows,
-            "clock": self._clocks.report(),
-            "health": self._run.health.summary(tcp, shipper.resends, recorder.dropped),
-            "failures": [example.to_json() for example in recorder.failures.examples()],
-        }
+        return WorkerCounts(
+            sent=recorder.rows,
+            lost=shipper.lost_rows,
+            clock=self._clocks.report(),
+            health=self._run.health.summary(tcp, shipper.resends, recorder.dropped),
+            failures=tuple(recorder.failures.examples()),
+        )
 
     def _drain(self, state: RunState) -> None:
         """Ship the rest, wait for its acknowledgement, then say ``fin`` until released."""
@@ -332,8 +340,7 @@ class SegmentSession:
         self.state = "finished"
         played = self._player.played if self._player is not None else 0
         while not self.released.is_set() and time.monotonic() < end:
-            fin = {"played": played, "stopped": self.stop_asked, **self._counts()}
-            self._send(FIN, {**self.key, **fin})
+            self._say(FIN, FinMessage(played, self.stop_asked, self._counts()))
             self.released.wait(REPEAT_S)
 
     def acknowledge(self, numbers: list[int]) -> None:
@@ -344,6 +351,9 @@ class SegmentSession:
     def _ship(self, chunk: dict[str, Any]) -> None:
         assert self._run is not None
         self._run.shipper.add(chunk, time.monotonic_ns())
+
+    def _say(self, kind: str, message: object) -> None:
+        self._send(kind, spoken(self.key, message))
 
     def _send_batch(self, batch: dict[str, Any]) -> None:
         self._send(BATCH, {**self.key, **batch})

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from loadtest.report.base.words import ms, share
 from loadtest.units import US_PER_MS
 
 if TYPE_CHECKING:
     from loadtest.plan.model import ValidityLimits
+    from loadtest.records.facts import WorkerFacts
     from loadtest.report.base.context import Context
 
 MOST_EVENTS: Final = 8
@@ -37,8 +38,8 @@ def events_in(context: Context, region: str) -> list[TimelineEvent]:
     was asked for, or a machine that ended; moments that follow each other closely are one event.
     """
     found: list[TimelineEvent] = []
-    for worker in context.run.engine.get("workers") or ():
-        if worker.get("region") == region:
+    for worker in context.run.workers:
+        if worker.region == region:
             found += _events_of(worker, context.plan.validity)
     found += [
         TimelineEvent(event.t_s, event.text, _WORLD + event.text)
@@ -58,21 +59,20 @@ def events_in(context: Context, region: str) -> list[TimelineEvent]:
     return sorted([*others, *lost], key=lambda event: event.t_s)
 
 
-def _events_of(worker: Mapping[str, Any], limits: ValidityLimits) -> Iterator[TimelineEvent]:
-    timeline = worker.get("timeline") or ()
-    for moment in timeline:
-        t_s = float(moment.get("t_s", 0.0))
-        for key, limit_ms, words in (
-            ("gc_pause_us", limits.gc_pause_ms, "garbage collection held the process for"),
-            ("loop_lag_p99_us", limits.loop_lag_p99_ms, "event loop late by"),
-            ("lateness_p99_us", limits.late_after_ms, "requests left late by"),
+def _events_of(worker: WorkerFacts, limits: ValidityLimits) -> Iterator[TimelineEvent]:
+    for moment in worker.timeline:
+        for value_us, limit_ms, words in (
+            (moment.gc_pause_us, limits.gc_pause_ms, "garbage collection held the process for"),
+            (moment.loop_lag_p99_us, limits.loop_lag_p99_ms, "event loop late by"),
+            (moment.lateness_p99_us, limits.late_after_ms, "requests left late by"),
         ):
-            value_ms = float(moment.get(key, 0.0)) / US_PER_MS
+            value_ms = value_us / US_PER_MS
             if value_ms > limit_ms:
-                yield TimelineEvent(t_s, f"{words} {ms(value_ms)} ({worker.get('id', '')})", key)
-        steal = float(moment.get("steal_share", 0.0))
+                yield TimelineEvent(moment.t_s, f"{words} {ms(value_ms)} ({worker.id})", words)
+        steal = moment.steal_share or 0.0
         if steal > limits.steal_share:
-            yield TimelineEvent(t_s, f"machine lost {share(steal)} of its CPU to others", "steal")
-    if worker.get("state") == "lost":
-        last_s = max((float(moment.get("t_s", 0.0)) for moment in timeline), default=0.0)
-        yield TimelineEvent(last_s, f"worker {worker.get('id', '')} was lost", _LOST)
+            text = f"machine lost {share(steal)} of its CPU to others"
+            yield TimelineEvent(moment.t_s, text, "steal")
+    if worker.state == "lost":
+        last_s = max((moment.t_s for moment in worker.timeline), default=0.0)
+        yield TimelineEvent(last_s, f"worker {worker.id} was lost", _LOST)

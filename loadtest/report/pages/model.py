@@ -178,6 +178,6 @@ def _clocks(context: Context) -> str:
 
 
 def _footer(context: Context) -> str:
-    version = (context.run.engine.get("versions") or {}).get("loadtest", "")
+    version = context.run.engine.versions.get("loadtest", "") if context.run.engine else ""
     parts = ("loadtest", version, "· run", context.summary.run.run_id)
     return " ".join(part for part in parts if part)

@@ -56,16 +56,16 @@ def plan_hash(plan: Plan) -> str:
 def _inputs(context: Context) -> Table:
     plan, world, engine = context.plan, context.run.world, context.run.engine
     postgres = world.get("postgres") or {}
-    schedule = engine.get("schedule") or {}
     load, layer = plan.load, str(world.get("link_layer", "none"))
-    versions = {**(world.get("versions") or {}), **(engine.get("versions") or {})}
+    versions = {**(world.get("versions") or {}), **(engine.versions if engine else {})}
+    arrivals = engine.schedule.arrivals if engine else 0
+    print_ = engine.schedule.fingerprint[:16] if engine else ""
     rows = [
         ("plan", f"{plan.name}, sha256 {plan_hash(plan)[:16]}"),
         ("seed", str(plan.seed)),
         (
             "schedule",
-            f"{schedule_words(plan)}; {count(schedule.get('arrivals', 0))} arrivals, "
-            f"sha256 {str(schedule.get('fingerprint', ''))[:16] or 'unknown'}",
+            f"{schedule_words(plan)}; {count(arrivals)} arrivals, sha256 {print_ or 'unknown'}",
         ),
         ("blocks", f"{load.block_s:g} s, arms in random order inside each"),
         ("scenario", plan.scenario),

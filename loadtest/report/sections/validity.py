@@ -12,6 +12,7 @@ from loadtest.units import US_PER_MS
 
 if TYPE_CHECKING:
     from loadtest.analysis.checks import SplitTest, Validity, ValidityCheck
+    from loadtest.records.facts import WorkerFacts
     from loadtest.report.base.context import Context
 
 _CSV: Final = (
@@ -23,7 +24,7 @@ _CSV: Final = (
 def section_validity(context: Context) -> Section:
     """Return the section about validity."""
     validity = context.summary.validity
-    workers = context.run.engine.get("workers") or ()
+    workers = context.run.workers
     links = context.run.world.get("links") or ()
     failed = [Callout("invalid", f"{c.why} {c.advice}".strip()) for c in validity.failed]
     blocks: list[Block] = [
@@ -103,20 +104,12 @@ def _split_words(aa: SplitTest) -> str:
     )
 
 
-def _bookkeeping(workers: Sequence[Mapping[str, Any]]) -> Table:
+def _bookkeeping(workers: Sequence[WorkerFacts]) -> Table:
     rows = []
     for worker in workers:
-        told = worker.get("rows") or {}
-        counts = [int(told.get(key, 0)) for key in ("scheduled", "sent", "received", "merged")]
-        rows.append(
-            (
-                str(worker.get("id", "")),
-                str(worker.get("region", "")),
-                str(worker.get("state", "")),
-                *(count(n) for n in counts),
-                count(int(told.get("missing", 0))),
-            )
-        )
+        told = worker.rows
+        counts = (told.scheduled, told.sent, told.received, told.merged, told.missing)
+        rows.append((worker.id, worker.region, worker.state, *map(count, counts)))
     return Table(
         key="reconciliation",
         title="Reconciliation: every row that was sent has to arrive",
@@ -127,35 +120,50 @@ def _bookkeeping(workers: Sequence[Mapping[str, Any]]) -> Table:
 
 
 _HEALTH: Final = (
-    ("self-check bias p50", "self_check", "bias_p50_us", "us"),
-    ("bias p99", "self_check", "bias_p99_us", "us"),
-    ("clock offset", "clock", "offset_us", "us"),
-    ("± uncertainty", "clock", "uncertainty_us", "us"),
-    ("loop lag p99", "health", "loop_lag_p99_us", "us"),
-    ("lateness p99", "health", "lateness_p99_us", "us"),
-    ("late", "health", "late", "n"),
-    ("dropped", "health", "dropped", "n"),
-    ("CPU mean", "health", "cpu_share_mean", "share"),
-    ("CPU max", "health", "cpu_share_max", "share"),
-    ("steal max", "health", "steal_share_max", "share"),
-    ("GC max", "health", "gc_pause_max_us", "us"),
-    ("resends", "health", "resends", "n"),
-    ("retransmits", "health", "retransmits", "n"),
+    *("self-check bias p50", "bias p99", "clock offset", "± uncertainty", "loop lag p99"),
+    *("lateness p99", "late", "dropped", "CPU mean", "CPU max", "steal max", "GC max", "resends"),
+    "retransmits",
 )
 
 
-def _health(workers: Sequence[Mapping[str, Any]]) -> Table:
+def _health_row(worker: WorkerFacts) -> tuple[str, ...]:
+    """Return a worker's numbers in the order of ``_HEALTH``; a dash for what it never told."""
+    check, clock, health = worker.self_check, worker.clock, worker.health
+    first = (
+        (NOTHING, NOTHING) if check is None else (_us(check.bias_p50_us), _us(check.bias_p99_us))
+    )
+    second = (
+        (NOTHING, NOTHING) if clock is None else (_us(clock.offset_us), _us(clock.uncertainty_us))
+    )
+    if health is None:
+        return worker.id, *first, *second, *[NOTHING] * (len(_HEALTH) - 4)
+    return (
+        worker.id,
+        *first,
+        *second,
+        _us(health.loop_lag_p99_us),
+        _us(health.lateness_p99_us),
+        count(health.late),
+        count(health.dropped),
+        share(health.cpu_share_mean),
+        share(health.cpu_share_max),
+        NOTHING if health.steal_share_max is None else share(health.steal_share_max),
+        _us(health.gc_pause_max_us),
+        count(health.resends),
+        NOTHING if health.retransmits is None else count(health.retransmits),
+    )
+
+
+def _us(value: float) -> str:
+    return ms(value / US_PER_MS)
+
+
+def _health(workers: Sequence[WorkerFacts]) -> Table:
     return Table(
         key="health",
         title="The load generator while it measured",
-        headers=("worker", *(title for title, _, _, _ in _HEALTH)),
-        rows=tuple(
-            (
-                str(worker.get("id", "")),
-                *(_fact((worker.get(part) or {}).get(key), unit) for _, part, key, unit in _HEALTH),
-            )
-            for worker in workers
-        ),
+        headers=("worker", *_HEALTH),
+        rows=tuple(map(_health_row, workers)),
         align="l" + "r" * len(_HEALTH),
         note=(
             "Self-check: before load every worker measures a built-in server of known delay "
@@ -163,14 +171,6 @@ def _health(workers: Sequence[Mapping[str, Any]]) -> Table:
             "the event loop came round, lateness how far after its intended start a request left."
         ),
     )
-
-
-def _fact(value: float | None, unit: str) -> str:
-    if value is None:
-        return NOTHING
-    if unit == "us":
-        return ms(value / US_PER_MS)
-    return share(value) if unit == "share" else count(int(value))
 
 
 def _links(links: Sequence[Mapping[str, Any]]) -> Table:
