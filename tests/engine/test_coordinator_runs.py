@@ -272,7 +272,7 @@ def test_no_message_stops_the_coordinator(rig: Rig, url: str) -> None:
             reach(rig, "noise", "steady")
     status = rig.wait_final("noise")
     close(sock)
-    assert (status["state"], status["rows_merged"]) == ("done", 400)
+    assert (status["state"], status["rows"]) == ("done", 400)
 
 
 def test_a_killed_worker_costs_its_region_alone(own_rig: Rig) -> None:
@@ -291,7 +291,7 @@ def test_a_killed_worker_costs_its_region_alone(own_rig: Rig) -> None:
     own_rig.worker("cdg")
     victim = own_rig.worker("syd")
     submit(own_rig, order(("cdg", "syd"), own_rig.target(), "kill", load=LONGER))
-    until(lambda: own_rig.run_status("kill")["rows_merged"] > 100, "rows are merged")
+    until(lambda: own_rig.run_status("kill")["rows"] > 100, "rows are merged")
     victim.send_signal(signal.SIGKILL)
     own_rig.worker("syd", "m-syd-again")
     status = own_rig.wait_final("kill")
@@ -302,7 +302,7 @@ def test_a_killed_worker_costs_its_region_alone(own_rig: Rig) -> None:
     assert workers["cdg"]["state"] == "finished"
     assert workers["cdg"]["rows"]["merged"] == 280
     assert workers["syd"]["state"] == "lost"
-    rows = own_rig.get("/v1/runs/kill")["rows_merged"]
+    rows = own_rig.get("/v1/runs/kill")["rows"]
     assert 280 < rows < 560
     assert workers["syd"]["rows"]["merged"] == rows - 280
 
