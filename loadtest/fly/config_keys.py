@@ -42,7 +42,9 @@ class TomlKey:
     old: bool = False
 
 
-_NO_TLS = "the embedded world's edges speak plain HTTP"
+_OWN_TLS = "the embedded world's edges offer TLS 1.2 and 1.3, HTTP/2 and 1.1"
+_SCHEME = "in the embedded world the plan's `scheme` says how an app is called"
+_PLAIN_CHECKS = "the embedded world's checks ask in plain HTTP"
 _NO_STOP = "machines of a run stay up while it lasts"
 _UNTOUCHED = "the embedded world's edges pass answers on as they are"
 _NO_GRACE = "the plan says how long machines may take to get healthy"
@@ -73,9 +75,9 @@ def _checks(path: str, *, named: bool) -> tuple[TomlKey, ...]:
         TomlKey(f"{path}.method"),
         TomlKey(f"{path}.path"),
         TomlKey(f"{path}.headers.{ANY}", "honoured", "also a list of name and value"),
-        TomlKey(f"{path}.protocol", "on Fly only", "the embedded world's checks ask in plain HTTP"),
-        TomlKey(f"{path}.tls_skip_verify", "on Fly only", _NO_TLS),
-        TomlKey(f"{path}.tls_server_name", "on Fly only", _NO_TLS),
+        TomlKey(f"{path}.protocol", "on Fly only", _PLAIN_CHECKS),
+        TomlKey(f"{path}.tls_skip_verify", "on Fly only", _PLAIN_CHECKS),
+        TomlKey(f"{path}.tls_server_name", "on Fly only", _PLAIN_CHECKS),
     )
 
 
@@ -122,9 +124,9 @@ def _http_options(path: str) -> tuple[TomlKey, ...]:
             )
             for name in ("path_prefix", "ttl_seconds", "type", "name", "allow_bypass")
         ),
-        TomlKey(f"{path}.tls_options.alpn", "on Fly only", _NO_TLS),
-        TomlKey(f"{path}.tls_options.versions", "on Fly only", _NO_TLS),
-        TomlKey(f"{path}.tls_options.default_self_signed", "on Fly only", _NO_TLS),
+        TomlKey(f"{path}.tls_options.alpn", "on Fly only", _OWN_TLS),
+        TomlKey(f"{path}.tls_options.versions", "on Fly only", _OWN_TLS),
+        TomlKey(f"{path}.tls_options.default_self_signed", "on Fly only", _OWN_TLS),
     )
 
 
@@ -228,7 +230,7 @@ KEYS: tuple[TomlKey, ...] = (
     TomlKey("experimental.allowed_public_ports", "ignored", "Fly gave it up with Nomad", old=True),
     TomlKey("experimental.private_network", "ignored", "every app has it", old=True),
     *_service("http_service"),
-    TomlKey("http_service.force_https", "on Fly only", _NO_TLS),
+    TomlKey("http_service.force_https", "on Fly only", _SCHEME),
     *_checks("http_service.checks", named=False),
     *_http_options("http_service"),
     *_service("services"),
@@ -239,7 +241,7 @@ KEYS: tuple[TomlKey, ...] = (
     TomlKey(
         "services.ports.handlers", "honoured", "a service with `http` is what edges forward to"
     ),
-    TomlKey("services.ports.force_https", "on Fly only", _NO_TLS),
+    TomlKey("services.ports.force_https", "on Fly only", _SCHEME),
     *_http_options("services.ports"),
     TomlKey(
         "services.ports.proxy_proto_options.version",

@@ -24,6 +24,7 @@ Variable = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
 ScenarioName = Annotated[str, Field(min_length=1, max_length=100)]
 Environment = dict[str, str]
 Http = Literal["auto", "1.1", "2"]
+Scheme = Literal["", "http", "https"]
 
 
 class Frozen(BaseModel):
@@ -124,6 +125,8 @@ class Deployment(Frozen):
     """The app's image: embedded an OCI layout or what ``docker save`` writes, on Fly a name."""
     http: Literal["", "auto", "1.1", "2"] = ""
     """What is spoken to it; empty means what the plan's ``http`` says."""
+    scheme: Scheme = ""
+    """How a deployed app is called: ``http`` or ``https``; empty means what the plan's says."""
     title: str = ""
     scenarios: tuple[ScenarioName, ...] = ()
     """Scenarios of the plan's file that are played here; empty means all."""
@@ -270,6 +273,8 @@ class Plan(Frozen):
     """Sent with every request to a deployment; ``plan.headers`` has references to secrets."""
     http: Http = "auto"
     """Over TLS what the server prefers of HTTP/2 and 1.1, else 1.1; ``2`` over plain TCP too."""
+    scheme: Scheme = ""
+    """How deployed apps are called; empty: https on Fly and where ``http`` is 2, else http."""
     expect: tuple[Annotated[int, Field(ge=100, le=599)], ...] = ()
     """Statuses that are a success; empty: those below 300, 304, and a redirect after a form."""
     deployments: Annotated[tuple[Deployment, ...], Field(min_length=1, max_length=32)]
@@ -304,6 +309,13 @@ class Plan(Frozen):
     def http_of(self, deployment: Deployment) -> Http:
         """Return what is spoken to a deployment."""
         return deployment.http or self.http
+
+    def scheme_of(self, deployment: Deployment) -> Literal["http", "https"]:
+        """Return how a deployment is called."""
+        if deployment.url:
+            return "https" if deployment.url.lower().startswith("https:") else "http"
+        by_itself = self.world == "fly" or self.http_of(deployment) == "2"
+        return deployment.scheme or self.scheme or ("https" if by_itself else "http")
 
     def clients_of(self, deployment: Deployment) -> tuple[str, ...]:
         """Return the client regions that measure this deployment, in plan order."""

@@ -157,7 +157,7 @@ def resolve_plan(raw: Mapping[str, Any], dropped: frozenset[str] = frozenset()) 
     faults = [
         *_region_faults(plan),
         *_deployment_faults(plan),
-        *_http_faults(plan),
+        *_scheme_faults(plan),
         *header_faults(plan),
         *companion_faults(plan),
         *fault_faults(plan),
@@ -264,6 +264,7 @@ def _inherit(plan: Plan, deployment: Deployment) -> Deployment:
             "url": deployment.url or origin.url,
             "at": deployment.at or origin.at,
             "http": deployment.http or origin.http,
+            "scheme": deployment.scheme or origin.scheme,
             "machines": origin.machines,
             "folder": deployment.folder or origin.folder,
             "command": deployment.command or origin.command,
@@ -300,15 +301,20 @@ def _region_faults(plan: Plan) -> Iterator[str]:
         )
 
 
-def _http_faults(plan: Plan) -> Iterator[str]:
-    urls = {d.name: d.url for d in plan.deployments}
+def _scheme_faults(plan: Plan) -> Iterator[str]:
     for deployment in plan.deployments:
-        running = deployment.url or urls.get(deployment.of)
-        if plan.http_of(deployment) == "2" and plan.world == "embedded" and not running:
-            yield (
-                f"deployments.{deployment.name}.http: '2' is not allowed: the edges of an embedded "
-                "world speak HTTP/1.1; leave it out, or measure a url"
-            )
+        key = f"deployments.{deployment.name}.scheme"
+        if deployment.url:
+            if deployment.scheme:
+                yield f"{key}: is for an app that is deployed; a url has its own, leave it out"
+        elif plan.scheme_of(deployment) == "http":
+            if plan.world == "fly":
+                yield f"{key}: 'http' is not allowed on Fly, whose edges are asked over https"
+            elif plan.http_of(deployment) == "2":
+                yield (
+                    f"{key}: 'http' is not allowed with http = '2': edges speak HTTP/2 over TLS "
+                    "alone, as Fly's do; leave it out, or write 'https'"
+                )
 
 
 def _deployment_faults(plan: Plan) -> Iterator[str]:

@@ -98,8 +98,9 @@ class RunWorld:
                 deployment = plan.deployment(name)
                 url = deployment.url.rstrip("/")
                 if not url:
-                    url = self.app_url(orders.apps[name].name, region, world)
-                    found[region][name] = Target(url=url)
+                    secure = plan.scheme_of(deployment) == "https"
+                    app = orders.apps[name].name
+                    found[region][name] = self._edge(app, region, world, secure=secure)
                 elif deployment.at and self.extras is not None:
                     found[region][name] = self.extras.way_to(url, deployment.at, region)
                 else:
@@ -108,17 +109,33 @@ class RunWorld:
                 found[region][name] = found[region][name].model_copy(update={"http": http})
         return found
 
-    def app_url(self, app: str, region: str, world: Mapping[str, Any]) -> str:
-        """Return the address at which a client of a region reaches an app."""
+    def app_url(
+        self, app: str, region: str, world: Mapping[str, Any], *, edges: str = "edges"
+    ) -> str:
+        """
+        Return the address at which a client of a region reaches an app.
+
+        Args:
+            app: Its name.
+            region: Of the client.
+            world: Content of world.json.
+            edges: Which of an embedded world's: ``edges`` or ``secure_edges``.
+        """
         if self.extras is None and self.stand_in is None:
             return f"https://{app}.fly.dev"
         try:
-            return str(world["edges"][region][app])
+            return str(world[edges][region][app])
         except KeyError:
             raise WorldError(
                 f"the world has no edge for app {app!r} in {region}; "
                 "does its fly.toml have an [http_service]?"
             ) from None
+
+    def _edge(self, app: str, region: str, world: Mapping[str, Any], *, secure: bool) -> Target:
+        if not secure or self.extras is None:
+            return Target(url=self.app_url(app, region, world))
+        url = self.app_url(app, region, world, edges="secure_edges")
+        return Target(url=url, host=f"{app}.fly.dev", ca_file=str(world["authority"]))
 
 
 class EmbeddedExtras:

@@ -83,7 +83,7 @@ def _from_inside(plan: Plan, orders: RunDeployment, world: dict[str, Any]) -> li
     lines = ["", "From another terminal, in a region's place and in a machine's:"]
     if world["link_layer"] == "hosts":
         for region in plan.regions:
-            lines.append(f"  loadtest world exec {region} -- curl -i http://{apps[-1]}.fly.dev/")
+            lines.append(f"  loadtest world exec {region} -- curl -i https://{apps[-1]}.fly.dev/")
     else:
         lines.append("  (layer relay: regions are no places of their own, use the addresses above)")
     lines.append(f"  loadtest world exec {apps[-1]}/{plan.primary_region} -- sh")

@@ -12,6 +12,9 @@ import pytest
 from whole_program import SMALL, finished, gone_within, has_measured, loadtest, read
 
 from loadtest.errors import EXIT_INTERRUPTED, EXIT_INVALID, EXIT_PASS, EXIT_PLAN
+from loadtest.plan.resolve import DEFAULT_PLAN
+
+ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = [
     pytest.mark.e2e,
@@ -21,10 +24,18 @@ pytestmark = [
 
 
 def test_a_run_measures_judges_reports_and_leaves_nothing(tmp_path: Path) -> None:
-    """The main job, small: exit code 0, every file of the run folder, the known order of arms."""
+    """
+    The main job, small: exit code 0, every file of the run folder, the known order of arms.
+
+    The arms differ by what is spoken, too: plain, over TLS, and HTTP/2.
+    """
+    plan = (ROOT / DEFAULT_PLAN).read_text()
+    for name, spoken in (("multi", 'scheme = "https"\nhttp = "1.1"'), ("replica", 'http = "2"')):
+        plan = plan.replace(f'name = "{name}"', f'name = "{name}"\n{spoken}')
+    (tmp_path / "plan.toml").write_text(plan)
     # One rule that holds on a busy machine too: a factor of ten at the median.
     rule = ("--threshold", "ttfb.p50(replica) <= 0.5 * ttfb.p50(multi) for each region in syd")
-    words = ("run", *SMALL, *rule, "--duration", "13", "--out", "run")
+    words = ("run", "plan.toml", *SMALL, *rule, "--duration", "13", "--out", "run")
     with loadtest(*words, cwd=tmp_path) as program:
         program.wait_for(lambda: bool(program.pids_of("loadtest.engine.worker.main")), "workers")
         out, err = program.process.communicate(timeout=120)
@@ -39,7 +50,8 @@ def test_a_run_measures_judges_reports_and_leaves_nothing(tmp_path: Path) -> Non
         "plan.json", "world.json", "engine.json", "records.parquet", "summary.json",
         "verdict.json", "report.html", "report.md", "junit.xml", "manifest.json",
     }  # fmt: skip
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]  # no `latest` in a folder not ours
+    # no `latest` in a folder that is not ours
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "plan.toml"}
     cells = {(c["deployment"], c["region"]): c for c in read(folder / "summary.json")["cells"]}
     p50 = {key: cell["ttfb_ms"]["p50"] for key, cell in cells.items()}
     assert p50["replica", "syd"] < p50["single", "syd"] < p50["multi", "syd"]
@@ -47,6 +59,8 @@ def test_a_run_measures_judges_reports_and_leaves_nothing(tmp_path: Path) -> Non
     assert cells["multi", "syd"]["served_by"].keys() == {"syd"}
     assert {cell["db_round_trips"] for cell in cells.values()} == {2.0}
     assert sum(cell["errors"] for cell in cells.values()) == 0
+    spoken = {arm: set(cell["protocols"]) for (arm, _), cell in cells.items()}
+    assert spoken == {"single": {"1.1"}, "multi": {"1.1"}, "replica": {"2"}}
     for worker in read(folder / "engine.json")["workers"]:
         rows = worker["rows"]
         assert rows["sent"] == rows["received"] == rows["merged"] > 0

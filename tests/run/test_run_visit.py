@@ -71,7 +71,7 @@ def test_every_address_is_told_and_the_world_stays(monkeypatch: pytest.MonkeyPat
     text = "\n".join(lines)
     assert "  syd  recipes-single  http://127.0.0.1:7002" in lines
     assert "7009" not in text
-    assert "  loadtest world exec syd -- curl -i http://recipes-single.fly.dev/" in lines
+    assert "  loadtest world exec syd -- curl -i https://recipes-single.fly.dev/" in lines
     assert "  loadtest world exec recipes-single/cdg -- sh" in lines
     dsns = [line.split() for line in lines if "postgres://" in line]
     assert [(region, dsn.partition("@")[2]) for region, dsn in dsns] == [

@@ -62,6 +62,20 @@ def test_embedded_every_region_asks_its_own_edge(monkeypatch: pytest.MonkeyPatch
         place.app_url("recipes-single", "cdg", {"edges": edges})
 
 
+def test_embedded_over_tls_the_authority_of_the_world_is_trusted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = RunWorld("http://127.0.0.1:9", "t", extras(monkeypatch, httpx.Response(200, json={})))
+    plan, orders = small()
+    plan = plan.model_copy(update={"scheme": "https"})
+    apps = {app.name: f"https://127.0.0.1:{port}" for port, app in enumerate(orders.apps.values())}
+    world = {"secure_edges": {"cdg": apps, "scl": apps}, "authority": "/world/authority.pem"}
+    target = place.targets(plan, orders, world)["scl"]["single"]
+    assert (target.url, target.host, target.ca_file) == (
+        apps["recipes-single"], "recipes-single.fly.dev", "/world/authority.pem"
+    )  # fmt: skip
+
+
 def test_a_deployment_with_a_url_is_asked_there() -> None:
     plan = resolve_plan(
         {

@@ -57,7 +57,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return dict(os.environ)
 
     def do_fetch(self, address):
-        return json.load(urllib.request.urlopen("http://" + address, timeout=5))
+        url = address if address.startswith("https:") else "http://" + address
+        return json.load(urllib.request.urlopen(url, timeout=5))
 
     def do_names(self, name):
         found = socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)
@@ -212,7 +213,7 @@ class TestNames:
         small.nothing(lambda: "error" in stage.ask("cdg", "fetch/ord.hello.internal:9000/env"))
         assert stage.ask("cdg", "fetch/ord.hello.internal:9000/env")["FLY_REGION"] == "ord"
 
-    @pytest.mark.parametrize("name", ["hello.flycast", "hello.fly.dev"])
+    @pytest.mark.parametrize("name", ["hello.flycast", "hello.fly.dev", "https://hello.fly.dev"])
     def test_the_public_name_leads_to_the_edge_of_the_region(self, stage: Stage, name: str) -> None:
         found = stage.ask("ord", f"fetch/{name}/env")
         assert found["FLY_REGION"] == "ord"
@@ -276,6 +277,18 @@ class TestVisitors:
         took_s = float(self.run(world, "ord", sys.executable, "-c", code))
         assert took_s >= 0.04  # the round trip of ord and cdg
         assert float(self.run(world, "cdg", sys.executable, "-c", code)) < took_s
+
+    @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+    def test_curl_trusts_the_edge_of_its_region_and_speaks_http_2_to_it(
+        self, world: WorldHandle, stage: Stage
+    ) -> None:
+        """By the system's own store: nothing is said about certificates."""
+        del stage
+        words = ("-sS", "-o", "/dev/null", "-w", "%{http_version} %{ssl_verify_result}")
+        old = self.run(world, "ord", "curl", "--http1.1", *words, "https://hello.fly.dev/env")
+        told = self.run(world, "ord", "env", "-u", "SSL_CERT_FILE", "curl", *words,
+                        "https://hello.fly.dev/env")  # fmt: skip
+        assert (old, told) == ("1.1 0", "2 0")
 
     def test_what_is_no_place_is_told_with_what_is(self, world: WorldHandle) -> None:
         with pytest.raises(WorldError, match="'nrt' is no place: name a region"):

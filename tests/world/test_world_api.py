@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -212,6 +215,28 @@ class TestRuntime:
         assert http.get(one).json()["config"]["env"] == {"NEW": "1"}
 
 
+VISITS = """
+import json, sys
+from loadtest.engine.client.client import TTFBClient
+from loadtest.engine.client.origin import Origin
+
+told = []
+for target in json.loads(sys.argv[1]):
+    rows = []
+    client = TTFBClient(Origin(*target), rows.append)
+    for new in (True, True, True, False, False, False):
+        client.get("/", new_connection=new).raise_for_status()
+    colds, warms = rows[:3], rows[4:]  # the fourth opens what the others use
+    told.append({
+        "protocol": rows[0].protocol,
+        "cold_ms": min(row.cold_ttfb_ns for row in colds) / 1e6,
+        "warm_ms": min(row.wait_ns for row in warms) / 1e6,
+    })
+    client.close()
+print(json.dumps(told))
+"""
+
+
 class TestDeployment:
     def test_an_app_is_reached_at_the_edge_of_every_region(
         self, world: WorldHandle, http: httpx.Client
@@ -248,6 +273,30 @@ class TestDeployment:
         assert counted["target"] == "ord.hello.internal:8080"
         assert (counted["connections"], counted["flights"]) == (1, 1)
         assert counted["bytes_in"] > counted["bytes_out"] > 0
+
+    def test_a_first_visit_pays_a_round_trip_each_for_tcp_tls_and_the_request(
+        self, world: WorldHandle, http: httpx.Client
+    ) -> None:
+        """Our own client in ord, asking the edge of cdg: 40 ms away, so that trips can be told."""
+        deployed(world)
+        told = http.get("/world").json()
+        targets = []
+        for edges, http_version in (
+            ("edges", "1.1"),
+            ("secure_edges", "1.1"),
+            ("secure_edges", "2"),
+        ):
+            url = urlsplit(told[edges]["cdg"]["hello"])
+            way = {"host": "127.0.0.1", "port": url.port, "from": "ord", "at": "cdg"}
+            port = http.post("/world/ways", json=way).json()["port"]
+            base = f"{url.scheme}://127.0.0.1:{port}"
+            targets.append([base, "hello.fly.dev", told["authority"], http_version])
+        words = [sys.executable, "-c", VISITS, json.dumps(targets)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+        visits = json.loads(done.stdout or json.dumps(done.stderr))
+        assert [visit["protocol"] for visit in visits] == ["1.1", "1.1", "2"]
+        assert [round(visit["cold_ms"] / 40) for visit in visits] == [2, 3, 3]
+        assert [round(visit["warm_ms"] / 40) for visit in visits] == [1, 1, 1]
 
     def test_links_are_measured_within_tolerance(self, http: httpx.Client) -> None:
         links = http.post("/world/measure?pings=5", timeout=30).json()["links"]

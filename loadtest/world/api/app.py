@@ -123,6 +123,8 @@ async def show_world(request: Request) -> Response:
             "why_not_hosts": world.why_not_hosts,
             "links": world.measured,
             "edges": world.gateways.urls(),
+            "secure_edges": world.gateways.urls(secure=True),
+            "authority": str(world.gateways.authority.file),
             "machines": [
                 {
                     "id": machine.id,

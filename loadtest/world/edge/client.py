@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
 from collections import deque
 from collections.abc import Callable
@@ -11,11 +12,26 @@ from typing import cast
 import httptools
 
 from loadtest.world.edge.body import RequestBody
+from loadtest.world.edge.doors import caller_of
 from loadtest.world.edge.exchange import EdgeExchange
 from loadtest.world.edge.hop import EdgeContext
-from loadtest.world.edge.http import Caller, Headers, RequestHead, error_answer, find
+from loadtest.world.edge.http import (
+    AnswerHead,
+    Caller,
+    Headers,
+    RequestHead,
+    answer_framing,
+    answer_lines,
+    chunk,
+    error_answer,
+    find,
+    informational_lines,
+)
 
 _LINGER_S = 2.0
+_LAST_CHUNK = b"0\r\n\r\n"
+_UNREADABLE = RequestHead(b"GET", b"/", "1.1", [], keep_alive=False)
+"""Stands for a request that was none, so that it can be answered."""
 
 
 class BadRequestError(Exception):
@@ -58,6 +74,7 @@ class ClientConnection(asyncio.Protocol):
         self._deaf = False  # nothing the client sends is read any more
         self._early: bytes | None = None
         self._sink: Callable[[bytes], None] | None = None
+        self._chunked = False
         self._in_head = False
         self._head_size = self._head_fed = 0
         self._target = b""
@@ -70,15 +87,7 @@ class ClientConnection(asyncio.Protocol):
         """Take the transport; asyncio and uvloop have switched Nagle's algorithm off."""
         # uvloop's transports have the methods but not the base class of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
-        client = transport.get_extra_info("peername") or ("", 0)
-        local = transport.get_extra_info("sockname") or ("", 0)
-        self.caller = Caller(
-            client=str(client[0]).encode(),
-            local=str(local[0]).encode(),
-            port=int(local[1]),
-            secure=self._secure,
-            region=self._context.region.encode(),
-        )
+        self.caller = caller_of(transport, self._context.region, secure=self._secure)
         self.deadline_s = self._loop.time() + self._context.settings.head_timeout_s
 
     def data_received(self, data: bytes) -> None:
@@ -132,10 +141,41 @@ class ClientConnection(asyncio.Protocol):
 
     # -- what an exchange needs (see ClientSide) ---------------------------------------------
 
-    def write(self, data: bytes) -> None:
-        """Send bytes of the answer."""
-        if data and not self._transport.is_closing():
-            self._transport.write(data)
+    def inform(self, answer: AnswerHead) -> None:
+        """Send an interim answer (1xx)."""
+        self._write(informational_lines(answer))
+
+    def start_answer(
+        self,
+        request: RequestHead,
+        answer: AnswerHead,
+        identity: bytes,
+        body: bytes,
+        *,
+        whole: bool,
+        keep: bool,
+    ) -> bool:
+        """Send the head of an answer and what there is of its body, in one piece."""
+        framing = answer_framing(request, answer)
+        if not keep:
+            framing = dataclasses.replace(framing, close=True)
+        self._chunked = framing.chunked
+        parts = [answer_lines(request, answer, framing, identity)]
+        if body and framing.body:
+            parts.extend(chunk(body) if framing.chunked else (body,))
+        if whole and framing.chunked:
+            parts.append(_LAST_CHUNK)
+        self._write(b"".join(parts))
+        return not framing.close
+
+    def send_body(self, data: bytes) -> None:
+        """Send more of the body."""
+        self._write(b"".join(chunk(data)) if self._chunked else data)
+
+    def end_body(self) -> None:
+        """Send the end of the body, where its framing has one."""
+        if self._chunked:
+            self._write(_LAST_CHUNK)
 
     def hold(self, reason: str, held: bool) -> None:
         """Stop reading from the client for ``reason``, or no longer for that reason."""
@@ -242,6 +282,10 @@ class ClientConnection(asyncio.Protocol):
 
     # -- inside ------------------------------------------------------------------------------
 
+    def _write(self, data: bytes) -> None:
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
     def _grow(self, size: int) -> None:
         self._head_size += size
         if self._head_size > self._context.settings.head_bytes:
@@ -261,7 +305,8 @@ class ClientConnection(asyncio.Protocol):
         if self._active is not None:  # an earlier request is being answered: nothing fits between
             self.abort()
             return
-        self.write(error_answer(status, "", sentence, identity=b"", head_only=False, close=True))
+        answer, body = error_answer(status, "", sentence)
+        self.start_answer(_UNREADABLE, answer, b"", body, whole=True, keep=False)
         self._close(unread=True)
 
     def _close(self, *, unread: bool = False) -> None:

@@ -21,13 +21,9 @@ from loadtest.fly.replay import (
 from loadtest.world.edge.body import RequestBody
 from loadtest.world.edge.hop import ClientSide, EdgeContext, HopError, Hops
 from loadtest.world.edge.http import (
-    NO_BODY,
     SWITCHING,
     AnswerHead,
     RequestHead,
-    answer_framing,
-    answer_lines,
-    chunk,
     error_answer,
     find,
     request_id,
@@ -42,7 +38,6 @@ from loadtest.world.edge.route import (
 from loadtest.world.edge.upstream import Upstream, UpstreamError, UpstreamLostError
 
 _logger = logging.getLogger(__name__)
-_LAST_CHUNK = b"0\r\n\r\n"
 _JSON_BYTES = 65_536
 
 
@@ -184,32 +179,25 @@ class EdgeExchange:
         assert upstream is not None
         if answer.status == SWITCHING:
             return await self._tunnel(upstream, answer)
-        framing = answer_framing(self._head, answer)
-        if not self._body.complete:
-            framing = dataclasses.replace(framing, close=True)
         self._answering = True
-        parts = [answer_lines(self._head, answer, framing, self._identity)]
-        if framing.chunked:
-            held = upstream.stream_to(lambda data: client.write(b"".join(chunk(data))))
-            parts.extend(chunk(held) if held else ())
-        else:
-            parts.append(upstream.stream_to(client.write))
-        whole = upstream.done.done()
-        if whole and framing.chunked and upstream.done.exception() is None:
-            parts.append(_LAST_CHUNK)
-        client.write(b"".join(parts))
+        held = upstream.stream_to(client.send_body)
+        whole = upstream.done.done() and upstream.done.exception() is None
+        keep = client.start_answer(
+            self._head, answer, self._identity, held, whole=whole, keep=self._body.complete
+        )
         reusable = await upstream.done
-        if framing.chunked and not whole:
-            client.write(_LAST_CHUNK)
+        if not whole:
+            client.end_body()
         self._hops.finish(route, reusable=reusable)
-        return not framing.close
+        return keep
 
     async def _tunnel(self, upstream: Upstream, answer: AnswerHead) -> bool:
         """Pass bytes both ways until one side ends; nothing is replayed after an upgrade."""
         client = self._client
         self._answering = True
-        client.write(answer_lines(self._head, answer, NO_BODY, self._identity))
-        client.write(upstream.stream_to(client.write))
+        client.start_answer(self._head, answer, self._identity, b"", whole=True, keep=True)
+        if held := upstream.stream_to(client.send_body):
+            client.send_body(held)
         client.tunnel(upstream.write)
         await upstream.done
         return False
@@ -220,18 +208,10 @@ class EdgeExchange:
             self._client.abort()
             return False
         _logger.info("%s %s: %s", error.status, error.code, error.sentence)
-        keep = self._head.keep_alive and self._body.complete
-        self._client.write(
-            error_answer(
-                error.status,
-                error.code,
-                error.sentence,
-                identity=self._identity,
-                head_only=self._head.method == b"HEAD",
-                close=not keep,
-            )
+        answer, body = error_answer(error.status, error.code, error.sentence)
+        return self._client.start_answer(
+            self._head, answer, self._identity, body, whole=True, keep=self._body.complete
         )
-        return keep
 
 
 def _is_replay_json(answer: AnswerHead) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from loadtest.world.edge.authority import WorldAuthority
 from loadtest.world.edge.proxy import EdgeListener
 from loadtest.world.edge.types import MachineResolver
 
@@ -16,12 +17,16 @@ class Gateways:
 
     Args:
         regions: The world's regions.
+        authority: Signs their certificates.
     """
 
-    def __init__(self, regions: Sequence[str]) -> None:
+    def __init__(self, regions: Sequence[str], authority: WorldAuthority) -> None:
+        self.authority = authority
         self._regions = tuple(regions)
         self._edges: dict[str, EdgeListener] = {}
-        self._ports: dict[str, dict[str, int]] = {region: {} for region in regions}
+        self._ports: dict[tuple[str, bool], dict[str, int]] = {
+            (region, secure): {} for region in regions for secure in (False, True)
+        }
         self._turn = asyncio.Lock()
 
     def resolve_with(self, resolver: MachineResolver) -> None:
@@ -32,25 +37,33 @@ class Gateways:
         """Let every region's edge listen for an app, once."""
         async with self._turn:
             for region, edge in self._edges.items():
-                if app not in self._ports[region]:
-                    self._ports[region][app] = await edge.listen(app)
+                if app not in self._ports[region, True]:
+                    self._ports[region, False][app] = await edge.listen(app)
+                    self._ports[region, True][app] = await edge.listen(
+                        app, ssl_context=self.authority.context(app)
+                    )
 
     async def forget(self, app: str) -> None:
         """Stop listening for an app that is gone."""
         async with self._turn:
             for region, edge in self._edges.items():
-                if self._ports[region].pop(app, None) is not None:
+                self._ports[region, True].pop(app, None)
+                if self._ports[region, False].pop(app, None) is not None:
                     await edge.unlisten(app)
 
-    def port(self, region: str, app: str) -> int | None:
-        """Return the port of a region's edge for an app, None where there is none."""
-        return self._ports[region].get(app)
+    def port(self, region: str, app: str, secure: bool) -> int | None:
+        """Return the port of a region's edge for an app, with TLS or without; None for none."""
+        return self._ports[region, secure].get(app)
 
-    def urls(self) -> dict[str, dict[str, str]]:
+    def urls(self, *, secure: bool = False) -> dict[str, dict[str, str]]:
         """Return the address of every app at every edge: region, then app."""
+        scheme = "https" if secure else "http"
         return {
-            region: {app: f"http://127.0.0.1:{port}" for app, port in ports.items()}
-            for region, ports in self._ports.items()
+            region: {
+                app: f"{scheme}://127.0.0.1:{port}"
+                for app, port in self._ports[region, secure].items()
+            }
+            for region in self._regions
         }
 
     def counters(self) -> list[dict[str, Any]]:

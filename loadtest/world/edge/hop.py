@@ -14,7 +14,6 @@ from loadtest.world.edge.http import (
     Caller,
     Headers,
     RequestHead,
-    informational_lines,
     request_lines,
 )
 from loadtest.world.edge.route import EdgeError, Route
@@ -45,12 +44,46 @@ class EdgeContext:
 
 
 class ClientSide(Protocol):
-    """The client's connection, as an exchange sees it."""
+    """The way back to the client, as an exchange sees it."""
 
     caller: Caller
 
-    def write(self, data: bytes) -> None:
-        """Send bytes of the answer."""
+    def inform(self, answer: AnswerHead) -> None:
+        """Send an interim answer (1xx)."""
+        ...
+
+    def start_answer(
+        self,
+        request: RequestHead,
+        answer: AnswerHead,
+        identity: bytes,
+        body: bytes,
+        *,
+        whole: bool,
+        keep: bool,
+    ) -> bool:
+        """
+        Send the head of an answer and what there is of its body.
+
+        Args:
+            request: What is answered.
+            answer: The head as the machine sent it.
+            identity: The request's id.
+            body: First part of the body; left out where the answer has none.
+            whole: That is all of it.
+            keep: The client may use its connection again.
+
+        Returns:
+            Whether it can.
+        """
+        ...
+
+    def send_body(self, data: bytes) -> None:
+        """Send more of the body."""
+        ...
+
+    def end_body(self) -> None:
+        """Send the end of a body that was not whole when it began."""
         ...
 
     def hold(self, reason: str, held: bool) -> None:
@@ -190,7 +223,7 @@ class Hops:
 
     def _on_informational(self, answer: AnswerHead) -> None:
         if not self._old_client:
-            self._client.write(informational_lines(answer))
+            self._client.inform(answer)
 
     def leave(self, route: Route) -> None:
         """Let go of a machine whose answer does not count, keeping the connection if possible."""

@@ -216,13 +216,9 @@ class Framing:
     close: bool
 
 
-NO_BODY = Framing(body=False, chunked=False, close=False)
-"""An answer that is a head alone."""
-
-
 def answer_framing(request: RequestHead, answer: AnswerHead) -> Framing:
     """Decide how the body of ``answer`` is framed towards the client (RFC 9112 6.3)."""
-    body = request.method != b"HEAD" and answer.status not in (204, 304)
+    body = request.method != b"HEAD" and answer.status >= 200 and answer.status not in (204, 304)
     sized = (
         find(answer.headers, b"content-length") is not None
         and find(answer.headers, b"transfer-encoding") is None
@@ -236,22 +232,36 @@ def answer_framing(request: RequestHead, answer: AnswerHead) -> Framing:
     )
 
 
+def answer_headers(answer: AnswerHead, identity: bytes, *, sized: bool) -> Headers:
+    """
+    Return the headers of an answer that go on to the client, and the edge's own.
+
+    Args:
+        answer: As the machine sent it.
+        identity: The request's id; empty when there was no request yet.
+        sized: A length that the machine told still holds.
+    """
+    dropped = _dropped(answer.headers) | _SET_ON_ANSWERS
+    if answer.status == 204 or not sized:
+        dropped |= {b"content-length"}
+    kept, via = [], b"1.1 fly.io"
+    for name, value in answer.headers:
+        key = name.lower()
+        if key not in dropped:
+            kept.append((name, value))
+        elif key == b"via":
+            via = value + b", " + via
+    kept += [(b"server", _SERVER), (b"via", via)]
+    return [*kept, (b"fly-request-id", identity)] if identity else kept
+
+
 def answer_lines(
     request: RequestHead, answer: AnswerHead, framing: Framing, identity: bytes
 ) -> bytes:
     """Return the head of an answer as the client gets it."""
-    dropped = _dropped(answer.headers) | _SET_ON_ANSWERS
-    if answer.status == 204 or framing.chunked:
-        dropped |= {b"content-length"}
     lines = [b"HTTP/1.1 %d %b\r\n" % (answer.status, answer.reason)]
-    via = b"1.1 fly.io"
-    for name, value in answer.headers:
-        key = name.lower()
-        if key not in dropped:
-            lines.append(b"%b: %b\r\n" % (name, value))
-        elif key == b"via":
-            via = value + b", " + via
-    lines.append(b"server: %b\r\nvia: %b\r\nfly-request-id: %b\r\n" % (_SERVER, via, identity))
+    kept = answer_headers(answer, identity, sized=not framing.chunked)
+    lines += [b"%b: %b\r\n" % pair for pair in kept]
     if framing.chunked:
         lines.append(b"transfer-encoding: chunked\r\n")
     if answer.status == SWITCHING:
@@ -264,39 +274,36 @@ def answer_lines(
     return b"".join(lines)
 
 
+def informational_headers(answer: AnswerHead) -> Headers:
+    """Return the headers of an interim answer (1xx) that go on to the client."""
+    dropped = _dropped(answer.headers)
+    return [pair for pair in answer.headers if pair[0].lower() not in dropped]
+
+
 def informational_lines(answer: AnswerHead) -> bytes:
     """Return an interim answer (1xx), headers and all, for a client of HTTP/1.1."""
-    dropped = _dropped(answer.headers)
     lines = [b"HTTP/1.1 %d %b\r\n" % (answer.status, answer.reason)]
-    lines += [b"%b: %b\r\n" % pair for pair in answer.headers if pair[0].lower() not in dropped]
+    lines += [b"%b: %b\r\n" % pair for pair in informational_headers(answer)]
     return b"".join([*lines, b"\r\n"])
 
 
-def error_answer(
-    status: int, code: str, sentence: str, *, identity: bytes, head_only: bool, close: bool
-) -> bytes:
+def error_answer(status: int, code: str, sentence: str) -> tuple[AnswerHead, bytes]:
     """
-    Return a whole answer of the edge's own.
+    Return an answer of the edge's own, head and body.
 
     Args:
         status: Such as 502.
         code: Fly's error code, such as ``PA02``; empty when Fly has none.
         sentence: What went wrong, for a person.
-        identity: The request's id; empty when there was no request yet.
-        head_only: The request was a HEAD.
-        close: The connection ends after it.
     """
     phrase = HTTPStatus(status).phrase
     text = f"{status} {phrase}: {code + ': ' if code else ''}{sentence}\n".encode()
-    lines = [
-        f"HTTP/1.1 {status} {phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n".encode(),
-        b"content-length: %d\r\nserver: %b\r\nvia: 1.1 fly.io\r\n" % (len(text), _SERVER),
-        b"fly-request-id: %b\r\n" % identity if identity else b"",
-        b"fly-error-code: %b\r\n" % code.encode() if code else b"",
-        b"connection: close\r\n\r\n" if close else b"\r\n",
-        b"" if head_only else text,
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(text)),
+        *([(b"fly-error-code", code.encode())] if code else ()),
     ]
-    return b"".join(lines)
+    return AnswerHead(status, phrase.encode(), headers), text
 
 
 def chunk(data: bytes) -> Iterable[bytes]:

@@ -7,7 +7,9 @@ import ssl
 
 from loadtest.errors import WorldError
 from loadtest.world.edge.client import ClientConnection
+from loadtest.world.edge.doors import SecureDoor
 from loadtest.world.edge.hop import EdgeContext, Tally
+from loadtest.world.edge.http2 import Http2Client
 from loadtest.world.edge.types import EdgeCounters, EdgeSettings, MachineResolver
 from loadtest.world.edge.upstream import Pool
 
@@ -32,8 +34,8 @@ class EdgeListener:
         self._resolver = resolver
         self._settings = settings or EdgeSettings()
         self._pool = Pool(self._settings.upstream_idle_s, self._settings.head_bytes)
-        self._servers: dict[str, asyncio.Server] = {}
-        self._clients: dict[str, set[ClientConnection]] = {}
+        self._servers: dict[tuple[str, bool], asyncio.Server] = {}
+        self._clients: dict[str, set[ClientConnection | Http2Client]] = {}
         self._tallies: dict[str, Tally] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -52,23 +54,29 @@ class EdgeListener:
             app: Name of the app; the resolver knows its machines.
             host: Address to listen on.
             port: Port to listen on; 0 takes a free one.
-            ssl_context: Ends TLS here when given.
+            ssl_context: Ends TLS here when given; HTTP/2 is spoken where it agrees to ``h2``.
 
         Raises:
-            WorldError: The port is in use, or the app is being listened for already.
+            WorldError: The port is in use, or the app is being listened for already, with TLS or
+                without as asked for.
         """
-        if app in self._servers:
+        secure = ssl_context is not None
+        if (app, secure) in self._servers:
             raise WorldError(f"the edge in {self.region} listens for app {app!r} already")
         tally = self._tallies.setdefault(app, Tally())
         clients = self._clients.setdefault(app, set())
         context = EdgeContext(self.region, app, self._resolver, self._settings, self._pool, tally)
 
-        def connected() -> ClientConnection:
-            client = ClientConnection(
-                context, secure=ssl_context is not None, on_lost=clients.discard
-            )
-            clients.add(client)
+        def old() -> ClientConnection:
+            clients.add(client := ClientConnection(context, secure=secure, on_lost=clients.discard))
             return client
+
+        def new() -> Http2Client:
+            clients.add(client := Http2Client(context, clients.discard))
+            return client
+
+        def connected() -> asyncio.Protocol:
+            return SecureDoor(old, new) if secure else old()
 
         loop = asyncio.get_running_loop()
         try:
@@ -79,20 +87,20 @@ class EdgeListener:
             raise WorldError(
                 f"the edge in {self.region} cannot listen on {host}:{port} for {app!r}: {error}"
             ) from None
-        self._servers[app] = server
+        self._servers[app, secure] = server
         if self._sweeper is None:
             self._sweeper = loop.call_later(_SWEEP_S, self._sweep)
         return int(server.sockets[0].getsockname()[1])
 
     async def unlisten(self, app: str) -> None:
         """Take no more requests for ``app`` and break those under way; unknown apps are ignored."""
-        server = self._servers.pop(app, None)
-        if server is None:
-            return
-        server.close()
-        for client in list(self._clients.pop(app)):
+        servers = [self._servers.pop(key) for key in list(self._servers) if key[0] == app]
+        for server in servers:
+            server.close()
+        for client in list(self._clients.pop(app, ())):
             client.abort()
-        await server.wait_closed()
+        for server in servers:
+            await server.wait_closed()
 
     def counters(self) -> dict[str, EdgeCounters]:
         """Return what this edge did so far, by app; counts survive :meth:`unlisten`."""
@@ -108,7 +116,7 @@ class EdgeListener:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-        for app in list(self._servers):
+        for app in {app for app, _ in self._servers}:
             await self.unlisten(app)
         self._pool.close()
 

@@ -19,6 +19,10 @@ OUTSIDE_NETWORK = "198.18.0.0/15"
 RESOLVER_ADDRESS = "fdaa::3"
 """Where Fly's name server answers, and ours."""
 
+AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
+"""Where programs look first for the certificates to trust: Debian, Alpine, and Go anywhere."""
+
+_STORES = (AUTHORITIES, "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 _PLACES, _PLACE, _PORCH = "places", "network", "porch"
 _PORCH_IP6, _PORCH_IP4 = "fdaa:ffff::1", "172.31.255.254"
 
@@ -37,16 +41,26 @@ class MachineHost:
         ip6: Its 6PN address.
     """
 
-    def __init__(self, folder: Path, files: dict[Path, Path], name: str, ip6: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        files: dict[Path, Path],
+        name: str,
+        ip6: str,
+        authorities: Path | None = None,
+    ) -> None:
         self.place = folder / _PLACE
         self.porch = folder / _PORCH
         self.ip6 = ip6
         self._name = name
         self._files = files
+        self._authorities = authorities
         self._descriptor = os.open(self.place, os.O_RDONLY | os.O_CLOEXEC)
 
     @classmethod
-    def make(cls, base: Path, name: str, ip6: str, ip4: str) -> MachineHost:
+    def make(
+        cls, base: Path, name: str, ip6: str, ip4: str, *, authorities: Path | None = None
+    ) -> MachineHost:
         """
         Make the host of a machine.
 
@@ -55,6 +69,7 @@ class MachineHost:
             name: The machine's id, which becomes its hostname.
             ip6: Its 6PN address.
             ip4: Its IPv4 address.
+            authorities: PEM file with the certificates that it trusts; None for this machine's.
 
         Raises:
             OSError: The kernel refused.
@@ -65,7 +80,11 @@ class MachineHost:
             (folder / file).touch()
         with ThreadPoolExecutor(1) as thread:  # it is changed for good, so it ends
             thread.submit(_make_networks, folder, ip6, ip4).result()
-        return cls(folder, _write_files(folder, name, ip6, ip4), name, ip6)
+        files = _write_files(folder, name, ip6, ip4)
+        if authorities is not None:
+            stores = (Path(store).resolve() for store in _STORES if Path(store).exists())
+            files |= dict.fromkeys(stores, authorities)
+        return cls(folder, files, name, ip6, authorities)
 
     def enter(self) -> None:
         """
@@ -95,11 +114,11 @@ class MachineHost:
         namespaces.enter(self._descriptor, namespaces.NEW_NETWORK)
 
     def texts(self) -> dict[str, str]:
-        """Return the files in ``/etc`` that tell who it is, by name."""
-        return {
-            name: (self.place.parent / name).read_text(encoding="utf-8")
-            for name in ("hosts", "resolv.conf")
-        }
+        """Return the files in ``/etc`` that tell who it is and whom it trusts, by name."""
+        files = {name: self.place.parent / name for name in ("hosts", "resolv.conf")}
+        if self._authorities is not None:
+            files[AUTHORITIES.removeprefix("/etc/")] = self._authorities
+        return {name: file.read_text(encoding="utf-8") for name, file in files.items()}
 
     def close(self) -> None:
         """Let go of it; the kernel ends it with its last process and socket."""

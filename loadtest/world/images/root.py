@@ -186,9 +186,9 @@ def _rows(path: Path, columns: int) -> list[list[str]]:
 
 def _write_files(files: Mapping[str, str]) -> None:
     """Give the new tree what is the machine's own, in place of whatever the image has there."""
-    os.makedirs("/etc", exist_ok=True)
     for name, text in files.items():
         path = f"/etc/{name}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         if os.path.lexists(path):  # often a link to nothing
             os.unlink(path)
         with open(path, "x", encoding="utf-8") as file:

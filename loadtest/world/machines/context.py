@@ -84,6 +84,7 @@ class WorldContext:
         environment: What every machine's environment starts from.
         sockets: Makes sockets inside machines' networks.
         unpacked: Files of images.
+        authorities: PEM file with the certificates that machines trust, the world's own among them.
         hosts: Networks of machines' own; None where all share this machine's loopback.
         ports: Free ports.
         postgres: The PostgreSQL in use, once there is one.
@@ -99,6 +100,7 @@ class WorldContext:
     environment: Mapping[str, str]
     sockets: SocketMaker
     unpacked: ImageStore
+    authorities: Path
     hosts: WorldHosts | None = None
     ports: PortPool = field(default_factory=PortPool)
     postgres: PostgresBinaries | None = None

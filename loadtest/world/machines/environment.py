@@ -48,6 +48,18 @@ def base_environment(base: Path, outer: Mapping[str, str]) -> dict[str, str]:
     return env
 
 
+def trust_variables(file: str) -> dict[str, str]:
+    """
+    Return the variables that tell programs which authorities to trust.
+
+    OpenSSL and Go read the first, Node.js the second beside its own, Python's requests the third.
+
+    Args:
+        file: PEM file with their certificates.
+    """
+    return dict.fromkeys(("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE"), file)
+
+
 def fly_environment(
     *,
     app: str,

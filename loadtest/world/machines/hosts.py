@@ -17,13 +17,12 @@ from loadtest.world.links.connection import LinkAddress
 from loadtest.world.links.control import LinkControl
 from loadtest.world.machines.directory import look_up
 from loadtest.world.machines.nameserver import NameServer, Records
-from loadtest.world.machines.network import WorldNetwork
+from loadtest.world.machines.network import SECURE_PORT, WorldNetwork
 from loadtest.world.machines.paths import Misled
 from loadtest.world.machines.store import MachineRecord, Store
 from loadtest.world.spec import WorldSpec
 
-_EDGE_PORT = 80
-_WEB_PORTS = (80, 443)
+_WEB_PORTS = (80, SECURE_PORT)
 _OWN_NAMES = ("127.0.0.1", "localhost")
 _NAMED_PORT = re.compile(r"(?<![\w.-])([A-Za-z0-9](?:[\w-]*\.)*[\w-]*):(\d{1,5})(?!\d)")
 _log = logging.getLogger(__name__)
@@ -72,6 +71,7 @@ class WorldHosts:
         network: Its links, as machines see them.
         links: The links process.
         sockets: Makes sockets inside networks.
+        authorities: PEM file with the certificates that machines trust.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class WorldHosts:
         network: WorldNetwork,
         links: LinkControl,
         sockets: SocketMaker,
+        authorities: Path,
     ) -> None:
         self._spec = spec
         self._base = base
@@ -92,6 +93,7 @@ class WorldHosts:
         self._tenants: dict[str, _Tenant] = {}
         self._edge_numbers: dict[str, int] = {}
         self._sockets = sockets
+        self._authorities = authorities
         network.listen(self._open_new_ports)
 
     async def settle(self, machine: MachineRecord, env: Mapping[str, str]) -> MachineHost:
@@ -108,7 +110,10 @@ class WorldHosts:
         tenant = self._tenants.get(machine.id)
         if tenant is None:
             try:
-                host = MachineHost.make(self._base, machine.id, machine.private_ip, machine.ip4)
+                host = MachineHost.make(
+                    *(self._base, machine.id, machine.private_ip, machine.ip4),
+                    authorities=self._authorities,
+                )
                 machine.place = str(host.place)
                 tenant = self._tenants[machine.id] = _Tenant(host, machine)
                 sock = host.resolver_socket(self._sockets)
@@ -204,7 +209,8 @@ class WorldHosts:
     async def _open_edge(self, tenant: _Tenant, app: str) -> str:
         number = self._edge_numbers.setdefault(app, len(self._edge_numbers) + 1)
         address = f"fdaa:0:1:0:1::{number:x}"
-        await self._open(tenant, f"{app}.flycast", _EDGE_PORT, address)
+        for port in _WEB_PORTS:
+            await self._open(tenant, f"{app}.flycast", port, address)
         return address
 
     async def _open(self, tenant: _Tenant, host: str, port: int, address: str) -> None:

@@ -20,6 +20,8 @@ from loadtest.world.machines.store import MachineRecord, Store
 from loadtest.world.spec import WorldSpec
 
 PRIMARY_PORT = 5432
+SECURE_PORT = 443
+"""Where edges end TLS, as on Fly; whatever else is called at an edge is plain HTTP."""
 _log = logging.getLogger(__name__)
 _HOST = "127.0.0.1"
 
@@ -64,7 +66,8 @@ class WorldNetwork:
         spec: The world's regions and round-trip times.
         store: Its machines.
         links: The links process.
-        edge_port: Port of the edge of a region for an app, None where there is none.
+        edge_port: Port of the edge of a region for an app, with TLS or without; None where there is
+            none.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class WorldNetwork:
         spec: WorldSpec,
         store: Store,
         links: LinkControl,
-        edge_port: Callable[[str, str], int | None],
+        edge_port: Callable[[str, str, bool], int | None],
     ) -> None:
         self._spec = spec
         self._store = store
@@ -271,7 +274,7 @@ class WorldNetwork:
     def _aim(self, name: Name, port: int, asker_region: str) -> Aim:
         """Return where a name and a port lead from a region at this moment."""
         if name.kind == "flycast":
-            edge = self._edge_port(asker_region, name.app)
+            edge = self._edge_port(asker_region, name.app, port == SECURE_PORT)
             if edge is not None:
                 delay_ns = self._spec.one_way_ns(asker_region, asker_region)
                 return Aim(LinkAddress(_HOST, edge), asker_region, delay_ns)

@@ -12,7 +12,7 @@ from typing import Any
 
 from loadtest.errors import LoadtestError, WorldError
 from loadtest.fly.machines import MachineCheck
-from loadtest.world.hosts.host import MachineHost
+from loadtest.world.hosts.host import AUTHORITIES, MachineHost
 from loadtest.world.hosts.listeners import listeners
 from loadtest.world.machines.caches import launch_cache
 from loadtest.world.machines.checks import named_checks, pause_s, probe
@@ -25,6 +25,7 @@ from loadtest.world.machines.environment import (
     declared_ports,
     fly_environment,
     internal_ports,
+    trust_variables,
     with_real_ports,
 )
 from loadtest.world.machines.network import PRIMARY_PORT
@@ -198,6 +199,8 @@ class MachineRuntime:
             if "PORT" not in own and config.services:
                 own["PORT"] = str(config.services[0].internal_port)
             host = await context.hosts.settle(machine, own)
+            trusted = context.authorities if image.archive is None else AUTHORITIES
+            own = {**trust_variables(str(trusted)), **own}
         else:
             for port in internal_ports(config, own):
                 if port not in machine.ports:

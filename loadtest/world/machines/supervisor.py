@@ -13,6 +13,7 @@ from pathlib import Path
 from loadtest.errors import WorldError
 from loadtest.fly.machines import Json, MachineConfig
 from loadtest.kernel.namespaces import SocketMaker
+from loadtest.world.edge.authority import WorldAuthority
 from loadtest.world.edge.gateways import Gateways
 from loadtest.world.hosts.layer import Layer
 from loadtest.world.images.store import ImageStore
@@ -91,7 +92,7 @@ class World:
         for folder in ("logs", "tmp"):
             (base / folder).mkdir(mode=0o700, exist_ok=True)
         store = Store()
-        gateways = Gateways(spec.regions)
+        gateways = Gateways(spec.regions, WorldAuthority(base))
         links = await LinkControl.start(enters_places=layer == "hosts")
         registry.add(links.pid, 15)
         network = WorldNetwork(spec, store, links, gateways.port)
@@ -99,10 +100,17 @@ class World:
         environment = base_environment(base, os.environ)
         sockets, hosts = SocketMaker(), None
         if layer == "hosts":
-            hosts = WorldHosts(spec, base, store, network=network, links=links, sockets=sockets)
+            hosts = WorldHosts(
+                *(spec, base, store),
+                network=network,
+                links=links,
+                sockets=sockets,
+                authorities=gateways.authority.bundle,
+            )
         context = WorldContext(
             *(spec, base, store, network, gateways, registry, environment, sockets),
             ImageStore(base),
+            gateways.authority.bundle,
             hosts,
         )
         return cls(spec, links, context, gateways, layer=layer, why_not_hosts=why)
