@@ -13,7 +13,7 @@ import click
 from loadtest.cli_advise import advise
 from loadtest.cli_begin import doctor, explain, init, regions, scenarios
 from loadtest.cli_fly import fly
-from loadtest.cli_gate import compare, gate, history
+from loadtest.cli_gate import comment, compare, gate, history
 from loadtest.cli_live import LiveCommand, conduct, live_option
 from loadtest.cli_locust import locust_command, locust_options, plan_for
 from loadtest.cli_options import (
@@ -97,6 +97,7 @@ _KEYS = {"paths": "paths = [...]", "at": "deployments.at"}
 
 for command in (
     gate,
+    comment,
     compare,
     history,
     advise,

@@ -1,4 +1,4 @@
-"""The commands about verdicts: gate, compare, history."""
+"""The commands about verdicts: gate, comment, compare, history."""
 
 from __future__ import annotations
 
@@ -124,6 +124,47 @@ def gate(
             headers=headers,
         )
         return conduct(terminal, options["live"], lambda told, watcher: make(told, watcher=watcher))
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option("--name", default="", metavar="NAME",
+              help="Tells this gate's comment from those of other gates.")  # fmt: skip
+@click.option("--link", default="", metavar="URL",
+              help="Where the run's files are; default: the job's page.")  # fmt: skip
+@click.option("--number", type=click.IntRange(min=1), metavar="N",
+              help="Pull request or merge request; default: the job's own.")  # fmt: skip
+@click.option("--print", "printed", is_flag=True, help="Print the comment, whatever is set.")
+@click.pass_obj
+def comment(
+    terminal: Terminal,
+    /,
+    folder: Path | None,
+    *,
+    name: str,
+    link: str,
+    number: int | None,
+    printed: bool,
+) -> int:
+    """
+    Write the verdict of a stored run (default: the latest) on its pull request.
+
+    One comment is written and then updated in place.  In a job of GitHub the token is GITHUB_TOKEN,
+    in one of GitLab GITLAB_TOKEN.  Without a token, or outside of a pull request, the markdown is
+    printed.  The exit code tells whether that worked, not what the verdict is.
+    """
+    from loadtest.run.comment import comment_text, post_comment
+    from loadtest.run.forge import find_thread, job_link
+
+    text = comment_text(folder, name=name, link=link or job_link(os.environ))
+    thread = "" if printed else find_thread(os.environ, number)
+    if not isinstance(thread, str):
+        terminal.done(post_comment(thread, text))
+        return EXIT_PASS
+    if thread:
+        terminal.warn(f"no comment: {thread}; this is what it would say")
+    terminal.lines(text.splitlines())
+    return EXIT_PASS
 
 
 @click.command()

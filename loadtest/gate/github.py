@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from loadtest.errors import LoadtestError
 from loadtest.gate.results import Decision, Verdict
@@ -14,6 +15,7 @@ MAX_ANNOTATIONS: Final = 10
 MAX_SUMMARY_BYTES: Final = 1024 * 1024
 """GitHub refuses a larger job summary."""
 
+_OF_ADDRESSES: Final = "%/:=&?~#+!,;@'*[]"
 _CUT: Final = b"\nThe rest did not fit; see the run's report.\n"
 _LEVELS: Final[dict[Decision, str]] = {
     "fail": "error",
@@ -45,7 +47,7 @@ def annotation_lines(verdict: Verdict) -> list[str]:
     return kept
 
 
-def append_summary(path: Path, markdown: str) -> None:
+def append_summary(path: Path, markdown: str, *, link: str = "") -> None:
     """
     Append the verdict block to the job summary's file, as much of it as there is room for.
 
@@ -55,14 +57,16 @@ def append_summary(path: Path, markdown: str) -> None:
     Args:
         path: Value of GITHUB_STEP_SUMMARY.
         markdown: Text of ``markdown.render``.
+        link: Page of the job with its artifacts, named first so that no cut takes it; may be empty.
 
     Raises:
         LoadtestError: The file cannot be written.
     """
     try:
         used = path.stat().st_size if path.exists() else 0
+        told = f"[Artifacts of this run]({quote(link, safe=_OF_ADDRESSES)})\n\n" if link else ""
         with path.open("ab") as file:
-            file.write(_fitting(markdown.encode(), MAX_SUMMARY_BYTES - used))
+            file.write(_fitting((told + markdown).encode(), MAX_SUMMARY_BYTES - used))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise LoadtestError(

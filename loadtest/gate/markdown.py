@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import quote, urlsplit
 
 from loadtest.analysis.page_summary import answers_phrase
 from loadtest.analysis.percentiles import Quantile
 from loadtest.analysis.summary import Summary
+from loadtest.errors import PlanError
 from loadtest.gate.causes import failure_lines
 from loadtest.gate.results import RuleResult, Verdict
 from loadtest.gate.shown import NOTHING, show_result
@@ -16,6 +19,8 @@ from loadtest.units import format_interval_ms, format_ms
 
 MARKER: Final = "<!-- loadtest verdict -->"
 """First line of the text, by which a comment is found again and updated."""
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_CUT: Final = "\nThe rest did not fit; it is in the run's report.\n"
 MAX_RULES: Final = 60
 """Rows of a table; a comment may hold 65 536 characters."""
 
@@ -28,10 +33,24 @@ _SIGNS: Final = {
 }
 
 
-def render(verdict: Verdict, summary: Summary) -> str:
-    """Return the verdict block: headline, rules, validity, TTFB of every cell."""
+def render(verdict: Verdict, summary: Summary, *, name: str = "", link: str = "") -> str:
+    """
+    Return the verdict block: headline, rules, validity, TTFB of every cell.
+
+    Args:
+        verdict: What the gate says.
+        summary: What was measured.
+        name: Tells this gate from others beside it; letters, digits, dot, dash, underscore.
+        link: Where the run's files are to be had; empty leaves the line out.
+
+    Raises:
+        PlanError: The name or the link is none.
+    """
     sign = _SIGNS[verdict.decision].split()[0]
-    lines = [MARKER, f"## {sign} {markdown_text(verdict.sentence)}", ""]
+    title = f"{markdown_text(name)}: " if name else ""
+    lines = [marker_of(name), f"## {sign} {title}{markdown_text(verdict.sentence)}", ""]
+    if link:
+        lines += [f"[Report and all files of the run]({_address(link)})", ""]
     lines += _rules(verdict)
     if verdict.invalid:
         lines += ["### Why these numbers are not to be trusted", ""]
@@ -49,6 +68,43 @@ def render(verdict: Verdict, summary: Summary) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def marker_of(name: str) -> str:
+    """
+    Return the first line of a gate's comment.
+
+    Raises:
+        PlanError: The name has letters that no comment of HTML may have, or too many.
+    """
+    if not name:
+        return MARKER
+    if not _NAME.fullmatch(name):
+        raise PlanError(
+            f"--name: {name[:60]!r} is no name; use up to 40 letters, digits, dots, dashes and "
+            "underscores"
+        )
+    return MARKER.replace(" -->", f": {name} -->")
+
+
+def fitting(text: str, characters: int) -> str:
+    """Return what fits, cut at a line's end, with a note where something is left out."""
+    if len(text) <= characters:
+        return text
+    kept = text[: characters - len(_CUT)]
+    return kept[: kept.rfind("\n") + 1] + _CUT
+
+
+def _address(link: str) -> str:
+    """Return a web address that cannot end a markdown link early."""
+    try:
+        parts = urlsplit(link)
+        whole = parts.scheme in ("http", "https") and bool(parts.netloc)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise PlanError(f"--link: {link[:200]!r} is no address of a page; it begins with https://")
+    return quote(link, safe="%/:=&?~#+!,;@'*[]")
 
 
 def _rules(verdict: Verdict) -> list[str]:

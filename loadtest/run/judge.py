@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from loadtest.errors import EXIT_INTERRUPTED, LoadtestError, RecordsError
 from loadtest.records.folder import LATEST, RunFolder
 from loadtest.records.seal import derived_print, seal
+from loadtest.run.forge import job_link
 
 if TYPE_CHECKING:
     from loadtest.analysis.load import Run
@@ -107,7 +108,7 @@ def tell_github(
 
     if summary := environ.get("GITHUB_STEP_SUMMARY"):
         try:
-            github.append_summary(Path(summary), judged.markdown)
+            github.append_summary(Path(summary), judged.markdown, link=job_link(environ))
         except LoadtestError as error:
             warn(str(error))
     return judged.annotations if environ.get("GITHUB_ACTIONS") == "true" else []

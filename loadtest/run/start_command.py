@@ -127,13 +127,16 @@ def search_path(programs: str | None, places: Sequence[Path]) -> dict[str, str]:
     Return a PATH on which an app's own programs come before ours, or nothing where it has none.
 
     Args:
-        programs: A folder that somebody named; None takes the first ``.venv/bin`` of the places.
+        programs: A folder that somebody named; None takes the first ``.venv/bin`` of the places,
+            or else the folder that ``LOADTEST_PROGRAMS`` names in our own environment.
         places: Folders of the app, its own first.
 
     Raises:
         PlanError: The folder that was named is none.
     """
     own = [Path(programs)] if programs else [place / ".venv" / "bin" for place in places]
+    if not programs and (job := os.environ.get("LOADTEST_PROGRAMS")):
+        own.append(Path(job))
     found = next((folder for folder in own if folder.is_dir()), None)
     if found is None:
         if programs:

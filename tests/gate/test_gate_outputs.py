@@ -135,6 +135,22 @@ def test_the_job_summary_is_appended_to(tmp_path: Path) -> None:
     assert path.read_text() == "before\nverdict\n"
 
 
+def test_the_job_summary_links_to_the_artifacts_even_where_the_rest_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "summary.md"
+    path.write_bytes(b"x" * (github.MAX_SUMMARY_BYTES - 500))
+    github.append_summary(path, "line\n" * 1_000, link="https://ci/runs/1#artifacts")
+    assert "[Artifacts of this run](https://ci/runs/1#artifacts)" in path.read_text()
+    assert path.stat().st_size <= github.MAX_SUMMARY_BYTES
+
+
+@pytest.mark.parametrize("room", [0, 10, 5_000, github.MAX_SUMMARY_BYTES])
+def test_what_is_in_the_job_summary_already_counts(tmp_path: Path, room: int) -> None:
+    path = tmp_path / "summary.md"
+    path.write_bytes(b"x" * (github.MAX_SUMMARY_BYTES - room))
+    github.append_summary(path, "y" * 20_000)
+    assert path.stat().st_size <= github.MAX_SUMMARY_BYTES
+
+
 def test_a_job_summary_fits_its_limit(tmp_path: Path) -> None:
     path = tmp_path / "summary.md"
     github.append_summary(path, "é" * github.MAX_SUMMARY_BYTES)

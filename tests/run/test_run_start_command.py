@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from loadtest.errors import PlanError
 from loadtest.fly.config import AppConfig, parse_app_config
-from loadtest.run.start_command import dockerfile_command, with_start_command
+from loadtest.run.start_command import dockerfile_command, search_path, with_start_command
 
 PLAIN = 'app = "a"\n[http_service]\ninternal_port = 8080\n'
 
@@ -80,3 +81,20 @@ def test_one_command_for_several_groups_is_refused(tmp_path: Path) -> None:
     two = parse_app_config(PLAIN + '[processes]\nweb = "a"\nwork = "b"\n', Path("fly.toml"))
     with pytest.raises(PlanError, match="several process groups"):
         with_start_command(two, "c", tmp_path, "d")
+
+
+def test_an_app_without_an_environment_of_its_own_uses_the_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own .venv comes first, and a folder that somebody names before both."""
+    job, app = tmp_path / "job", tmp_path / "app"
+    job.mkdir()
+    monkeypatch.setenv("LOADTEST_PROGRAMS", str(job))
+
+    def first(programs: str | None = None) -> str:
+        return search_path(programs, (app,))["PATH"].split(os.pathsep)[0]
+
+    assert first() == str(job)
+    (app / ".venv" / "bin").mkdir(parents=True)
+    assert first() == str(app / ".venv" / "bin")
+    assert first(str(tmp_path)) == str(tmp_path)
