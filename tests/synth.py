@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from synth_files import engine_of, health_of, table_of, worker_of, world_json, write_json
+from synth_files import engine_of, health_of, table_of, worker_of, world_of, write_json
 
 from loadtest.plan.model import Deployment, Load, NetworkSettings, Plan
 from loadtest.plan.schedule import RegionSchedule
@@ -160,8 +160,8 @@ def write_run(
             kept = _lose(columns, plan, region, effects, workers)
             writer.write_table(table_of(columns, kept))
     write_json(folder / "plan.json", plan.to_json())
-    world = world_json(folder.name, plan, effects.link_off_ms, seconds)
-    write_json(folder / "world.json", world)
+    world = world_of(folder.name, plan, effects.link_off_ms, seconds)
+    write_json(folder / "world.json", to_json(world))
     write_json(folder / "engine.json", to_json(engine_of(folder.name, plan, workers)))
     seal(folder)
     return folder

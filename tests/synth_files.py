@@ -27,7 +27,6 @@ from loadtest.records.facts import (
     SelfCheckFacts,
     Signed,
     WorkerFacts,
-    to_json,
 )
 from loadtest.records.schema import RECORDS
 from loadtest.records.watch import (
@@ -37,6 +36,15 @@ from loadtest.records.watch import (
     ProcessFacts,
     WatchFacts,
     WorldMoment,
+)
+from loadtest.records.world_facts import (
+    EMBEDDED,
+    WORLD_SCHEMA,
+    ComputerFacts,
+    LinkFacts,
+    OrderFacts,
+    ServerFacts,
+    WorldFacts,
 )
 
 EPOCH_WALL_NS = 1_785_000_000_000_000_000
@@ -104,7 +112,7 @@ def worker_of(
     )
 
 
-def world_json(run_id: str, plan: Plan, link_off_ms: float, seconds: float) -> dict[str, Any]:
+def world_of(run_id: str, plan: Plan, link_off_ms: float, seconds: float) -> WorldFacts:
     links = []
     for index, pair in enumerate(sorted(plan.network.rtt_ms)):
         a, b = pair.split("-")
@@ -112,39 +120,35 @@ def world_json(run_id: str, plan: Plan, link_off_ms: float, seconds: float) -> d
         off = link_off_ms if index == 0 else 0.1
         allowed = max(plan.network.tolerance_ms, plan.network.tolerance_share * configured)
         links.append(
-            {
-                "from": a,
-                "to": b,
-                "configured_rtt_ms": configured,
-                "measured_rtt_p50_ms": round(configured + off, 3),
-                "measured_rtt_p95_ms": round(configured + off + 0.4, 3),
-                "n": 20,
-                "ok": abs(off) <= allowed,
-            }
+            LinkFacts(
+                from_=a,
+                to=b,
+                configured_rtt_ms=configured,
+                measured_rtt_p50_ms=round(configured + off, 3),
+                measured_rtt_p95_ms=round(configured + off + 0.4, 3),
+                n=20,
+                ok=abs(off) <= allowed,
+            )
         )
-    return {
-        "schema": 1,
-        "kind": "embedded",
-        "run": {"id": run_id, "command": ""},
-        "regions": list(plan.regions),
-        "primary_region": plan.primary_region,
-        "link_layer": "relay",
-        "links": links,
-        "watch": to_json(watch_of(plan, seconds)),
-        "edges": {
+    return WorldFacts(
+        schema=WORLD_SCHEMA,
+        kind=EMBEDDED,
+        run=OrderFacts(run_id, ""),
+        regions=plan.regions,
+        primary_region=plan.primary_region,
+        link_layer="relay",
+        links=tuple(links),
+        watch=watch_of(plan, seconds),
+        edges={
             region: {d.name: f"http://127.0.0.1:{20_000 + index}" for d in plan.deployments}
             for index, region in enumerate(plan.regions)
         },
-        "machines": [],
-        "postgres": {"version": "17.2", "bin": "/usr/lib/postgresql/17/bin", "source": "system"},
-        "versions": {"loadtest": "0.1.0", "python": "3.11.7"},
-        "machine": {
-            "cpus": 2,
-            "memory_mb": 8_192,
-            "kernel": "6.1.0",
-            "platform": "Linux-6.1.0-x86_64",
-        },
-    }
+        machines=(),
+        apps={d.name: f"recipes-{d.name}" for d in plan.deployments},
+        postgres=ServerFacts("17.2", "system"),
+        versions={"loadtest": "0.1.0", "python": "3.11.7"},
+        machine=ComputerFacts("Linux-6.1.0-x86_64", 2, 8_192, "6.1.0"),
+    )
 
 
 def watch_of(plan: Plan, seconds: float) -> WatchFacts:

@@ -40,12 +40,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "world.images": (BASE | {"kernel", "world.guard"}, {"backports", "compression"}),
     "world.machines": (
         BASE
-        | {"kernel", "fly", "world", "world.guard", "world.hosts", "world.images", "world.links"}
-        | {"world.edge", "world.postgres", "world.caches"},
+        | {"kernel", "fly", "records", "world"}
+        | {"world.guard", "world.hosts", "world.images", "world.links", "world.edge"}
+        | {"world.postgres", "world.caches"},
         {"dns"},
     ),
     "world.api": (
-        BASE | {"fly", "world.machines"},
+        BASE | {"fly", "records", "world.machines"},
         {"starlette", "uvicorn"},
     ),
     "world": (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from loadtest.analysis.load import Run
+from loadtest.records.world_facts import ComputerFacts
 
 # What changes from run to run by intent, or says nothing of what was measured.
 _FREE: Final = (
@@ -41,12 +42,12 @@ def fingerprint(run: Run) -> dict[str, str]:
         "plan": {k: v for k, v in run.plan.to_json().items() if k not in _FREE},
         "rtt_ms": run.plan.network.rtt_ms,
         "world": {
-            "kind": run.world.get("kind", ""),
-            "link_layer": run.world.get("link_layer", ""),
-            "postgres": (run.world.get("postgres") or {}).get("version", ""),
+            "kind": run.world.kind,
+            "link_layer": run.world.link_layer or "",
+            "postgres": run.world.postgres.version if run.world.postgres else "",
         },
-        "versions": run.engine.versions if run.engine else run.world.get("versions") or {},
-        "machine": _machine(run.world.get("machine") or {}),
+        "versions": run.engine.versions if run.engine else run.world.versions,
+        "machine": _machine(run.world.machine),
     }
     return dict(sorted(_flat("", facts)))
 
@@ -63,13 +64,13 @@ def differences(runs: Sequence[Run]) -> tuple[Difference, ...]:
     return tuple(found)
 
 
-def _machine(machine: dict[str, Any]) -> dict[str, Any]:
-    memory = machine.get("memory_mb")
-    rounded = None if memory is None else round(float(memory) / _MEMORY_STEP_MB)
+def _machine(machine: ComputerFacts) -> dict[str, object]:
+    memory = machine.memory_mb
+    rounded = None if memory is None else round(memory / _MEMORY_STEP_MB)
     return {
-        "cpus": machine.get("cpus"),
+        "cpus": machine.cpus,
         "memory_gb": rounded,
-        "platform": str(machine.get("platform", "")).split("-")[0],
+        "platform": machine.platform.split("-")[0],
     }
 
 

@@ -26,8 +26,7 @@ from loadtest.records.facts import EngineFacts, WorkerFacts, read_engine
 from loadtest.records.folder import JSON_SCHEMAS
 from loadtest.records.schema import RECORDS, SCHEMA_VERSION
 from loadtest.records.seal import Sealed, verify
-from loadtest.records.watch import read_watch
-from loadtest.records.world_facts import EMBEDDED, check_world
+from loadtest.records.world_facts import EMBEDDED, WorldFacts, read_world
 
 _CATEGORY_LIMIT = 127
 _MOST_BYTES = 2**31 - 1
@@ -46,7 +45,7 @@ class Run:
     """
 
     plan: Plan
-    world: dict[str, Any]
+    world: WorldFacts
     engine: EngineFacts | None
     frame: pd.DataFrame
     folder: Path
@@ -86,14 +85,13 @@ def load_run(folder: Path) -> Run:
     sealed = verify(folder)  # before anything reads what may be damaged
     asked = _json(folder / "plan.json")
     plan = _plan(folder / "plan.json", asked)
-    world = _json(folder / "world.json")
+    place = _json(folder / "world.json")
     told = _json(folder / "engine.json") if (folder / "engine.json").exists() else {}
-    for name, content in (("world.json", world), ("engine.json", told)):
+    for name, content in (("world.json", place), ("engine.json", told)):
         wanted = JSON_SCHEMAS[name]
         if content and content.get("schema") != wanted:
             raise RecordsError(_other_schema(folder / name, content.get("schema"), wanted))
-    check_world(world)
-    read_watch(world)
+    world = read_world(place)
     engine = read_engine(told) if told else None
     _check_place(plan, world, engine)
     ordered = engine.plan if engine is not None else {}
@@ -222,18 +220,19 @@ def _check_resolved(plan: Plan, path: Path) -> None:
         raise RecordsError(f"{path}: is no plan that a run can have had: {faults[0]}")
 
 
-def _check_place(plan: Plan, world: Mapping[str, Any], engine: EngineFacts | None) -> None:
+def _check_place(plan: Plan, world: WorldFacts, engine: EngineFacts | None) -> None:
     """Refuse a world that the plan was not measured in."""
-    if engine is not None and (run_id := world["run"]["id"]) != engine.run_id:
+    run_id = world.run.id if world.run is not None else ""
+    if engine is not None and run_id != engine.run_id:
         raise RecordsError(
-            f"world.json: is of run {run_id!s:.80}, engine.json of {engine.run_id:.80}"
+            f"world.json: is of run {run_id:.80}, engine.json of {engine.run_id:.80}"
         )
-    if world["kind"] != EMBEDDED and plan.world == EMBEDDED:
+    if world.kind != EMBEDDED and plan.world == EMBEDDED:
         raise RecordsError(
-            f"world.json: kind: {world['kind']!r}, but the plan's world is {plan.world!r}: its "
+            f"world.json: kind: {world.kind!r}, but the plan's world is {plan.world!r}: its "
             "links were not measured"
         )
-    if missing := [code for code in plan.regions if code not in world["regions"]]:
+    if missing := [code for code in plan.regions if code not in world.regions]:
         raise RecordsError(f"world.json: regions: the plan's {', '.join(missing)} are missing")
 
 

@@ -140,7 +140,7 @@ def _facts(run: Run, cells: tuple[CellRows, ...]) -> RunFacts:
         run_id=run.run_id,
         plan=plan.name,
         title=plan.title,
-        world=str(run.world.get("kind", plan.world)),
+        world=run.world.kind,
         regions=plan.regions,
         primary_region=plan.primary_region,
         deployments=tuple(d.name for d in plan.deployments),

@@ -8,8 +8,9 @@ that region's cells; what concerns the links or the whole engine, against the ru
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from loadtest.analysis.aa import TOLERATED_RAW, most_fires, split_test
 from loadtest.analysis.cells import CellRows, by_region, cell_rows
@@ -18,6 +19,7 @@ from loadtest.analysis.load import Run
 from loadtest.analysis.record_checks import cell_checks, record_checks, schedule_checks
 from loadtest.analysis.worker_checks import worker_checks
 from loadtest.analysis.world_checks import world_checks
+from loadtest.records.world_facts import EMBEDDED, LinkFacts
 
 _SAME_MS: Final = 1e-6
 """Set and wanted round trips differ by less than this only in how they are written."""
@@ -105,10 +107,10 @@ def _links(run: Run) -> Iterator[ValidityCheck]:
     The world's own measurement of its links, held against the plan; what the world says of its own
     being in order is not asked.  A world without emulated links (Fly's own) has none.
     """
-    if run.world.get("kind") != "embedded":
+    if run.world.kind != EMBEDDED:
         return
-    links: list[dict[str, Any]] = list(run.world.get("links") or ())
-    told = {frozenset((link["from"], link["to"])) for link in links if _is_measured(link)}
+    links = [link for link in run.world.links if link.n > 0]
+    told = {frozenset((link.from_, link.to)) for link in links}
     wanted = [(a, b) for i, a in enumerate(run.plan.regions) for b in run.plan.regions[i + 1 :]]
     missing = [f"{a}-{b}" for a, b in wanted if frozenset((a, b)) not in told]
     if missing:
@@ -122,7 +124,6 @@ def _links(run: Run) -> Iterator[ValidityCheck]:
             why=f"{len(missing)} links of the plan were not measured: {', '.join(missing[:5])}.",
             advice="Without a measurement nobody knows which network this was. Measure again.",
         )
-    links = [link for link in links if _is_measured(link)]
     if not links:
         return
     network = run.plan.network
@@ -130,7 +131,6 @@ def _links(run: Run) -> Iterator[ValidityCheck]:
         yield from _contradiction(run, link)
     worst = max(links, key=lambda link: _off_ms(run, link) / _allowed_ms(run, link))
     ok = _off_ms(run, worst) <= _allowed_ms(run, worst)
-    pair = f"{worst['from']}-{worst['to']}"
     yield ValidityCheck(
         name="links",
         scope="run",
@@ -139,7 +139,7 @@ def _links(run: Run) -> Iterator[ValidityCheck]:
         unit="ms",
         ok=ok,
         why=(
-            f"{len(links)} links measured; the worst, {pair}, is off by "
+            f"{len(links)} links measured; the worst, {worst.pair}, is off by "
             f"{_off_ms(run, worst):.2f} ms of {_wanted_ms(run, worst):g} ms "
             f"(allowed: {network.tolerance_ms:g} ms or {network.tolerance_share:.1%})."
         ),
@@ -149,13 +149,12 @@ def _links(run: Run) -> Iterator[ValidityCheck]:
     )
 
 
-def _contradiction(run: Run, link: dict[str, Any]) -> Iterator[ValidityCheck]:
+def _contradiction(run: Run, link: LinkFacts) -> Iterator[ValidityCheck]:
     """Yield a failed check where a link was set to something else, or says it is not in order."""
-    pair, set_ms = f"{link['from']}-{link['to']}", float(link["configured_rtt_ms"])
-    wanted_ms = _wanted_ms(run, link)
-    if abs(set_ms - wanted_ms) <= _SAME_MS and link["ok"]:
+    set_ms, wanted_ms = link.configured_rtt_ms, _wanted_ms(run, link)
+    if abs(set_ms - wanted_ms) <= _SAME_MS and link.ok:
         return
-    found = f"was set to {set_ms:g} ms" if link["ok"] else "says itself that it is not in order"
+    found = f"was set to {set_ms:g} ms" if link.ok else "says itself that it is not in order"
     yield ValidityCheck(
         name="links",
         scope="run",
@@ -163,27 +162,24 @@ def _contradiction(run: Run, link: dict[str, Any]) -> Iterator[ValidityCheck]:
         limit=wanted_ms,
         unit="ms",
         ok=False,
-        why=f"The link {pair} {found}; the plan wants {wanted_ms:g} ms.",
+        why=f"The link {link.pair} {found}; the plan wants {wanted_ms:g} ms.",
         advice="The emulated network was not the planned one. Measure again.",
     )
 
 
-def _is_measured(link: dict[str, Any]) -> bool:
-    return link.get("measured_rtt_p50_ms") is not None and int(link.get("n") or 0) > 0
-
-
-def _wanted_ms(run: Run, link: dict[str, Any]) -> float:
+def _wanted_ms(run: Run, link: LinkFacts) -> float:
     """Return the round trip that the plan wants; a world may have more regions than the plan."""
-    a, b = str(link["from"]), str(link["to"])
-    known = a in run.plan.regions and b in run.plan.regions
-    return run.plan.rtt_between_ms(a, b) if known else float(link["configured_rtt_ms"])
+    known = link.from_ in run.plan.regions and link.to in run.plan.regions
+    return run.plan.rtt_between_ms(link.from_, link.to) if known else link.configured_rtt_ms
 
 
-def _off_ms(run: Run, link: dict[str, Any]) -> float:
-    return abs(float(link["measured_rtt_p50_ms"]) - _wanted_ms(run, link))
+def _off_ms(run: Run, link: LinkFacts) -> float:
+    """Return by how much the median of a link is off; without end for one that has none."""
+    p50_ms = link.measured_rtt_p50_ms
+    return math.inf if p50_ms is None else abs(p50_ms - _wanted_ms(run, link))
 
 
-def _allowed_ms(run: Run, link: dict[str, Any]) -> float:
+def _allowed_ms(run: Run, link: LinkFacts) -> float:
     network = run.plan.network
     return max(network.tolerance_ms, network.tolerance_share * _wanted_ms(run, link))
 

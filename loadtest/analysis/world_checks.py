@@ -12,6 +12,7 @@ from loadtest.analysis.checks import ValidityCheck
 from loadtest.analysis.load import Run
 from loadtest.analysis.world_time import Floats, WorldTime, world_time
 from loadtest.records.watch import PairFacts, PathFacts, ProcessFacts
+from loadtest.records.world_facts import EMBEDDED
 from loadtest.units import MS_PER_S, US_PER_MS
 
 LONGEST_SILENCE_S: Final = 5.0
@@ -32,7 +33,7 @@ _WHAT: Final = {"links": "the links delivered", "world": "the edges' and the wor
 
 def world_checks(run: Run) -> Iterator[ValidityCheck]:
     """Yield the checks of an embedded world's watch; where it has none, that alone."""
-    if run.world.get("kind") != "embedded" or not run.engine:
+    if run.world.kind != EMBEDDED or run.engine is None:
         return
     time = world_time(run)
     if time is None:
@@ -65,7 +66,7 @@ def _covered(time: WorldTime) -> ValidityCheck:
     begin, end = time.load_ms
     told = {"the world": np.array([moment.t_ms for moment in time.watch.moments], np.float64)}
     for pair in time.watch.pairs:
-        told[f"the link {pair.a}-{pair.b}"] = np.array(pair.sent_ms, np.float64)
+        told[f"the link {pair.from_}-{pair.to}"] = np.array(pair.sent_ms, np.float64)
     usual_ms = LONGEST_SILENCE_S * MS_PER_S
     worst, silence_ms, allowed_ms = "the world", 0.0, usual_ms
     for name, at_ms in told.items():
@@ -96,7 +97,7 @@ def _covered(time: WorldTime) -> ValidityCheck:
 
 def _unwatched(time: WorldTime) -> list[str]:
     """Return the plan's pairs of regions whose link nobody pinged."""
-    told = {frozenset((pair.a, pair.b)) for pair in time.watch.pairs}
+    told = {frozenset((pair.from_, pair.to)) for pair in time.watch.pairs}
     pairs = itertools.combinations(time.run.plan.regions, 2)
     return [f"{a}-{b}" for a, b in pairs if frozenset((a, b)) not in told]
 
@@ -126,9 +127,9 @@ def _round_trips(time: WorldTime) -> ValidityCheck:
         for window in _windows(trips):
             off_ms = abs(float(np.median(window)) - wanted_ms)
             if off_ms > limit_ms:
-                bad.append(f"{pair.a}-{pair.b}")
+                bad.append(f"{pair.from_}-{pair.to}")
             if not worst or off_ms / limit_ms > off_by / allowed:
-                off_by, allowed, worst = off_ms, limit_ms, f"{pair.a}-{pair.b}"
+                off_by, allowed, worst = off_ms, limit_ms, f"{pair.from_}-{pair.to}"
     named = ", ".join(dict.fromkeys(bad))
     found = f"{n} pings rode along; "
     found += f"the worst link, {worst}, was off by {_ms(off_by)}" if worst else "none was judged"
@@ -162,8 +163,8 @@ def _windows(trips: Floats) -> list[Floats]:
 def _wanted_ms(time: WorldTime, pair: PairFacts) -> float:
     """Return the round trip that the plan wants; a world may have more regions than the plan."""
     plan = time.run.plan
-    known = pair.a in plan.regions and pair.b in plan.regions
-    return plan.rtt_between_ms(pair.a, pair.b) if known else pair.configured_rtt_ms
+    known = pair.from_ in plan.regions and pair.to in plan.regions
+    return plan.rtt_between_ms(pair.from_, pair.to) if known else pair.configured_rtt_ms
 
 
 def _ms(value: float) -> str:
@@ -200,7 +201,7 @@ def _stalled(time: WorldTime) -> ValidityCheck:
         sent, trips = time.pings(pair)
         end = time.load_ms[1]
         waited = np.where(np.isfinite(trips), trips, np.maximum(end - sent, 0.0))
-        stalled[f"the link {pair.a}-{pair.b}"] = _over(waited - _wanted_ms(time, pair))
+        stalled[f"the link {pair.from_}-{pair.to}"] = _over(waited - _wanted_ms(time, pair))
     worst = max(stalled, key=lambda name: stalled[name])
     share = stalled[worst] / time.loaded_ms if time.loaded_ms else 1.0
     limit = time.run.plan.validity.world_stalled_share
@@ -228,7 +229,7 @@ def _over(late_ms: Floats) -> float:
 
 def _paths(run: Run, when: str, paths: PathFacts) -> Iterator[ValidityCheck]:
     """Check that machines' connections lead where their names do."""
-    arms = {str(app): str(name) for name, app in (run.world.get("apps") or {}).items()}
+    arms = {app: name for name, app in (run.world.apps or {}).items()}
     found = list(paths.astray)
     for entry in found:
         leads = ", ".join(entry.found_regions)

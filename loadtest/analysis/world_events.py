@@ -77,7 +77,7 @@ def _fault(time: WorldTime, fault: FaultFacts) -> WorldEvent:
 
 def _machines(time: WorldTime) -> Iterator[WorldEvent]:
     run, last_ms = time.run, time.load_ms[1]
-    arms = {str(app): str(name) for name, app in (run.world.get("apps") or {}).items()}
+    arms = {app: name for name, app in (run.world.apps or {}).items()}
     for event in time.watch.machine_events:
         text = _words(event)
         if text and event.t_ms <= last_ms:

@@ -17,7 +17,6 @@ from loadtest.records.watch import (
     PairFacts,
     WatchFacts,
     WorldMoment,
-    read_watch,
 )
 from loadtest.units import MS_PER_S, NS_PER_MS, US_PER_MS
 
@@ -91,7 +90,7 @@ class WorldTime:
         sent = np.array(pair.sent_ms, np.float64)
         trips = np.array([np.inf if t is None else t / US_PER_MS for t in pair.rtt_us], np.float64)
         keep = self.loaded(sent)
-        for fault in self.faults_on(pair.a, pair.b):
+        for fault in self.faults_on(pair.from_, pair.to):
             begin, end = fault.began_ms, self.end_ms(fault) + _AFTERMATH_MS
             keep &= ~((sent + np.minimum(trips, end) >= begin) & (sent <= end))
         return sent[keep], trips[keep]
@@ -109,7 +108,7 @@ class WorldTime:
 
 def world_time(run: Run) -> WorldTime | None:
     """Return what the world of a run told of itself during the load; None where nothing."""
-    watch = read_watch(run.world)
+    watch = run.world.watch
     return (
         WorldTime(run, watch) if isinstance(watch, WatchFacts) and run.engine is not None else None
     )
@@ -117,5 +116,5 @@ def world_time(run: Run) -> WorldTime | None:
 
 def why_unseen(run: Run) -> str:
     """Return why a world cannot see itself; empty where it can, or should."""
-    watch = read_watch(run.world)
+    watch = run.world.watch
     return watch.cannot_tell if isinstance(watch, NoWatch) else ""

@@ -15,9 +15,11 @@ from typing import Any, Final
 from loadtest.plan.model import Plan
 from loadtest.records.facts import to_json
 from loadtest.records.load_status import CellStatus, LiveFigures, LoadStatus, WorkerStatus
+from loadtest.records.watch import WorldGlance
 from loadtest.run.progress import Progress
-from loadtest.run.world_glance import WorldGlance
+from loadtest.run.world_glance import event_words
 from loadtest.text import one_line
+from loadtest.units import MS_PER_S, US_PER_MS
 
 MOST_POINTS: Final = 300
 """Points of a curve that are kept; beyond them every second one goes, and new ones come half as
@@ -87,21 +89,25 @@ class LiveBoard:
 
     def world(self, glance: WorldGlance) -> None:
         """Take what the world sees of itself."""
+        late_us = glance.late_p99_us
         self._tell(
             world={
-                "late_ms": glance.late_ms,
+                "late_ms": None if late_us is None else late_us / US_PER_MS,
                 "links": [
                     {
-                        "pair": f"{link.a}-{link.b}",
-                        "set_ms": link.configured_ms,
-                        "p50_ms": link.p50_ms,
+                        "pair": f"{link.from_}-{link.to}",
+                        "set_ms": link.configured_rtt_ms,
+                        "p50_ms": link.rtt_p50_ms,
                         "sent": link.sent,
                         "lost": link.lost,
                     }
                     for link in glance.links
                 ],
                 "events": [
-                    {"t_s": round(event.t_s, 1), "text": one_line(event.text)}
+                    {
+                        "t_s": round(event.t_ms / MS_PER_S, 1),
+                        "text": one_line(event_words(event)),
+                    }
                     for event in glance.events
                 ],
             }

@@ -210,9 +210,9 @@ def _contradictions(worker: WorkerFacts) -> Iterator[str]:
 
 
 def to_json(value: Any) -> Any:
-    """Return a frozen type, or what is made of such, as JSON and MessagePack know it."""
+    """Return a frozen type, or what is made of such, as JSON knows it; `read` is the way back."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {_key(f.name): to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
     if isinstance(value, Mapping):
@@ -220,16 +220,16 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def read(kind: type[T], content: Any, where: str, *, more: bool = False) -> T:
+def read(kind: type[T], content: Any, where: str) -> T:
     """
     Read JSON into a frozen type.
 
     Args:
         kind: A dataclass; its fields are the keys, their types the kinds of values.  A key whose
-            field has a default may be absent.
+            field has a default may be absent; ``from_`` is the key ``from``, which is a word of the
+            language.
         content: What the file holds there.
         where: Path of it, for a message.
-        more: Other keys may be there besides, here and further in.
 
     Raises:
         RecordsError: A key is missing, unknown, or its value of the wrong kind.
@@ -241,43 +241,62 @@ def read(kind: type[T], content: Any, where: str, *, more: bool = False) -> T:
         if key not in content and key not in optional:
             raise RecordsError(f"{where}.{key}: missing; this account of the run is not complete")
     for key in content:
-        if key not in hints and not more:
+        if key not in hints:
             raise RecordsError(f"{where}.{key}: unknown; another version of loadtest wrote it")
     given = {key: hint for key, hint in hints.items() if key in content}
-    return kind(**{k: _value(h, content[k], f"{where}.{k}", more) for k, h in given.items()})
+    values = [_value(h, content[key], f"{where}.{key}") for key, h in given.items()]
+    names = [
+        field.name for field in dataclasses.fields(cast(Any, kind)) if _key(field.name) in given
+    ]
+    return kind(**dict(zip(names, values, strict=True)))
 
 
 @cache
 def _hints(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
     """Return the types of a dataclass's fields, and the fields that have a default."""
     missing = dataclasses.MISSING
-    optional = {field.name for field in dataclasses.fields(kind) if field.default is not missing}
-    return typing.get_type_hints(kind), frozenset(optional)
+    fields = dataclasses.fields(kind)
+    optional = {_key(field.name) for field in fields if field.default is not missing}
+    hints = typing.get_type_hints(kind)
+    return {_key(field.name): hints[field.name] for field in fields}, frozenset(optional)
 
 
-def _value(hint: Any, value: Any, where: str, more: bool) -> Any:
+def _key(name: str) -> str:
+    return name.rstrip("_")
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        if value is None:
+        if value is None and types.NoneType in arguments:
             return None
-        return _value(arguments[0], value, where, more)
+        return _value(_alternative(arguments, value), value, where)
     if origin is not None:
-        return _several(origin, arguments, value, where, more)
+        return _several(origin, arguments, value, where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return read(hint, value, where, more=more)
+        return read(hint, value, where)
     return value if hint is Any else _scalar(hint, value, where)
 
 
-def _several(origin: Any, arguments: tuple[Any, ...], value: Any, where: str, more: bool) -> Any:
+def _alternative(kinds: tuple[type, ...], value: Any) -> Any:
+    """Return the type that knows every key of a value, the first if none does."""
+    keys = set(value) if isinstance(value, Mapping) else set()
+    for kind in kinds:
+        if dataclasses.is_dataclass(kind) and keys <= _hints(cast(Any, kind))[0].keys():
+            return kind
+    return kinds[0]
+
+
+def _several(origin: Any, arguments: tuple[Any, ...], value: Any, where: str) -> Any:
     """Read a list (``tuple[X, ...]``) or an object of any keys (``Mapping[str, X]``)."""
     if origin is tuple:
         if not isinstance(value, list):
             raise _wrong(where, "a list", value)
         items = enumerate(value)
-        return tuple(_value(arguments[0], item, f"{where}[{i}]", more) for i, item in items)
+        return tuple(_value(arguments[0], item, f"{where}[{i}]") for i, item in items)
     if not isinstance(value, Mapping):
         raise _wrong(where, "an object", value)
-    return {k: _value(arguments[1], item, f"{where}.{k}", more) for k, item in value.items()}
+    return {k: _value(arguments[1], item, f"{where}.{k}") for k, item in value.items()}
 
 
 def _scalar(hint: Any, value: Any, where: str) -> Any:

@@ -17,11 +17,12 @@ from loadtest.records.facts import ENGINE_SCHEMA
 from loadtest.records.reader import open_records
 from loadtest.records.seal import MANIFEST
 from loadtest.records.whole import temporary_names, whole_file
+from loadtest.records.world_facts import WORLD_SCHEMA
 from loadtest.records.writer import write_table
 
 JSON_SCHEMAS: Final = {
     "plan.json": 1,
-    "world.json": 1,
+    "world.json": WORLD_SCHEMA,
     "engine.json": ENGINE_SCHEMA,
     "summary.json": 1,
     "verdict.json": 1,

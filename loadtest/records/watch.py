@@ -6,18 +6,17 @@ so (``cannot_tell``), which is not the same as nothing.
 
 WATCH_SCHEMA history:
     1  first
+    2  the regions of a pair are from and to
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from loadtest.errors import RecordsError
-from loadtest.records.facts import read
 
-WATCH_SCHEMA: Final = 1
+WATCH_SCHEMA: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +24,12 @@ class PairFacts:
     """
     The pings of one pair of regions.
 
-    ``a`` and ``b`` are its regions, ``sent_ms`` when each ping left, ``rtt_us`` its round trip in
-    microseconds: null for one that never came back.
+    ``from_`` and ``to`` are its regions, ``sent_ms`` when each ping left, ``rtt_us`` its round trip
+    in microseconds: null for one that never came back.
     """
 
-    a: str
-    b: str
+    from_: str
+    to: str
     configured_rtt_ms: float
     sent_ms: tuple[int, ...]
     rtt_us: tuple[int | None, ...]
@@ -132,26 +131,43 @@ class NoWatch:
     cannot_tell: str
 
 
-def read_watch(world: Mapping[str, Any]) -> WatchFacts | NoWatch | None:
+def check_watch(facts: WatchFacts | NoWatch, where: str) -> None:
     """
-    Return what a world saw of itself; None where world.json does not tell.
-
-    Args:
-        world: Content of world.json.
+    Refuse a watch of another version, or one that contradicts itself.
 
     Raises:
-        RecordsError: It is not as this version knows it; names the key.
+        RecordsError: Names what is wrong.
     """
-    content = world.get("watch")
-    if content is None:
-        return None
-    where = "world.json: watch"
-    if not isinstance(content, Mapping) or content.get("schema") != WATCH_SCHEMA:
+    if facts.schema != WATCH_SCHEMA:
         raise RecordsError(f"{where}: is no watch of schema {WATCH_SCHEMA}; measure again")
-    if "cannot_tell" in content:
-        return read(NoWatch, content, where)
-    facts = read(WatchFacts, content, where)
+    if isinstance(facts, NoWatch):
+        return
     for pair in facts.pairs:
         if len(pair.sent_ms) != len(pair.rtt_us):
-            raise RecordsError(f"{where}: {pair.a}-{pair.b}: not as many pings as round trips")
-    return facts
+            raise RecordsError(f"{where}: {pair.from_}-{pair.to}: not as many pings as round trips")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkGlance:
+    """
+    The latest pings between two regions.
+
+    ``rtt_p50_ms`` is the median round trip of those that came back, null if none did; ``lost`` of
+    ``sent`` did not.
+    """
+
+    from_: str
+    to: str
+    configured_rtt_ms: float
+    rtt_p50_ms: float | None
+    sent: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorldGlance:
+    """The latest of a watch; ``late_p99_us`` is how late its links delivered in the last second."""
+
+    links: tuple[LinkGlance, ...]
+    late_p99_us: float | None
+    events: tuple[MachineEnd, ...]

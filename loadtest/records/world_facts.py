@@ -1,8 +1,12 @@
 """
-What crosses the cut of a world: which it was, its regions, links, edges, machines and counts.
+What crosses the cut of a world, as frozen types: the content of world.json.
 
-Keys that are only shown may be there besides; what a reader computes with is read into these types,
-or refused by name.
+A world writes what it knows of itself, the run adds which run it was and what it counted.  Null is
+what a platform or a kind of world does not have or cannot tell; an absent key is refused.
+
+WORLD_SCHEMA history:
+    1  first
+    2  every key is there: null where a kind of world has none
 """
 
 from __future__ import annotations
@@ -13,7 +17,9 @@ from typing import Any, Final
 
 from loadtest.errors import RecordsError
 from loadtest.records.facts import read
+from loadtest.records.watch import NoWatch, WatchFacts, check_watch
 
+WORLD_SCHEMA: Final = 2
 EMBEDDED: Final = "embedded"
 WORLD_KINDS: Final = (EMBEDDED, "fly")
 
@@ -22,43 +28,88 @@ WORLD_KINDS: Final = (EMBEDDED, "fly")
 class LinkFacts:
     """A pair of regions: the round trip that was set, and what was measured; milliseconds."""
 
+    from_: str
+    to: str
     configured_rtt_ms: float
     measured_rtt_p50_ms: float | None
     measured_rtt_p95_ms: float | None
     n: int
     ok: bool
 
+    @property
+    def pair(self) -> str:
+        """The regions, for people."""
+        return f"{self.from_}-{self.to}"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredLinks:
+    """Every pair of regions, measured just now."""
+
+    links: tuple[LinkFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MachineFacts:
+    """A machine of the world; ``ports`` has those that lead to it from outside, by its own."""
+
+    id: str
+    name: str
+    app: str
+    region: str
+    group: str
+    state: str
+    pid: int | None
+    ports: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """A server that the world's machines ran: PostgreSQL, or a cache."""
+
+    version: str
+    source: str
+
 
 @dataclass(frozen=True, slots=True)
 class ComputerFacts:
-    """The computer that all ran on; null or absent where nobody asked."""
+    """The computer that all ran on; null where nobody asked, or it cannot tell."""
 
     platform: str
-    cpus: int | None = None
-    memory_mb: float | None = None
-    kernel: str | None = None
+    cpus: int | None
+    memory_mb: int | None
+    kernel: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class LinkCounts:
     """What has passed a machine's link to another app, since it was opened."""
 
+    machine: str
     app: str
+    region: str
+    target: str
     target_app: str
     flights: int
+    bytes_out: int
+    bytes_in: int
     connections: int
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeCounts:
-    """What has passed the edges to an app."""
+    """What has passed a region's edge to an app."""
 
+    region: str
     app: str
     requests: int
+    replays: int
+    errors: int
+    upstream_connections: int
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class WorldCounts:
     """Links and edges at one moment."""
 
     links: tuple[LinkCounts, ...]
@@ -69,8 +120,8 @@ class Counts:
 class CountersFacts:
     """Before and after the load."""
 
-    before: Counts
-    after: Counts
+    before: WorldCounts
+    after: WorldCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,69 +133,104 @@ class OrderFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class MachineCost:
+    """A machine that was paid for: list price, how long it was there, whether it is gone."""
+
+    app: str
+    name: str
+    region: str
+    size: str
+    usd_per_s: float
+    seconds: float
+    usd: float
+    gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CostFacts:
+    """What a run cost; ``prices_of`` is the day of the price table, ``budget_usd`` 0 for none."""
+
+    prices_of: str
+    budget_usd: float
+    machine_seconds: float
+    usd: float
+    machines: tuple[MachineCost, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WorldFacts:
-    """What every world tells."""
+    """
+    A world, and what it counted for a run.
+
+    ``link_layer``, ``edges`` (region, then app: its address), ``secure_edges`` (the same by TLS),
+    ``authority`` (file of the certificate that they are trusted by), ``machines``, ``postgres`` and
+    ``cache`` are of an embedded world; ``api`` and ``cost`` of Fly.  ``run``, ``apps`` (deployment:
+    its app) and ``database`` (its app) are null until there is a run, ``counters`` until its load
+    has begun.
+    """
 
     schema: int
     kind: str
     regions: tuple[str, ...]
     primary_region: str
-    links: tuple[Mapping[str, Any], ...]
+    links: tuple[LinkFacts, ...]
     versions: Mapping[str, str]
     machine: ComputerFacts
-    run: OrderFacts
+    watch: WatchFacts | NoWatch | None
+    api: str | None = None
+    link_layer: str | None = None
+    why_not_hosts: str | None = None
+    edges: Mapping[str, Mapping[str, str]] | None = None
+    secure_edges: Mapping[str, Mapping[str, str]] | None = None
+    authority: str | None = None
+    machines: tuple[MachineFacts, ...] | None = None
+    postgres: ServerFacts | None = None
+    cache: ServerFacts | None = None
+    run: OrderFacts | None = None
     apps: Mapping[str, str] | None = None
     database: str | None = None
     counters: CountersFacts | None = None
+    cost: CostFacts | None = None
+
+    def edge_of(self, region: str, app: str, *, secure: bool = False) -> str | None:
+        """Return the address of an app at a region's edge, ``secure`` by TLS; None for none."""
+        edges = self.secure_edges if secure else self.edges
+        return (edges or {}).get(region, {}).get(app)
 
 
-@dataclass(frozen=True, slots=True)
-class PostgresFacts:
-    """The database server that the world's machines ran."""
-
-    version: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddedFacts:
-    """What an embedded world tells besides."""
-
-    link_layer: str
-    edges: Mapping[str, Mapping[str, str]]
-    machines: tuple[Mapping[str, Any], ...]
-    postgres: PostgresFacts | None
-
-
-def check_world(content: Mapping[str, Any]) -> None:
+def read_world(content: Any) -> WorldFacts:
     """
-    Refuse a world.json that does not tell what this version reads in it.
+    Return what a world.json tells.
 
     Raises:
         RecordsError: With the path of the first key at fault.
     """
-    world = read(WorldFacts, content, "world.json", more=True)
+    where = "world.json"
+    world = read(WorldFacts, content, where)
+    if absent := [key for key in WorldFacts.__annotations__ if key not in content]:
+        raise RecordsError(f"{where}.{absent[0]}: missing; this account of the run is not complete")
     if world.kind not in WORLD_KINDS:
-        raise RecordsError(
-            f"world.json: kind: {world.kind!r} is not one of {', '.join(WORLD_KINDS)}"
-        )
+        raise RecordsError(f"{where}: kind: {world.kind!r} is not one of {', '.join(WORLD_KINDS)}")
     if world.primary_region not in world.regions:
         raise RecordsError(
-            f"world.json: primary_region: {world.primary_region!r} is not among its regions"
+            f"{where}: primary_region: {world.primary_region!r} is not among its regions"
         )
+    if world.run is None:
+        raise RecordsError(f"{where}.run: null; it does not tell which run it was measured for")
     if world.kind == EMBEDDED:
-        read(EmbeddedFacts, content, "world.json", more=True)
+        for key in ("link_layer", "edges", "machines", "apps"):
+            if getattr(world, key) is None:
+                raise RecordsError(f"{where}.{key}: null, of an embedded world, which can tell")
     for number, link in enumerate(world.links):
-        _check_link(link, f"world.json: links[{number}]")
+        _check_link(link, f"{where}: links[{number}]")
+    if isinstance(world.watch, WatchFacts | NoWatch):
+        check_watch(world.watch, f"{where}: watch")
+    return world
 
 
-def _check_link(link: Mapping[str, Any], where: str) -> None:
-    for end in ("from", "to"):  # a word of the language cannot be a field's name
-        if not isinstance(link.get(end), str):
-            raise RecordsError(f"{where}.{end}: missing, or no text")
-    found = read(LinkFacts, link, where, more=True)
-    p50_ms, p95_ms = found.measured_rtt_p50_ms, found.measured_rtt_p95_ms
-    if (p50_ms is None, p95_ms is None) != (found.n == 0, found.n == 0):
-        raise RecordsError(f"{where}: {found.n} pings, and measured_rtt_p50_ms, ..p95_ms: no match")
+def _check_link(link: LinkFacts, where: str) -> None:
+    p50_ms, p95_ms = link.measured_rtt_p50_ms, link.measured_rtt_p95_ms
+    if (p50_ms is None, p95_ms is None) != (link.n == 0, link.n == 0):
+        raise RecordsError(f"{where}: {link.n} pings, and measured_rtt_p50_ms, ..p95_ms: no match")
     if p50_ms is not None and p95_ms is not None and p95_ms < p50_ms:
         raise RecordsError(f"{where}.measured_rtt_p95_ms: {p95_ms:g} is below the median")

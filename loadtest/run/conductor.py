@@ -12,20 +12,21 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from loadtest.errors import EngineError, PlanError, RecordsError, WorldError
 from loadtest.plan.headers import Headers
 from loadtest.plan.model import Plan
-from loadtest.plan.order import RunOrder, with_headers
+from loadtest.plan.order import RunOrder, Targets, with_headers
 from loadtest.records.facts import to_json
 from loadtest.records.folder import PARTS, RunFolder
 from loadtest.records.load_status import LoadStatus
 from loadtest.records.seal import seal
+from loadtest.records.world_facts import LinkFacts, OrderFacts, WorldFacts
 from loadtest.run import pilot
 from loadtest.run.advice import with_advice
 from loadtest.run.bending import PlannedFaults
@@ -105,6 +106,8 @@ class RunConductor:
         self._stop_asked = False
         self._loading = False
         self._faults: PlannedFaults | None = None
+        self._world: WorldFacts
+        """What is known of the place; known once it is up."""
         self._began = False
         """The folder holds this run; before, it is still that of an earlier one."""
 
@@ -166,14 +169,14 @@ class RunConductor:
                     deploy_all(place, missing, self._progress)
                 except WorldError as error:
                     raise WorldError(with_advice(str(error))) from error
-                world = self._known_world(place, orders)
+                self._world = self._known_world(place, orders)
                 try:
-                    self._measure(place, orders, keys, world)
+                    self._measure(place, orders, keys, self._world)
                 except (EngineError, WorldError) as error:
                     failure = error
             if place.extras is None and self._began:
-                world["cost"] = account(place.ledger, plan.budget_usd)
-                folder.save_json("world.json", world)
+                cost = account(place.ledger, plan.budget_usd)
+                self._save_world(replace(self._world, cost=cost))
             self._progress.step("taking the world down")
         if failure is not None and not self._began:
             raise failure
@@ -212,35 +215,41 @@ class RunConductor:
         if place.extras is None:
             self._progress.done(cost_sentence(account(place.ledger, self.plan.budget_usd)))
 
-    def _known_world(self, place: RunWorld, orders: RunDeployment) -> dict[str, Any]:
+    def _save_world(self, world: WorldFacts) -> None:
+        self._world = world
+        self.folder.save_json("world.json", to_json(world))
+
+    def _known_world(self, place: RunWorld, orders: RunDeployment) -> WorldFacts:
         """Measure the links, refuse a world out of tolerance, return the content of world.json."""
         if place.extras is not None:
             self._progress.step("measuring the links")
             for _ in range(MEASURINGS):
-                if all(link["ok"] for link in place.extras.measure()):
+                if all(link.ok for link in place.extras.measure()):
                     break
-        world = place.describe(self.plan)
-        world["run"] = {"id": self.run_id, "command": self._command}
-        world["apps"] = {name: order.name for name, order in orders.apps.items()}
-        world["database"] = orders.database.name if orders.database is not None else None
-        faults = [_link_sentence(link) for link in world["links"] if not link["ok"]]
+        world = replace(
+            place.describe(self.plan),
+            run=OrderFacts(self.run_id, self._command),
+            apps={name: order.name for name, order in orders.apps.items()},
+            database=orders.database.name if orders.database is not None else None,
+        )
+        faults = [_link_sentence(link) for link in world.links if not link.ok]
         if self._world_url:
             faults += network_faults(self.plan, world)
         if faults:
             raise WorldError("\n".join(faults))
-        if world["links"]:
-            self._progress.done(f"links: {_worst(world['links'])}")
+        if world.links:
+            self._progress.done(f"links: {_worst(world.links)}")
         return world
 
-    def _begin(self, world: dict[str, Any]) -> None:
+    def _begin(self) -> None:
         """Make the folder this run's: the first order is taken, so there is a run."""
         self.folder.clear()
         self._began = True
         self.folder.save_json("plan.json", self.plan.to_json())
-        self.folder.save_json("world.json", world)
+        self._save_world(self._world)
 
     def _measure(
-        self, place: RunWorld, orders: RunDeployment, keys: Secrets, world: dict[str, Any]
+        self, place: RunWorld, orders: RunDeployment, keys: Secrets, world: WorldFacts
     ) -> None:
         """Run the segments; bring records, engine facts and counters home whatever happens."""
         url = place.app_url(orders.generator.name, self.plan.primary_region, world)
@@ -258,17 +267,15 @@ class RunConductor:
             self._faults = PlannedFaults(self.plan, orders, place.extras)
             try:
                 limit_usd = self.plan.budget_usd if place.extras is None else 0.0
-                self._segments(coordinator, targets, world, watch, Budget(limit_usd, place.ledger))
+                self._segments(coordinator, targets, watch, Budget(limit_usd, place.ledger))
             finally:
                 if place.extras is not None and self._began:
-                    watch.tell(world, over=True)
-                    self.folder.save_json("world.json", world)
+                    self._save_world(watch.tell(self._world, over=True))
 
     def _segments(
         self,
         coordinator: CoordinatorClient,
-        targets: Any,
-        world: dict[str, Any],
+        targets: Targets,
         watch: LoadWatch,
         budget: Budget,
     ) -> None:
@@ -297,7 +304,7 @@ class RunConductor:
                 self._faults.begin()
             coordinator.submit(order)
             if not self._began:
-                self._begin(world)
+                self._begin()
             status = coordinator.follow(
                 self.run_id, segment, lambda s: self._tick(s, store, budget)
             )
@@ -312,8 +319,7 @@ class RunConductor:
             if self._stop_asked or last:
                 return
             self.folder.merge_parts(keep=True)
-            watch.tell(world, over=False)
-            self.folder.save_json("world.json", world)
+            self._save_world(watch.tell(self._world, over=False))
             with self._viewer.judging():
                 decided = not undecided(self.folder, look=segment + 1)
             if decided:
@@ -351,16 +357,16 @@ def new_run_id() -> str:
     return f"{now}-{secrets.token_hex(2)}"
 
 
-def _link_sentence(link: dict[str, Any]) -> str:
+def _link_sentence(link: LinkFacts) -> str:
     found = "not one ping came back"
-    if (p50_ms := link["measured_rtt_p50_ms"]) is not None:
-        found = f"measured {p50_ms:.2f} ms (median of {link['n']}): outside the tolerance"
+    if (p50_ms := link.measured_rtt_p50_ms) is not None:
+        found = f"measured {p50_ms:.2f} ms (median of {link.n}): outside the tolerance"
     return (
-        f"link {link['from']}-{link['to']}: set to {link['configured_rtt_ms']:g} ms, {found}; "
+        f"link {link.pair}: set to {link.configured_rtt_ms:g} ms, {found}; "
         "the machine is too busy to emulate a network, try again when it is quieter"
     )
 
 
-def _worst(links: list[dict[str, Any]]) -> str:
-    gaps = [abs(x["measured_rtt_p50_ms"] - x["configured_rtt_ms"]) for x in links]
+def _worst(links: Sequence[LinkFacts]) -> str:
+    gaps = [abs((x.measured_rtt_p50_ms or 0.0) - x.configured_rtt_ms) for x in links]
     return f"{len(links)} measured, the worst median is {max(gaps):.2f} ms off"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from loadtest.errors import PlanError
 from loadtest.fly.deploy import AppOrder, placements
@@ -14,6 +13,7 @@ from loadtest.fly.machines import Guest
 from loadtest.fly.prices import PRICES_OF, size_name, usd_per_s
 from loadtest.plan.model import Plan
 from loadtest.plan.profile import LoadProfile
+from loadtest.records.world_facts import CostFacts, MachineCost
 from loadtest.run.app_files import OUR_IMAGE, image_name
 from loadtest.run.fly_names import app_names, named_for_fly, names_of
 from loadtest.run.mortal import with_lifeline
@@ -153,37 +153,37 @@ def check_budget(limit_usd: float, reckoned: Estimate) -> None:
         )
 
 
-def account(ledger: MachineLedger, limit_usd: float) -> dict[str, Any]:
+def account(ledger: MachineLedger, limit_usd: float) -> CostFacts:
     """Return a run's cost as world.json keeps it; seconds and dollars of every machine."""
     now_ns = ledger.now_ns
-    machines = [
-        {
-            "app": entry.app,
-            "name": entry.name,
-            "region": entry.region,
-            "size": size_name(entry.guest),
-            "usd_per_s": usd_per_s(entry.guest, entry.region),
-            "seconds": entry.seconds(now_ns),
-            "usd": entry.usd(now_ns),
-            "gone": entry.gone_ns is not None,
-        }
+    machines = tuple(
+        MachineCost(
+            app=entry.app,
+            name=entry.name,
+            region=entry.region,
+            size=size_name(entry.guest),
+            usd_per_s=usd_per_s(entry.guest, entry.region),
+            seconds=entry.seconds(now_ns),
+            usd=entry.usd(now_ns),
+            gone=entry.gone_ns is not None,
+        )
         for entry in ledger.entries
-    ]
-    return {
-        "prices_of": PRICES_OF,
-        "budget_usd": limit_usd,
-        "machine_seconds": sum(machine["seconds"] for machine in machines),
-        "usd": sum(machine["usd"] for machine in machines),
-        "machines": machines,
-    }
+    )
+    return CostFacts(
+        prices_of=PRICES_OF,
+        budget_usd=limit_usd,
+        machine_seconds=sum(machine.seconds for machine in machines),
+        usd=sum(machine.usd for machine in machines),
+        machines=machines,
+    )
 
 
-def cost_sentence(cost: dict[str, Any]) -> str:
+def cost_sentence(cost: CostFacts) -> str:
     """Return an account as a person is told."""
-    machines = cost["machines"]
-    left = sum(not machine["gone"] for machine in machines)
+    machines = cost.machines
+    left = sum(not machine.gone for machine in machines)
     return (
-        f"{len(machines)} machines for {cost['machine_seconds']:.0f} machine-seconds: "
-        f"{format_usd(cost['usd'])} (list prices of {cost['prices_of']}, without traffic); "
+        f"{len(machines)} machines for {cost.machine_seconds:.0f} machine-seconds: "
+        f"{format_usd(cost.usd)} (list prices of {cost.prices_of}, without traffic); "
         + (f"{left} of them left behind" if left else "listed again: all are gone")
     )

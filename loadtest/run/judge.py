@@ -77,7 +77,7 @@ def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = 
     found.save_json("summary.json", told_summary)
     found.save_json("verdict.json", verdict.to_json())
     found.save_text("junit.xml", junit.render(verdict))
-    told = command or str(run.world.get("run", {}).get("command") or "")
+    told = command or (run.world.run.command if run.world.run is not None else "")
     html, _ = write_report(found.path, run, summary, verdict, told)
     return Judged(
         folder=found.path,

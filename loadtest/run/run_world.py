@@ -15,18 +15,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
-from loadtest.errors import PlanError, WorldError
+from loadtest.errors import PlanError, RecordsError, WorldError
 from loadtest.fly.ledger import MachineLedger
 from loadtest.fly.transport import is_loopback
 from loadtest.plan.model import Plan
 from loadtest.plan.order import Target, Targets
+from loadtest.records.facts import read
+from loadtest.records.watch import WATCH_SCHEMA, NoWatch, PathFacts, WatchFacts, WorldGlance
+from loadtest.records.world_facts import (
+    WORLD_SCHEMA,
+    ComputerFacts,
+    LinkFacts,
+    MeasuredLinks,
+    WorldCounts,
+    WorldFacts,
+)
 from loadtest.run.run_deployment import RunDeployment
-from loadtest.run.watching import no_watch
+from loadtest.run.watching import NOT_OURS
 from loadtest.world.handle import start_world
 from loadtest.world.spec import ImageSpec, WorldSpec
 
@@ -38,6 +48,8 @@ WORLD_TIMEOUT_S = 60.0
 GONE_S = 10.0
 """A world that has let a question time out once is hardly asked for longer again."""
 PACKAGES = ("loadtest", "locust", "gevent", "httptools", "psycopg", "pyarrow", "pandas")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -71,25 +83,24 @@ class RunWorld:
             with self.extras.hurry():
                 self.extras.describe()
 
-    def describe(self, plan: Plan) -> dict[str, Any]:
+    def describe(self, plan: Plan) -> WorldFacts:
         """Return the content of world.json as far as it is known now."""
         if self.extras is not None:
             return self.extras.describe()
-        edges = {} if self.stand_in is None else self.stand_in.describe()["edges"]
-        return {
-            "schema": 1,
-            "kind": "fly",
-            "api": self.api_url,
-            **({"edges": edges} if edges else {}),
-            "regions": list(plan.regions),
-            "primary_region": plan.primary_region,
-            "links": [],
-            "watch": no_watch(),
-            "versions": versions(),
-            "machine": {"platform": platform.platform()},
-        }
+        return WorldFacts(
+            schema=WORLD_SCHEMA,
+            kind="fly",
+            regions=plan.regions,
+            primary_region=plan.primary_region,
+            links=(),
+            versions=versions(),
+            machine=ComputerFacts(platform.platform(), None, None, None),
+            watch=NoWatch(WATCH_SCHEMA, NOT_OURS),
+            api=self.api_url,
+            edges=None if self.stand_in is None else self.stand_in.describe().edges,
+        )
 
-    def targets(self, plan: Plan, orders: RunDeployment, world: Mapping[str, Any]) -> Targets:
+    def targets(self, plan: Plan, orders: RunDeployment, world: WorldFacts) -> Targets:
         """Return client region -> deployment -> target."""
         found: Targets = {}
         for region in plan.regions:
@@ -109,33 +120,30 @@ class RunWorld:
                 found[region][name] = found[region][name].model_copy(update={"http": http})
         return found
 
-    def app_url(
-        self, app: str, region: str, world: Mapping[str, Any], *, edges: str = "edges"
-    ) -> str:
+    def app_url(self, app: str, region: str, world: WorldFacts, *, secure: bool = False) -> str:
         """
         Return the address at which a client of a region reaches an app.
 
         Args:
             app: Its name.
             region: Of the client.
-            world: Content of world.json.
-            edges: Which of an embedded world's: ``edges`` or ``secure_edges``.
+            world: What the world tells.
+            secure: Where an embedded world's edges end TLS.
         """
         if self.extras is None and self.stand_in is None:
             return f"https://{app}.fly.dev"
-        try:
-            return str(world[edges][region][app])
-        except KeyError:
+        if (url := world.edge_of(region, app, secure=secure)) is None:
             raise WorldError(
                 f"the world has no edge for app {app!r} in {region}; "
                 "does its fly.toml have an [http_service]?"
-            ) from None
+            )
+        return url
 
-    def _edge(self, app: str, region: str, world: Mapping[str, Any], *, secure: bool) -> Target:
+    def _edge(self, app: str, region: str, world: WorldFacts, *, secure: bool) -> Target:
         if not secure or self.extras is None:
             return Target(url=self.app_url(app, region, world))
-        url = self.app_url(app, region, world, edges="secure_edges")
-        return Target(url=url, host=f"{app}.fly.dev", ca_file=str(world["authority"]))
+        url = self.app_url(app, region, world, secure=True)
+        return Target(url=url, host=f"{app}.fly.dev", ca_file=world.authority or "")
 
 
 class EmbeddedExtras:
@@ -157,9 +165,9 @@ class EmbeddedExtras:
         """Close the connection."""
         self._http.close()
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> WorldFacts:
         """Return regions, links, edges, machines, versions."""
-        return self._get("GET", "/world")
+        return self._told(WorldFacts, "GET", "/world")
 
     @contextmanager
     def hurry(self) -> Iterator[None]:
@@ -168,10 +176,9 @@ class EmbeddedExtras:
         yield
         self._http.timeout = usual
 
-    def measure(self) -> list[dict[str, Any]]:
+    def measure(self) -> tuple[LinkFacts, ...]:
         """Measure every pair of regions through real links; return configured and measured."""
-        links: list[dict[str, Any]] = self._get("POST", "/world/measure")["links"]
-        return links
+        return self._told(MeasuredLinks, "POST", "/world/measure").links
 
     def way_to(self, url: str, at: str, region: str) -> Target:
         """
@@ -188,13 +195,13 @@ class EmbeddedExtras:
         near = self._get("POST", "/world/ways", body)["port"]
         return Target(url=f"{parts.scheme}://127.0.0.1:{near}", host=parts.netloc)
 
-    def glance(self) -> dict[str, Any]:
+    def glance(self) -> WorldGlance:
         """Return the latest round trips of its links and what happened to its machines."""
-        return self._get("GET", "/world/glance")
+        return self._told(WorldGlance, "GET", "/world/glance")
 
-    def counters(self) -> dict[str, Any]:
+    def counters(self) -> WorldCounts:
         """Return what passed the links and the edges so far."""
-        return self._get("GET", "/world/counters")
+        return self._told(WorldCounts, "GET", "/world/counters")
 
     def visitor(self, region: str) -> int:
         """Return the process id of what stands in a region for commands to run beside."""
@@ -214,13 +221,20 @@ class EmbeddedExtras:
         body = {"what": what, "for_s": for_s, "at_wall_ns": at_wall_ns}
         return self._get("POST", "/world/faults", body)
 
-    def watch(self) -> dict[str, Any]:
+    def watch(self) -> PathFacts:
         """Begin to watch over a load; return where machines' connections lead."""
-        return self._get("POST", "/world/watch")
+        return self._told(PathFacts, "POST", "/world/watch")
 
-    def watched(self, *, over: bool) -> dict[str, Any]:
+    def watched(self, *, over: bool) -> WatchFacts:
         """Return what the watch has seen; end it if the load is ``over``."""
-        return self._get("DELETE" if over else "GET", "/world/watch")
+        return self._told(WatchFacts, "DELETE" if over else "GET", "/world/watch")
+
+    def _told(self, kind: type[T], method: str, path: str) -> T:
+        """Return what the world answers, as its type."""
+        try:
+            return read(kind, self._get(method, path), path)
+        except RecordsError as error:
+            raise WorldError(f"the world is of another version: {error}") from error
 
     def _get(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         try:

@@ -7,9 +7,8 @@ A run in such a world measures the apps as they stand and brings only its load g
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from loadtest.errors import WorldError
 from loadtest.fly.answers import Machine
@@ -17,6 +16,7 @@ from loadtest.fly.client import connect
 from loadtest.fly.deploy import AppOrder, placements
 from loadtest.fly.machines import EDGE_CONNECTIONS_KEY, FRESH, MachineConfig
 from loadtest.plan.model import Plan
+from loadtest.records.world_facts import WorldFacts
 from loadtest.run.run_deployment import RunDeployment
 from loadtest.run.run_world import RunWorld
 
@@ -25,7 +25,7 @@ _SAME_MS = 1e-6
 
 
 def still_to_deploy(
-    place: RunWorld, plan: Plan, orders: RunDeployment, world: Mapping[str, Any]
+    place: RunWorld, plan: Plan, orders: RunDeployment, world: WorldFacts
 ) -> RunDeployment:
     """
     Return what a run has to deploy in a world that is up: everything, or the generator alone.
@@ -69,18 +69,18 @@ async def _machines(place: RunWorld, orders: RunDeployment) -> dict[str, tuple[M
         return found
 
 
-def network_faults(plan: Plan, world: Mapping[str, Any]) -> list[str]:
+def network_faults(plan: Plan, world: WorldFacts) -> list[str]:
     """Return how a world's regions and the links it has measured differ from a plan's."""
     faults = []
-    if missing := [code for code in plan.regions if code not in world["regions"]]:
+    if missing := [code for code in plan.regions if code not in world.regions]:
         faults.append(
-            f"regions: the world has {', '.join(world['regions'])}, but not {', '.join(missing)}"
+            f"regions: the world has {', '.join(world.regions)}, but not {', '.join(missing)}"
         )
-    for link in world["links"]:
-        a, b = link["from"], link["to"]
+    for link in world.links:
+        a, b = link.from_, link.to
         if a not in plan.regions or b not in plan.regions:
             continue
-        wanted_ms, set_ms = plan.rtt_between_ms(a, b), link["configured_rtt_ms"]
+        wanted_ms, set_ms = plan.rtt_between_ms(a, b), link.configured_rtt_ms
         if abs(wanted_ms - set_ms) > _SAME_MS:
             faults.append(
                 f"link {a}-{b}: the world has {set_ms:g} ms, the plan wants {wanted_ms:g} ms"

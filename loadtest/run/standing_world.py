@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from loadtest.errors import WorldError
+from loadtest.records.world_facts import WorldFacts
 from loadtest.run.run_world import WORLD_TOKEN_VARIABLE, EmbeddedExtras
 from loadtest.world.guard.addresses import WorldAddress, addresses
 
@@ -87,37 +88,37 @@ def command_inside(where: str, command: Sequence[str], *, url: str) -> list[str]
         world = extras.describe()
         if "/" in where:
             pid = _machine(where, world)
-        elif where not in world["regions"]:
+        elif where not in world.regions:
             raise WorldError(
-                f"{where!r} is no place: name a region ({', '.join(world['regions'])}), or a "
+                f"{where!r} is no place: name a region ({', '.join(world.regions)}), or a "
                 "machine as APP/REGION"
             )
-        elif world["link_layer"] != "hosts":
+        elif world.link_layer != "hosts":
             raise WorldError(_no_place(world, where))
         else:
             pid = extras.visitor(where)
     return [sys.executable, "-m", "loadtest.world.hosts.visit", str(pid), *command]
 
 
-def _machine(where: str, world: Mapping[str, Any]) -> int:
+def _machine(where: str, world: WorldFacts) -> int:
     """Return the process id of a machine."""
     app, _, name = where.partition("/")
     found = [
         m
-        for m in world["machines"]
-        if m["app"] == app and name in (m["region"], m["id"], m["name"]) and m["pid"]
+        for m in world.machines or ()
+        if m.app == app and name in (m.region, m.id, m.name) and m.pid
     ]
     if not found:
-        running = sorted({f"{m['app']}/{m['region']}" for m in world["machines"] if m["pid"]})
+        running = sorted({f"{m.app}/{m.region}" for m in world.machines or () if m.pid})
         raise WorldError(f"no machine {where!r} runs; there are {', '.join(running) or 'none'}")
-    return int(found[0]["pid"])
+    return int(found[0].pid or 0)
 
 
-def _no_place(world: Mapping[str, Any], region: str) -> str:
+def _no_place(world: WorldFacts, region: str) -> str:
     """Return what is possible where machines share this machine's loopback."""
-    edges = world["edges"].get(region, {})
+    edges = (world.edges or {}).get(region, {})
     urls = ", ".join(f"{app} at {url}" for app, url in sorted(edges.items()))
-    why = f" ({world['why_not_hosts']})" if world["why_not_hosts"] else ""
+    why = f" ({world.why_not_hosts})" if world.why_not_hosts else ""
     return (
         f"layer relay{why}: machines share this machine's loopback, so {region} is no place of its "
         f"own; its edge is reached from here: {urls or 'no app serves HTTP'}. "

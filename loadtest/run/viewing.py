@@ -9,10 +9,11 @@ from typing import Final, Protocol
 
 from loadtest.plan.model import Plan
 from loadtest.records.load_status import LoadStatus
+from loadtest.records.watch import WorldGlance
 from loadtest.run.coordinator import FINAL_STATES
 from loadtest.run.load_words import Prospect, brief, headline, region_table, verdict_in_s
 from loadtest.run.progress import Progress
-from loadtest.run.world_glance import Glanced, WorldGlance, read_glance
+from loadtest.run.world_glance import Glanced
 from loadtest.units import NS_PER_S
 
 GLANCE_EVERY_S: Final = 2.0
@@ -102,4 +103,4 @@ class LoadViewer:
         if self._world is None or now_ns - self._glanced_ns < GLANCE_EVERY_S * NS_PER_S:
             return
         self._glanced_ns = now_ns
-        watcher.world(read_glance(self._world.glance()))
+        watcher.world(self._world.glance())

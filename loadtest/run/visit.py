@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from loadtest.errors import PlanError
 from loadtest.plan.model import Plan
+from loadtest.records.world_facts import WorldFacts
 from loadtest.run.deployment import deploy_all
 from loadtest.run.progress import Progress
 from loadtest.run.run_deployment import (
@@ -52,36 +52,34 @@ def stay(
         threading.Event().wait()
 
 
-def _addresses(
-    plan: Plan, orders: RunDeployment, keys: Secrets, world: dict[str, Any]
-) -> list[str]:
+def _addresses(plan: Plan, orders: RunDeployment, keys: Secrets, world: WorldFacts) -> list[str]:
     width = max(len(order.name) for order in orders.apps.values()) if orders.apps else 0
     lines = ["", "Deployments, as clients of each region reach them:"]
     for region in plan.regions:
         for order in orders.apps.values():
-            url = world["edges"].get(region, {}).get(order.name)
+            url = world.edge_of(region, order.name)
             if url:
                 lines.append(f"  {region}  {order.name:{width}}  {url}")
     lines += ["", "For example:  curl -i -d city=Sydney -d title=Soup <URL>/recipes"]
     if orders.database is not None:
         lines += ["", "Databases (the password is this world's own and ends with it):"]
-        for machine in world["machines"]:
-            port = machine["ports"].get(str(REPLICA_PORT))
-            if machine["app"] == orders.database.name and port:
+        for machine in world.machines or ():
+            port = machine.ports.get(str(REPLICA_PORT))
+            if machine.app == orders.database.name and port:
                 lines.append(
-                    f"  {machine['region']}  postgres://{DATABASE_USER}:{keys.database}"
+                    f"  {machine.region}  postgres://{DATABASE_USER}:{keys.database}"
                     f"@127.0.0.1:{port}/{plan.database.database}"
                 )
     return lines
 
 
-def _from_inside(plan: Plan, orders: RunDeployment, world: dict[str, Any]) -> list[str]:
+def _from_inside(plan: Plan, orders: RunDeployment, world: WorldFacts) -> list[str]:
     """Return how to run a command in a region's place, or in a machine's."""
     apps = [order.name for order in orders.apps.values()]
     if not apps:
         return []
     lines = ["", "From another terminal, in a region's place and in a machine's:"]
-    if world["link_layer"] == "hosts":
+    if world.link_layer == "hosts":
         for region in plan.regions:
             lines.append(f"  loadtest world exec {region} -- curl -i https://{apps[-1]}.fly.dev/")
     else:

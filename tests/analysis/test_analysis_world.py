@@ -52,7 +52,7 @@ def failed(run: Run) -> dict[str, str]:
 
 
 def pair(watch: Watch, name: str) -> Watch:
-    return next(p for p in watch["pairs"] if f"{p['a']}-{p['b']}" == name)
+    return next(p for p in watch["pairs"] if f"{p['from']}-{p['to']}" == name)
 
 
 def bend(first_s: int, last_s: int, by_us: int | None) -> Callable[[Watch], None]:
@@ -159,7 +159,7 @@ def test_an_app_that_was_killed_is_an_event_beside_its_cells(watched: Callable[.
 @pytest.mark.parametrize(
     "change",
     [
-        lambda w: w.update(schema=2),
+        lambda w: w.update(schema=1),
         lambda w: w.pop("faults"),
         lambda w: w["pairs"][0]["rtt_us"].pop(),
         lambda w: w["moments"][0].update(links_late_max_us=None),

@@ -16,7 +16,7 @@ from loadtest.records.load_status import (
     LoadStatus,
     WorkerStatus,
 )
-from loadtest.run.world_glance import GlancedEvent, LinkGlance, WorldGlance
+from loadtest.records.watch import LinkGlance, MachineEnd, WorldGlance
 
 TOKEN = "a-token-of-16-or-more"
 MOMENT = MomentFacts(Signed(1.0), 200, 0.1, 0.0, 300, 120, 3)
@@ -41,8 +41,11 @@ def status(number: int = 1, sentence: str = "HTTP 503") -> LoadStatus:
 
 
 def glance() -> WorldGlance:
-    links = (LinkGlance("cdg", "ord", 104.0, 104.1, 20, 0),)
-    return WorldGlance(links, (GlancedEvent(1.5, "web in cdg: machine exit"),), 0.1)
+    return WorldGlance(
+        links=(LinkGlance("cdg", "ord", 104.0, 104.1, 20, 0),),
+        late_p99_us=100.0,
+        events=(MachineEnd(1_500, "web", "cdg", "1", "exit", False, 137, True),),
+    )
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from loadtest.analysis.summary import Summary, summarise
 from loadtest.gate.results import Decision, RuleResult, Verdict
 from loadtest.plan.model import Deployment, Load
 from loadtest.records.facts import MomentFacts, Signed
+from loadtest.records.world_facts import ComputerFacts
 from loadtest.report.base.view import Code, Heading, Table
 from loadtest.report.pages import html, markdown
 from loadtest.report.pages.model import build_report
@@ -236,7 +237,9 @@ def test_texts_from_outside_never_become_markup(stored: Stored) -> None:
         run,
         plan=run.plan.model_copy(update={"title": EVIL, "deployments": deployments}),
         engine=dataclasses.replace(run.engine, workers=workers, versions={EVIL: EVIL}, run_id=EVIL),
-        world={**run.world, "kind": EVIL, "link_layer": EVIL, "machine": {"platform": EVIL}},
+        world=dataclasses.replace(
+            run.world, kind=EVIL, link_layer=EVIL, machine=ComputerFacts(EVIL, None, None, None)
+        ),
     )
     checks = tuple(dataclasses.replace(c, why=EVIL, ok=False) for c in summary.validity.checks)
     evil_summary = dataclasses.replace(

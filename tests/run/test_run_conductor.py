@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_places import link_facts, world_facts
 from run_status import load_status
+from synth_files import watch_of
 
 from loadtest.clock import FakeClock
 from loadtest.errors import EngineError, PlanError, WorldError
@@ -16,6 +18,8 @@ from loadtest.fly.ledger import MachineLedger
 from loadtest.fly.machines import Guest
 from loadtest.fly.prices import usd_per_s
 from loadtest.plan.resolve import load_plan, resolve_plan
+from loadtest.records.watch import PathFacts, WatchFacts
+from loadtest.records.world_facts import LinkFacts, WorldCounts, WorldFacts
 from loadtest.run import conductor as module
 from loadtest.run.conductor import RunConductor, new_run_id
 from loadtest.run.cost import Budget
@@ -29,27 +33,26 @@ def conduct(folder: Path, **arguments: Any) -> RunConductor:
 
 
 class Extras:
-    """An embedded world that tells these links."""
+    """An embedded world that tells this link."""
 
-    def __init__(self, **link: Any) -> None:
+    def __init__(self, link: LinkFacts) -> None:
         self.link = link
 
-    def describe(self) -> dict[str, Any]:
-        return {"schema": 1, "regions": ["cdg"], "links": [self.link]}
+    def describe(self) -> WorldFacts:
+        return world_facts(regions=("cdg",), links=(self.link,))
 
-    def measure(self) -> list[dict[str, Any]]:
-        return [self.link]
+    def measure(self) -> tuple[LinkFacts, ...]:
+        return (self.link,)
 
-    def counters(self) -> dict[str, Any]:
-        return {}
+    def counters(self) -> WorldCounts:
+        return WorldCounts((), ())
 
-    def watch(self) -> dict[str, Any]:
-        return {"connections": 0, "astray": []}
+    def watch(self) -> PathFacts:
+        return PathFacts(0, ())
 
-    def watched(self, *, over: bool) -> dict[str, Any]:
-        lists = ("pairs", "processes", "moments", "machine_events", "faults")
-        seen = {"began_wall_ns": 1, "lasted_ms": 2.0, **{key: [] for key in lists}}
-        return {**seen, "paths": self.watch()}
+    def watched(self, *, over: bool) -> WatchFacts:
+        assert over
+        return watch_of(load_plan(), 10.0)
 
 
 class Coordinator:
@@ -66,21 +69,14 @@ class Coordinator:
         return do
 
 
-def link(**changes: Any) -> dict[str, Any]:
-    return {
-        "from": "cdg", "to": "ord", "configured_rtt_ms": 104.0, "measured_rtt_p50_ms": 104.1,
-        "measured_rtt_p95_ms": 104.3, "n": 20, "ok": True, **changes,
-    }  # fmt: skip
-
-
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """Let a run take place on a stage; what is put into the dict is what happens there."""
-    scene: dict[str, Any] = {"links": link(), "destroyed": 0}
+    scene: dict[str, Any] = {"link": link_facts(), "destroyed": 0}
 
     @contextmanager
     def open_place(*_: Any) -> Iterator[RunWorld]:
-        yield RunWorld("http://127.0.0.1:9", "t", scene.get("extras", Extras(**scene["links"])))
+        yield RunWorld("http://127.0.0.1:9", "t", scene.get("extras", Extras(scene["link"])))
 
     @contextmanager
     def connect(*_: Any, **__: Any) -> Iterator[Coordinator]:
@@ -180,7 +176,7 @@ def test_a_key_that_does_nothing_is_told_before_the_run(
 
 
 def test_a_link_out_of_tolerance_stops_the_run(stage: dict[str, Any], tmp_path: Path) -> None:
-    stage["links"] = link(measured_rtt_p50_ms=109.5, ok=False)
+    stage["link"] = link_facts(measured_rtt_p50_ms=109.5, ok=False)
     with pytest.raises(WorldError, match=r"link cdg-ord: set to 104 ms, measured 109\.50 ms"):
         conduct(tmp_path).run()
 
@@ -188,7 +184,7 @@ def test_a_link_out_of_tolerance_stops_the_run(stage: dict[str, Any], tmp_path: 
 def test_a_link_that_could_not_be_measured_stops_the_run(
     stage: dict[str, Any], tmp_path: Path
 ) -> None:
-    stage["links"] = link(measured_rtt_p50_ms=None, measured_rtt_p95_ms=None, n=0, ok=False)
+    stage["link"] = link_facts(measured_rtt_p50_ms=None, measured_rtt_p95_ms=None, n=0, ok=False)
     with pytest.raises(WorldError, match="link cdg-ord: set to 104 ms, not one ping came back"):
         conduct(tmp_path).run()
 
@@ -196,7 +192,7 @@ def test_a_link_that_could_not_be_measured_stops_the_run(
 def test_a_standing_world_of_other_distances_is_refused(
     stage: dict[str, Any], tmp_path: Path
 ) -> None:
-    stage["links"] = link(configured_rtt_ms=9.0, measured_rtt_p50_ms=9.0)
+    stage["link"] = link_facts(configured_rtt_ms=9.0, measured_rtt_p50_ms=9.0)
     with pytest.raises(WorldError, match="link cdg-ord: the world has 9 ms, the plan wants"):
         conduct(tmp_path, world_url="http://127.0.0.1:9").run()
 
@@ -249,7 +245,7 @@ class TestBudget:
     def test_a_deployment_that_ate_it_all_gets_no_load(self, tmp_path: Path) -> None:
         conductor = conduct(tmp_path / "run")
         with pytest.raises(WorldError, match=r"--budget: .* spent before any load"):
-            conductor._segments(None, {}, {}, None, self.spent(80))  # type: ignore[arg-type]
+            conductor._segments(None, {}, None, self.spent(80))  # type: ignore[arg-type]
         conductor.folder.release()
 
 

@@ -102,9 +102,9 @@ def test_an_account_is_the_sum_over_its_machines() -> None:
     ledger = lived(100)
     ledger.made("b", app="db", name="db-b", region="syd", guest=Guest(), since_ns=0)
     cost = account(ledger, 2.0)
-    by_hand = sum(m["seconds"] * m["usd_per_s"] for m in cost["machines"])
-    assert cost["usd"] == pytest.approx(by_hand, rel=1e-9)
-    assert cost["machine_seconds"] == 200
+    by_hand = sum(m.seconds * m.usd_per_s for m in cost.machines)
+    assert cost.usd == pytest.approx(by_hand, rel=1e-9)
+    assert cost.machine_seconds == 200
     assert "2 of them left behind" in cost_sentence(cost)
     ledger.only("shop", ())
     ledger.only("db", ())

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from run_places import link_facts, world_facts
 
 from loadtest.errors import WorldError
 from loadtest.fly.answers import Machine
 from loadtest.fly.deploy import AppOrder, placements
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan
+from loadtest.records.world_facts import WorldFacts
 from loadtest.run import standing as module
 from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
 from loadtest.run.run_world import RunWorld
@@ -42,14 +43,11 @@ def stand(orders: RunDeployment) -> Machines:
     return {order.name: up(order) for order in every} | {"loadtest": ()}
 
 
-def world(**links: float) -> Mapping[str, Any]:
-    return {
-        "regions": ["cdg", "syd", "nrt"],
-        "links": [
-            {"from": pair[:3], "to": pair[4:], "configured_rtt_ms": rtt_ms}
-            for pair, rtt_ms in links.items()
-        ],
-    }
+def world(*regions: str, **links: float) -> WorldFacts:
+    return world_facts(
+        regions=regions or ("cdg", "syd", "nrt"),
+        links=tuple(link_facts(pair, configured_rtt_ms=rtt_ms) for pair, rtt_ms in links.items()),
+    )
 
 
 def asked(
@@ -113,5 +111,4 @@ def test_a_world_with_other_regions_or_distances_is_refused() -> None:
     assert network_faults(plan, world(**{"cdg-syd": 9.0})) == [
         f"link cdg-syd: the world has 9 ms, the plan wants {right_ms:g} ms"
     ]
-    there = {"regions": ["cdg"], "links": []}
-    assert network_faults(plan, there) == ["regions: the world has cdg, but not syd"]
+    assert network_faults(plan, world("cdg")) == ["regions: the world has cdg, but not syd"]

@@ -7,31 +7,39 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from run_places import world_facts
 
 from loadtest.errors import PlanError
 from loadtest.plan.resolve import load_plan
+from loadtest.records.world_facts import MachineFacts, WorldFacts
 from loadtest.run import visit as module
 from loadtest.run.progress import Silent
 from loadtest.run.run_world import RunWorld
 
-WORLD = {
-    "link_layer": "hosts",
-    "edges": {
+
+def machine(app: str, region: str, **ports: int) -> MachineFacts:
+    numbered = {name.removeprefix("p"): port for name, port in ports.items()}
+    return MachineFacts("1", app, app, region, "app", "started", 9, numbered)
+
+
+WORLD = world_facts(
+    link_layer="hosts",
+    edges={
         "cdg": {"recipes-single": "http://127.0.0.1:7001", "other": "http://127.0.0.1:7009"},
         "syd": {"recipes-single": "http://127.0.0.1:7002"},
     },
-    "machines": [
-        {"app": "recipes-db", "region": "cdg", "ports": {"5432": 7432, "5433": 7432}},
-        {"app": "recipes-db", "region": "syd", "ports": {"5433": 7433}},
-        {"app": "recipes-single", "region": "cdg", "ports": {"8080": 7080}},
-    ],
-}
+    machines=(
+        machine("recipes-db", "cdg", p5432=7432, p5433=7432),
+        machine("recipes-db", "syd", p5433=7433),
+        machine("recipes-single", "cdg", p8080=7080),
+    ),
+)
 
 
 class Extras:
     """An embedded world that is always the same."""
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> WorldFacts:
         return WORLD
 
 

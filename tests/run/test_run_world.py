@@ -6,10 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
+from run_places import world_facts
 
 from loadtest.errors import PlanError, WorldError
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan, resolve_plan
+from loadtest.records.facts import to_json
 from loadtest.run import run_world as module
 from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
 from loadtest.run.run_world import (
@@ -48,7 +50,7 @@ def extras(monkeypatch: pytest.MonkeyPatch, answer: httpx.Response | Exception) 
 
 def test_on_fly_every_region_asks_the_apps_own_name() -> None:
     plan, orders = small()
-    targets = FLY.targets(plan, orders, {})
+    targets = FLY.targets(plan, orders, FLY.describe(plan))
     assert targets["cdg"]["single"].url == "https://recipes-single.fly.dev"
     assert list(targets["scl"]) == ["single", "single-fresh"]
     assert list(targets["cdg"]) == ["single"]
@@ -56,10 +58,10 @@ def test_on_fly_every_region_asks_the_apps_own_name() -> None:
 
 def test_embedded_every_region_asks_its_own_edge(monkeypatch: pytest.MonkeyPatch) -> None:
     place = RunWorld("http://127.0.0.1:9", "t", extras(monkeypatch, httpx.Response(200, json={})))
-    edges = {"scl": {"recipes-single": "http://127.0.0.1:7"}}
-    assert place.app_url("recipes-single", "scl", {"edges": edges}) == "http://127.0.0.1:7"
+    world = world_facts(edges={"scl": {"recipes-single": "http://127.0.0.1:7"}})
+    assert place.app_url("recipes-single", "scl", world) == "http://127.0.0.1:7"
     with pytest.raises(WorldError, match=r"no edge for app 'recipes-single' in cdg.*http_service"):
-        place.app_url("recipes-single", "cdg", {"edges": edges})
+        place.app_url("recipes-single", "cdg", world)
 
 
 def test_embedded_over_tls_the_authority_of_the_world_is_trusted(
@@ -84,7 +86,7 @@ def test_a_deployment_with_a_url_is_asked_there() -> None:
             "deployments": [{"name": "there", "url": "https://example.org/"}],
         }
     )
-    targets = FLY.targets(plan, orders_of(plan, "r1", KEYS), {})
+    targets = FLY.targets(plan, orders_of(plan, "r1", KEYS), FLY.describe(plan))
     assert targets["cdg"]["there"].url == "https://example.org"
 
 
@@ -94,6 +96,16 @@ def test_the_world_gets_the_plans_network_and_folders() -> None:
     assert spec.rtt_between_ms("cdg", "scl") == plan.rtt_between_ms("cdg", "scl")
     assert spec.primary_region == "cdg"
     assert set(spec.images) == {"loadtest"}
+
+
+@pytest.mark.parametrize("key", ["schema", "regions", "links", "watch"])
+def test_a_world_of_another_version_is_told_by_the_key(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = to_json(world_facts())
+    told["other"] = told.pop(key)
+    with pytest.raises(WorldError, match=rf"of another version: /world\.{key}: missing"):
+        extras(monkeypatch, httpx.Response(200, json=told)).describe()
 
 
 @pytest.mark.parametrize(
@@ -141,14 +153,14 @@ def test_on_fly_the_token_and_the_address_come_from_the_environment(
     plan, orders = small()
     with open_place(plan.model_copy(update={"world": "fly"}), orders, "") as place:
         assert (place.api_url, place.token) == ("http://_api.internal:4280", "FlyV1 my-own")
-        assert place.describe(plan)["kind"] == "fly"
-        assert place.app_url("shop", "cdg", {}) == "https://shop.fly.dev"
+        assert place.describe(plan).kind == "fly"
+        assert place.app_url("shop", "cdg", place.describe(plan)) == "https://shop.fly.dev"
     assert "my-own" not in repr(place)
 
 
 def test_a_world_that_plays_fly_tells_where_its_edges_are(monkeypatch: pytest.MonkeyPatch) -> None:
     edges = {"cdg": {"shop": "http://127.0.0.1:7"}}
-    told = extras(monkeypatch, httpx.Response(200, json={"edges": edges}))
+    told = extras(monkeypatch, httpx.Response(200, json=to_json(world_facts(edges=edges))))
     monkeypatch.setattr(module, "EmbeddedExtras", lambda *_, **__: told)
     monkeypatch.setenv("FLY_API_TOKEN", "t")
     monkeypatch.delenv("FLY_FLAPS_BASE_URL", raising=False)
@@ -156,7 +168,7 @@ def test_a_world_that_plays_fly_tells_where_its_edges_are(monkeypatch: pytest.Mo
     plan, _orders = small()
     with fly_place() as place:
         world = place.describe(plan)
-        assert (world["kind"], world["edges"]) == ("fly", edges)
+        assert (world.kind, world.edges) == ("fly", edges)
         assert place.app_url("shop", "cdg", world) == "http://127.0.0.1:7"
 
 
@@ -165,8 +177,9 @@ def test_a_tunnel_to_flys_api_is_no_world(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(module, "EmbeddedExtras", lambda *_, **__: told)
     monkeypatch.setenv("FLY_API_TOKEN", "t")
     monkeypatch.setenv("FLY_FLAPS_BASE_URL", "http://localhost:4280")
+    plan, _orders = small()
     with fly_place() as place:
-        assert place.app_url("shop", "cdg", {}) == "https://shop.fly.dev"
+        assert place.app_url("shop", "cdg", place.describe(plan)) == "https://shop.fly.dev"
 
 
 def test_a_world_that_stands_still_is_not_waited_for_again_and_again(
@@ -191,6 +204,6 @@ def test_a_world_that_stands_still_is_not_waited_for_again_and_again(
 def test_a_world_that_answers_in_a_hurry_has_its_time_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fine = extras(monkeypatch, httpx.Response(200, json={}))
+    fine = extras(monkeypatch, httpx.Response(200, json=to_json(world_facts())))
     RunWorld("http://127.0.0.1:9", "t", fine).still_there()
     assert fine._http.timeout.read == module.WORLD_TIMEOUT_S

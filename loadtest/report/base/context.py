@@ -82,11 +82,11 @@ class Context:
     @cached_property
     def machine(self) -> str:
         """The machine that everything ran on, as far as it is known."""
-        told = self.run.world.get("machine") or {}
+        told = self.run.world.machine
         parts = (
-            f"{told['cpus']} CPUs" if told.get("cpus") else "",
-            f"{told['memory_mb'] / 1024:.1f} GB" if told.get("memory_mb") else "",
-            str(told.get("platform") or told.get("kernel") or ""),
+            f"{told.cpus} CPUs" if told.cpus else "",
+            f"{told.memory_mb / 1024:.1f} GB" if told.memory_mb else "",
+            told.platform or told.kernel or "",
         )
         return ", ".join(part for part in parts if part)
 

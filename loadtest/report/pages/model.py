@@ -106,7 +106,7 @@ def _facts(context: Context) -> tuple[tuple[str, str], ...]:
     facts = context.summary.run
     sent = sum(cell.n for cell in context.summary.cells)
     errors = sum(cell.errors for cell in context.summary.cells)
-    link_layer = context.run.world.get("link_layer")
+    link_layer = context.run.world.link_layer
     layer_words = LAYERS.get(str(link_layer), f"{link_layer} links")
     world = f"{facts.world}, {layer_words}" if link_layer else facts.world
     named = [

@@ -30,7 +30,7 @@ FILES: Final = (
 def section_reproduce(context: Context) -> Section:
     """Return the last section of a report."""
     run = context.run
-    embedded = run.world.get("kind", "embedded") == "embedded"
+    embedded = run.world.kind == "embedded"
     limits = (*(LIMITS_EMBEDDED if embedded else ()), *LIMITS_ALWAYS)
     blocks: list[Block] = [
         *([Code("The same run again", context.command)] if context.command else []),
@@ -55,9 +55,8 @@ def plan_hash(plan: Plan) -> str:
 
 def _inputs(context: Context) -> Table:
     plan, world, engine = context.plan, context.run.world, context.run.engine
-    postgres = world.get("postgres") or {}
-    load, layer = plan.load, str(world.get("link_layer", "none"))
-    versions = {**(world.get("versions") or {}), **(engine.versions if engine else {})}
+    load, layer = plan.load, world.link_layer or "none"
+    versions = {**world.versions, **(engine.versions if engine else {})}
     arrivals = engine.schedule.arrivals if engine else 0
     print_ = engine.schedule.fingerprint[:16] if engine else ""
     rows = [
@@ -72,11 +71,11 @@ def _inputs(context: Context) -> Table:
         ("targets", ", ".join(context.targets)),
         ("revisions", "; ".join(context.revisions) or "none"),
         ("pages", ", ".join(context.pages) or "none"),
-        ("world", str(world.get("kind", "unknown"))),
+        ("world", world.kind),
         ("machines", LAYERS.get(layer, layer)),
         ("round-trip times", plan.network.rtt),
         ("base times of the app", plan.base),
-        ("database", f"PostgreSQL {postgres['version']}" if postgres.get("version") else "none"),
+        ("database", f"PostgreSQL {world.postgres.version}" if world.postgres else "none"),
         ("machine", context.machine or "unknown"),
         ("versions", ", ".join(f"{name} {value}" for name, value in sorted(versions.items()))),
     ]

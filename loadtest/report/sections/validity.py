@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from loadtest.report.base.view import Block, Callout, Section, Table, Text
 from loadtest.report.base.words import NOTHING, count, decision, listing, ms, number, share
@@ -13,6 +13,7 @@ from loadtest.units import US_PER_MS
 if TYPE_CHECKING:
     from loadtest.analysis.checks import SplitTest, Validity, ValidityCheck
     from loadtest.records.facts import WorkerFacts
+    from loadtest.records.world_facts import LinkFacts
     from loadtest.report.base.context import Context
 
 _CSV: Final = (
@@ -25,7 +26,7 @@ def section_validity(context: Context) -> Section:
     """Return the section about validity."""
     validity = context.summary.validity
     workers = context.run.workers
-    links = context.run.world.get("links") or ()
+    links = context.run.world.links
     failed = [Callout("invalid", f"{c.why} {c.advice}".strip()) for c in validity.failed]
     blocks: list[Block] = [
         *failed,
@@ -173,21 +174,21 @@ def _health(workers: Sequence[WorkerFacts]) -> Table:
     )
 
 
-def _links(links: Sequence[Mapping[str, Any]]) -> Table:
-    words = tuple("pass" if link.get("ok") else "invalid" for link in links)
-    bad = [f"{link['from']}-{link['to']}" for link in links if not link.get("ok")]
+def _links(links: Sequence[LinkFacts]) -> Table:
+    words = tuple("pass" if link.ok else "invalid" for link in links)
+    bad = [link.pair for link in links if not link.ok]
     return Table(
         key="links",
         title="Links: configured and measured round-trip time",
         headers=("link", "configured", "measured p50", "measured p95", "off by", "n", "state"),
         rows=tuple(
             (
-                f"{link['from']}-{link['to']}",
-                ms(link["configured_rtt_ms"]),
-                ms(link["measured_rtt_p50_ms"]),
-                ms(link["measured_rtt_p95_ms"]),
-                ms(link["measured_rtt_p50_ms"] - link["configured_rtt_ms"]),
-                count(int(link["n"])),
+                link.pair,
+                ms(link.configured_rtt_ms),
+                _measure(link.measured_rtt_p50_ms, "ms"),
+                _measure(link.measured_rtt_p95_ms, "ms"),
+                _measure(_off_by(link), "ms"),
+                count(link.n),
                 decision(word),
             )
             for link, word in zip(links, words, strict=True)
@@ -196,3 +197,8 @@ def _links(links: Sequence[Mapping[str, Any]]) -> Table:
         note=f"Out of tolerance: {listing(bad)}." if bad else "Measured before the load started.",
         marks=words,
     )
+
+
+def _off_by(link: LinkFacts) -> float | None:
+    p50_ms = link.measured_rtt_p50_ms
+    return None if p50_ms is None else p50_ms - link.configured_rtt_ms

@@ -58,7 +58,7 @@ def _pings(time: WorldTime) -> Table:
         ]
         rows.append(
             (
-                f"{pair.a}-{pair.b}",
+                f"{pair.from_}-{pair.to}",
                 ms(pair.configured_rtt_ms),
                 *found,
                 count(int(trips.size)),

@@ -20,7 +20,18 @@ from starlette.routing import Route
 
 from loadtest.errors import PlanError, WorldError
 from loadtest.faults import parse_fault
-from loadtest.fly.machines import Json
+from loadtest.records.facts import to_json
+from loadtest.records.world_facts import (
+    EMBEDDED,
+    WORLD_SCHEMA,
+    EdgeCounts,
+    LinkCounts,
+    MachineFacts,
+    MeasuredLinks,
+    ServerFacts,
+    WorldCounts,
+    WorldFacts,
+)
 from loadtest.world.api import apps as api_apps
 from loadtest.world.api import machines as api_machines
 from loadtest.world.api.answers import (
@@ -32,6 +43,7 @@ from loadtest.world.api.answers import (
 )
 from loadtest.world.api.apps import world_of
 from loadtest.world.machines.facts import machine_facts
+from loadtest.world.machines.store import MachineRecord
 from loadtest.world.machines.supervisor import World
 
 _PINGS = 7
@@ -113,45 +125,44 @@ async def show_world(request: Request) -> Response:
     """GET /world: the content of world.json."""
     world = world_of(request)
     postgres, cache = world.context.postgres, world.context.cache_server
-    return JSONResponse(
-        {
-            "schema": 1,
-            "kind": "embedded",
-            "regions": list(world.spec.regions),
-            "primary_region": world.spec.primary_region,
-            "link_layer": world.layer,
-            "why_not_hosts": world.why_not_hosts,
-            "links": world.measured,
-            "edges": world.gateways.urls(),
-            "secure_edges": world.gateways.urls(secure=True),
-            "authority": str(world.gateways.authority.file),
-            "machines": [
-                {
-                    "id": machine.id,
-                    "name": machine.name,
-                    "app": machine.app,
-                    "region": machine.region,
-                    "group": machine.config.group,
-                    "state": machine.state,
-                    "pid": machine.pid,
-                    "ports": {str(port): real for port, real in machine.ports.items()},
-                }
-                for machine in world.store.machines()
-            ],
-            "postgres": None
-            if postgres is None
-            else {"version": postgres.version, "source": postgres.source},
-            "cache": None if cache is None else {"version": cache.version, "source": cache.source},
-            "versions": _versions(),
-            "machine": machine_facts(),
-        }
+    facts = WorldFacts(
+        schema=WORLD_SCHEMA,
+        kind=EMBEDDED,
+        regions=tuple(world.spec.regions),
+        primary_region=world.spec.primary_region,
+        links=world.measured,
+        versions=_versions(),
+        machine=machine_facts(),
+        watch=None,
+        link_layer=world.layer,
+        why_not_hosts=world.why_not_hosts,
+        edges=world.gateways.urls(),
+        secure_edges=world.gateways.urls(secure=True),
+        authority=str(world.gateways.authority.file),
+        machines=tuple(map(_machine, world.store.machines())),
+        postgres=None if postgres is None else ServerFacts(postgres.version, postgres.source),
+        cache=None if cache is None else ServerFacts(cache.version, cache.source),
+    )
+    return JSONResponse(to_json(facts))
+
+
+def _machine(machine: MachineRecord) -> MachineFacts:
+    return MachineFacts(
+        id=machine.id,
+        name=machine.name,
+        app=machine.app,
+        region=machine.region,
+        group=machine.config.group,
+        state=machine.state,
+        pid=machine.pid,
+        ports={str(port): real for port, real in machine.ports.items()},
     )
 
 
 async def measure_world(request: Request) -> Response:
     """POST /world/measure: ping every pair of regions now."""
     pings = number_query(request, "pings", _PINGS, 1, 1_000)
-    return JSONResponse({"links": await world_of(request).measure(pings)})
+    return JSONResponse(to_json(MeasuredLinks(await world_of(request).measure(pings))))
 
 
 async def watch_world(request: Request) -> Response:
@@ -159,8 +170,8 @@ async def watch_world(request: Request) -> Response:
     world = world_of(request)
     try:
         if request.method == "POST":
-            return JSONResponse(await world.watch())
-        return JSONResponse(await world.watched(over=request.method == "DELETE"))
+            return JSONResponse(to_json(await world.watch()))
+        return JSONResponse(to_json(await world.watched(over=request.method == "DELETE")))
     except WorldError as error:
         raise ApiError(409, str(error)) from error
 
@@ -168,7 +179,7 @@ async def watch_world(request: Request) -> Response:
 async def glance_at_world(request: Request) -> Response:
     """GET /world/glance: the latest round trips and events, while the world is watched."""
     try:
-        return JSONResponse(world_of(request).glance())
+        return JSONResponse(to_json(world_of(request).glance()))
     except WorldError as error:
         raise ApiError(409, str(error)) from error
 
@@ -176,21 +187,32 @@ async def glance_at_world(request: Request) -> Response:
 async def show_counters(request: Request) -> Response:
     """GET /world/counters: what has passed links and edges."""
     world = world_of(request)
-    links: list[Json] = [
-        {
-            "machine": machine.id,
-            "app": machine.app,
-            "region": machine.region,
-            "target": f"{link.host}:{link.port}",
-            "target_app": link.name.app,
-            "flights": count.flights,
-            "bytes_out": count.bytes_out,
-            "bytes_in": count.bytes_in,
-            "connections": count.connections,
-        }
+    links = tuple(
+        LinkCounts(
+            machine=machine.id,
+            app=machine.app,
+            region=machine.region,
+            target=f"{link.host}:{link.port}",
+            target_app=link.name.app,
+            flights=count.flights,
+            bytes_out=count.bytes_out,
+            bytes_in=count.bytes_in,
+            connections=count.connections,
+        )
         for machine, link, count in await world.context.network.counters()
-    ]
-    return JSONResponse({"links": links, "edges": world.gateways.counters()})
+    )
+    edges = tuple(
+        EdgeCounts(
+            region=region,
+            app=app,
+            requests=count.requests,
+            replays=count.replays,
+            errors=count.errors,
+            upstream_connections=count.upstream_connections,
+        )
+        for region, app, count in world.gateways.counters()
+    )
+    return JSONResponse(to_json(WorldCounts(links, edges)))
 
 
 async def open_way(request: Request) -> Response:

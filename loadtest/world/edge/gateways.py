@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from loadtest.world.edge.authority import WorldAuthority
 from loadtest.world.edge.proxy import EdgeListener
-from loadtest.world.edge.types import MachineResolver
+from loadtest.world.edge.types import EdgeCounters, MachineResolver
 
 
 class Gateways:
@@ -66,20 +65,11 @@ class Gateways:
             for region in self._regions
         }
 
-    def counters(self) -> list[dict[str, Any]]:
-        """Return what every edge did for every app."""
-        return [
-            {
-                "region": region,
-                "app": app,
-                "requests": count.requests,
-                "replays": count.replays,
-                "errors": count.errors,
-                "upstream_connections": count.upstream_connections,
-            }
-            for region, edge in self._edges.items()
-            for app, count in edge.counters().items()
-        ]
+    def counters(self) -> Iterator[tuple[str, str, EdgeCounters]]:
+        """Yield what every edge did for every app: region, app, counts."""
+        for region, edge in self._edges.items():
+            for app, count in edge.counters().items():
+                yield region, app, count
 
     async def close(self) -> None:
         """Stop listening everywhere."""

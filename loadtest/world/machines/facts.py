@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import platform
 
-from loadtest.fly.machines import Json
+from loadtest.records.world_facts import ComputerFacts
 
 _MB = 1_048_576
 
 
-def machine_facts() -> Json:
+def machine_facts() -> ComputerFacts:
     """Return CPUs that this process may use, memory, kernel and platform."""
-    return {
-        "cpus": _usable_cpus(),
-        "memory_mb": _memory_mb(),
-        "kernel": platform.release(),
-        "platform": platform.platform(),
-    }
+    return ComputerFacts(
+        platform=platform.platform(),
+        cpus=_usable_cpus(),
+        memory_mb=_memory_mb(),
+        kernel=platform.release(),
+    )
 
 
 def _usable_cpus() -> int:

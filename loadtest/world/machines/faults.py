@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from loadtest.errors import PlanError
 from loadtest.faults import DATABASE, Fault, Road, RoadCondition, check_regions
 from loadtest.fly.machines import Json
+from loadtest.records.watch import FaultFacts
 from loadtest.units import NS_PER_MS, NS_PER_S
 from loadtest.world.links.control import LinkControl
 from loadtest.world.machines.store import MachineRecord, Store
@@ -135,20 +136,20 @@ class FaultBoard:
         """Return the words of the faults that are not over."""
         return [entry.fault.what for entry in self._faults if entry.ended_ns is None]
 
-    def facts(self, since_ns: int) -> list[Json]:
+    def facts(self, since_ns: int) -> list[FaultFacts]:
         """Return the faults that were not over at a moment (CLOCK_MONOTONIC), on its time line."""
 
         def after_ms(at_ns: int) -> int:
             return (at_ns - since_ns) // NS_PER_MS
 
         return [
-            {
-                "what": entry.fault.what,
-                "began_ms": after_ms(entry.began_ns),
-                "ended_ms": None if entry.ended_ns is None else after_ms(entry.ended_ns),
-                "pairs": list(entry.pairs),
-                "machines": list(entry.machines),
-            }
+            FaultFacts(
+                what=entry.fault.what,
+                began_ms=after_ms(entry.began_ns),
+                ended_ms=None if entry.ended_ns is None else after_ms(entry.ended_ns),
+                pairs=tuple(entry.pairs),
+                machines=tuple(entry.machines),
+            )
             for entry in self._faults
             if entry.ended_ns is None or entry.ended_ns >= since_ns
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loadtest.fly.machines import Json
+from loadtest.records.watch import AstrayFacts, PathFacts
 from loadtest.world.links.connection import LinkAddress
 from loadtest.world.links.control import LinkControl
 from loadtest.world.machines.network import MachineLink, WorldNetwork
@@ -51,7 +51,7 @@ async def settle(network: WorldNetwork, links: LinkControl, misled: Sequence[Mis
 
 async def look_at_paths(
     network: WorldNetwork, links: LinkControl, store: Store, misled: Sequence[Misled]
-) -> Json:
+) -> PathFacts:
     """
     Return how many connections machines have, and which lead elsewhere than their name does.
 
@@ -64,7 +64,7 @@ async def look_at_paths(
     by_ends = {(entry.machine, entry.target): entry for entry in misled}
     own = {link.id: link for link in network.links()}
     found = await links.strays([i for i, link in own.items() if _ends(link) in by_ends])
-    astray: list[Json] = []
+    astray: list[AstrayFacts] = []
     for link_id, targets in found.leads_to.items():
         link = own.get(link_id)
         if link is None:
@@ -74,16 +74,16 @@ async def look_at_paths(
         if entry is not None:
             name, region = entry.name, store.by_id(entry.now).region
         astray.append(
-            {
-                "app": machine.app,
-                "region": machine.region,
-                "name": name,
-                "wanted_region": region,
-                "found_regions": sorted({_region_of(store, target) for target in targets}),
-                "connections": len(targets),
-            }
+            AstrayFacts(
+                app=machine.app,
+                region=machine.region,
+                name=name,
+                wanted_region=region,
+                found_regions=tuple(sorted({_region_of(store, target) for target in targets})),
+                connections=len(targets),
+            )
         )
-    return {"connections": sum(found.live.get(link_id, 0) for link_id in own), "astray": astray}
+    return PathFacts(sum(found.live.get(link_id, 0) for link_id in own), tuple(astray))
 
 
 def _ends(link: MachineLink) -> tuple[str, str]:

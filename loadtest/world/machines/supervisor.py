@@ -13,6 +13,8 @@ from pathlib import Path
 from loadtest.errors import WorldError
 from loadtest.fly.machines import Json, MachineConfig
 from loadtest.kernel.namespaces import SocketMaker
+from loadtest.records.watch import PathFacts, WatchFacts, WorldGlance
+from loadtest.records.world_facts import LinkFacts
 from loadtest.world.edge.authority import WorldAuthority
 from loadtest.world.edge.gateways import Gateways
 from loadtest.world.hosts.layer import Layer
@@ -68,7 +70,7 @@ class World:
         self.layer = layer
         self.why_not_hosts = why_not_hosts
         self.token = secrets.token_urlsafe(24)
-        self.measured: list[Json] = []
+        self.measured: tuple[LinkFacts, ...] = ()
         self._runtimes: dict[str, MachineRuntime] = {}
         self._measuring, self._watching = asyncio.Lock(), asyncio.Lock()
         self._watch: WorldWatch | None = None
@@ -146,7 +148,7 @@ class World:
             self._runtimes.pop(machine.id, None)
         self.store.forget(app)
 
-    async def measure(self, pings: int) -> list[Json]:
+    async def measure(self, pings: int) -> tuple[LinkFacts, ...]:
         """
         Measure the round trip of every pair of regions through real links, and keep the result.
 
@@ -160,21 +162,21 @@ class World:
         await settle(network, self.links, hosts.misled() if hosts is not None else ())
         async with self._measuring:
             measures = await measure(self.links, self._pairs(), pings)
-        self.measured = [
-            {
-                "from": found.source,
-                "to": found.target,
-                "configured_rtt_ms": found.configured_rtt_ms,
-                "measured_rtt_p50_ms": finite(found.measured_rtt_p50_ms),
-                "measured_rtt_p95_ms": finite(found.measured_rtt_p95_ms),
-                "n": found.n,
-                "ok": found.within(self.spec.tolerance_ms, self.spec.tolerance_share),
-            }
+        self.measured = tuple(
+            LinkFacts(
+                from_=found.source,
+                to=found.target,
+                configured_rtt_ms=found.configured_rtt_ms,
+                measured_rtt_p50_ms=finite(found.measured_rtt_p50_ms),
+                measured_rtt_p95_ms=finite(found.measured_rtt_p95_ms),
+                n=found.n,
+                ok=found.within(self.spec.tolerance_ms, self.spec.tolerance_share),
+            )
             for found in measures
-        ]
+        )
         return self.measured
 
-    async def watch(self) -> Json:
+    async def watch(self) -> PathFacts:
         """
         Begin to watch over a load, anew if it was begun before; return where connections lead.
 
@@ -184,10 +186,11 @@ class World:
         async with self._watching:
             if self._watch is not None:
                 await self._watch.stop()
-            self._watch = await WorldWatch.start(self.links, self._pairs())
-            return await self._paths()
+            paths = await self._paths()
+            self._watch = await WorldWatch.start(self.links, self._pairs(), paths)
+            return paths
 
-    async def watched(self, *, over: bool) -> Json:
+    async def watched(self, *, over: bool) -> WatchFacts:
         """
         Return what the watch has seen, and where connections lead now.
 
@@ -205,11 +208,13 @@ class World:
                 await watch.stop()
                 self._watch = None
                 self.faults.forget_later()
-            seen = watch.seen(self.store.machines(destroyed=True))
-            faults = self.faults.facts(watch.began_ns)
-            return {**seen, "faults": faults, "paths": await self._paths()}
+            return watch.seen(
+                self.store.machines(destroyed=True),
+                self.faults.facts(watch.began_ns),
+                await self._paths(),
+            )
 
-    def glance(self) -> Json:
+    def glance(self) -> WorldGlance:
         """
         Return the latest of what the watch has seen.
 
@@ -220,7 +225,7 @@ class World:
             raise WorldError("nobody has asked this world to watch over a load")
         return self._watch.glance(self.store.machines(destroyed=True))
 
-    async def _paths(self) -> Json:
+    async def _paths(self) -> PathFacts:
         hosts = self.context.hosts
         misled = hosts.misled(first_only=True) if hosts is not None else ()
         return await look_at_paths(self.context.network, self.links, self.store, misled)

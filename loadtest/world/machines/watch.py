@@ -13,7 +13,18 @@ import time
 from collections.abc import Sequence
 
 from loadtest.errors import WorldError
-from loadtest.fly.machines import Json
+from loadtest.records.watch import (
+    WATCH_SCHEMA,
+    FaultFacts,
+    LinkGlance,
+    MachineEnd,
+    PairFacts,
+    PathFacts,
+    ProcessFacts,
+    WatchFacts,
+    WorldGlance,
+    WorldMoment,
+)
 from loadtest.units import NS_PER_MS, NS_PER_S, NS_PER_US
 from loadtest.world.links.control import LinkControl
 from loadtest.world.links.lateness import Lateness
@@ -44,29 +55,31 @@ class WorldWatch:
     Args:
         links: The links process.
         pairs: Pairs of regions, with their one-way time.
+        paths: Where machines' connections lead now.
     """
 
-    def __init__(self, links: LinkControl, pairs: Sequence[Pair]) -> None:
+    def __init__(self, links: LinkControl, pairs: Sequence[Pair], paths: PathFacts) -> None:
         self._links = links
+        self._paths_before = paths
         self._pairs = list(pairs)
         self._began_ns = time.monotonic_ns()
         self._began_wall_ns = time.time_ns()
         self._pings: list[list[tuple[int, int]]] = [[] for _ in pairs]
         self._late = {LINKS: Lateness(), WORLD: Lateness()}
         self._beat = Lateness()
-        self._moments: list[Json] = []
+        self._moments: list[WorldMoment] = []
         self._ride: asyncio.Task[PingRide] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def start(cls, links: LinkControl, pairs: Sequence[Pair]) -> WorldWatch:
+    async def start(cls, links: LinkControl, pairs: Sequence[Pair], paths: PathFacts) -> WorldWatch:
         """
         Begin to watch; the first pings follow as soon as their process is up.
 
         Raises:
             WorldError: The links process has ended.
         """
-        watch = cls(links, pairs)
+        watch = cls(links, pairs, paths)
         every_ms = max(_FASTEST_MS, round(1_000 * len(pairs) / _PINGS_PER_S))
         await links.lateness()  # what was late before is not this load's
         riding = PingRide.start(links, pairs, every_ms, watch._take)
@@ -93,33 +106,35 @@ class WorldWatch:
         """When it began, CLOCK_MONOTONIC."""
         return self._began_ns
 
-    def seen(self, machines: Sequence[MachineRecord]) -> Json:
+    def seen(
+        self,
+        machines: Sequence[MachineRecord],
+        faults: Sequence[FaultFacts],
+        paths_after: PathFacts,
+    ) -> WatchFacts:
         """
         Return what was seen until now.
 
         Args:
             machines: All of the world's, the destroyed ones included.
+            faults: Those that somebody asked for.
+            paths_after: Where connections lead now.
         """
         now_ns = time.monotonic_ns()
-        return {
-            "began_wall_ns": self._began_wall_ns,
-            "lasted_ms": (now_ns - self._began_ns) / NS_PER_MS,
-            "pairs": [self._pair(n, now_ns) for n in range(len(self._pairs))],
-            "processes": [
-                {
-                    "name": name,
-                    "n": late.n,
-                    "late_p50_us": round(late.percentile_us(50), 1),
-                    "late_p99_us": round(late.percentile_us(99), 1),
-                    "late_max_us": late.max_ns / NS_PER_US,
-                }
-                for name, late in self._late.items()
-            ],
-            "moments": list(self._moments),
-            "machine_events": self._machine_events(machines),
-        }
+        return WatchFacts(
+            schema=WATCH_SCHEMA,
+            began_wall_ns=self._began_wall_ns,
+            lasted_ms=(now_ns - self._began_ns) / NS_PER_MS,
+            pairs=tuple(self._pair(number, now_ns) for number in range(len(self._pairs))),
+            processes=tuple(_process(name, late) for name, late in self._late.items()),
+            moments=tuple(self._moments),
+            machine_events=tuple(self._machine_events(machines)),
+            faults=tuple(faults),
+            paths_before=self._paths_before,
+            paths_after=paths_after,
+        )
 
-    def glance(self, machines: Sequence[MachineRecord]) -> Json:
+    def glance(self, machines: Sequence[MachineRecord]) -> WorldGlance:
         """
         Return the latest of what was seen: cheap, for whoever watches while there is load.
 
@@ -134,39 +149,38 @@ class WorldWatch:
             trips = sorted(trip_ns for _, trip_ns in latest if trip_ns != MISSING)
             lost = sum(trip == MISSING and sent < lost_before_ns for sent, trip in latest)
             links.append(
-                {
-                    "from": source,
-                    "to": target,
-                    "configured_rtt_ms": 2 * one_way_ns / NS_PER_MS,
-                    "rtt_p50_ms": trips[(len(trips) - 1) // 2] / NS_PER_MS if trips else None,
-                    "sent": len(trips) + lost,
-                    "lost": lost,
-                }
+                LinkGlance(
+                    from_=source,
+                    to=target,
+                    configured_rtt_ms=2 * one_way_ns / NS_PER_MS,
+                    rtt_p50_ms=trips[(len(trips) - 1) // 2] / NS_PER_MS if trips else None,
+                    sent=len(trips) + lost,
+                    lost=lost,
+                )
             )
-        moment = self._moments[-1] if self._moments else {}
-        return {
-            "links": links,
-            "late_p99_us": moment.get(f"{LINKS}_late_p99_us"),
-            "events": self._machine_events(machines)[-_GLANCED_EVENTS:],
-        }
+        return WorldGlance(
+            links=tuple(links),
+            late_p99_us=self._moments[-1].links_late_p99_us if self._moments else None,
+            events=tuple(self._machine_events(machines)[-_GLANCED_EVENTS:]),
+        )
 
     def _take(self, pings: list[Ping]) -> None:
         for number, sent_ns, round_trip_ns in pings:
             self._pings[number].append((sent_ns, round_trip_ns))
 
-    def _pair(self, number: int, now_ns: int) -> Json:
+    def _pair(self, number: int, now_ns: int) -> PairFacts:
         source, target, one_way_ns = self._pairs[number]
         lost_before_ns = now_ns - 2 * one_way_ns - _PATIENCE_NS
         kept = [p for p in self._pings[number] if p[1] != MISSING or p[0] < lost_before_ns]
-        return {
-            "from": source,
-            "to": target,
-            "configured_rtt_ms": 2 * one_way_ns / NS_PER_MS,
-            "sent_ms": [self._since_ms(sent_ns) for sent_ns, _ in kept],
-            "rtt_us": [
+        return PairFacts(
+            from_=source,
+            to=target,
+            configured_rtt_ms=2 * one_way_ns / NS_PER_MS,
+            sent_ms=tuple(self._since_ms(sent_ns) for sent_ns, _ in kept),
+            rtt_us=tuple(
                 None if trip_ns == MISSING else round(trip_ns / NS_PER_US) for _, trip_ns in kept
-            ],
-        }
+            ),
+        )
 
     async def _beat_on(self) -> None:
         """Sleep again and again, and count by how much it was too long; never returns."""
@@ -183,18 +197,24 @@ class WorldWatch:
                 await self._keep_moment()
 
     async def _keep_moment(self) -> None:
-        moment: Json = {}
+        seconds = {LINKS: Lateness(), WORLD: Lateness()}
         for name, told in ((LINKS, await self._links.lateness()), (WORLD, self._beat.drain())):
-            second = Lateness()
-            for late in (second, self._late[name]):
+            for late in (seconds[name], self._late[name]):
                 late.merge(told)
-            moment[f"{name}_late_p99_us"] = round(second.percentile_us(99), 1)
-            moment[f"{name}_late_max_us"] = second.max_ns / NS_PER_US
-        self._moments.append({"t_ms": self._since_ms(time.monotonic_ns()), **moment})
+        links, world = seconds[LINKS], seconds[WORLD]
+        self._moments.append(
+            WorldMoment(
+                t_ms=self._since_ms(time.monotonic_ns()),
+                links_late_p99_us=round(links.percentile_us(99), 1),
+                links_late_max_us=links.max_ns / NS_PER_US,
+                world_late_p99_us=round(world.percentile_us(99), 1),
+                world_late_max_us=world.max_ns / NS_PER_US,
+            )
+        )
 
-    def _machine_events(self, machines: Sequence[MachineRecord]) -> list[Json]:
+    def _machine_events(self, machines: Sequence[MachineRecord]) -> list[MachineEnd]:
         began_ms = self._began_wall_ns // NS_PER_MS
-        found: list[Json] = []
+        found: list[MachineEnd] = []
         for machine in machines:
             for event in machine.events:
                 if event["timestamp"] < began_ms or event["type"] not in _TOLD_EVENTS:
@@ -202,19 +222,29 @@ class WorldWatch:
                 request = event.get("request", {})
                 ended = request.get("exit_event", {})
                 found.append(
-                    {
-                        "t_ms": event["timestamp"] - began_ms,
-                        "app": machine.app,
-                        "region": machine.region,
-                        "machine": machine.id,
-                        "event": event["type"],
-                        "asked": event["source"] == "user" or ended.get("requested_stop", False),
-                        "exit_code": ended.get("exit_code"),
-                        "restarting": ended.get("restarting", False),
-                    }
+                    MachineEnd(
+                        t_ms=event["timestamp"] - began_ms,
+                        app=machine.app,
+                        region=machine.region,
+                        machine=machine.id,
+                        event=event["type"],
+                        asked=event["source"] == "user" or ended.get("requested_stop", False),
+                        exit_code=ended.get("exit_code"),
+                        restarting=ended.get("restarting", False),
+                    )
                 )
-        found.sort(key=lambda event: event["t_ms"])
+        found.sort(key=lambda event: event.t_ms)
         return found[:_MOST_EVENTS]
 
     def _since_ms(self, at_ns: int) -> int:
         return (at_ns - self._began_ns) // NS_PER_MS
+
+
+def _process(name: str, late: Lateness) -> ProcessFacts:
+    return ProcessFacts(
+        name=name,
+        n=late.n,
+        late_p50_us=round(late.percentile_us(50), 1),
+        late_p99_us=round(late.percentile_us(99), 1),
+        late_max_us=late.max_ns / NS_PER_US,
+    )
