@@ -71,7 +71,8 @@ def test_embedded_over_tls_the_authority_of_the_world_is_trusted(
     plan, orders = small()
     plan = plan.model_copy(update={"scheme": "https"})
     apps = {app.name: f"https://127.0.0.1:{port}" for port, app in enumerate(orders.apps.values())}
-    world = {"secure_edges": {"cdg": apps, "scl": apps}, "authority": "/world/authority.pem"}
+    edges = {"cdg": apps, "scl": apps}
+    world = world_facts(secure_edges=edges, authority="/world/authority.pem")
     target = place.targets(plan, orders, world)["scl"]["single"]
     assert (target.url, target.host, target.ca_file) == (
         apps["recipes-single"], "recipes-single.fly.dev", "/world/authority.pem"
