@@ -36,6 +36,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check $(FILES)
 	$(BIN)/ruff check $(FILES)
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/python -m pytest -q -n auto -m "not contract and not e2e and not slow"
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m "(contract or e2e) and not slow"
 

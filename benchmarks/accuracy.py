@@ -68,7 +68,10 @@ def measure(
     if tool == "hey":
         return hey(target, rate, seconds, COMMON_USERS)
     delay, users = (LOADED_DELAY_US, LOADED_USERS) if loaded else (COMMON_DELAY_US, COMMON_USERS)
-    return lab.run_peer(tool, f"{target.url}/d/{delay}", rate=rate, seconds=seconds, users=users)
+    told: dict[str, Any] = lab.run_peer(
+        tool, f"{target.url}/d/{delay}", rate=rate, seconds=seconds, users=users
+    )
+    return told
 
 
 class Results:

@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from benchmarks.lab import busy_core
 
@@ -80,7 +81,7 @@ def one_gate(folder: Path, seed: int) -> tuple[str, float, dict[str, object]]:
     return verdict["decision"], took, verdict
 
 
-def reason(verdict: dict[str, object]) -> str:
+def reason(verdict: dict[str, Any]) -> str:
     """Return the rules that failed, or the sentence."""
     rules = verdict.get("rules") or []
     failed = sorted({r["metric"] + "@" + r["region"] for r in rules if r["decision"] == "fail"})

@@ -25,6 +25,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from loadtest.world.links.connection import LinkAddress
+
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "tests" / "engine")]
 
@@ -66,7 +68,7 @@ async def cold(ports: tuple[int, int], ca_file: str) -> None:
     try:
         for port, scheme, trips in ((ports[0], "http", 2), (ports[1], "https", 3)):
             one_way_ns = round(RTT_MS * 1e6 / 2)
-            local = await links.open(scheme, ("127.0.0.1", port), one_way_ns)
+            local = await links.open(scheme, LinkAddress("127.0.0.1", port), one_way_ns)
             url = f"{scheme}://127.0.0.1:{local}"
             times = await asyncio.to_thread(timed, url, ca_file, 30, "cold")
             p50 = statistics.median(times) / 1e3

@@ -28,6 +28,7 @@ from loadtest.fly.config import parse_app_config
 from loadtest.fly.deploy import AppOrder, deploy
 from loadtest.run.standing_world import command_inside
 from loadtest.world.handle import start_world
+from loadtest.world.links.connection import LinkAddress
 from loadtest.world.links.control import LinkControl
 from loadtest.world.links.probe import Probe
 
@@ -136,7 +137,7 @@ async def ours(options: argparse.Namespace) -> str:
     try:
         probe = Probe()
         one_way_ns = int(options.one_way_ms * 1e6)
-        port = await control.open("bench", ("127.0.0.1", probe.echo_port), one_way_ns)
+        port = await control.open("bench", LinkAddress("127.0.0.1", probe.echo_port), one_way_ns)
         line = row("links (timerfd)", *ping(probe, control.pid, port, options))
         status = await control.status()
         return f"{line}   lead {status.lead_ns / 1e3:.0f} us, {status.clock} stamps"

@@ -72,7 +72,7 @@ HEALTH = HealthFacts(
 
 def health_of(changes: Mapping[str, float], merged: int, dropped: int) -> HealthFacts:
     """Return a worker's health with some numbers changed, and none that contradicts another."""
-    told = {"segments_sent": merged * 2, "dropped": dropped, **changes}
+    told: dict[str, Any] = {"segments_sent": merged * 2, "dropped": dropped, **changes}
     health = replace(HEALTH, **told)
     for low, high in (
         *(("loop_lag_p99_us", "loop_lag_max_us"), ("cpu_share_mean", "cpu_share_max")),

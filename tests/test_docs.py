@@ -123,7 +123,7 @@ def check_names() -> set[str]:
                 named |= {k.value for k in call.keywords if k.arg == "name"}
             elif call.func.id in ("_Gauge", "_share_check"):
                 named.add(call.args[0])
-    return {node.value for node in named if isinstance(node, ast.Constant)}
+    return {str(node.value) for node in named if isinstance(node, ast.Constant)}
 
 
 @pytest.mark.parametrize("name", [name for name, _ in commands(cli)])

@@ -11,13 +11,15 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+from loadtest.engine.client.sample import RequestSample
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from loadtest.engine.client.client import TTFBClient
 
 
 def main(url: str, ca_file: str, count: int, cold: bool) -> None:
-    samples = []
+    samples: list[RequestSample] = []
     target = SimpleNamespace(
         url=url, host="", ca_file=ca_file if url.startswith("https") else "", http="1.1"
     )

@@ -60,7 +60,7 @@ def main() -> None:
             truth_ms = float(response.headers["Server-Timing"].partition("dur=")[2])
             errors.append((response_time - truth_ms) * 1e3)
 
-    environment.events.request.add_listener(on_request)
+    environment.events.request.add_listener(on_request)  # type: ignore[no-untyped-call]
     runner = environment.create_local_runner()
     runner.start(users, spawn_rate=users)
     # users wait up to one interval of theirs before they ask

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import os
 import select
 import socket
 import struct
@@ -39,7 +40,7 @@ class Target:
                 wait_s = 0  # the last millisecond is spun: epoll sleeps in whole ones
             for fd, _ in self.poll.poll(wait_s):
                 if fd == sys.stdin.fileno():
-                    if not sys.stdin.buffer.read1(64):
+                    if not os.read(fd, 64):
                         return
                 elif fd == self.listener.fileno():
                     self.welcome()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from loadtest.analysis.findings import Finding, natural_order, share_of, slope_of
 from loadtest.analysis.load import Run
@@ -42,14 +43,15 @@ def way_ms(run: Run) -> np.ndarray:
 
 
 def us(values: Any) -> np.ndarray:
-    return np.rint(np.asarray(values) * 1_000).astype(np.int32)
+    whole: NDArray[np.int32] = np.rint(np.asarray(values) * 1_000).astype(np.int32)
+    return whole
 
 
 def noise(run: Run) -> np.ndarray:
     return np.random.default_rng(4).gamma(2.0, 0.3, len(run.frame))
 
 
-def named(run: Run, names: list[str]) -> pd.Categorical:
+def named(run: Run, names: list[str]) -> Any:
     return pd.Categorical([names[i % len(names)] for i in range(len(run.frame))])
 
 

@@ -59,8 +59,8 @@ def test_a_run_measures_judges_reports_and_leaves_nothing(tmp_path: Path) -> Non
     assert cells["multi", "syd"]["served_by"].keys() == {"syd"}
     assert {cell["db_round_trips"] for cell in cells.values()} == {2.0}
     assert sum(cell["errors"] for cell in cells.values()) == 0
-    spoken = {arm: set(cell["protocols"]) for (arm, _), cell in cells.items()}
-    assert spoken == {"single": {"1.1"}, "multi": {"1.1"}, "replica": {"2"}}
+    protocols = {arm: set(cell["protocols"]) for (arm, _), cell in cells.items()}
+    assert protocols == {"single": {"1.1"}, "multi": {"1.1"}, "replica": {"2"}}
     for worker in read(folder / "engine.json")["workers"]:
         rows = worker["rows"]
         assert rows["sent"] == rows["received"] == rows["merged"] > 0
@@ -123,7 +123,7 @@ def test_an_interrupted_run_keeps_what_it_measured(tmp_path: Path) -> None:
 def test_a_write_from_afar_lands_in_the_primary_and_is_read_back_there(tmp_path: Path) -> None:
     """POST from syd is replayed to cdg, comes back once, and syd's next read shows it."""
     with loadtest("world", "up", *SMALL, cwd=tmp_path) as program:
-        lines = []
+        lines: list[str] = []
         while not (lines and lines[-1].startswith("Ctrl-C")):
             lines.append(program.process.stdout.readline().strip())  # type: ignore[union-attr]
             assert program.process.poll() is None

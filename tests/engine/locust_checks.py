@@ -373,7 +373,7 @@ def check_only_sensible_messages_pass() -> None:
     assert (ready.type, ready.data, ready.node_id) == ("client_ready", "2.47.0", "w")
     assert parsed("lt-hello", {"name": "x"}, "w").data == {"name": "x"}
     assert parsed("quit", None, "w").type == "quit"
-    for senseless in (
+    every: tuple[Any, ...] = (
         ("quit", None, "another"),
         ("lt-hello", None, "w"),
         ("lt-unheard-of", {}, "w"),
@@ -384,7 +384,8 @@ def check_only_sensible_messages_pass() -> None:
         (5, {}, "w"),
         ("quit",),
         ("quit", None, "w", "more"),
-    ):
+    )
+    for senseless in every:
         assert parsed(*senseless) is None, senseless
     assert parse_message([b"\xff", msgpack.packb(("quit", None, "w"))]) is None
     assert parse_message([b"w", b"\x05"]) is None

@@ -194,7 +194,7 @@ def test_a_ring_within_a_ring_is_not_heard(world: World) -> None:
     assert len(world.rung) == 1
 
 
-def test_reading_an_answer_releases_what_is_due(monkeypatch) -> None:
+def test_reading_an_answer_releases_what_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
     """An arrival does not wait until a burst of answers is read."""
     fired: list[int] = []
 

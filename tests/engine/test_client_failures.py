@@ -7,7 +7,8 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import gevent
 import pytest
@@ -286,7 +287,7 @@ def test_users_share_one_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many ask at once."""
     asked = []
 
-    def once(host: str, port: int, *_: int) -> list:
+    def once(host: str, port: int, *_: int) -> list[Any]:
         asked.append(host)
         gevent.sleep(0.02)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
@@ -316,7 +317,7 @@ def test_addresses_are_tried_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.contextmanager
-def full_backlog():
+def full_backlog() -> Iterator[int]:
     """A listener whose queue is full: further handshakes get no answer."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as s:
         for _ in range(4):
@@ -380,7 +381,7 @@ def test_sending_runs_out_of_time() -> None:
     """A server that does not read what is sent."""
     hold = threading.Event()
     with (
-        ScriptServer(lambda *_: hold.wait(10) or None) as server,
+        ScriptServer(lambda *_: (hold.wait(10), None)[1]) as server,
         client_of(server.url, send_s=0.1) as (client, samples),
     ):
         client.post("/", data=b"x" * 30_000_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from types import SimpleNamespace
+from typing import Any
 
 import gevent
 import pytest
@@ -145,14 +146,14 @@ class Server:
         self.listener = StreamServer(("127.0.0.1", 0), self.serve)
         self.listener.start()
 
-    def serve(self, connection, _address) -> None:
+    def serve(self, connection: Any, _address: object) -> None:
         try:
             while self.answer(connection):
                 pass
         except OSError:
             pass
 
-    def answer(self, connection) -> bool:
+    def answer(self, connection: Any) -> bool:
         data = b""
         while not data.endswith(b"\r\n\r\n"):
             more = connection.recv(4096)

@@ -50,7 +50,8 @@ def kind_of(monkeypatch: pytest.MonkeyPatch, url: str = "http://127.0.0.1:9", **
 @pytest.mark.parametrize("code", OWN, ids=errno.errorcode.get)
 @pytest.mark.parametrize("moment", ["at_birth", "at_connect"])
 def test_own_limits_are_told_apart(monkeypatch: pytest.MonkeyPatch, moment: str, code: int) -> None:
-    assert kind_of(monkeypatch, **{moment: code}) == "generator"
+    fault: dict[str, Any] = {moment: code}
+    assert kind_of(monkeypatch, **fault) == "generator"
 
 
 @pytest.mark.parametrize("code", [errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES])

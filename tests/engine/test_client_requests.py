@@ -8,7 +8,9 @@ import socket
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import brotli
 import gevent
@@ -223,7 +225,9 @@ def test_headers_of_a_target_stay_with_it() -> None:
         {"data": "x", "json": {}},
     ],
 )
-def test_a_request_that_cannot_be_framed_is_a_mistake_of_the_scenario(options: dict) -> None:
+def test_a_request_that_cannot_be_framed_is_a_mistake_of_the_scenario(
+    options: dict[str, Any],
+) -> None:
     """It raises and sends nothing."""
     with ScriptServer(answering(OK)) as server, client_of(server.url) as (client, samples):
         with pytest.raises(ValueError, match=r"header|json"):
@@ -247,7 +251,7 @@ def test_a_request_that_cannot_be_framed_is_a_mistake_of_the_scenario(options: d
         ("gzip, br", lambda b: brotli.compress(gzip.compress(b))),
     ],
 )
-def test_codings_are_undone_when_asked(coding: str, encode) -> None:
+def test_codings_are_undone_when_asked(coding: str, encode: Callable[[bytes], bytes]) -> None:
     """The sample counts the bytes on the wire."""
     body = encode(b'{"a": "' + b"x" * 5000 + b'"}')
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len(body)}\r\n\r\n"

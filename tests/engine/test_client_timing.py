@@ -104,7 +104,9 @@ def test_expiring_one_may_settle_or_add_another(dog: Watchdog, clock: Hand) -> N
 
 @pytest.mark.contract
 @pytest.mark.parametrize("timerfd", [True, False])
-def test_the_timer_fires_not_before_its_moment(timerfd: bool, monkeypatch) -> None:
+def test_the_timer_fires_not_before_its_moment(
+    timerfd: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Once for each arming, the last one counting; late ones at once; disarmed ones never."""
     if not timerfd:
         monkeypatch.setattr("sys.platform", "other")

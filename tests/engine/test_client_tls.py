@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -42,7 +43,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @contextlib.contextmanager
-def serving(context: ssl.SSLContext, handler=None) -> Iterator[ScriptServer]:
+def serving(context: ssl.SSLContext, handler: Any = None) -> Iterator[ScriptServer]:
     with ScriptServer(handler or answering(OK), tls=context) as server:
         yield server
 
@@ -149,7 +150,7 @@ def test_http_1_1_is_asked_for(authority: Authority) -> None:
     """By ALPN where the plan says so, so that a server that speaks h2 too does not choose it."""
     chosen: list[str | None] = []
 
-    def handler(connection: ssl.SSLSocket, _: int) -> None:  # type: ignore[override]
+    def handler(connection: ssl.SSLSocket, _: int) -> None:
         chosen.append(connection.selected_alpn_protocol())
         read_request(connection)
         connection.sendall(OK)
@@ -182,7 +183,7 @@ def test_a_large_answer_and_a_large_request(authority: Authority) -> None:
 def test_only_an_orderly_close_ends_a_body(authority: Authority, orderly: bool, error: str) -> None:
     """Without close_notify a body without a length may have been cut by anybody."""
 
-    def handler(connection: ssl.SSLSocket, _: int) -> None:  # type: ignore[override]
+    def handler(connection: ssl.SSLSocket, _: int) -> None:
         read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\nall of it")
         if orderly:
@@ -201,7 +202,7 @@ def test_only_an_orderly_close_ends_a_body(authority: Authority, orderly: bool, 
 def test_garbage_in_the_record_layer_is_a_tls_error(authority: Authority) -> None:
     """After a good handshake; the next request is answered on a connection of its own."""
 
-    def handler(connection: ssl.SSLSocket, index: int) -> None:  # type: ignore[override]
+    def handler(connection: ssl.SSLSocket, index: int) -> None:
         read_request(connection)
         if index == 0:
             with socket.socket(fileno=connection.detach()) as raw:

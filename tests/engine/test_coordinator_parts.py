@@ -191,7 +191,9 @@ def test_a_worker_that_cannot_be_understood_fails_the_run_by_name(key: str) -> N
         workers.wait(0.0)
 
 
-def test_a_part_that_cannot_be_stored_keeps_its_rows_waiting(monkeypatch) -> None:
+def test_a_part_that_cannot_be_stored_keeps_its_rows_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A disk that has room again gets them; a broken run keeps what it measured."""
     collector = Collector()
     assert collector.take("w", "syd", batch(0))
@@ -210,7 +212,9 @@ def test_a_part_that_cannot_be_stored_keeps_its_rows_waiting(monkeypatch) -> Non
     collector.close()
 
 
-def test_a_run_that_ends_while_a_part_is_written_keeps_its_rows(monkeypatch) -> None:
+def test_a_run_that_ends_while_a_part_is_written_keeps_its_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("loadtest.engine.coordinator.conductor.PART_EVERY_S", 0.0)
     outcomes: list[str] = []
 

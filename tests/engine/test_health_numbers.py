@@ -79,7 +79,9 @@ def test_a_second_of_health_and_its_sum(monitor: HealthMonitor) -> None:
     assert summary.lateness_p50_us == 50
 
 
-def test_polling_is_no_use_of_the_cpu(monitor: HealthMonitor, monkeypatch) -> None:
+def test_polling_is_no_use_of_the_cpu(
+    monitor: HealthMonitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A second of CPU time, half of it spent on looking whether there is anything to do."""
     spent_ns = time.process_time_ns()
     monitor.start(epoch_ns=0, now_ns=NS_PER_S, polled_ns=7)

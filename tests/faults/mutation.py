@@ -17,7 +17,7 @@ ODD_BYTES = [
     *(b"1979-05-27", b"0x1F", b"\\u0000", b"\\ud800", b"-cdg", b"cdg", b"x" * 70_000),
 ]  # fmt: skip
 
-ODD_VALUES = [
+ODD_VALUES: list[Any] = [
     *(None, True, False, 0, -1, 2**31, 2**63, 2**200, 1.5, -0.0, 1e308, 5e-324),
     *(math.nan, math.inf, -math.inf, "", "x", "\ud800", "\x00", "1", "../..", "cdg"),
     *([], {}, [None], [[]], {"": None}, {"x": 1}, ["cdg"], [{}]),

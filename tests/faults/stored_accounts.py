@@ -69,7 +69,7 @@ def _put(name: str, place: Place, odd: Any) -> Callable[[Stored], None]:
     return bend
 
 
-SHOWN = {
+SHOWN: dict[str, dict[str, Any]] = {
     "engine.json": {
         **dict.fromkeys(("versions.loadtest", "versions.locust", "versions.python"), ("removed",)),
         **dict.fromkeys(("workers.0.versions.locust", "workers.0.versions.python"), ("removed",)),

@@ -261,7 +261,7 @@ def test_a_place_for_a_run_that_is_none(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "theirs"]
 
 
-texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), max_size=12)
+texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12)
 odd_texts = st.one_of(
     texts,
     st.sampled_from(

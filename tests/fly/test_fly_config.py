@@ -123,7 +123,7 @@ def test_the_release_machine_runs_the_command_and_nothing_else() -> None:
     assert release.cmd == ("python", "manage.py", "migrate all")
     assert release.env["RELEASE_COMMAND"] == "1"
     assert release.env["FLY_PROCESS_GROUP"] == "fly_app_release_command"
-    assert release.services == release.mounts == ()
+    assert (release.services, release.mounts) == ((), ())
     assert release.restart_policy == "no"
 
 

@@ -24,7 +24,7 @@ PYTHON = re.compile(
 )
 WORDS = sorted({word for key in KEYS for word in key.path.split(".")} - {ANY})
 
-text = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 likely = st.sampled_from(
     [
         *("", "app", "tcp", "http", "off", "10s", "1m30s", "5", "1gb", "l40s", "always", "/a"),

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool
@@ -15,7 +16,7 @@ pool = AsyncConnectionPool(
 )
 
 
-async def app(scope, receive, send):
+async def app(scope: Any, receive: Any, send: Any) -> None:
     """Answer / with all notes, /up with the pool's state."""
     if scope["type"] == "lifespan":
         await receive()
@@ -31,14 +32,14 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 
 
-async def page():
+async def page() -> bytes:
     """Return the page of notes: one query."""
     async with pool.connection() as connection:
         rows = await (await connection.execute("SELECT id, text FROM notes ORDER BY id")).fetchall()
     return "\n".join(f"<p>{id}: {text}</p>" for id, text in rows).encode()
 
 
-def migrate():
+def migrate() -> None:
     """Make the table and a few notes."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS notes (id int PRIMARY KEY, text text)")

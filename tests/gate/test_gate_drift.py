@@ -60,13 +60,16 @@ def test_blocks_that_merely_hold_more_requests_are_no_noise() -> None:
     for _ in range(2):
         group = np.repeat(np.arange(36, dtype=np.int32), generator.permutation(sizes))
         arms.append(blocked(100 * np.exp(generator.normal(0, 0.1, group.size)), group, 36))
-    found = score(*arms, 50, wide=False)
+    first, second = arms
+    found = score(first, second, 50, wide=False)
     assert found.error <= 1.6 * math.sqrt(found.floor)
     below = [
         float((arm.values < np.median(np.concatenate([a.values for a in arms]))).mean())
         for arm in arms
     ]
-    assert float(block_scores(*arms, 50).mean()) == pytest.approx(below[1] - below[0], abs=2e-3)
+    assert float(block_scores(first, second, 50).mean()) == pytest.approx(
+        below[1] - below[0], abs=2e-3
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ The error rates of the decision procedure, by simulation, with generous bounds.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from gate_trials import Design, run_trials
 
-QUICK = {"looks": (24, 48), "per_block": 15}
+QUICK: dict[str, Any] = {"looks": (24, 48), "per_block": 15}
 
 
 @pytest.mark.parametrize(

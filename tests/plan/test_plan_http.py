@@ -29,7 +29,7 @@ def test_arms_of_one_url_may_differ_by_what_is_spoken() -> None:
 def test_what_is_not_spoken_is_refused_before_anything_starts() -> None:
     """An unknown version, HTTP/2 without TLS to an edge, plain HTTP on Fly, a url's scheme."""
     with pytest.raises(PlanError, match=r"deployments.0.http: '3' is not allowed"):
-        resolve_plan({**RAW, "deployments": [{**RAW["deployments"][0], "http": "3"}]})  # type: ignore[index, dict-item]
+        resolve_plan({**RAW, "deployments": [{**RAW["deployments"][0], "http": "3"}]})  # type: ignore[dict-item]
     app = {"name": "app", "fly_toml": "fly/recipes-single/fly.toml", "http": "2"}
     regions = {"regions": ["cdg"], "primary_region": "cdg"}
     with pytest.raises(PlanError, match=r"deployments.app.scheme: 'http' is not allowed with http"):

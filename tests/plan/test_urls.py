@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -57,7 +58,7 @@ def test_a_place_gives_it_distance() -> None:
         (["http://"], "", {}, "is not http://HOST"),
     ],
 )
-def test_what_cannot_be_measured_is_told(urls, at, flags, told) -> None:
+def test_what_cannot_be_measured_is_told(urls: Any, at: Any, flags: Any, told: str) -> None:
     with pytest.raises(PlanError, match=told) as caught:
         url_plan(urls, at, flags)
     assert "secret" not in str(caught.value)

@@ -52,7 +52,7 @@ def visit(
         answer.messages.append(message)
 
     scope = {"type": kind, "method": method, "path": "/", "headers": headers or []}
-    asyncio.run(RegionalMiddleware(app, settings, lambda: NOW)(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(RegionalMiddleware(app, settings, lambda: NOW)(scope, receive, send))
     return answer
 
 

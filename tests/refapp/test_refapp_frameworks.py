@@ -88,11 +88,11 @@ def test_flask() -> None:
     app = flask.Flask("shop")
     app.add_url_rule("/", view_func=lambda: "hello", endpoint="page")
 
-    @app.route("/write")
+    @app.route("/write")  # type: ignore[untyped-decorator]
     def write() -> str:
         raise ReadOnlyError
 
-    @app.route("/fault")
+    @app.route("/fault")  # type: ignore[untyped-decorator]
     def fault() -> str:
         raise ValueError("ours")
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ pytestmark = [
 ]
 
 
-def seen(page: str, script: str, tmp_path: Path, *, width: int = 1280) -> object:
+def seen(page: str, script: str, tmp_path: Path, *, width: int = 1280) -> Any:
     """Open a page, run a script that returns JSON-ready values, and return them."""
     told = f'<script>document.title = "told:" + JSON.stringify((() => {{ {script} }})());</script>'
     path = tmp_path / "page.html"
@@ -46,7 +47,7 @@ def seen(page: str, script: str, tmp_path: Path, *, width: int = 1280) -> object
     )
     found = re.search(r"<title>told:(.*?)</title>", done.stdout, re.S)
     assert found is not None, done.stderr[-500:]
-    result: object = json.loads(unescape(found[1]))
+    result: Any = json.loads(unescape(found[1]))
     return result
 
 
@@ -75,7 +76,7 @@ def test_a_table_sorts_by_value_and_keeps_a_rows_reason_with_it(tmp_path: Path) 
       heads[2].querySelector("button").click();
       return [before, up, sorted, texts(), heads[2].getAttribute("aria-sort")];
     """
-    before, up, ascending, down, descending = seen(report(table), script, tmp_path)  # type: ignore[misc]
+    before, up, ascending, down, descending = seen(report(table), script, tmp_path)
 
     assert before == ["b", "why b", "a", "why a", "c", "why c", "d", "why d"]
     assert up == ["d", "why d", "a", "why a", "b", "why b", "c", "why c"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -66,7 +68,9 @@ DRAWINGS = [distribution, shift, parts, strip, published, connections]
 
 
 @pytest.mark.parametrize("draw", DRAWINGS, ids=lambda draw: draw.__name__)
-def test_a_figure_takes_every_colour_and_the_font_from_the_page(draw) -> None:
+def test_a_figure_takes_every_colour_and_the_font_from_the_page(
+    draw: Callable[[], Any],
+) -> None:
     """A colour of its own would be wrong in one of the themes."""
     svg = draw()
 
@@ -77,7 +81,9 @@ def test_a_figure_takes_every_colour_and_the_font_from_the_page(draw) -> None:
 
 
 @pytest.mark.parametrize("draw", DRAWINGS, ids=lambda draw: draw.__name__)
-def test_a_figure_says_in_words_what_it_shows(draw) -> None:
+def test_a_figure_says_in_words_what_it_shows(
+    draw: Callable[[], Any],
+) -> None:
     """Title and description are what a screen reader has."""
     tree = ElementTree.fromstring(draw())
     title, description = tree[0], tree[1]
@@ -89,7 +95,9 @@ def test_a_figure_says_in_words_what_it_shows(draw) -> None:
 
 
 @pytest.mark.parametrize("draw", DRAWINGS, ids=lambda draw: draw.__name__)
-def test_the_same_data_draw_the_same_bytes(draw) -> None:
+def test_the_same_data_draw_the_same_bytes(
+    draw: Callable[[], Any],
+) -> None:
     """Re-analysis of a stored run changes nothing."""
     assert draw() == draw()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_a_long_run_has_few_bins(run: Run) -> None:
     assert np.allclose(np.diff(edges) % run.plan.load.block_s, 0)
 
 
-def moment(t_s: float, **worse: float) -> MomentFacts:
+def moment(t_s: float, **worse: Any) -> MomentFacts:
     """Return a quiet moment with some numbers that are worse."""
     return dataclasses.replace(MomentFacts(Signed(t_s), 90, 0.1, 0.0, 100, 90, 3), **worse)
 

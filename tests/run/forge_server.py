@@ -94,7 +94,7 @@ def serving(store: CommentStore) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            token = self.headers.get("authorization") or self.headers.get("private-token", "")
+            token = self.headers.get("authorization") or self.headers.get("private-token") or ""
             status, value = store.answer(self.command, self.path, token, body)
             content = json.dumps(value).encode()
             self.send_response(status)

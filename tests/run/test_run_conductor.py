@@ -70,7 +70,7 @@ class Coordinator:
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+def stage(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Let a run take place on a stage; what is put into the dict is what happens there."""
     scene: dict[str, Any] = {"link": link_facts(), "destroyed": 0}
 

@@ -148,7 +148,7 @@ def test_it_is_short_and_never_above_the_plans_rate() -> None:
 
 def test_records_of_a_run_are_read(tmp_path: Path) -> None:
     run = synth.write_run(tmp_path / "run", synth.make_plan(), seconds=20, seed=1)
-    cells = read_pilot([Path(getattr(run, "path", run)) / "records.parquet"])
+    cells = read_pilot([(Path(getattr(run, "path", run)) / "records.parquet").read_bytes()])
     assert {(cell.region, cell.deployment) for cell in cells} >= {
         ("cdg", "single"),
         ("syd", "multi"),

@@ -53,7 +53,7 @@ def test_a_plan_for_fly_is_refused_before_anything_is_ordered(
     monkeypatch.setattr(module, "open_place", pytest.fail)
     plan = load_plan(None, {"regions": ["cdg", "syd"], "world": "fly"})
     with pytest.raises(PlanError, match="'fly' cannot be brought up to look around in"):
-        module.stay(plan, Silent(), pytest.fail)
+        module.stay(plan, Silent(), lambda _: pytest.fail("it told"))
 
 
 def test_every_address_is_told_and_the_world_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,8 @@ def with_client(api_url: str, token: str, work: Callable[[MachinesClient], Any])
 def deploy_hello(api_url: str, token: str, **overrides: Any) -> tuple[Machine, ...]:
     """Deploy the app and return its machines."""
     found = with_client(api_url, token, lambda client: deploy(client, order(**overrides), set()))
-    return found.machines
+    machines: tuple[Machine, ...] = found.machines
+    return machines
 
 
 def nothing(found: Callable[[], object]) -> None:

@@ -845,7 +845,7 @@ def test_a_slow_client_holds_the_machine_back(play: Play) -> None:
         machine.port = server.sockets[0].getsockname()[1]
         await stage.open(machine)
         client = await stage.client()
-        client.writer.transport.pause_reading()
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         before = -1
         while before != written or not written:  # until nothing moves any more

@@ -13,6 +13,7 @@ import pytest
 
 from loadtest.errors import WorldError
 from loadtest.faults import RoadCondition
+from loadtest.world.links.connection import LinkAddress
 from loadtest.world.links.control import LinkControl
 from loadtest.world.links.lateness import Lateness
 from loadtest.world.links.measuring import Ping, PingRide, measure
@@ -36,7 +37,7 @@ class Stage:
         self.servers: list[asyncio.Server] = []
         self.writers: list[asyncio.StreamWriter] = []
 
-    async def serve(self, handler: Handler) -> tuple[str, int]:
+    async def serve(self, handler: Handler) -> LinkAddress:
         async def handled(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.writers.append(writer)
             try:
@@ -48,7 +49,7 @@ class Stage:
 
         server = await asyncio.start_server(handled, "127.0.0.1", 0)
         self.servers.append(server)
-        return ("127.0.0.1", int(server.sockets[0].getsockname()[1]))
+        return LinkAddress("127.0.0.1", int(server.sockets[0].getsockname()[1]))
 
     async def link(
         self, handler: Handler, one_way_ns: int = ONE_WAY_NS
@@ -358,7 +359,7 @@ def test_a_measure_never_finds_less_than_was_configured() -> None:
     ],
 )
 def test_a_command_that_cannot_be_obeyed_is_an_error_in_words(
-    arguments: tuple[str, tuple[str, int] | None, int], word: str
+    arguments: tuple[str, None, int], word: str
 ) -> None:
     async def scene(stage: Stage) -> None:
         await stage.control.open("twice", None, 0)

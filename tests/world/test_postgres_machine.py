@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def until(condition: Callable[[], bool], machine: Machine) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(tmp_path: Path) -> Path:
     for part in (tmp_path, *tmp_path.parents):
         if part.stat().st_uid == os.geteuid() and part.is_relative_to("/tmp/pytest-of-root"):
             part.chmod(0o755)  # the server's account has to pass through

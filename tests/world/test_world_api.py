@@ -358,7 +358,9 @@ class TestDeployment:
                 toml, app=app, env={"NOTE": str(note)}, secrets={"DATABASE_URL": "one"}
             )
             small.with_client(
-                world.api_url, world.token, lambda client, o=order: deploy(client, o, done)
+                world.api_url,
+                world.token,
+                lambda client, o=order: deploy(client, o, done),  # type: ignore[misc]
             )
         assert note.read_text() == "1"
         assert len(http.get("/v1/apps/hello/machines").json()) == 2
