@@ -9,15 +9,28 @@ from pathlib import Path
 import pytest
 import trustme
 from client_servers import client_of
+from hpack import Decoder, Encoder
 from http2_server import Http2Server, ServerSide, http2_server
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.engine.client.http2 import Http2Framer, fields_of
+from loadtest.engine.client.http2 import Http2Framer
+from loadtest.engine.client.http2_heads import HeadPacker, HeadReader, fields_of
 from loadtest.engine.client.tolerant import FramingError
 
 GET = b"GET %s HTTP/1.1\r\nHost: shop.example\r\nAccept: */*\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: %d\r\n\r\n"
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return (
+        len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+    )
+
+
+OK = b"\x88"  # :status 200 of the static table
+HEAD_OF_5 = frame(1, 4, 1, OK + b"\x5c\x015")  # 28 of the table is content-length
+WHOLE, END = 4, 1
 
 
 def framer() -> Http2Framer:
@@ -35,6 +48,15 @@ def talk(client: Http2Framer, server: ServerSide, request: bytes, size: int = 1 
             client.feed(data[begin : begin + size])
         if client.done or not data:
             return
+
+
+def test_settings_in_front_of_a_head_are_acknowledged_once() -> None:
+    """A second acknowledgement would end the connection."""
+    client = framer()
+    client.request(GET % b"/")
+    client.outgoing()
+    client.feed(frame(4, 0, 0, b"") + frame(1, WHOLE | END, 1, OK))
+    assert client.outgoing() == frame(4, 1, 0, b"")
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 9, 10, 1 << 20])
@@ -177,6 +199,103 @@ def test_a_head_beyond_the_limit_is_too_large() -> None:
     talk(client, server, GET % b"/")
     assert client.failure is not None
     assert client.failure.kind == "too-large"
+
+
+FIELDS = st.tuples(
+    st.sampled_from([b"date", b"server", b"x-a", b"x-bee"]),
+    st.sampled_from([b"1", b"two", b"x" * 90]),
+)
+
+
+@given(
+    heads=st.lists(st.lists(FIELDS, max_size=5), min_size=1, max_size=25),
+    sensitive=st.sets(st.sampled_from([b"server", b"x-a"])),
+    sizes=st.dictionaries(st.integers(0, 24), st.sampled_from([0, 60, 120, 4096])),
+)
+def test_heads_that_are_known_mean_what_the_library_reads(
+    heads: list[list[tuple[bytes, bytes]]], sensitive: set[bytes], sizes: dict[int, int]
+) -> None:
+    """Whatever a server puts into its table, and however small it makes it."""
+    encoder, reader, reference = Encoder(), HeadReader(Decoder()), Decoder()
+    for number, fields in enumerate(heads):
+        if number in sizes:
+            encoder.header_table_size = sizes[number]
+        for _ in range(2):  # the second time nothing new is put into the table
+            whole = [(b":status", b"200", False)]
+            block = encoder.encode([*whole, *((n, v, n in sensitive) for n, v in fields)])
+            assert reader.read(block).fields == reference.decode(block, raw=True)
+
+
+def test_a_request_is_the_same_block_every_time() -> None:
+    """Nothing goes into the server's table, so that the library's own blocks stay right as well."""
+    heads, server = HeadPacker(b"https"), Decoder()
+    head = b"GET /a HTTP/1.1\r\nHost: h\r\nCookie: a=1"
+    first, second = heads.block(head), heads.block(head)
+    assert first is second
+    assert server.decode(first, raw=True) == fields_of(head, b"https")
+    assert not server.header_table.dynamic_entries
+
+
+def test_a_stream_that_is_given_up_leaves_the_connection_as_it_was() -> None:
+    """Its answer comes all the same: read for the table's sake, counted for the window's."""
+    client, server = framer(), ServerSide()
+    client.request(GET % b"/big/600000")
+    server.receive(client.outgoing())
+    late = server.take()
+    client.feed(late[:20_000])
+    client.cancel()
+    assert client.asked_for_life
+    client.start(bodiless=False)
+    client.request(GET % b"/")
+    client.feed(late[20_000:])
+    server.receive(client.outgoing())
+    for _ in range(3):
+        client.feed(server.take())
+        server.receive(client.outgoing())
+    assert (client.status, client.pieces.take_apart()[1]) == (200, b"hello")
+    assert not client.asked_for_life
+    client.start(bodiless=False)
+    client.request(POST % 100_000 + b"y" * 100_000)
+    client.outgoing()
+    client.cancel()
+    talk(client, server, GET % b"/early")
+    assert client.pieces.take_apart()[1] == b"body"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (HEAD_OF_5 + frame(0, END, 1, b"hi"), "3 bytes less"),
+        (HEAD_OF_5 + frame(0, END, 1, b"123456"), "more of a body"),
+        (HEAD_OF_5 + frame(1, WHOLE, 1, OK), "trailers that do not end"),
+        (frame(1, 0, 1, OK) + frame(4, 0, 0, b""), "in the midst of a head"),
+        (frame(1, 0, 1, OK) + frame(0, END, 1, b"x"), "in the midst of a head"),
+        (frame(1, WHOLE, 3, OK), "stream 3, which nobody has begun"),
+        (frame(1, WHOLE, 2, OK), "stream 2, which nobody has begun"),
+        (frame(9, WHOLE, 1, OK), "CONTINUATION frame of nothing"),
+        (frame(3, 0, 1, b"abc"), "RST_STREAM frame that is none"),
+        (frame(0, 0, 1, b"ab"), "body before its head"),
+        (HEAD_OF_5 + frame(0, 8, 1, b"\x09a"), "padding beyond"),
+        (frame(5, WHOLE, 1, b"abcde"), "type 5 on a stream"),
+        (frame(1, WHOLE | END, 1, b"\x08\x03103"), "interim answer that ends"),
+    ],
+)
+def test_what_a_stream_may_not_do_is_said(data: bytes, said: str) -> None:
+    """Bodies keep to their length, heads to one piece, streams to their numbers."""
+    client = framer()
+    client.request(GET % b"/")
+    with pytest.raises(FramingError, match=said):
+        client.feed(data)
+
+
+def test_padding_priority_and_frames_of_no_known_kind_are_passed_over() -> None:
+    client = framer()
+    client.request(GET % b"/")
+    padded = b"\2" + bytes(5) + OK + b"\0\0"
+    head = frame(1, WHOLE | 0x28, 1, padded)
+    others = frame(0x77, 0, 1, b"?") + frame(8, 0, 1, b"\0\0\0\1") + frame(2, 0, 1, bytes(5))
+    assert client.feed(head + others + frame(0, END | 8, 1, b"\1hi\0"))
+    assert (client.status, client.pieces.take_apart()[1]) == (200, b"hi")
 
 
 @settings(max_examples=60, deadline=None)

@@ -130,6 +130,10 @@ class HttpConnection(HubWaiter):
         """Tell whether the next request may be sent after a failure: its answer may come still."""
         return False
 
+    def ready(self) -> bool:
+        """Tell whether the next request may be sent on it."""
+        return self.usable
+
     def _send_request(self, request: bytes, sample: RequestSample, send_ns: int) -> None:
         if self._tls is not None:
             self._tls.session.write(request)

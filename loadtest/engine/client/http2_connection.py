@@ -60,9 +60,18 @@ class Http2Connection(HttpConnection):
         return self._h2
 
     def _outlives(self, failure: Failure) -> bool:
-        """Tell whether the server ended the stream alone; the others know nothing of it."""
+        """Tell whether the stream alone is over: other streams know nothing of it."""
         framer = self._h2
+        if failure.kind == "read-timeout" and self._socket is not None:
+            framer.cancel()
+            self.usable = True
+            self._write(framer.outgoing())  # a fault of the socket takes that back
+            return self.usable and not framer.leaving and not framer.surplus
         return failure is framer.failure and framer.keep_alive and not framer.surplus
+
+    def ready(self) -> bool:
+        """Tell whether the next request may be sent: after a time-out a sign of life is due."""
+        return self.usable and not self._h2.asked_for_life
 
     # Sending.
 

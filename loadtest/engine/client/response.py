@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import brotli
 
-from loadtest.engine.client.http2 import Pieces
+from loadtest.engine.client.http2_heads import Pieces
 from loadtest.engine.client.parser import take_apart
 from loadtest.engine.client.sample import RequestSample
 from loadtest.errors import LoadtestError

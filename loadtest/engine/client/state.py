@@ -22,7 +22,7 @@ class TargetState:
         idle = self.idle
         while idle:
             connection = idle.pop()
-            if connection.usable:
+            if connection.ready():
                 return connection
             connection.close()
         return None
