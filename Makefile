@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 FILES  := loadtest scenarios tests benchmarks
 
-.PHONY: help demo test check unit faults coverage package site format lock clean
+.PHONY: help demo test check unit faults foreign coverage package site format lock clean
 
 help:
 	@echo "make demo    set up, then measure three deployments from four regions and write the report"
@@ -13,6 +13,7 @@ help:
 	@echo "make check   the same as make test"
 	@echo "make unit    the tests that need neither Linux nor real servers"
 	@echo "make faults  the whole campaign of faults: stored and live runs that are bent or broken"
+	@echo "make foreign  the gate on apps of others, which are built with what registries give"
 	@echo "make coverage  branch coverage of what decides a verdict, with its floor"
 	@echo "make package wheel and sdist, tried in an empty environment and an empty folder"
 	@echo "make site    the documentation as a web site (build/site)"
@@ -45,6 +46,9 @@ unit: $(STAMP)
 
 faults: $(STAMP)
 	$(BIN)/python -m pytest -q -m "slow or not slow" tests/faults
+
+foreign: $(STAMP)
+	$(BIN)/python -m pytest -q -m slow tests/foreign
 
 coverage: $(STAMP)
 	$(BIN)/python -m coverage run -m pytest -q -m "not contract and not e2e and not slow" tests/analysis tests/gate tests/plan tests/records tests/run tests/report tests/test_cli_verdicts.py

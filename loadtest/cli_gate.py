@@ -37,6 +37,8 @@ from loadtest.terminal import Terminal
               help="Shell line that prepares each revision, such as 'npm ci'.")  # fmt: skip
 @click.option("--command", metavar="LINE", default="",
               help="Start command, where fly.toml names none.")  # fmt: skip
+@click.option("--release-command", metavar="LINE", default="",
+              help="What makes and fills the database, in place of fly.toml's.")  # fmt: skip
 @click.option("--image", metavar="FILE|NAME", default="",
               help="Image of the working tree: OCI layout, docker save, or a name.")  # fmt: skip
 @click.option("--base-image", metavar="FILE|NAME", default="", help="The same of REV.")
@@ -104,6 +106,7 @@ def gate(
                 programs=options["programs"],
                 setup=options["setup"],
                 command=options["command"],
+                release_command=options["release_command"],
                 image=options["image"],
                 base_image=options["base_image"],
             )

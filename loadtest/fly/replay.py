@@ -133,6 +133,9 @@ def parse_replay_json(body: bytes) -> Replay:
         raise ReplayError("the replay's body is not JSON") from None
     if not isinstance(values, dict):
         raise ReplayError("the replay's body is not a JSON object")
+    values = {
+        key: value for key, value in values.items() if value is not None
+    }  # null names nothing
     for key, value in values.items():
         if isinstance(value, bool):
             values[key] = str(value).lower()
@@ -284,9 +287,9 @@ def _timeout_s(text: str) -> float:
 def _transform(value: Any) -> Transform:
     try:
         path = value.get("path")
-        delete = tuple(str(name) for name in value.get("delete_headers", ()))
+        delete = tuple(str(name) for name in _listed(value, "delete_headers"))
         added = tuple(
-            (str(item["name"]), str(item["value"])) for item in value.get("set_headers", ())
+            (str(item["name"]), str(item["value"])) for item in _listed(value, "set_headers")
         )
     except (AttributeError, KeyError, TypeError):
         raise ReplayError(
@@ -299,6 +302,14 @@ def _transform(value: Any) -> Transform:
         if not _NAME.fullmatch(name) or re.search(r"[\r\n\0]", text):
             raise ReplayError(f"the replay's transform sets {name!r}, which is not a header")
     return Transform(path, delete, added)
+
+
+def _listed(value: dict[str, Any], key: str) -> list[Any]:
+    """Return a list that may be missing or null; a text is no list, though it has letters."""
+    found = value.get(key)
+    if not isinstance(found, list | None):
+        raise TypeError(key)
+    return found or []
 
 
 def _join(pairs: Iterable[tuple[str, str]]) -> str:

@@ -121,6 +121,8 @@ class Deployment(Frozen):
     """Folder that the app's command runs in, embedded; empty means that of its image."""
     command: str = ""
     """Start command of the app's only process group, in place of the one in ``fly_toml``."""
+    release_command: str = ""
+    """What makes and fills its database, in place of the one in ``fly_toml``."""
     image: str = ""
     """The app's image: embedded an OCI layout or what ``docker save`` writes, on Fly a name."""
     http: Literal["", "auto", "1.1", "2"] = ""

@@ -55,6 +55,7 @@ class BaseRevision:
             fly.toml or at the top of the repository, if there is one.
         setup: Shell line that prepares each revision's folder; empty for none.
         command: Start command in place of the one that fly.toml names; empty keeps it.
+        release_command: The same of what makes and fills its database.
         image: Image of the working tree: a file, a folder, or a name that an engine knows.
         base_image: The same of the base.
     """
@@ -67,6 +68,7 @@ class BaseRevision:
     programs: str | None = None
     setup: str = ""
     command: str = ""
+    release_command: str = ""
     image: str = ""
     base_image: str = ""
 
@@ -143,6 +145,7 @@ def revision_arms(asked: BaseRevision) -> Iterator[dict[str, Any]]:
                     "folder": str(_start_folder(root, file)),
                     "machines": asked.machines,
                     "command": asked.command,
+                    "release_command": asked.release_command,
                     "env": env,
                     "image": images.get(name, ""),
                     "database": name,  # a column that the candidate renames is the base's too

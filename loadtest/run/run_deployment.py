@@ -223,6 +223,8 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str])
     """Return the order of one deployment but for its image and its secrets."""
     config = read_file(deployment.fly_toml, f"deployments.{deployment.name}.fly_toml")
     config = replace(config, name=_app_name(plan, deployment, config, taken))
+    if deployment.release_command:
+        config = replace(config, release_command=deployment.release_command)
     if plan.world == "embedded" and config.gpu_groups:
         raise PlanError(
             f"deployments.{deployment.name}: {deployment.fly_toml} gives group "

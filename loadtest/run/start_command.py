@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,6 +14,9 @@ from loadtest.errors import PlanError
 from loadtest.fly.config import AppConfig
 
 _NAMES = ("Dockerfile", "dockerfile")
+_PROCFILE = "Procfile"
+# Source: "The Procfile", devcenter.heroku.com, which Paketo's buildpacks follow.
+_WEB_LINE = re.compile(r"^web\s*:\s*(\S.*)$", re.MULTILINE)
 
 
 def with_start_command(config: AppConfig, command: str, folder: Path, key: str) -> AppConfig:
@@ -20,7 +24,7 @@ def with_start_command(config: AppConfig, command: str, folder: Path, key: str) 
     Return a fly.toml's content with a start command for each of its process groups.
 
     In this order: the one that is given, the file's own, that of the Dockerfile which the file
-    names or which is beside the app.
+    names or which is beside the app, that of ``web`` in the Procfile beside the app.
 
     Args:
         config: As its fly.toml says.
@@ -48,11 +52,13 @@ def with_start_command(config: AppConfig, command: str, folder: Path, key: str) 
         found = dockerfile_command(text, own_entrypoint=bool(config.entrypoint))
     if not found and config.entrypoint:
         return config
+    found = found or _procfile_command(folder)
     if not found:
         looked = (
             f"{dockerfile} has no CMD that is not a stage's of before"
             if dockerfile
-            else f"there is no {config.build.dockerfile or _NAMES[0]} in {folder}"
+            else f"there is no {config.build.dockerfile or _NAMES[0]} and no {_PROCFILE} with a "
+            f"line for web in {folder}"
         )
         raise PlanError(
             f"{key}: no start command: its fly.toml has no [processes], and {looked}; give one by "
@@ -61,6 +67,15 @@ def with_start_command(config: AppConfig, command: str, folder: Path, key: str) 
     return replace(
         config, processes={group: own or found for group, own in config.processes.items()}
     )
+
+
+def _procfile_command(folder: Path) -> str:
+    """Return what a Procfile starts for visitors, by a shell; empty without one."""
+    path = folder / _PROCFILE
+    if not path.is_file():
+        return ""
+    line = _WEB_LINE.search(path.read_text(encoding="utf-8", errors="replace"))
+    return shlex.join(["/bin/sh", "-c", line[1].strip()]) if line else ""
 
 
 def find_dockerfile(config: AppConfig, folder: Path) -> Path | None:

@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
 ]
 
-FOREIGN = Path(__file__).resolve().parent.parent / "foreign"
+FOREIGN = Path(__file__).resolve().parent.parent / "foreign" / "notes"
 SHORT = ("--regions", "cdg,ord", "--duration", "6", "--warmup", "2", "--looks", "1", "--out", "run")
 
 

@@ -135,6 +135,11 @@ def test_the_json_form_reads_the_same_keys_and_a_transform() -> None:
     )
 
 
+def test_null_in_the_json_form_names_nothing() -> None:
+    body = {"app": "x", "instance": None, "transform": {"delete_headers": None, "path": None}}
+    assert parse_replay_json(json.dumps(body).encode()) == Replay(app="x")
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -148,6 +153,8 @@ def test_the_json_form_reads_the_same_keys_and_a_transform() -> None:
         b'{"transform": {"set_headers": [{"name": "a", "value": "x\\r\\ny: 1"}]}}',
         b'{"transform": {"set_headers": [{"name": "a:b", "value": "x"}]}}',
         b'{"transform": {"set_headers": ["a"]}}',
+        b'{"transform": {"delete_headers": "cookie"}}',
+        b'{"transform": {"set_headers": {}}}',
     ],
 )
 def test_a_bad_json_form_is_refused(body: bytes) -> None:

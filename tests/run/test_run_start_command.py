@@ -45,7 +45,9 @@ def test_a_given_command_comes_before_the_files_and_the_dockerfiles(tmp_path: Pa
 
 def test_no_command_at_all_names_what_was_looked_for_and_the_cure(tmp_path: Path) -> None:
     plain = parse_app_config(PLAIN, Path("fly.toml"))
-    with pytest.raises(PlanError, match=r"d: no start command: .* no Dockerfile in .*--command"):
+    with pytest.raises(
+        PlanError, match=r"d: no start command: .* no Dockerfile and no Procfile .*--command"
+    ):
         with_start_command(plain, "", tmp_path, "d")
 
 
@@ -56,7 +58,9 @@ def test_the_dockerfile_that_the_file_names_is_read_from_the_files_folder(tmp_pa
     named = parse_app_config(text, tmp_path / "fly.toml")
     assert with_start_command(named, "", tmp_path, "d").processes == {"app": "e web"}
     (tmp_path / "web.Dockerfile").unlink()
-    with pytest.raises(PlanError, match=r"no start command: .* there is no web\.Dockerfile in "):
+    with pytest.raises(
+        PlanError, match=r"no start command: .* there is no web\.Dockerfile and no Procfile "
+    ):
         with_start_command(named, "", tmp_path, "d")
 
 
@@ -98,3 +102,28 @@ def test_an_app_without_an_environment_of_its_own_uses_the_jobs(
     (app / ".venv" / "bin").mkdir(parents=True)
     assert first() == str(app / ".venv" / "bin")
     assert first(str(tmp_path)) == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("web: gunicorn --bind :$PORT app:app\n", "gunicorn --bind :$PORT app:app"),
+        ("worker: x\r\nweb : puma -p 80  \r\n", "puma -p 80"),
+    ],
+)
+def test_a_procfile_starts_what_neither_file_nor_dockerfile_does(
+    tmp_path: Path, text: str, line: str
+) -> None:
+    config = parse_app_config(PLAIN, tmp_path / "fly.toml")
+    (tmp_path / "Procfile").write_text(text, newline="")
+    found = with_start_command(config, "", tmp_path, "shop")
+    assert found.processes == {"app": shlex.join(["/bin/sh", "-c", line])}
+    (tmp_path / "Dockerfile").write_text('FROM x\nCMD ["node"]')
+    assert with_start_command(config, "", tmp_path, "shop").processes == {"app": "node"}
+
+
+def test_a_procfile_without_web_is_none(tmp_path: Path) -> None:
+    config = parse_app_config(PLAIN, tmp_path / "fly.toml")
+    (tmp_path / "Procfile").write_text("worker: x\nwebsite: y\nweb:\n")
+    with pytest.raises(PlanError, match="no Procfile with a line for web"):
+        with_start_command(config, "", tmp_path, "shop")

@@ -1,0 +1,3 @@
+require "pg"
+
+PG.connect(ENV.fetch("DATABASE_URL")).exec(File.read("schema.sql"))
