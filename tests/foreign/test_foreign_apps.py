@@ -186,7 +186,7 @@ def test_a_change_for_the_worse_is_found_at_the_first_try(
             for key, value in shelf.env.items():
                 patch.setenv(key, value)
             flags += shelf.prepare(tmp_path / "origin", clone)
-    before = git(clone, "status", "--short", "--ignored")
+    before = git(clone, "status", "--short")
 
     for attempt in range(1, ATTEMPTS + 1):  # a busy machine makes a run invalid, not an app
         run = tmp_path / f"run-{attempt}"
@@ -213,7 +213,7 @@ def test_a_change_for_the_worse_is_found_at_the_first_try(
         slower = {r["region"]: r["observed"] for r in rules if r["metric"] == "ttfb.p50"}
         assert all(15 < slower[region] < 30 for region in REGIONS), slower
     print(f"\n| {name} | {change}, run {attempt} |", *(row(cells, region) for region in REGIONS))
-    untouched = git(clone, "status", "--short", "--ignored")
+    untouched = git(clone, "status", "--short")
     assert untouched == before or "--setup" in shelf.flags, "nothing is left in the repository"
     assert git(clone, "worktree", "list").count("\n") == 1
 
