@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from loadtest.analysis.ordered import refuse_unordered
@@ -23,8 +21,9 @@ from loadtest.plan.model import Plan
 from loadtest.plan.prints import JUDGED, changed_parts
 from loadtest.plan.threshold_parser import parse_threshold
 from loadtest.records.facts import EngineFacts, WorkerFacts, read_engine
-from loadtest.records.folder import JSON_SCHEMAS
-from loadtest.records.schema import RECORDS, SCHEMA_VERSION
+from loadtest.records.folder import RunFolder
+from loadtest.records.reader import open_records
+from loadtest.records.schema import RECORDS
 from loadtest.records.seal import Sealed, verify
 from loadtest.records.world_facts import EMBEDDED, WorldFacts, read_world
 
@@ -83,16 +82,12 @@ def load_run(folder: Path) -> Run:
     if not folder.is_dir():
         raise RecordsError(f"{folder}: there is no such run folder")
     sealed = verify(folder)  # before anything reads what may be damaged
-    asked = _json(folder / "plan.json")
+    files = RunFolder(folder)
+    asked = files.load_json("plan.json")
     plan = _plan(folder / "plan.json", asked)
-    place = _json(folder / "world.json")
-    told = _json(folder / "engine.json") if (folder / "engine.json").exists() else {}
-    for name, content in (("world.json", place), ("engine.json", told)):
-        wanted = JSON_SCHEMAS[name]
-        if content and content.get("schema") != wanted:
-            raise RecordsError(_other_schema(folder / name, content.get("schema"), wanted))
-    world = read_world(place)
-    engine = read_engine(told) if told else None
+    world = read_world(files.load_json("world.json"))
+    broke = not files.file("engine.json").exists()
+    engine = None if broke else read_engine(files.load_json("engine.json"))
     _check_place(plan, world, engine)
     ordered = engine.plan if engine is not None else {}
     changed = changed_parts(asked, ordered) if engine is not None else []
@@ -131,11 +126,7 @@ def read_records(path: Path) -> pd.DataFrame:
         raise RecordsError(f"{path} is missing: the run measured nothing, or was moved in part")
     try:
         words = [field.name for field in RECORDS if pa.types.is_dictionary(field.type)]
-        with pq.ParquetFile(path, read_dictionary=words, page_checksum_verification=True) as file:
-            metadata = file.schema_arrow.metadata or {}
-            version = metadata.get(b"loadtest_schema", b"none").decode(errors="replace")
-            if version != str(SCHEMA_VERSION):
-                raise RecordsError(_other_schema(path, version, SCHEMA_VERSION))
+        with open_records(path, words) as file:
             _check_columns(path, file.schema_arrow)
             columns = {name: _column(file.read([name]).column(0)) for name in RECORDS.names}
             _check_lengths(path, columns, file.metadata.num_rows)
@@ -234,22 +225,3 @@ def _check_place(plan: Plan, world: WorldFacts, engine: EngineFacts | None) -> N
         )
     if missing := [code for code in plan.regions if code not in world.regions]:
         raise RecordsError(f"world.json: regions: the plan's {', '.join(missing)} are missing")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecordsError(f"{path} is missing: this is not a complete run folder") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RecordsError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise RecordsError(f"{path}: want a JSON object, found {type(content).__name__}")
-    return content
-
-
-def _other_schema(path: Path, found: object, wanted: int) -> str:
-    return (
-        f"{path}: schema {found}, this version reads {wanted}; use the version of loadtest "
-        "that wrote it, or measure again"
-    )

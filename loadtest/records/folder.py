@@ -213,7 +213,9 @@ class RunFolder:
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise RecordsError(f"{path}: no such file; did the run finish?") from error
+            raise RecordsError(
+                f"{path}: no such file: this is not a complete run folder; did the run finish?"
+            ) from error
         except (OSError, ValueError, RecursionError) as error:
             raise RecordsError(f"{path}: cannot be read: {error}") from error
         if not isinstance(value, dict):
@@ -260,7 +262,7 @@ class RunFolder:
         if known is not None and value.get("schema") != known:
             raise RecordsError(
                 f"{self.path / name}: schema {value.get('schema')!r}; this version reads {known}: "
-                "use the loadtest version that wrote the run"
+                "use the loadtest version that wrote the run, or measure again"
             )
 
 

@@ -12,9 +12,13 @@ from loadtest.errors import RecordsError
 from loadtest.records.schema import RECORDS, SCHEMA_VERSION
 
 
-def open_records(source: Path | bytes) -> pq.ParquetFile:
+def open_records(source: Path | bytes, words: Sequence[str] = ()) -> pq.ParquetFile:
     """
     Open a file of records, or its content, and check that this version reads its schema.
+
+    Args:
+        source: The file, or its content.
+        words: Columns whose words stay codes with a dictionary.
 
     Raises:
         RecordsError: Missing, damaged, of another schema version, or short of a column.
@@ -24,7 +28,11 @@ def open_records(source: Path | bytes) -> pq.ParquetFile:
         raise RecordsError(f"{path}: no such file; is this the folder of a finished run?")
     content = pa.BufferReader(source) if isinstance(source, bytes) else source
     try:
-        file = pq.ParquetFile(content, memory_map=True, page_checksum_verification=True)
+        file = pq.ParquetFile(
+            content,
+            read_dictionary=list(words),
+            page_checksum_verification=True,
+        )
     except (pa.ArrowException, OSError) as error:
         raise RecordsError(f"{path}: damaged or no Parquet file: {error}") from error
     version = (file.schema_arrow.metadata or {}).get(b"loadtest_schema", b"none")

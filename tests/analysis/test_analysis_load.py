@@ -53,19 +53,24 @@ def break_schema(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
-        pytest.param(lambda f: (f / "plan.json").unlink(), "plan.json is missing", id="no plan"),
+        pytest.param(
+            lambda f: (f / "plan.json").unlink(), "not a complete run folder", id="no plan"
+        ),
         pytest.param(lambda f: (f / "records.parquet").unlink(), "measured nothing", id="no rows"),
         pytest.param(
-            lambda f: (f / "records.parquet").write_bytes(b"PAR1 not"), "cannot be read", id="torn"
+            lambda f: (f / "records.parquet").write_bytes(b"PAR1 not"), "damaged", id="torn"
         ),
         pytest.param(
-            lambda f: (f / "plan.json").write_text("{}"), "another version", id="other plan"
+            lambda f: (f / "plan.json").write_text("{}"), "schema None; this", id="no schema"
+        ),
+        pytest.param(
+            lambda f: (f / "plan.json").write_text('{"schema": 1}'), "another version", id="other"
         ),
         pytest.param(lambda f: (f / "world.json").write_text("["), "cannot be read", id="no JSON"),
         pytest.param(
             lambda f: (f / "world.json").write_text("[]"), "JSON object", id="not an object"
         ),
-        pytest.param(break_schema, "schema 9, this version reads 2", id="other schema"),
+        pytest.param(break_schema, "schema 9; this version reads 2", id="other schema"),
     ],
 )
 def test_a_damaged_folder_is_refused(
