@@ -46,8 +46,12 @@ def _types_in(hint: Any) -> list[Any]:
 def told_by(name: str) -> list[str]:
     if name == "records.parquet":
         return [f"{column.name}: {column.type}" for column in RECORDS]
-    kinds = {"engine.json": [EngineFacts], "world.json": [WorldFacts]}
-    return [key for kind in kinds.get(name, [WatchFacts, NoWatch]) for key in keys_of(kind)]
+    kinds: dict[str, tuple[Any, ...]] = {
+        "engine.json": (EngineFacts,),
+        "world.json": (WorldFacts,),
+        "watch": (WatchFacts, NoWatch),
+    }
+    return [key for kind in kinds[name] for key in keys_of(kind)]
 
 
 @pytest.mark.parametrize(
