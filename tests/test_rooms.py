@@ -58,7 +58,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "engine.wire": (BASE | {"records"}, {"locust", "gevent", "zmq", "msgpack"}),
     "engine.client": (
         BASE | {"kernel", "records", "engine.hub"},
-        {"gevent", "httptools", "brotli", "h2", "hpack", "hyperframe"},
+        {"gevent", "httptools", "brotli", "h2", "hpack", "hyperframe", "wsproto"},
     ),
     "engine": (BASE | {"engine.client"}, {"locust"}),
     "engine.locustfile": (

@@ -22,6 +22,7 @@ from loadtest.refapp.catalogue import slugify
 from loadtest.refapp.context import AppContext, clean, context_of, explain, ledger_of, paced
 from loadtest.refapp.database import Database
 from loadtest.refapp.jobs import JOB_ROUTES
+from loadtest.refapp.kitchen import KITCHEN_ROUTES
 from loadtest.refapp.patterns import MOST_UPLOADED, PATTERN_ROUTES
 from loadtest.refapp.regional import AsgiApp, RegionalMiddleware
 from loadtest.refapp.server_timing import ServerTimingHeader
@@ -63,6 +64,7 @@ def create_app(settings: Settings) -> AsgiApp:
             Route("/recipes/{id:int}/cooked", paced(cook_recipe)),
             *PATTERN_ROUTES,
             *JOB_ROUTES,
+            *KITCHEN_ROUTES,
             Route("/healthz", healthz),
         ],
         middleware=(

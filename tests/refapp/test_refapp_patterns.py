@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import subprocess
 import tempfile
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 from refapp_stage import App, Page, Stage, free_port
 
+from loadtest.engine.client.client import TTFBClient
+from loadtest.engine.client.origin import Origin
 from loadtest.world.caches.binary import find_cache_server
 
 pytestmark = pytest.mark.contract
@@ -128,6 +131,37 @@ def test_a_worker_does_the_jobs_and_a_full_queue_is_told(
     finally:
         worker.terminate()
     assert worker.wait(10) == 0, (Path(stage.base) / "worker.log").read_text()
+
+
+def test_a_write_over_an_open_websocket_is_refused_where_the_database_is_read_only(
+    near: App, far: App
+) -> None:
+    """Nothing can be replayed any more; only the handshake could, and is where that is asked."""
+
+    def talk(app: App, path: str = "/kitchen") -> list[dict[str, object]]:
+        target = Origin(f"http://127.0.0.1:{app.port}")
+        with contextlib.closing(TTFBClient(target, lambda _: None)) as client:
+            socket = client.websocket(path)
+            asked = ('{"read": 1}', '{"cook": 8}', '{"cook": 0}', "what?")
+            return [json.loads(socket.ask(message) or "null") for message in asked]
+
+    title, counted, missing, strange = talk(near)
+    assert title.keys() == {"region", "title"}
+    assert counted["cooked"] == 1
+    assert (missing["error"], strange["region"]) == ("there is no such recipe", "cdg")
+    title, refused, *_ = talk(far)
+    assert (title["region"], refused["error"]) == ("syd", "25006")
+    assert "read-only" in str(refused["why"])
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+               "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}  # fmt: skip
+    page = far.ask("GET", "/kitchen?at=primary", headers=upgrade)
+    assert (page.status, page.headers["fly-replay"]) == (409, "region=cdg;state=long-connection")
+
+
+def test_the_first_event_comes_with_the_answer(far: App) -> None:
+    target = Origin(f"http://127.0.0.1:{far.port}")
+    with contextlib.closing(TTFBClient(target, lambda _: None)) as client:
+        assert client.events("/orders").next().event == "order"  # type: ignore[union-attr]
 
 
 def test_an_upload_is_taken_where_it_is_sent(near: App, far: App) -> None:

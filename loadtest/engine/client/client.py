@@ -20,6 +20,7 @@ from loadtest.engine.client.cookies import CookieJar
 from loadtest.engine.client.dial import Dialer
 from loadtest.engine.client.http2_connection import Http2Connection
 from loadtest.engine.client.limits import Limits
+from loadtest.engine.client.long_lived import LongLived
 from loadtest.engine.client.options import apply_options
 from loadtest.engine.client.origin import AddressResolver, TargetLike, origin_of
 from loadtest.engine.client.request import (
@@ -49,7 +50,7 @@ Timeout = float | tuple[float | None, float | None] | None
 Params = Mapping[str, Any] | list[tuple[str, Any]] | str
 
 
-class TTFBClient(Verbs):
+class TTFBClient(Verbs, LongLived):
     """
     The client of one user.
 
@@ -85,6 +86,7 @@ class TTFBClient(Verbs):
         self._places: dict[tuple[str, str, str, str], TargetState] = {}
         self._elsewhere: dict[tuple[TargetState, str], TargetState] = {}
         self._unrecorded: CaughtResponse | None = None
+        self._long_lived = []
         self._intended_ns = 0
         self._context: object = None
         self._cold = self._first_visit = False
@@ -146,6 +148,7 @@ class TTFBClient(Verbs):
     def close(self) -> None:
         """Close every connection, and record what a scenario left unrecorded."""
         self._settle_unrecorded()
+        self._close_long_lived()
         for place in (*self._places.values(), *self._elsewhere.values()):
             place.close()
 
@@ -361,6 +364,13 @@ class TTFBClient(Verbs):
         connection.exchange(
             request, sample, bodiless=sample.method == "HEAD", read_ns=read_ns, send_ns=send_ns
         )
+
+    def _new_sample(self, name: str, method: str) -> RequestSample:
+        """Return the sample of what begins now; the first one of an arrival opens it."""
+        self._settle_unrecorded()
+        sample = RequestSample(name, method, _monotonic_ns(), self._intended_ns, self._context)
+        self._intended_ns = 0
+        return sample
 
     def _settle_unrecorded(self) -> None:
         """Record a caught response that no ``with`` block ever judged."""
