@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "loadtest"
 
-BASE = {"errors", "units", "clock", "assets", "regions", "text", "faults"}
+BASE = {"errors", "units", "clock", "assets", "regions", "text", "faults", "versions"}
 STANDARD = set(sys.stdlib_module_names)
 
 # room -> (rooms of ours it may import, packages of others it may import); a sub-room's row stands
@@ -23,6 +23,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "units": (set(), set()),
     "text": (set(), set()),
     "clock": (set(), set()),
+    "versions": (set(), set()),
     "assets": (set(), set()),
     "regions": ({"assets"}, set()),
     "faults": ({"errors", "units"}, set()),

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -37,6 +35,7 @@ from loadtest.records.world_facts import (
 )
 from loadtest.run.run_deployment import RunDeployment
 from loadtest.run.watching import NOT_OURS
+from loadtest.versions import versions_of
 from loadtest.world.handle import start_world
 from loadtest.world.spec import ImageSpec, WorldSpec
 
@@ -93,7 +92,7 @@ class RunWorld:
             regions=plan.regions,
             primary_region=plan.primary_region,
             links=(),
-            versions=versions(),
+            versions=versions_of(PACKAGES),
             machine=ComputerFacts(platform.platform(), None, None, None),
             watch=NoWatch(WATCH_SCHEMA, NOT_OURS),
             api=self.api_url,
@@ -350,17 +349,6 @@ def world_spec(plan: Plan, orders: RunDeployment) -> WorldSpec:
             },
         },
     )
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what took part, for world.json."""
-    found = {"python": sys.version.split()[0]}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _token(variables: tuple[str, ...]) -> str:

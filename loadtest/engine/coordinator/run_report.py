@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 
 from loadtest.engine.coordinator.collector import Received
 from loadtest.engine.coordinator.conductor import SegmentConductor
@@ -19,6 +17,7 @@ from loadtest.records.facts import (
     WorkerFacts,
 )
 from loadtest.records.load_status import FailureStatus, LoadStatus, WorkerStatus
+from loadtest.versions import versions_of
 
 _PACKAGES = ("loadtest", "locust", "gevent", "pyzmq", "pyarrow", "httptools")
 
@@ -79,7 +78,7 @@ def engine_report(run: SegmentConductor) -> EngineFacts:
             fingerprint=joined_fingerprint(run.digests),
             arrivals=sum(digest.arrivals for digest in run.digests),
         ),
-        versions={**_versions(), "python": platform.python_version()},
+        versions=versions_of(_PACKAGES),
         batches_refused=run.collector.refused,
         workers=tuple(_worker(run, member) for member in run.workers.members.values()),
         segments=tuple(run.segments),
@@ -109,13 +108,3 @@ def _worker(run: SegmentConductor, member: Member) -> WorkerFacts:
         versions=member.entry.versions,
         timeline=tuple(member.timeline),
     )
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "source"
-    return found

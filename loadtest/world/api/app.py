@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import platform
 import socket
 import sys
 from collections.abc import Coroutine, Generator
-from importlib import metadata
 from typing import Any
 
 import uvicorn
@@ -32,6 +30,7 @@ from loadtest.records.world_facts import (
     WorldCounts,
     WorldFacts,
 )
+from loadtest.versions import versions_of
 from loadtest.world.api import apps as api_apps
 from loadtest.world.api import machines as api_machines
 from loadtest.world.api.answers import (
@@ -131,7 +130,7 @@ async def show_world(request: Request) -> Response:
         regions=tuple(world.spec.regions),
         primary_region=world.spec.primary_region,
         links=world.measured,
-        versions=_versions(),
+        versions={"implementation": sys.implementation.name, **versions_of(_PACKAGES)},
         machine=machine_facts(),
         watch=None,
         link_layer=world.layer,
@@ -264,14 +263,6 @@ async def faults(request: Request) -> Response:
     except PlanError as error:
         raise ApiError(422, str(error)) from None
     return JSONResponse({"what": fault.what})
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "implementation": sys.implementation.name}
-    for package in _PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
 
 
 _WORLD_ROUTES = [

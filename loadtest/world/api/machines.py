@@ -10,12 +10,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from loadtest.fly.ids import new_ulid
 from loadtest.fly.values import parse_duration_s
 from loadtest.world.api.answers import ApiError, body_of, number_query
 from loadtest.world.api.apps import app_of, settled_app_of, world_of
 from loadtest.world.api.create import check_name, check_secrets, read_config, read_region
 from loadtest.world.machines.programs import signal_number
-from loadtest.world.machines.store import ENDED, Lease, MachineRecord, new_ulid
+from loadtest.world.machines.store import ENDED, Lease, MachineRecord
 
 _WAITABLE = ("started", "stopped", "suspended", "destroyed", "failed", "settled")
 _SETTLED = ("started", *ENDED)

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from loadtest.fly.ids import ulid
+
 Headers = list[tuple[bytes, bytes]]
 
 HOP_BY_HOP = frozenset(
@@ -53,8 +55,6 @@ _SERVER = b"Fly/embedded"
 SWITCHING = 101
 """The answer after which both sides speak another protocol."""
 
-_BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_ULID_LETTERS = 26
 _IDEMPOTENT = frozenset([b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"])
 
 
@@ -136,9 +136,7 @@ def request_id(now_ms: int, entropy: int, region: str) -> bytes:
         entropy: 80 random bits.
         region: Region of the edge.
     """
-    number = (now_ms & (1 << 48) - 1) << 80 | entropy & (1 << 80) - 1
-    letters = [_BASE32[number >> 5 * place & 31] for place in range(_ULID_LETTERS - 1, -1, -1)]
-    return f"{''.join(letters)}-{region}".encode()
+    return f"{ulid(now_ms, entropy)}-{region}".encode()
 
 
 def request_lines(

@@ -79,14 +79,18 @@ async def _ask(
         f"user-agent: Consul Health MachineCheck\r\nconnection: close\r\n{extra}\r\n"
     )
     writer.write(head.encode("latin-1"))
-    answer = await reader.read(_CHUNK)
-    words = answer.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
-    status = words[1] if len(words) > 1 and words[1].isdigit() else ""
-    if status.startswith("2"):
-        return ""
-    body = answer.partition(b"\r\n\r\n")[2][:200].decode("utf-8", "replace").strip()
-    if not status:
+    try:
+        line = await reader.readline()  # it may come in many packets
+    except ValueError:  # and never end
+        line = b""
+    words = line.decode("latin-1").split()
+    is_http = len(words) > 1 and words[0].startswith("HTTP/") and words[1].isdecimal()
+    if not is_http:
         return f"{check.method} {check.path} was answered with something that is not HTTP"
+    if (status := words[1]).startswith("2"):
+        return ""
+    rest = b"\r\n" + await reader.read(_CHUNK)  # the line's own end, where there are no fields
+    body = rest.partition(b"\r\n\r\n")[2][:200].decode("utf-8", "replace").strip()
     return f"{check.method} {check.path} answered {status}" + (f": {body}" if body else "")
 
 

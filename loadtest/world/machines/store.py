@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from loadtest.fly.ids import new_ulid
 from loadtest.fly.machines import Json, MachineConfig
 from loadtest.fly.values import split_image, split_registry
 from loadtest.world.links.connection import LinkAddress
@@ -19,19 +20,12 @@ from loadtest.world.machines.names import Row
 
 _EVENTS_KEPT = 50
 _GENERATOR_MODULES = "loadtest.engine."
-_ULID_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 ENDED = ("destroyed", "failed", "stopped")
 
 
 def now_text() -> str:
     """Return the time as the API writes it (RFC 3339, UTC)."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def new_ulid() -> str:
-    """Return a fresh ULID: 48 bits of milliseconds and 80 random bits in Crockford's base 32."""
-    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-    return "".join(_ULID_DIGITS[value >> shift & 31] for shift in range(125, -1, -5))
 
 
 @dataclass(slots=True)
