@@ -178,6 +178,14 @@ def test_an_account_with_odd_values(
     outcome(bent(stored, place, name, json.dumps(content).encode(), sealed=True))
 
 
+def says_the_same(content: bytes, whole: bytes) -> bool:
+    """Tell whether only space between the words differs: that is no fault of a seal."""
+    try:
+        return bool(json.loads(content) == json.loads(whole))
+    except ValueError:
+        return False
+
+
 @pytest.mark.parametrize(
     "name", ["plan.json", "world.json", "engine.json", "manifest.json", "records.parquet"]
 )
@@ -189,7 +197,8 @@ def test_a_file_with_odd_bytes(stored: Path, place: Path, name: str, data: st.Da
     content = data.draw(nearly(whole))
     folder = bent(stored, place, name, content, sealed=name != "manifest.json")
     word = outcome(folder)
-    assert name != "manifest.json" or content == whole or word in ("refused", "invalid", "pass")
+    if name == "manifest.json" and not says_the_same(content, whole):
+        assert word in ("refused", "invalid")
 
 
 @given(data=st.data())
