@@ -3,9 +3,9 @@ How often the gate cries wolf, and how often it finds a change: simulated over t
 
     python benchmarks/gate_simulation.py [--trials N] [--seed N] [--rate 15] [--looks 30,60,...]
 
-Three regions, blocks of a second, p50 within 5 % or 5 ms and p95 within 10 % or 10 ms of the base,
-alpha 5 % a side over all looks.  The code that decides is that of the gate.  Percentages of trials;
-the standard error of the least certain is below the table.
+Rules, regions, margins and error rates are those of scenarios/gate.toml, and what decides is the
+gate's own `decide_family`; only the samples are made up.  Percentages of trials; the standard error
+of the least certain is below the table.
 """
 
 from __future__ import annotations

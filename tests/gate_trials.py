@@ -1,37 +1,43 @@
 """
 Trials of the gate's decision on made-up arms: the very code of the gate, without files or sockets.
 
-Three regions, two rules (p50 within 5 % or 5 ms, p95 within 10 % or 10 ms), blocks of one second.
-Nine noises: log-normal of three widths, a heavy tail, two modes apart and even, weather that both
-arms share, drift of one arm, steps, and values of a coarse clock.
+The rules, margins and error rates are those of the committed gate plan; only the samples are made
+up: three regions, blocks of one second, one database round trip a page, no error.  Twelve noises:
+log-normal of three widths, a heavy tail, two modes apart and even, weather that both arms share,
+drift of one arm, steps, and values of a coarse clock.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.analysis.blocks import Blocked, blocked
-from loadtest.analysis.scores import (
-    DRIFT_PENALTY,
-    WIDE_BELOW,
-    Score,
-    drifts,
-    of_series,
-    rank_series,
-    score,
-    slowed,
-)
-from loadtest.gate.decide import decide, holm, levels_of
+from loadtest.analysis.bootstrap import Weights, draw_weights
+from loadtest.analysis.cells import CellRows
+from loadtest.gate.decide import levels_of
+from loadtest.gate.errors import Failures
+from loadtest.gate.judgement import decide_family
+from loadtest.gate.questions import Question
 from loadtest.gate.results import Decision
+from loadtest.plan.model import Gate
+from loadtest.plan.threshold_parser import parse_threshold
+from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM, Measure
 
-REGIONS = 3
+PLAN = tomllib.loads(
+    (Path(__file__).parent.parent / "scenarios" / "gate.toml").read_text(encoding="utf-8")
+)
+REGIONS = len(PLAN["regions"])
 MEDIAN_MS = 100.0
-RULES = ((50.0, 0.05, 5.0), (95.0, 0.10, 10.0))
+RULES = tuple(map(parse_threshold, PLAN["thresholds"]))
+GATE = Gate(**PLAN["gate"])
 Values = NDArray[np.float64]
 Noise = Callable[[np.random.Generator, int, int], Values]
 """(generator, blocks, requests) -> factors of shape (arms, blocks, requests)."""
@@ -128,47 +134,74 @@ def run_trials(design: Design, trials: int, seed: int) -> dict[Decision, float]:
 
 
 def _trial(design: Design, generator: np.random.Generator) -> Decision:
-    data = []
-    for region in range(REGIONS):
+    data: dict[tuple[str, str], Values] = {}
+    for number, region in enumerate(PLAN["regions"]):
         values = MEDIAN_MS * NOISES[design.noise](generator, design.looks[-1], design.per_block)
-        if region < design.regions:
+        if number < design.regions:
             values[0] = values[0] * (1 + design.effect) + design.added_ms
-        data.append(values)
+        data[region, CANDIDATE_ARM], data[region, BASE_ARM] = values
     decision: Decision = "inconclusive"
     for look, blocks in enumerate(design.looks, 1):
-        arms = [tuple(_sample(values[arm, :blocks]) for arm in (0, 1)) for values in data]
-        decision = _judge(arms, look, len(design.looks))
+        looked = {key: values[:blocks] for key, values in data.items()}
+        decision = _decision(MadeUp(looked), look, len(design.looks))
         if decision != "inconclusive":
             break
     return decision
 
 
-def _sample(values: Values) -> Blocked:
-    blocks, per = values.shape
-    return blocked(values.ravel(), np.repeat(np.arange(blocks), per).astype(np.int32), blocks)
+@dataclass(frozen=True)
+class MadeUp:
+    """Samples of cells by region and arm: times to first byte, by block and request."""
+
+    values: Mapping[tuple[str, str], Values]
+
+    def sample(self, cells: tuple[CellRows, ...], measure: Measure) -> Blocked:
+        (cell,) = cells
+        values = self.values[cell.region, cell.deployment]
+        if measure.unit != "ms":  # one round trip a page
+            values = np.ones_like(values)
+        blocks, per = values.shape
+        return blocked(values.ravel(), np.repeat(np.arange(blocks), per).astype(np.int32), blocks)
+
+    def at_once(self, cells: tuple[CellRows, ...], measure: Measure) -> Blocked:
+        return self.sample(cells, measure)
+
+    def failures(self, cells: tuple[CellRows, ...], metric: str) -> Failures:
+        (cell,) = cells
+        blocks, per = self.values[cell.region, cell.deployment].shape
+        assert metric == "errors"
+        return Failures(np.zeros(blocks), np.full(blocks, float(per)))
+
+    def weights(self, cells: tuple[CellRows, ...]) -> Weights:
+        (cell,) = cells
+        return _weights(self.values[cell.region, cell.deployment].shape[0], cell.region)
 
 
-def _judge(arms: list[tuple[Blocked, ...]], look: int, looks: int) -> Decision:
-    levels = levels_of(0.05, look, looks)
-    drift = drifts([rank_series(arm, base) for arm, base in arms])
-    wide = drift or arms[0][0].groups < WIDE_BELOW
-    penalty = DRIFT_PENALTY if drift else 1.0
-    cells: list[Score] = []
-    together: list[float] = []
-    for percentile, share, absolute in RULES:
-        found = [
-            score(arm, slowed(base, share, absolute), percentile, wide=wide) for arm, base in arms
-        ]
-        mean = np.asarray(np.mean([one.series for one in found], axis=0))
-        floor = math.fsum(one.floor for one in found) / len(found) ** 2
-        together.append(min(1.0, penalty * of_series(mean, floor, wide=wide).p_fail))
-        cells += found
-    p_fail = [min(1.0, penalty * one.p_fail) for one in cells]
-    rejected = holm([*p_fail, *together], levels.side)
-    if any(rejected):
-        return "fail"
-    passes = [
-        decide(p, min(1.0, penalty * one.p_pass), fails=False, levels=levels) == "pass"
-        for p, one in zip(p_fail, cells, strict=True)
+@cache
+def _weights(groups: int, region: str) -> Weights:
+    return draw_weights(groups, GATE.resamples, 1, region)
+
+
+def _cell(region: str, arm: str) -> CellRows:
+    return CellRows(region, arm, "pages", np.arange(1, dtype=np.int32))
+
+
+QUESTIONS = tuple(
+    [
+        Question(
+            rule, region, CANDIDATE_ARM, "pages",
+            (_cell(region, CANDIDATE_ARM),), (_cell(region, BASE_ARM),),
+        )
+        for region in PLAN["regions"]
     ]
-    return "pass" if all(passes) else "inconclusive"
+    for rule in RULES
+)  # fmt: skip
+
+
+def _decision(samples: MadeUp, look: int, looks: int) -> Decision:
+    """Return what the gate says at a look: its own family of rules, cells and error rates."""
+    found = decide_family(QUESTIONS, samples, GATE, levels_of(GATE.alpha, look, looks))
+    decisions = {one.decision for judged in found.rules for one in judged}
+    if found.together or "fail" in decisions:
+        return "fail"
+    return "pass" if decisions == {"pass"} else "inconclusive"

@@ -9,7 +9,7 @@ import numpy as np
 
 from loadtest.analysis.scores import DRIFT_PENALTY, Series, drifts, of_series, rank_series
 from loadtest.gate.evidence import Measurement
-from loadtest.gate.questions import Question, Samples
+from loadtest.gate.questions import Question, SampleSource
 from loadtest.plan.thresholds import Measure
 
 _WATCHED = Measure("ttfb", 50.0)
@@ -22,7 +22,7 @@ def arm_pair(question: Question) -> tuple[str, str] | None:
     return question.cells[0].deployment, question.others[0].deployment
 
 
-def drifting_pairs(questions: Sequence[Question], samples: Samples) -> set[tuple[str, str]]:
+def drifting_pairs(questions: Sequence[Question], samples: SampleSource) -> set[tuple[str, str]]:
     """
     Return the pairs of arms of which one moved by itself while it was measured.
 

@@ -36,7 +36,7 @@ from loadtest.gate.errors import (
 )
 from loadtest.gate.evidence import Measurement, carries, nothing, sign_of, strict
 from loadtest.gate.pairs import Arm, baseline, relative
-from loadtest.gate.questions import Question, Samples
+from loadtest.gate.questions import Question, SampleSource
 from loadtest.plan.model import Gate
 from loadtest.plan.thresholds import SHARES, Threshold
 
@@ -47,14 +47,14 @@ _BASE_ANSWERS = 0.5
 
 
 def measure(
-    question: Question, samples: Samples, gate: Gate, levels: Levels, *, drifts: bool = False
+    question: Question, samples: SampleSource, gate: Gate, levels: Levels, *, drifts: bool = False
 ) -> Measurement:
     """
     Return the evidence on one question.
 
     Args:
         question: A rule and its cells.
-        samples: Samples of the run.
+        samples: SampleSource of the run.
         gate: Margins.
         levels: Error rates of the look.
         drifts: One of the two arms moved by itself while it was measured.
@@ -94,7 +94,7 @@ def measure(
     return replace(found, n=min(sample.n, other.n), lacking=lacking, lacking_factor=factor)
 
 
-def _of_one(question: Question, samples: Samples, levels: Levels) -> Measurement:
+def _of_one(question: Question, samples: SampleSource, levels: Levels) -> Measurement:
     """Return the evidence on an arm against a limit."""
     rule = question.rule
     if rule.measure.metric in SHARES:
@@ -119,7 +119,7 @@ def _carried(found: Measurement, sample: Blocked) -> Measurement:
     return replace(found, lacking=why, lacking_factor=MIN_GROUPS / max(1, sample.groups))
 
 
-def _is_no_base(samples: Samples, question: Question) -> bool:
+def _is_no_base(samples: SampleSource, question: Question) -> bool:
     found = samples.failures(question.others, "errors")
     return found.n > 0 and 1 - found.count / found.n < _BASE_ANSWERS
 
@@ -135,7 +135,7 @@ def _penalised(found: Measurement, penalty: float) -> Measurement:
 
 def _resampled(
     question: Question,
-    samples: Samples,
+    samples: SampleSource,
     sample: Blocked,
     other: Blocked,
     *,
@@ -222,7 +222,9 @@ def _share(rule: Threshold, found: Failures, levels: Levels) -> Measurement:
     )
 
 
-def _share_of_two(question: Question, samples: Samples, gate: Gate, levels: Levels) -> Measurement:
+def _share_of_two(
+    question: Question, samples: SampleSource, gate: Gate, levels: Levels
+) -> Measurement:
     """Judge a difference of two shares against a margin."""
     rule = question.rule
     here = samples.failures(question.cells, rule.measure.metric)

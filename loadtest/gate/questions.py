@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -103,6 +104,26 @@ def _question(
     pages = {cell.name for cell in judged}
     name = pages.pop() if len(pages) == 1 else ""
     return Question(rule, region, deployment, scenario, judged, others, name)
+
+
+class SampleSource(Protocol):
+    """Where evidence gets its samples from."""
+
+    def sample(self, cells: tuple[CellRows, ...], measure: Measure) -> Blocked:
+        """Return a measure's sample of some cells, cut into groups of blocks."""
+        ...
+
+    def at_once(self, cells: tuple[CellRows, ...], measure: Measure) -> Blocked:
+        """Return a measure's sample with a block of all regions as one block."""
+        ...
+
+    def failures(self, cells: tuple[CellRows, ...], metric: str) -> Failures:
+        """Return how many of a share's requests counted, second by second."""
+        ...
+
+    def weights(self, cells: tuple[CellRows, ...]) -> Weights:
+        """Return the resampling weights of the blocks of some cells."""
+        ...
 
 
 class Samples:

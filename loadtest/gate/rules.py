@@ -10,11 +10,10 @@ from typing import Final
 from loadtest.analysis.cells import CellRows
 from loadtest.analysis.checks import Validity
 from loadtest.analysis.load import Run
-from loadtest.analysis.scores import WIDE_BELOW
 from loadtest.analysis.special import student_quantile
-from loadtest.gate.decide import Levels, decide, holm
+from loadtest.gate.decide import Levels
 from loadtest.gate.evidence import Measurement, detectable, with_interval
-from loadtest.gate.families import all_regions_p, arm_pair, drifting_pairs
+from loadtest.gate.judgement import Judgement, decide_family, rejections
 from loadtest.gate.measure import measure
 from loadtest.gate.questions import Question, Samples, questions_of
 from loadtest.gate.results import Decision, RuleResult
@@ -56,56 +55,32 @@ class Judge:
 
     def thresholds(self, rules: Sequence[Threshold]) -> list[RuleResult]:
         """Return a result for each rule and cell; Holm's family is all of them."""
-        asked = [(rule, questions_of(self.run, self.cells, rule)) for rule in rules]
-        questions = [question for _, some in asked for question in some]
-        drifting = drifting_pairs(questions, self.samples)
-        found = self._measured(questions, drifting)
-        by_rule = [
-            [(q, e) for q, e in zip(questions, found, strict=True) if q.rule is rule]
-            for rule, _ in asked
-        ]
-        together = [self._all_regions(some, drifting) for some in by_rule]
-        rejected = self._rejected(found, [p for p in together if p < 1])
-        in_all = dict(
-            zip(
-                (number for number, p in enumerate(together) if p < 1),
-                rejected[len(found) :],
-                strict=True,
-            )
+        asked = [questions_of(self.run, self.cells, rule) for rule in rules]
+        found = decide_family(
+            asked, self.samples, self.run.plan.gate, self.levels, is_valid=self._is_valid
         )
-        strictest = self.levels.side / max(1, len(rejected))
-        results = []
-        for question, evidence, fails in zip(questions, found, rejected, strict=False):
-            decision = decide(evidence.p_fail, evidence.p_pass, fails=fails, levels=self.levels)
-            if evidence.lacking:
-                decision = "invalid" if evidence.base_failed else "inconclusive"
-            results.append(
-                self._result(question, evidence, self._valid(question, decision), strictest)
-            )
-        for number, fails in in_all.items():
-            if fails:
-                results.append(self._together(by_rule[number], together[number]))
-        return [*results, *(_unasked(rule) for rule, some in asked if not some)]
+        strictest = self.levels.side / max(1, found.size)
+        results = [
+            self._result(one.question, one.evidence, one.decision, strictest)
+            for judged in found.rules
+            for one in judged
+        ]
+        results += [self._together(found.rules[n], p) for n, p in found.together.items()]
+        unasked = (rule for rule, some in zip(rules, asked, strict=True) if not some)
+        return [*results, *map(_unasked, unasked)]
 
-    def _all_regions(
-        self, some: list[tuple[Question, Measurement]], drifting: set[tuple[str, str]]
-    ) -> float:
-        valid = [e for q, e in some if self._valid(q, "pass") == "pass"]
-        if len(valid) < 2:
-            return 1.0
-        drifted = any(arm_pair(question) in drifting for question, _ in some)
-        wide = drifted or min(e.blocks for e in valid) < WIDE_BELOW
-        return all_regions_p(valid, wide=wide, drifting=drifted)
-
-    def _together(self, some: list[tuple[Question, Measurement]], p_fail: float) -> RuleResult:
+    def _together(self, some: Sequence[Judgement], p_fail: float) -> RuleResult:
         """Return the failure of a rule in all its regions together."""
-        worst = max(some, key=lambda one: one[1].excess if math.isfinite(one[1].excess) else -1.0)
-        question = replace(worst[0], region="")
-        result = self._result(question, worst[1], "fail", self.levels.side)
+        worst = max(
+            some,
+            key=lambda one: one.evidence.excess if math.isfinite(one.evidence.excess) else -1.0,
+        )
+        question = replace(worst.question, region="")
+        result = self._result(question, worst.evidence, "fail", self.levels.side)
         reason = (
-            f"{question.cell}: {worst[0].rule.measure} is slower than the rule allows in the mean "
+            f"{question.cell}: {question.rule.measure} is slower than the rule allows in the mean "
             f"of {len(some)} regions, where one alone need not show it; the worst is "
-            f"{worst[0].region}."
+            f"{worst.question.region}."
         )
         return replace(result, why=reason, p_fail=p_fail)
 
@@ -126,32 +101,19 @@ class Judge:
         )
         questions = [q for q in questions_of(self.run, self.cells, rule) if q.cells[0].rows.size]
         # A short run carries no pass; the budget passes anyway, and an outage must fail it.
-        found = [replace(one, lacking="") for one in self._measured(questions, set())]
+        gate, levels = self.run.plan.gate, self.levels
+        found = [replace(measure(q, self.samples, gate, levels), lacking="") for q in questions]
         return [
             self._budget_result(question, evidence, fails)
             for question, evidence, fails in zip(
-                questions, found, self._rejected(found), strict=True
+                questions, found, rejections(found, levels), strict=True
             )
         ]
 
-    def _measured(
-        self, questions: list[Question], drifting: set[tuple[str, str]]
-    ) -> list[Measurement]:
-        gate, levels = self.run.plan.gate, self.levels
-        return [
-            measure(q, self.samples, gate, levels, drifts=arm_pair(q) in drifting)
-            for q in questions
-        ]
-
-    def _rejected(self, found: list[Measurement], more: Sequence[float] = ()) -> list[bool]:
-        # What cannot be decided stays in the family, as a hypothesis that is not rejected.
-        return holm([*(1.0 if e.lacking else e.p_fail for e in found), *more], self.levels.side)
-
-    def _valid(self, question: Question, decision: Decision) -> Decision:
+    def _is_valid(self, question: Question) -> bool:
         used = (*question.cells, *question.others)
         counting = question.rule.measure.metric in COUNTS
-        against = any(self.validity.against(*cell.key, counting=counting) for cell in used)
-        return "invalid" if against else decision
+        return not any(self.validity.against(*cell.key, counting=counting) for cell in used)
 
     def _result(
         self, question: Question, found: Measurement, decision: Decision, strictest: float
@@ -193,7 +155,9 @@ class Judge:
         return replace(result, why=reason, flip=flip(result, rule, found.lacking))
 
     def _budget_result(self, question: Question, found: Measurement, fails: bool) -> RuleResult:
-        decision = self._valid(question, "fail" if fails else "pass")
+        decision: Decision = "fail" if fails else "pass"
+        if not self._is_valid(question):
+            decision = "invalid"
         result = self._result(question, found, decision, self.levels.side)
         high = show(found.high, "share")
         meaning = (
