@@ -35,7 +35,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "world.guard": (set(), set()),
     "world.hosts": (BASE | {"kernel"}, set()),
     "world.links": (BASE | {"kernel"}, set()),
-    "world.edge": (BASE | {"fly"}, {"httptools", "h2", "trustme"}),
+    "world.edge": (BASE | {"fly"}, {"httptools", "h2", "hpack", "trustme"}),
     "world.postgres": (BASE | {"world.guard"}, {"psycopg"}),
     "world.caches": (BASE, set()),
     "world.images": (BASE | {"kernel", "world.guard"}, {"backports", "compression"}),

@@ -14,10 +14,14 @@ from h2 import events
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
+from hpack import Decoder, Encoder
+from hypothesis import given
+from hypothesis import strategies as st
 from test_edge_proxy import Stage, World, replayed_to, until
 
 from loadtest.world.edge.authority import WorldAuthority
 from loadtest.world.edge.http2 import request_head
+from loadtest.world.edge.packing import BlockReader, FieldPacker
 from loadtest.world.edge.proxy import EdgeListener
 from loadtest.world.edge.types import EdgeSettings
 
@@ -303,6 +307,31 @@ class TestStreams:
             assert stage.edge.counters()["app"].requests == 1
 
         play(scene)
+
+
+FIELDS = st.tuples(
+    st.sampled_from([b"date", b"server", b"x-a", b"x-bee"]),
+    st.sampled_from([b"1", b"two", b"x" * 90]),
+)
+HEADS = st.lists(st.lists(FIELDS, max_size=5), min_size=1, max_size=20)
+SIZES = st.dictionaries(st.integers(0, 19), st.sampled_from([0, 60, 120, 4_096]))
+
+
+@given(heads=HEADS, sizes=SIZES)
+def test_what_an_edge_packs_and_unpacks_is_what_the_library_does(
+    heads: list[list[tuple[bytes, bytes]]], sizes: dict[int, int]
+) -> None:
+    """Whatever is in the table of either side, and however small it is made."""
+    client, reader, reference = Encoder(), BlockReader(65_536), Decoder()
+    edge, browser = FieldPacker(), Decoder()
+    for number, fields in enumerate(heads):
+        if number in sizes:
+            client.header_table_size = edge.header_table_size = sizes[number]
+        for _ in range(2):
+            block = client.encode(fields)
+            assert reader.decode(block, raw=True) == reference.decode(block, raw=True)
+            assert browser.decode(edge.encode(fields), raw=True) == fields
+    assert not browser.header_table.dynamic_entries
 
 
 def test_a_head_without_an_authority_or_a_path_is_refused() -> None:

@@ -22,6 +22,7 @@ from h2.settings import SettingCodes, Settings
 from loadtest.world.edge.doors import caller_of
 from loadtest.world.edge.hop import EdgeContext
 from loadtest.world.edge.http import Caller, Headers, RequestHead
+from loadtest.world.edge.packing import BlockReader, FieldPacker
 from loadtest.world.edge.stream import EdgeStream
 
 _WINDOW: Final = 1 << 20
@@ -64,7 +65,8 @@ class Http2Client(asyncio.Protocol):
                 SettingCodes.MAX_HEADER_LIST_SIZE: context.settings.head_bytes,
             },
         )
-        self._h2.decoder.max_header_list_size = context.settings.head_bytes
+        self._h2.decoder = BlockReader(context.settings.head_bytes)
+        self._h2.encoder = FieldPacker()
 
     # -- asyncio -----------------------------------------------------------------------------
 
