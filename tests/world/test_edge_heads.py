@@ -16,6 +16,7 @@ from loadtest.world.edge.http import (
     Headers,
     RequestHead,
     answer_framing,
+    answer_headers,
     answer_lines,
     error_answer,
     request_id,
@@ -94,7 +95,16 @@ def test_an_answer_carries_the_edges_headers_once() -> None:
     assert text.lower().count(b"server:") == 1
     assert b"uvicorn" not in text
     assert b"Fly-Region: cdg\r\n" in text
+    assert text.count(b"egion") == 1
     assert b"transfer-encoding: chunked\r\n" in text
+
+
+def test_the_edge_tells_the_region_of_a_machine_that_does_not() -> None:
+    answer = AnswerHead(200, b"OK", [(b"Content-Length", b"2")], b"syd")
+    assert (b"fly-region", b"syd") in answer_headers(answer, b"ID-cdg", sized=True)
+    answer.headers.append((b"FLY-REGION", b"ord"))
+    told = answer_headers(answer, b"", sized=True)
+    assert [value for name, value in told if name.lower() == b"fly-region"] == [b"ord"]
 
 
 def test_an_error_of_the_edge_names_its_code() -> None:

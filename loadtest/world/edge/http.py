@@ -92,11 +92,20 @@ class RequestHead:
 
 @dataclass(slots=True)
 class AnswerHead:
-    """What a machine answered: status, its phrase, and headers as sent."""
+    """
+    What a machine answered.
+
+    Args:
+        status: Its status.
+        reason: The status's phrase.
+        headers: As sent.
+        region: Where the machine stands; empty for an answer of the edge's own.
+    """
 
     status: int
     reason: bytes
     headers: Headers
+    region: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +247,8 @@ def answer_headers(answer: AnswerHead, identity: bytes, *, sized: bool) -> Heade
         answer: As the machine sent it.
         identity: The request's id; empty when there was no request yet.
         sized: A length that the machine told still holds.
+
+    Which region answered is told by the edge where the app does not tell it itself.
     """
     dropped = _dropped(answer.headers) | _SET_ON_ANSWERS
     if answer.status == 204 or not sized:
@@ -249,6 +260,8 @@ def answer_headers(answer: AnswerHead, identity: bytes, *, sized: bool) -> Heade
             kept.append((name, value))
         elif key == b"via":
             via = value + b", " + via
+    if answer.region and find(kept, b"fly-region") is None:
+        kept.append((b"fly-region", answer.region))
     kept += [(b"server", _SERVER), (b"via", via)]
     return [*kept, (b"fly-request-id", identity)] if identity else kept
 

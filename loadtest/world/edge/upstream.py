@@ -191,7 +191,8 @@ class Upstream(asyncio.Protocol):
         if not self._busy:
             return
         status = self._parser.get_status_code()
-        answer = AnswerHead(status, self._reason, self._headers)
+        region = self.backend.region.encode()
+        answer = AnswerHead(status, self._reason, self._headers, region)
         if status < 200:
             if status != SWITCHING:
                 self.on_informational(answer)
