@@ -10,13 +10,14 @@ grows by ``asked / served - 1`` seconds per second (J. D. C. Little, Operations 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from loadtest.records.kinds import ERROR_DROPPED
 from loadtest.records.reader import read_records
+from loadtest.units import US_PER_MS
 
 FEWEST = 6
 """Arrivals of a cell below which nothing is said of it."""
@@ -46,6 +47,7 @@ class PilotCell:
         lost: Share of them that found no free user, or got no answer in time.
         growth: Seconds by which answers came later per second of the pilot.
         served_per_s: Arrivals that were done per second while there was work.
+        ttfb_ms: Times to first byte of its answers, those on open connections if there are any.
     """
 
     region: str
@@ -54,6 +56,7 @@ class PilotCell:
     lost: float
     growth: float
     served_per_s: float
+    ttfb_ms: tuple[float, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -130,7 +133,15 @@ def _cell(region: str, deployment: str, rows: pd.DataFrame) -> PilotCell:
         lost=float(arrivals["lost"].mean()),
         growth=_growth(done),
         served_per_s=_served(done, float(arrivals["intended"].iloc[0])),
+        ttfb_ms=_waits(rows),
     )
+
+
+def _waits(rows: pd.DataFrame) -> tuple[float, ...]:
+    answered = rows[rows["error"] == ""]
+    warm = answered[answered["connect_us"] == 0]
+    waits = (warm if len(warm) else answered)["wait_us"]
+    return tuple((waits / US_PER_MS).tolist())
 
 
 def _growth(done: pd.DataFrame) -> float:

@@ -290,7 +290,7 @@ class RunConductor:
         if pilot.is_wanted(self.plan):
             self._progress.step("a pilot: what the targets carry")
             attempt = pilot.attempts_with(coordinator, self.run_id, targets)
-            self.plan = pilot.fit(self.plan, attempt, self._progress)
+            self.plan = pilot.prepare(self.plan, attempt, self._progress)
         for segment in range(self.plan.gate.max_looks):
             order = RunOrder(
                 run_id=self.run_id,

@@ -7,6 +7,7 @@ from typing import Any
 
 from loadtest.analysis.pilot import PilotCell, fitting_rate, read_pilot
 from loadtest.errors import EngineError
+from loadtest.gate.foresight import Foresight, foresee
 from loadtest.plan.model import Plan
 from loadtest.plan.order import RunOrder
 from loadtest.run.coordinator import CoordinatorClient
@@ -25,6 +26,44 @@ Try = Callable[[Plan], Sequence[PilotCell]]
 def is_wanted(plan: Plan) -> bool:
     """Tell whether a plan asks for a pilot and has a rate that can be fitted."""
     return plan.load.fit_rate and plan.load.model == "open" and not plan.load.stages
+
+
+def prepare(plan: Plan, attempt: Try, progress: Progress) -> Plan:
+    """
+    Return the plan at a rate that every target carries, and say what its run will be able to tell.
+
+    Args:
+        plan: Resolved plan.
+        attempt: Plays a pilot and tells what came of it.
+        progress: Told both.
+    """
+    latest: list[PilotCell] = []
+
+    def noted(pilot: Plan) -> Sequence[PilotCell]:
+        latest[:] = attempt(pilot)
+        return latest
+
+    fitted = fit(plan, noted, progress)
+    foreseen = foresee(fitted, {cell.key: cell.ttfb_ms for cell in latest})
+    if foreseen is not None:
+        tell = progress.done if foreseen.passes_after_s is not None else progress.warn
+        tell(foreseen_words(foreseen))
+    return fitted
+
+
+def foreseen_words(foreseen: Foresight) -> str:
+    """Return what a run will be able to tell, for people."""
+    longest = f"{foreseen.longest_s:g} s"
+    finds = ", ".join(f"{found.measure} +{found.share:.0%}" for found in foreseen.finds)
+    found = f"a candidate slower by {finds} is found within {longest}" if finds else ""
+    if (after_s := foreseen.passes_after_s) is not None:
+        equal = f"an equal one passes after about {after_s:g} s"
+        return f"by the pilot's noise {', '.join(filter(None, (found, equal)))}"
+    return (
+        f"by the pilot's noise an equal candidate stays undecided within {longest}"
+        + (f" ({found})" if found else "")
+        + "; more --looks, a longer --duration or a wider margin decide it"
+    )
 
 
 def fit(plan: Plan, attempt: Try, progress: Progress) -> Plan:
