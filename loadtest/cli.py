@@ -21,6 +21,7 @@ from loadtest.cli_options import (
     agreement,
     app_environment,
     app_secrets_of,
+    client_options,
     flags_of,
     fly_options,
     header_option,
@@ -132,6 +133,7 @@ for command in (
 @click.option("--world", default=None, metavar="WHERE",
               help="embedded (default), fly, or the URL of a world that is up.")  # fmt: skip
 @header_option
+@client_options
 @app_environment
 @fly_options
 @click.option("--image", metavar="REF", help="On Fly: image of the apps, as pushed.")
@@ -148,6 +150,7 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
     if in that region, and --regions are as far away as they are in the emulated network.
     With -f FILE a locustfile runs as it is.
     """
+    from loadtest.plan.client import passphrase_of
     from loadtest.plan.headers import give_headers, read_headers
     from loadtest.plan.resolve import load_judged_plan, url_plan
     from loadtest.plan.urls import load_words, looks_like_url
@@ -186,6 +189,7 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
         app_secrets=app_secrets_of(options),
         agree=agreement(terminal, yes=options["yes"]),
         headers=headers,
+        passphrase=passphrase_of(resolved.client, os.environ),
     )
     return conduct(terminal, options["live"], lambda told, watcher: make(told, watcher=watcher))
 

@@ -15,6 +15,7 @@ from loadtest.cli_options import (
     EXIT_CODES,
     app_environment,
     app_secrets_of,
+    client_options,
     flags_of,
     header_option,
     plan_options,
@@ -43,6 +44,7 @@ from loadtest.terminal import Terminal
               help="Image of the working tree: OCI layout, docker save, or a name.")  # fmt: skip
 @click.option("--base-image", metavar="FILE|NAME", default="", help="The same of REV.")
 @header_option
+@client_options
 @app_environment
 @click.option("--path", "paths", multiple=True, metavar="PATH", help="Path to ask for; repeatable.")
 @click.option("--machines", type=click.Choice(["all", "primary"]), default="all",
@@ -78,6 +80,7 @@ def gate(
         if candidate or app or options["live"] is not None:
             raise click.UsageError("--candidate, --app and --live go with --base")
         return say(terminal, judge_folder(Path(what) if what else None))
+    from loadtest.plan.client import passphrase_of
     from loadtest.plan.headers import give_headers, read_headers
     from loadtest.plan.resolve import load_raw, resolve_plan
     from loadtest.run.conductor import RunConductor
@@ -125,6 +128,7 @@ def gate(
             scratch=Path(scratch) if scratch else None,
             app_secrets=app_secrets_of(options),
             headers=headers,
+            passphrase=passphrase_of(plan.client, os.environ),
         )
         return conduct(terminal, options["live"], lambda told, watcher: make(told, watcher=watcher))
 

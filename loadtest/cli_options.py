@@ -145,6 +145,30 @@ def header_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def client_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the flags of the client: names, and what TLS trusts and shows."""
+    options = [
+        click.option("--resolve", multiple=True, metavar="HOST=ADDRESS", callback=_resolved,
+                     help="Address of a name, in place of a look-up; repeatable."),
+        click.option("--lookups", type=click.Choice(["connection", "ttl", "once"]),
+                     help="When names are looked up; default: for every new connection."),
+        click.option("--insecure", is_flag=True, default=None,
+                     help="Verify no certificate; every report says so."),
+        click.option("--ca-file", metavar="PEM", help="Authorities to trust."),
+        click.option("--cert", metavar="PEM", help="Certificate that the client shows."),
+        click.option("--cert-key", metavar="PEM", help="Its private key."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _resolved(_context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
+    from loadtest.plan.client import read_resolve
+
+    return read_resolve(value)
+
+
 def app_secrets_of(options: Mapping[str, Any]) -> dict[str, str]:
     """
     Return the environment of the apps that the flags give; later ones win.
@@ -205,6 +229,12 @@ def flags_of(options: dict[str, Any]) -> dict[str, Any]:
         "layer": "network.layer",
         "base_ms": "base",
         "looks": "gate.max_looks",
+        "resolve": "client.resolve",
+        "lookups": "client.lookups",
+        "insecure": "client.insecure",
+        "ca_file": "client.ca_file",
+        "cert": "client.certificate",
+        "cert_key": "client.key",
         "org": "org",
         "prefix": "prefix",
         "budget": "budget_usd",

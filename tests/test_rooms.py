@@ -59,7 +59,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "engine.wire": (BASE | {"records"}, {"locust", "gevent", "zmq", "msgpack"}),
     "engine.client": (
         BASE | {"kernel", "records", "engine.hub"},
-        {"gevent", "httptools", "brotli", "h2", "hpack", "hyperframe", "wsproto"},
+        {"gevent", "httptools", "brotli", "h2", "hpack", "hyperframe", "wsproto"} | {"dns", "idna"},
     ),
     "engine": (BASE | {"engine.client"}, {"locust"}),
     "engine.locustfile": (
@@ -113,7 +113,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "live": (BASE | {"plan", "records", "run"}, set()),
     "terminal": (BASE, {"rich"}),
-    "cli_options": (BASE | {"terminal"}, {"click"}),
+    "cli_options": (BASE | {"plan", "terminal"}, {"click"}),
     "cli_output": (BASE | {"run", "terminal"}, {"click"}),
     "cli_live": (BASE | {"live", "run", "terminal", "cli_options", "cli_output"}, {"click"}),
     "cli_gate": (

@@ -20,7 +20,7 @@ from gevent.event import Event
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from loadtest.engine.client.client import TTFBClient
-from loadtest.engine.client.origin import AddressResolver
+from loadtest.engine.client.names import AddressResolver
 from loadtest.engine.client.sample import RequestSample
 from loadtest.engine.hub.alarm import NEVER
 from loadtest.engine.hub.instruments import Instruments

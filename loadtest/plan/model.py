@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from loadtest.plan.client import ClientSettings
+
 SCHEMA_VERSION = 1
 
 Millis = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -283,6 +285,7 @@ class Plan(Frozen):
     database: DatabaseSettings = DatabaseSettings()
     companions: Annotated[tuple[Companion, ...], Field(max_length=16)] = ()
     generator: Generator = Generator()
+    client: ClientSettings = ClientSettings()
     load: Load = Load()
     network: NetworkSettings = NetworkSettings()
     faults: Annotated[tuple[PlannedFault, ...], Field(max_length=200)] = ()

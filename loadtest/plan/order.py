@@ -22,17 +22,21 @@ class Target(Frozen):
     http: Http = "auto"
     headers: dict[str, str] = Field(default={}, repr=False)
     """Sent with every request to it; may be secret."""
+    passphrase: str = Field(default="", repr=False)
+    """Of the key of the client's certificate."""
 
 
 Targets = dict[str, dict[str, Target]]
 """Client region -> deployment -> target."""
 
 
-def with_headers(targets: Targets, headers: Headers) -> Targets:
-    """Return targets whose requests carry what ``headers`` says of their deployments."""
+def with_secrets(targets: Targets, headers: Headers, passphrase: str) -> Targets:
+    """Return targets whose requests carry the headers of their deployments, and the passphrase."""
     return {
         region: {
-            name: target.model_copy(update={"headers": headers.get(name, {})})
+            name: target.model_copy(
+                update={"headers": headers.get(name, {}), "passphrase": passphrase}
+            )
             for name, target in arms.items()
         }
         for region, arms in targets.items()

@@ -12,6 +12,7 @@ import pydantic
 
 from loadtest.assets import find_asset
 from loadtest.errors import PlanError
+from loadtest.plan.client import client_faults
 from loadtest.plan.companions import companion_faults
 from loadtest.plan.faults import fault_faults
 from loadtest.plan.findings import findings
@@ -159,6 +160,7 @@ def resolve_plan(raw: Mapping[str, Any], dropped: frozenset[str] = frozenset()) 
         *_deployment_faults(plan),
         *_scheme_faults(plan),
         *header_faults(plan),
+        *client_faults(plan.client, plan.world),
         *companion_faults(plan),
         *fault_faults(plan),
     ]
@@ -178,7 +180,12 @@ def resolve_plan(raw: Mapping[str, Any], dropped: frozenset[str] = frozenset()) 
         faults += error.faults
     deployments = tuple(_inherit(plan, d) for d in plan.deployments if plan.clients_of(d))
     resolved = plan.model_copy(
-        update={"network": network, "base_ms": base_ms, "deployments": deployments}
+        update={
+            "network": network,
+            "base_ms": base_ms,
+            "deployments": deployments,
+            "client": plan.client.absolute(),
+        }
     )
     try:
         kept = check_thresholds(resolved, ignore_missing=dropped)

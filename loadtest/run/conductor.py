@@ -21,7 +21,7 @@ from pathlib import Path
 from loadtest.errors import EngineError, PlanError, RecordsError, WorldError
 from loadtest.plan.headers import Headers
 from loadtest.plan.model import Plan
-from loadtest.plan.order import RunOrder, Targets, with_headers
+from loadtest.plan.order import RunOrder, Targets, with_secrets
 from loadtest.records.facts import to_json
 from loadtest.records.folder import PARTS, RunFolder
 from loadtest.records.load_status import LoadStatus
@@ -69,6 +69,7 @@ class RunConductor:
         agree: Asked before anything is ordered that costs money.
         watcher: Told in figures how far the load is.
         headers: What requests to each deployment carry; stored and shown nowhere.
+        passphrase: Of the key of the client's certificate; stored and shown nowhere.
 
     Raises:
         PlanError: The run folder cannot be written.
@@ -88,6 +89,7 @@ class RunConductor:
         agree: Agree = lambda _cost: None,
         watcher: Watcher | None = None,
         headers: Headers | None = None,
+        passphrase: str = "",
     ) -> None:
         self.plan = plan
         self.run_id = new_run_id()
@@ -102,6 +104,7 @@ class RunConductor:
         self._app_secrets = dict(app_secrets or {})
         self._agree = agree
         self._headers = headers or {}
+        self._passphrase = passphrase
         self._viewer = LoadViewer(plan, progress, watcher)
         self._stop_asked = False
         self._loading = False
@@ -152,7 +155,7 @@ class RunConductor:
         for note in file_notes(plan, orders):
             self._progress.warn(note)
         if plan.world == "fly" and not self._world_url:
-            preflight(plan, with_headers(targets_from_here(plan), self._headers))
+            preflight(plan, self._with_secrets(targets_from_here(plan)))
             orders = ready_for_fly(plan, orders, self._progress, self._agree)
         with open_place(plan, orders, self._world_url, self._scratch) as place:
             self._progress.done("world: the Machines API answers")
@@ -248,12 +251,15 @@ class RunConductor:
         self.folder.save_json("plan.json", self.plan.to_json())
         self._save_world(self._world)
 
+    def _with_secrets(self, targets: Targets) -> Targets:
+        return with_secrets(targets, self._headers, self._passphrase)
+
     def _measure(
         self, place: RunWorld, orders: RunDeployment, keys: Secrets, world: WorldFacts
     ) -> None:
         """Run the segments; bring records, engine facts and counters home whatever happens."""
         url = place.app_url(orders.generator.name, self.plan.primary_region, world)
-        targets = with_headers(place.targets(self.plan, orders, world), self._headers)
+        targets = self._with_secrets(place.targets(self.plan, orders, world))
         if place.extras is not None:
             preflight(self.plan, targets)
         beat_s = self.plan.generator.driver_silent_s / BEATS if self._outlived(place) else 0.0

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from loadtest.errors import EngineError
+from loadtest.plan.client import ClientSettings
 from loadtest.plan.model import Plan
 from loadtest.plan.order import Target
 from loadtest.records.statuses import refuses, status_sentence
@@ -40,7 +41,7 @@ def preflight(plan: Plan, targets: Mapping[str, Mapping[str, Target]]) -> None:
     faults: list[str] = []
     for name, target in asked.items():
         shown = plan.deployment(name).url.rstrip("/")
-        for page, told, answered in _ask(target, pages):
+        for page, told, answered in _ask(target, pages, plan.client):
             if not answered:
                 faults.append(f"{shown}{page}: {told}")
                 break
@@ -73,14 +74,17 @@ def targets_from_here(plan: Plan) -> dict[str, dict[str, Target]]:
     return {"this machine": public}
 
 
-def _ask(target: Target, pages: tuple[str, ...]) -> Iterator[tuple[str, str, bool]]:
+def _ask(
+    target: Target, pages: tuple[str, ...], settings: ClientSettings
+) -> Iterator[tuple[str, str, bool]]:
     """Yield page, status or reason, and whether there was an answer."""
-    given = {"host": target.host, **target.headers} if target.host else target.headers
+    url, host = _given_address(target, settings)
+    given = {"host": host, **target.headers} if host else target.headers
     headers = [(name.encode(), value.encode("latin-1")) for name, value in given.items()]
-    extensions = {"sni_hostname": target.host.partition(":")[0]} if target.host else {}
-    verify = target.ca_file or True
+    name = urlsplit(f"//{host}").hostname
+    extensions = {"sni_hostname": name} if name else {}
     with httpx.Client(
-        verify=verify,
+        verify=_trust(target, settings),
         trust_env=False,
         timeout=_TIMEOUT_S,
         http1=target.http != "2",
@@ -88,13 +92,34 @@ def _ask(target: Target, pages: tuple[str, ...]) -> Iterator[tuple[str, str, boo
     ) as client:
         for page in pages:
             try:
-                response = client.get(f"{target.url}{page}", headers=headers, extensions=extensions)
+                response = client.get(f"{url}{page}", headers=headers, extensions=extensions)
             except httpx.TimeoutException:
                 yield page, f"no answer within {_TIMEOUT_S:g} s", False
             except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
                 yield page, _reason(error), False
             else:
                 yield page, str(response.status_code), True
+
+
+def _given_address(target: Target, settings: ClientSettings) -> tuple[str, str]:
+    """Return the URL to ask and the Host that it is asked for; empty for the URL's own."""
+    parts = urlsplit(target.url)
+    address = settings.resolve.get(parts.hostname or "")
+    if address is None:
+        return target.url, target.host
+    port = f":{parts.port}" if parts.port else ""
+    place = f"[{address}]" if ":" in address else address
+    return f"{parts.scheme}://{place}{port}", target.host or parts.netloc
+
+
+def _trust(target: Target, settings: ClientSettings) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=target.ca_file or settings.ca_file or None)
+    if settings.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if settings.certificate:
+        context.load_cert_chain(settings.certificate, settings.key or None, target.passphrase)
+    return context
 
 
 def _reason(error: Exception) -> str:

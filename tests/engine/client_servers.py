@@ -123,13 +123,15 @@ def answering(*answers: bytes, then_close: bool = False) -> Handler:
 
 @contextlib.contextmanager
 def client_of(url: str, **options: Any) -> Iterator[tuple[TTFBClient, list[RequestSample]]]:
-    """A client of a URL and the samples it records; options are those of Limits, or ca_file."""
+    """A client of a URL and the samples it records; options are those of Limits, or of it."""
     ca_file, headers = options.pop("ca_file", ""), options.pop("headers", None)
     samples: list[RequestSample] = []
     http = options.pop("http", "auto")
     host = options.pop("host", "")
+    others = {key: options.pop(key) for key in ("resolver", "tls") if key in options}
     target = SimpleNamespace(url=url, host=host, ca_file=ca_file, http=http)
-    client = TTFBClient(target, samples.append, limits=Limits(**options), headers=headers)
+    limits = Limits(**options)
+    client = TTFBClient(target, samples.append, limits=limits, headers=headers, **others)
     try:
         yield client, samples
     finally:

@@ -8,12 +8,12 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import gevent
 import pytest
 from client_servers import OK, ScriptServer, answering, client_of, read_request
 
+from loadtest.engine.client.names import Address, AddressResolver
 from loadtest.engine.hub.instruments import Instruments
 
 pytestmark = pytest.mark.contract
@@ -274,28 +274,29 @@ def test_no_such_name() -> None:
 
 def test_a_slow_resolver_runs_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """The user goes on; the look-up is left to end by itself."""
+    never = threading.Event()
     monkeypatch.setattr(
-        "loadtest.engine.client.origin.gevent_socket.getaddrinfo", lambda *_: gevent.sleep(5) or []
+        "loadtest.engine.client.names.system_look_up", lambda *_: never.wait(5) or []
     )
     with client_of("http://slow.invalid", dns_s=0.05) as (client, samples):
         client.get("/")
+    never.set()
     assert samples[0].error == "dns"
     assert 0.05 <= samples[0].dns_ns / 1e9 < 1
 
 
-def test_users_share_one_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many ask at once."""
+def test_users_share_one_look_up() -> None:
+    """However many ask at once, where an answer counts for all of them."""
     asked = []
 
-    def once(host: str, port: int, *_: int) -> list[Any]:
+    def once(host: str, port: int) -> list[Address] | OSError:
         asked.append(host)
-        gevent.sleep(0.02)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+        threading.Event().wait(0.02)
+        return [Address(socket.AF_INET, ("127.0.0.1", port))]
 
-    monkeypatch.setattr("loadtest.engine.client.origin.gevent_socket.getaddrinfo", once)
     with ScriptServer(answering(OK)) as server:
         url = server.url.replace("127.0.0.1", "shared.invalid")
-        with client_of(url) as (client, samples):
+        with client_of(url, resolver=AddressResolver("once", look_up=once)) as (client, samples):
             jobs = [gevent.spawn(client.get, "/") for _ in range(20)]
             gevent.joinall(jobs, timeout=10, raise_error=True)
     assert asked == ["shared.invalid"]
@@ -307,10 +308,8 @@ def test_addresses_are_tried_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sample names the one that took the connection."""
     with ScriptServer(answering(OK)) as server:
         port = server.port
-        found = [(socket.AF_INET, 1, 6, "", (host, port)) for host in ("127.0.0.9", "127.0.0.1")]
-        monkeypatch.setattr(
-            "loadtest.engine.client.origin.gevent_socket.getaddrinfo", lambda *_: found
-        )
+        found = [Address(socket.AF_INET, (host, port)) for host in ("127.0.0.9", "127.0.0.1")]
+        monkeypatch.setattr("loadtest.engine.client.names.system_look_up", lambda *_: found)
         with client_of(f"http://two.invalid:{port}") as (client, samples):
             assert client.get("/").ok
     assert samples[0].address == "127.0.0.1"

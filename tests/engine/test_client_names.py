@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 
+import gevent
 import pytest
-from client_servers import OK, ScriptServer, answering
+from client_servers import OK, ScriptServer, answering, client_of
 
 from loadtest.engine.client.client import TTFBClient
 from loadtest.engine.client.dial import _interleaved
 from loadtest.engine.client.limits import Limits
-from loadtest.engine.client.origin import Address, AddressResolver, Origin
+from loadtest.engine.client.names import Address, AddressResolver
+from loadtest.engine.client.origin import Origin
 from loadtest.engine.client.sample import RequestSample
+from loadtest.errors import EngineError
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
@@ -21,10 +25,10 @@ V4, V6 = socket.AF_INET, socket.AF_INET6
 class Given(AddressResolver):
     def __init__(self, *ports: int) -> None:
         super().__init__()
-        self._given = [Address(V4, ("127.0.0.1", port)) for port in ports]
+        self._answer = [Address(V4, ("127.0.0.1", port)) for port in ports]
 
     def addresses(self, host: str, port: int) -> list[Address]:
-        return self._given
+        return self._answer
 
 
 @pytest.fixture
@@ -81,3 +85,83 @@ def test_families_take_turns() -> None:
 def test_a_zone_is_looked_up_and_no_part_of_host(zone: str) -> None:
     origin = Origin(f"http://[fe80::1{zone}]:81")
     assert (origin.name, origin.host_header) == ("fe80::1%lo", "[fe80::1]:81")
+
+
+class Asked:
+    """A system that tells what it was asked, and answers with an address of its own."""
+
+    def __init__(self, ttl_s: float | None = None) -> None:
+        self.names: list[str] = []
+        self._ttl_s = ttl_s
+
+    def look_up(self, host: str, port: int) -> list[Address] | OSError:
+        self.names.append(host)
+        return [Address(V4, (f"127.0.0.{len(self.names)}", port))]
+
+    def ttl_s(self, _: str) -> float | None:
+        return self._ttl_s
+
+    def hosts(self, lookups: str, asked: int = 3) -> list[str]:
+        resolver = AddressResolver(lookups, look_up=self.look_up, ttl_s=self.ttl_s)
+        found = []
+        for _ in range(asked):
+            found.append(resolver.addresses("shop.example", 80)[0].host)
+            gevent.wait(timeout=5)  # until it is known how long the answer counts
+        return found
+
+
+@pytest.mark.parametrize(
+    ("lookups", "ttl_s", "asked"),
+    [
+        ("connection", None, 3),
+        ("once", 0.0, 1),
+        ("ttl", 300.0, 1),
+        ("ttl", 0.0, 3),
+        ("ttl", None, 3),
+    ],
+)
+def test_a_name_is_looked_up_when_the_plan_says(
+    lookups: str, ttl_s: float | None, asked: int
+) -> None:
+    system = Asked(ttl_s)
+    system.hosts(lookups)
+    assert len(system.names) == asked
+
+
+def test_a_given_address_takes_the_place_of_a_look_up() -> None:
+    system = Asked()
+    resolver = AddressResolver(
+        given={"Shop.example": "127.0.0.9", "bücher.example": "::1"}, look_up=system.look_up
+    )
+    assert resolver.addresses("shop.example", 80)[0].sockaddr == ("127.0.0.9", 80)
+    assert resolver.addresses("xn--bcher-kva.example", 80)[0].family == V6
+    assert resolver.addresses("127.0.0.4", 80)[0].host == "127.0.0.4"
+    assert system.names == []
+
+
+def test_a_name_beyond_ascii_goes_out_as_dns_has_it() -> None:
+    origin = Origin("http://Bücher.example:81")
+    assert (origin.name, origin.host_header) == (
+        "xn--bcher-kva.example",
+        "xn--bcher-kva.example:81",
+    )
+    with pytest.raises(EngineError, match="is no name"):
+        Origin("http://a\u0640b.example")
+
+
+@pytest.mark.contract
+def test_each_new_connection_pays_its_look_up() -> None:
+    delay_s = 0.08
+
+    def slow(_: str, port: int) -> list[Address] | OSError:
+        threading.Event().wait(delay_s)
+        return [Address(V4, ("127.0.0.1", port))]
+
+    with ScriptServer(answering(OK)) as server:
+        resolver = AddressResolver(look_up=slow)
+        url = f"http://shop.example:{server.port}"
+        with client_of(url, resolver=resolver) as (client, samples):
+            for cold in (True, True, False, False):
+                client.get("/", new_connection=cold)
+    assert [sample.dns_ns >= delay_s * 1e9 for sample in samples] == [True, True, True, False]
+    assert all(s.cold_ttfb_ns >= delay_s * 1e9 for s in samples if s.cold)

@@ -19,6 +19,7 @@ import trustme
 from client_servers import OK, ScriptServer, answering, client_of, read_request
 
 from loadtest.engine.client.origin import origin_of
+from loadtest.engine.client.tls import TlsChoice
 from loadtest.errors import EngineError
 
 pytestmark = pytest.mark.contract
@@ -29,6 +30,9 @@ class Authority:
         self._ca = trustme.CA()
         self.ca_file = str(folder / "ca.pem")
         self._ca.cert_pem.write_to_path(self.ca_file)
+        own = self._ca.issue_cert("somebody@example.test")
+        self.certificate = str(folder / "client.pem")
+        own.private_key_and_cert_chain_pem.write_to_path(self.certificate)
 
     def context(self, *names: str, alpn: list[str] | None = None) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -130,6 +134,38 @@ def test_a_certificate_that_does_not_verify_is_a_failed_request(
     assert any(word in samples[0].detail for word in why.split("|")), samples[0].detail
     assert samples[0].tls_ns > 0
     assert not asked.is_set()
+
+
+def test_an_insecure_client_verifies_nothing(authority: Authority) -> None:
+    with (
+        serving(authority.context("wrong.example")) as server,
+        client_of(server.url, tls=TlsChoice(insecure=True)) as (client, samples),
+    ):
+        assert client.get("/").ok
+    assert samples[0].tls_ns > 0
+
+
+def test_a_client_certificate_is_shown_to_the_target_alone(authority: Authority) -> None:
+    """A server that asks for one refuses who has none; another host never sees it."""
+    shown: list[Any] = []
+
+    def handler(connection: Any, _: int) -> None:
+        shown.append(connection.getpeercert())
+        answering(OK)(connection, 0)
+
+    context = authority.context("127.0.0.1")
+    context.load_verify_locations(authority.ca_file)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    tls = TlsChoice(authority.ca_file, certificate=authority.certificate)
+    with (
+        serving(context, handler) as target,
+        serving(context, handler) as other,
+        client_of(target.url, tls=tls) as (client, samples),
+    ):
+        client.get("/")
+        client.get(f"{other.url}/")
+    assert [sample.error for sample in samples] == ["", ""]
+    assert [bool(certificate) for certificate in shown] == [True, False]
 
 
 def test_the_host_header_is_the_name_that_is_verified(authority: Authority) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from loadtest.errors import PlanError
 from loadtest.plan.headers import GIVEN, give_headers, read_headers
-from loadtest.plan.order import RunOrder, Target, parse_order, with_headers
+from loadtest.plan.order import RunOrder, Target, parse_order, with_secrets
 from loadtest.plan.resolve import resolve_plan
 from loadtest.plan.urls import plan_of_urls
 
@@ -88,8 +88,8 @@ def test_a_name_stands_once_in_a_table() -> None:
 
 
 def test_values_travel_in_the_order_and_are_not_shown_with_it() -> None:
-    targets = with_headers(
-        {"here": {"first": Target(url="http://127.0.0.1:1")}}, {"first": {"X": SECRET}}
+    targets = with_secrets(
+        {"here": {"first": Target(url="http://127.0.0.1:1")}}, {"first": {"X": SECRET}}, SECRET
     )
     order = RunOrder(run_id="r", plan=plan_with(), targets=targets)
     assert SECRET not in repr(order)

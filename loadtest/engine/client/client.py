@@ -21,8 +21,9 @@ from loadtest.engine.client.dial import Dialer
 from loadtest.engine.client.http2_connection import Http2Connection
 from loadtest.engine.client.limits import Limits
 from loadtest.engine.client.long_lived import LongLived
+from loadtest.engine.client.names import AddressResolver
 from loadtest.engine.client.options import apply_options
-from loadtest.engine.client.origin import AddressResolver, TargetLike, origin_of
+from loadtest.engine.client.origin import TargetLike, origin_of
 from loadtest.engine.client.request import (
     build_fields,
     build_request_line,
@@ -33,6 +34,7 @@ from loadtest.engine.client.request import (
 from loadtest.engine.client.response import CaughtResponse, Response
 from loadtest.engine.client.sample import RequestSample
 from loadtest.engine.client.state import TargetState
+from loadtest.engine.client.tls import PLAIN, TlsChoice
 from loadtest.engine.client.verbs import Verbs
 from loadtest.engine.hub.instruments import Instruments
 from loadtest.engine.hub.wait import Failure
@@ -61,9 +63,10 @@ class TTFBClient(Verbs, LongLived):
         target: Where paths lead; see ``use``.
         record: Called with the RequestSample of every request when its outcome is known.
         limits: Time-outs and sizes.
-        resolver: Shared by the users of a process, so that each name is looked up once.
+        resolver: Shared by the users of a process; says when names are looked up.
         headers: Sent with every request to a target, never to another host that a scenario names:
             they may be secret. A request's own headers win.
+        tls: What connections trust and show; another host is shown no certificate.
     """
 
     def __init__(
@@ -74,8 +77,10 @@ class TTFBClient(Verbs, LongLived):
         limits: Limits | None = None,
         resolver: AddressResolver | None = None,
         headers: Mapping[str, str] | None = None,
+        tls: TlsChoice = PLAIN,
     ) -> None:
         self._record = record
+        self._tls = tls
         self._limits = limits or Limits()
         self._resolver = resolver or AddressResolver()
         self._instruments = Instruments.here()
@@ -83,7 +88,7 @@ class TTFBClient(Verbs, LongLived):
         self._headers_key = tuple(self._headers.items())
         self._read_ns = int(self._limits.read_s * NS_PER_S)
         self._send_ns = int(self._limits.send_s * NS_PER_S)
-        self._places: dict[tuple[str, str, str, str], TargetState] = {}
+        self._places: dict[tuple[str, str, str, str, TlsChoice], TargetState] = {}
         self._elsewhere: dict[tuple[TargetState, str], TargetState] = {}
         self._unrecorded: CaughtResponse | None = None
         self._long_lived = []
@@ -101,7 +106,7 @@ class TTFBClient(Verbs, LongLived):
         Raises:
             EngineError: Its URL or CA file cannot be used.
         """
-        key = (target.url, target.host, target.ca_file, target.http)
+        key = (target.url, target.host, target.ca_file, target.http, self._tls)
         place = self._places.get(key)
         if place is None:
             place = self._places[key] = TargetState(origin_of(*key), CookieJar())
@@ -300,7 +305,8 @@ class TTFBClient(Verbs, LongLived):
             return here, path
         found = self._elsewhere.get((here, base))
         if found is None:
-            origin = origin_of(base, "", here.origin.ca_file, here.origin.http)
+            known = here.origin
+            origin = origin_of(base, "", known.ca_file, known.http, self._tls.for_others())
             found = self._elsewhere[(here, base)] = TargetState(origin, here.cookies)
         return found, path
 

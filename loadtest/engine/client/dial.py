@@ -18,7 +18,8 @@ from typing import Any, Final
 from gevent.monkey import get_original
 
 from loadtest.engine.client.limits import Limits
-from loadtest.engine.client.origin import Address, AddressResolver, Origin
+from loadtest.engine.client.names import Address, AddressResolver
+from loadtest.engine.client.origin import Origin
 from loadtest.engine.client.sample import RequestSample
 from loadtest.engine.hub.instruments import Instruments
 from loadtest.engine.hub.wait import READ, WRITE, Expired, Failure, HubWaiter, blamed, why

@@ -9,7 +9,8 @@ from typing import TypeVar
 from loadtest.engine.client.dial import Dialer
 from loadtest.engine.client.limits import Limits
 from loadtest.engine.client.long_connection import LongConnection, LongFramer
-from loadtest.engine.client.origin import AddressResolver, origin_of
+from loadtest.engine.client.names import AddressResolver
+from loadtest.engine.client.origin import origin_of
 from loadtest.engine.client.request import build_fields, build_request_line
 from loadtest.engine.client.sample import RequestSample
 from loadtest.engine.client.server_events import CONTENT_TYPE, EventFramer, EventStream
@@ -192,7 +193,7 @@ class LongLived:
         sample.cold = True
         connection: LongConnection | None = None
         try:
-            spoken = origin_of(origin.url, origin.host, origin.ca_file, HTTP_1)
+            spoken = origin_of(origin.url, origin.host, origin.ca_file, HTTP_1, origin.tls)
             line = Dialer(spoken, self._limits, self._instruments)
             line.dial(sample, self._resolver, None)
             connection = LongConnection(

@@ -9,8 +9,9 @@ from locust import User
 
 from loadtest.engine.client.client import TTFBClient
 from loadtest.engine.client.limits import Limits
-from loadtest.engine.client.origin import AddressResolver
+from loadtest.engine.client.names import AddressResolver
 from loadtest.engine.client.sample import RequestSample
+from loadtest.engine.client.tls import TlsChoice
 from loadtest.engine.locustfile.load import Locustfile
 from loadtest.engine.locustfile.session import OPENING, UserClients
 from loadtest.engine.user import TTFBUser
@@ -54,12 +55,14 @@ class UserOpener:
         self._record = record
         self._environment = environment
         self._locustfile = locustfile
-        self._resolver = AddressResolver()
+        settings = order.plan.client
+        self._resolver = AddressResolver(settings.lookups, settings.resolve)
         timeout_s = order.plan.load.timeout_s
         self._limits = Limits(
             connect_s=min(10.0, timeout_s),
             tls_s=min(10.0, timeout_s),
             read_s=timeout_s,
+            keep_bytes=settings.keep_bytes,
             expect=frozenset(order.plan.expect),
         )
 
@@ -94,13 +97,20 @@ class UserOpener:
         return user_class(self._locustfile.environment), clients
 
     def _client(self, name: str) -> TTFBClient:
-        target = self._targets[name]
+        target, settings = self._targets[name], self._plan.client
         return TTFBClient(
             target,
             self._record,
             limits=self._limits,
             resolver=self._resolver,
             headers=target.headers,
+            tls=TlsChoice(
+                settings.ca_file,
+                settings.insecure,
+                settings.certificate,
+                settings.key,
+                target.passphrase,
+            ),
         )
 
 

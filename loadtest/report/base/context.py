@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from loadtest.analysis.attribution import attribute
 from loadtest.gate.rules import BUDGET_KIND
+from loadtest.plan.client import client_words
 from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM
 from loadtest.regions import city_of
 from loadtest.report.base.style import ArmStyle, arm_styles
@@ -62,6 +63,11 @@ class Context:
         """What was measured: addresses of running deployments, or the files of deployed apps."""
         arms = self.plan.deployments
         return tuple(dict.fromkeys(_target_words(arm) for arm in arms if not arm.of))
+
+    @cached_property
+    def client(self) -> tuple[str, ...]:
+        """What is unusual about the client; a reader of its numbers has to know."""
+        return client_words(self.plan.client)
 
     @cached_property
     def pages(self) -> tuple[str, ...]:

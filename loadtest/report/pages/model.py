@@ -111,6 +111,7 @@ def _facts(context: Context) -> tuple[tuple[str, str], ...]:
     world = f"{facts.world}, {layer_words}" if link_layer else facts.world
     named = [
         ("Target", _listed(context.targets)),
+        ("Client", "; ".join(context.client)),
         ("Pages", _listed(context.pages)),
         ("Revisions", "; ".join(context.revisions)),
         ("Machine", context.machine),

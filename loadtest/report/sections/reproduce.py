@@ -69,6 +69,7 @@ def _inputs(context: Context) -> Table:
         ("blocks", f"{load.block_s:g} s, arms in random order inside each"),
         ("scenario", plan.scenario),
         ("targets", ", ".join(context.targets)),
+        ("client", "; ".join(context.client) or "as it comes"),
         ("revisions", "; ".join(context.revisions) or "none"),
         ("pages", ", ".join(context.pages) or "none"),
         ("world", world.kind),
