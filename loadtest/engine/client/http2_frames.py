@@ -17,7 +17,7 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes, Settings
 
-from loadtest.engine.client.http2_heads import Fields, HeadPacker, HeadReader, ReadHead
+from loadtest.engine.client.http2_heads import Fields, HeadReader, ReadHead, packer_of
 
 DATA, HEADERS, RESET, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 3, 4, 5, 6, 7, 8, 9
 _OF_CONNECTION: Final = frozenset((SETTINGS, PING, GOAWAY))
@@ -105,7 +105,7 @@ class QuickStreams:
         self.out = bytearray()
         self.in_fields = 0
         self.heads = HeadReader(h2.decoder)
-        self.requests = HeadPacker(scheme)
+        self.requests = packer_of(scheme)
         self._h2 = h2
         self._taker = taker
         self._most = most

@@ -7,6 +7,7 @@ Source: RFC 7541 (HPACK); RFC 9113, section 8 (what a head must be like).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from h2.utilities import HeaderValidationFlags, validate_headers
@@ -15,6 +16,7 @@ from hpack import Decoder, Encoder
 Fields = list[tuple[bytes, bytes]]
 
 _KNOWN_HEADS: Final = 256
+_PACKED_HEADS: Final = 4_096
 _OF_CONNECTION: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )  # RFC 9113, 8.2.2
@@ -45,8 +47,8 @@ class HeadPacker:
     """
     Packs the heads of requests.
 
-    Nothing is put into the server's table: a block so means the same at any time, and is packed
-    once for all requests that have it.
+    Nothing is put into the server's table: a block so means the same at any time and on every
+    connection, and is packed once for all requests of a process that have it.
 
     Args:
         scheme: ``http`` or ``https``.
@@ -66,7 +68,7 @@ class HeadPacker:
         """
         found = self._blocks.get(head)
         if found is None:
-            if len(self._blocks) >= _KNOWN_HEADS:
+            if len(self._blocks) >= _PACKED_HEADS:
                 self._blocks.clear()
             fields = [(name, value, True) for name, value in self.fields(head)]
             found = self._blocks[head] = self._encoder.encode(fields)
@@ -75,6 +77,12 @@ class HeadPacker:
     def fields(self, head: bytes) -> Fields:
         """Return the fields of the same head."""
         return fields_of(head, self._scheme)
+
+
+@lru_cache(maxsize=2)
+def packer_of(scheme: bytes) -> HeadPacker:
+    """Return the one packer of a scheme."""
+    return HeadPacker(scheme)
 
 
 @dataclass(frozen=True, slots=True)
