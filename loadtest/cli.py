@@ -151,6 +151,7 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
     With -f FILE a locustfile runs as it is.
     """
     from loadtest.plan.client import passphrase_of
+    from loadtest.plan.credentials import without_credentials
     from loadtest.plan.headers import give_headers, read_headers
     from loadtest.plan.resolve import load_judged_plan, url_plan
     from loadtest.plan.urls import load_words, looks_like_url
@@ -168,7 +169,8 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
     elif any(looks_like_url(word) for word in what):
         flags["paths"] = list(options["paths"])
         resolved = url_plan(what, options["at"].lower(), flags)
-        terminal.done(f"load on {', '.join(what)}: {load_words(resolved)}")
+        shown = ", ".join(map(without_credentials, what))
+        terminal.done(f"load on {shown}: {load_words(resolved)}")
     else:
         for flag in ("paths", "at"):
             if options[flag]:

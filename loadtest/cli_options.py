@@ -276,6 +276,8 @@ def typed_command() -> str:
 
 def without_secrets(words: Sequence[str]) -> list[str]:
     """Return words of a command line with the values of secret-bearing flags left out."""
+    from loadtest.plan.credentials import without_credentials
+
     shown: list[str] = []
     hide = False
     for word in words:
@@ -286,7 +288,7 @@ def without_secrets(words: Sequence[str]) -> list[str]:
         elif flag in _SECRET_FLAGS and equals:
             shown.append(f"{flag}={_hidden(value)}")
         else:
-            shown.append(word)
+            shown.append(without_credentials(word))
             hide = word in _SECRET_FLAGS
     return shown
 

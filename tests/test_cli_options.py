@@ -49,8 +49,10 @@ def test_a_file_or_a_variable_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_a_stored_command_line_has_no_secret() -> None:
     words = ["gate", "--env", "KEY=s3cret", "--env=B=s3cret", "--header", "Authorization: s3cret"]
+    words.append("--candidate=https://me:s3cret@a.example/@you")
     assert without_secrets([*words, "--base", "main"]) == [
         *("gate", "--env", "KEY=...", "--env=B=...", "--header", "Authorization:..."),
+        "--candidate=https://...@you",
         *("--base", "main"),
     ]
 

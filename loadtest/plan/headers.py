@@ -13,12 +13,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
+from urllib.parse import unquote
 
 from loadtest.errors import PlanError
-from loadtest.plan.model import Plan
+from loadtest.plan.credentials import basic_header
+from loadtest.plan.model import Deployment, Plan
 
 GIVEN: Final = "${--header}"
 """What stands in a plan for a value that the command line gave."""
+
+OF_URL: Final = "${url}"
+"""What stands there for the user and the password that were in the URL."""
 
 Headers = dict[str, dict[str, str]]
 """Deployment -> name -> value."""
@@ -45,7 +50,7 @@ def header_faults(plan: Plan) -> Iterator[str]:
             if name.lower() in seen:
                 yield f"{key}.{name}: stands there twice; case makes no difference"
             seen.add(name.lower())
-            if value != GIVEN:
+            if value not in (GIVEN, OF_URL):
                 yield from _value_faults(f"{key}.{name}", value)
                 yield from _reference_faults(f"{key}.{name}", value)
 
@@ -89,7 +94,8 @@ def give_headers(
         environ: Our own environment, where references are looked up.
 
     Returns:
-        The plan, with ``GIVEN`` for each value of ``given``; deployment -> name -> value.
+        The plan, with ``GIVEN`` for each value of ``given`` and ``OF_URL`` for what was in a URL;
+        deployment -> name -> value.
 
     Raises:
         PlanError: A variable is not set, or holds what no header can.
@@ -98,22 +104,47 @@ def give_headers(
     found: Headers = {}
     for deployment in plan.deployments:
         headers: dict[str, tuple[str, str]] = {}
-        for table in (plan.headers, deployment.headers, given):
+        own, wrong = _of_url(deployment, environ)
+        faults += wrong
+        for table in (plan.headers, own, deployment.headers, given):
             headers |= {name.lower(): (name, value) for name, value in table.items()}
         found[deployment.name] = {}
         for name, value in headers.values():
             if value == GIVEN:
                 faults.append(f"headers.{name}: {GIVEN} stands for what --header gave; give it")
                 continue
+            if value == OF_URL:
+                faults.append(f"headers.{name}: {OF_URL} stands for what was in the URL; give it")
+                continue
             text, wrong = _looked_up(f"headers.{name}", value, environ)
             faults += wrong
             found[deployment.name][name] = text
     if faults:
         raise PlanError(*dict.fromkeys(faults))
+    arms = tuple(
+        d.model_copy(update={"headers": {"Authorization": OF_URL, **d.headers}})
+        if d.credentials
+        else d
+        for d in plan.deployments
+    )
+    plan = plan.model_copy(update={"deployments": arms})
     if not given:
         return plan, found
     kept = {n: v for n, v in plan.headers.items() if n.lower() not in map(str.lower, given)}
     return plan.model_copy(update={"headers": {**kept, **dict.fromkeys(given, GIVEN)}}), found
+
+
+def _of_url(deployment: Deployment, environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return the header of the user and the password in a URL, and what is wrong with them."""
+    if not deployment.credentials:
+        return {}, []
+    faults: list[str] = []
+    parts = []
+    for part in deployment.credentials.partition(":")[::2]:
+        text, wrong = _looked_up(f"deployments.{deployment.name}.url", part, environ)
+        faults += wrong
+        parts.append(text if "${" in part else unquote(part))
+    return {"Authorization": basic_header(*parts)}, faults
 
 
 def _looked_up(key: str, value: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadtest.errors import PlanError
+from loadtest.plan.credentials import without_credentials
 from loadtest.plan.model import Plan, UserStep
 from loadtest.plan.urls import looks_like_url, plan_of_urls
 
@@ -178,8 +179,9 @@ def _hosts(command: LocustCommand, facts: LocustfileFacts, notes: list[str]) -> 
     """Return the URLs to measure: the command line's, else the one that the classes name."""
     own = list(dict.fromkeys(filter(None, facts.hosts)))
     if len(own) > 1 and not command.hosts:
+        named = ", ".join(map(without_credentials, own))
         notes.append(
-            f"the classes name {len(own)} hosts ({', '.join(own)}): the tables call the first one "
+            f"the classes name {len(own)} hosts ({named}): the tables call the first one "
             "the target, requests to the others stand there too"
         )
     hosts = list(command.hosts) or own[:1]
@@ -190,7 +192,8 @@ def _hosts(command: LocustCommand, facts: LocustfileFacts, notes: list[str]) -> 
         )
     for host in hosts:
         if not looks_like_url(host):
-            raise PlanError(f"--host: {host!r} is no URL; write http://{host} or https://{host}")
+            shown = without_credentials(host)
+            raise PlanError(f"--host: {shown!r} is no URL; write http://{shown} or https://{shown}")
     return hosts
 
 

@@ -7,11 +7,19 @@ and then written to ``plan.json``; whatever runs later reads only that value.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    model_validator,
+)
 
 from loadtest.plan.client import ClientSettings
+from loadtest.plan.credentials import split_credentials
 
 SCHEMA_VERSION = 1
 
@@ -134,6 +142,29 @@ class Deployment(Frozen):
     title: str = ""
     scenarios: tuple[ScenarioName, ...] = ()
     """Scenarios of the plan's file that are played here; empty means all."""
+    _credentials: str = PrivateAttr("")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _take_credentials(cls, raw: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
+        """Take user and password out of the URL: they are in no dump, no comparison, no message."""
+        url = raw.get("url") if isinstance(raw, dict) else None
+        plain, credentials = split_credentials(url) if isinstance(url, str) else ("", "")
+        made = check({**raw, "url": plain} if credentials else raw)
+        if credentials:
+            made._credentials = credentials
+        return made
+
+    def with_credentials_of(self, other: Deployment) -> Deployment:
+        """Return the same with the user and the password of another one's URL."""
+        made = self.model_copy()
+        made._credentials = other.credentials
+        return made
+
+    @property
+    def credentials(self) -> str:
+        """USER:PASSWORD as they stood in ``url``, percent-encoded; empty for none."""
+        return self._credentials
 
 
 class Companion(Frozen):

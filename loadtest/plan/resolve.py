@@ -265,6 +265,8 @@ def _inherit(plan: Plan, deployment: Deployment) -> Deployment:
         origin = plan.deployment(deployment.of)
     except KeyError:
         return deployment
+    if not deployment.url:
+        deployment = deployment.with_credentials_of(origin)
     return deployment.model_copy(
         update={
             "fly_toml": deployment.fly_toml or origin.fly_toml,

@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from loadtest.errors import PlanError
+from loadtest.plan.credentials import split_credentials, without_credentials
 from loadtest.plan.model import Plan
 from loadtest.regions import HERE
 
@@ -30,21 +31,17 @@ def url_faults(key: str, url: str) -> Iterator[str]:
         key: Its key or flag, for the sentence.
         url: The URL: scheme, host and perhaps a port; no path.
     """
-    meant = probable(url)
+    meant, shown = probable(url), without_credentials(url)
     hint = f"; did you mean {meant!r}?" if meant and meant != url else ""
-    parts, port = None, None
     try:
-        parts = urlsplit(url)
-        port = parts.port
+        port = urlsplit(url).port
     except ValueError:
-        yield f"{key}: {url!r} has no valid port (1 to 65535) or host{hint}"
+        yield f"{key}: {shown!r} has no valid port (1 to 65535) or host{hint}"
         return
     if port == 0:
-        yield f"{key}: {url!r} has no valid port (1 to 65535){hint}"
-    elif parts.username is not None:
-        yield f"{key}: credentials do not belong into a URL, which stands in every report{hint}"
+        yield f"{key}: {shown!r} has no valid port (1 to 65535){hint}"
     elif not _FORM.fullmatch(url):
-        yield f"{key}: {url!r} is not http://HOST[:PORT] or https://HOST[:PORT]{hint}"
+        yield f"{key}: {shown!r} is not http://HOST[:PORT] or https://HOST[:PORT]{hint}"
 
 
 def probable(url: str) -> str:
@@ -133,15 +130,21 @@ def plan_of_urls(
 
 
 def _split(url: str) -> tuple[str, str]:
-    """Return base and path of a URL as it was typed."""
-    base = re.match(r"[^/?#]*//[^/?#]*", url)
-    if base is None or re.search(r"\s", url):
-        raise PlanError(*(list(url_faults("URL", url)) or [f"URL: {url!r} holds a blank"]))
+    """Return base, with user and password, and path of a URL as it was typed."""
+    plain, credentials = split_credentials(url)
+    base = re.match(r"[^/?#]*//[^/?#]*", plain)
+    if base is None or re.search(r"\s", plain):
+        shown = without_credentials(url)
+        raise PlanError(*(list(url_faults("URL", plain)) or [f"URL: {shown!r} holds a blank"]))
     if faults := list(url_faults("URL", base[0])):
-        raise PlanError(*faults)
-    tail = url[base.end() :].partition("#")[0]
+        # a slash in a password cuts the URL within it: then all of it is shown, that is hidden
+        raise PlanError(*(list(url_faults("URL", plain)) if "@" in plain else faults))
+    tail = plain[base.end() :].partition("#")[0]
     if tail and not tail.startswith("/"):
         tail = f"/{tail}"
+    if credentials:
+        scheme, _, place = base[0].partition("//")
+        return f"{scheme}//{credentials}@{place}", tail
     return base[0], tail
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from loadtest.errors import PlanError
 from loadtest.fly.config import AppConfig, read_app_config
+from loadtest.plan.credentials import without_credentials
 from loadtest.plan.threshold_parser import parse_threshold
 from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM, COUNTS
 from loadtest.run.app_files import OUR_IMAGE, image_name
@@ -92,8 +93,9 @@ def url_arms(base: str, candidate: str) -> dict[str, Any]:
     """
     for option, value in (("--base", base), ("--candidate", candidate)):
         if not is_url(value):
+            shown = without_credentials(value)
             raise PlanError(
-                f"{option}: {value!r} is no URL; a run compares two URLs, or a git revision with "
+                f"{option}: {shown!r} is no URL; a run compares two URLs, or a git revision with "
                 "the working tree"
             )
     return {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.errors import PlanError
+from loadtest.plan.credentials import split_credentials
+from loadtest.plan.headers import give_headers
 from loadtest.plan.resolve import load_plan, resolve_plan, url_plan
 from loadtest.plan.urls import looks_like_url, probable, url_faults
 
@@ -51,7 +55,10 @@ def test_a_place_gives_it_distance() -> None:
         (["ftp://a"], "", {}, "did you mean 'https://a'"),
         (["http:/a"], "", {}, "did you mean 'http://a'"),
         (["http://a b"], "", {}, "did you mean 'http://a'"),
-        (["http://u:secret@a/"], "", {}, "credentials do not belong"),
+        (["http://u:secret@a:0/"], "", {}, "no valid port"),
+        (["http://u:sec/secret@a/"], "", {}, "no valid port"),
+        (["ftp://u:secret@a/"], "", {}, "did you mean 'https://a'"),
+        (["http://u:secret@a b/"], "", {}, "did you mean 'http://a'"),
         (["http://a:0"], "", {}, "no valid port"),
         (["http://a:70000"], "", {}, "no valid port"),
         (["http://[::1"], "", {}, "no valid port|not http"),
@@ -62,6 +69,45 @@ def test_what_cannot_be_measured_is_told(urls: Any, at: Any, flags: Any, told: s
     with pytest.raises(PlanError, match=told) as caught:
         url_plan(urls, at, flags)
     assert "secret" not in str(caught.value)
+
+
+def test_a_user_and_a_password_become_a_header_and_stand_nowhere_else() -> None:
+    """RFC 7617; percent-encoded in the URL, in UTF-8 in the header."""
+    plan = url_plan(["https://me:p%C3%A4%3Assecret@shop.example/a", "https://b.example/a"], "", {})
+    told, headers = give_headers(plan, {}, {})
+    assert [d.url for d in told.deployments] == ["https://shop.example", "https://b.example"]
+    sent = base64.b64encode("me:pä:ssecret".encode()).decode()
+    assert headers == {"first": {"Authorization": f"Basic {sent}"}, "second": {}}
+    stored = json.dumps(told.to_json()) + repr(told) + repr(plan)
+    assert "ssecret" not in stored
+    assert sent not in stored
+    with pytest.raises(PlanError, match="stands for what was in the URL"):
+        give_headers(resolve_plan(told.to_json()), {}, {})
+
+
+def test_a_user_and_a_password_may_come_from_the_environment() -> None:
+    raw = url_plan(["https://a.example"], "cdg", {}).to_json()
+    raw["deployments"] = [
+        {"name": "one", "url": "https://${WHO}:${WORD}@a.example", "at": "cdg"},
+        {"name": "two", "of": "one"},
+        {"name": "three", "of": "one", "headers": {"authorization": "Bearer x"}},
+    ]
+    plan = resolve_plan(raw)
+    _, headers = give_headers(plan, {}, {"WHO": "me", "WORD": "100%25@:/"})
+    basic = "Basic " + base64.b64encode(b"me:100%25@:/").decode()
+    assert headers["one"] == headers["two"] == {"Authorization": basic}
+    assert headers["three"] == {"authorization": "Bearer x"}
+    with pytest.raises(PlanError, match=r"deployments\.one\.url: \$\{WORD\} is not set"):
+        give_headers(plan, {}, {"WHO": "me"})
+
+
+@given(st.text(), st.text(max_size=20))
+def test_no_password_stands_in_a_sentence(host: str, word: str) -> None:
+    secret = f"{word}s3cr3t"
+    url = f"http://u:{secret}@{host}"
+    plain, _ = split_credentials(url)
+    for sentence in url_faults("--base", plain):
+        assert "s3cr3t" not in sentence
 
 
 @pytest.mark.parametrize(
