@@ -4,7 +4,7 @@ Runs the real gate many times in the embedded world and counts what it says.
     python -m benchmarks.gate                  the three series, about 40 minutes
     python -m benchmarks.gate --series aa -n 5 some of one series
 
-Three series on the app in tests/foreign, each run with an own pair of revisions, while a busy loop
+Three series on the app in tests/foreign/notes, each run with an own pair of revisions, while a busy loop
 keeps one core of the machine occupied:
 
     aa      the candidate is the base: no run may fail
@@ -29,7 +29,7 @@ from typing import Any
 
 from benchmarks.lab import busy_core
 
-FOREIGN = Path(__file__).resolve().parent.parent / "tests" / "foreign"
+FOREIGN = Path(__file__).resolve().parent.parent / "tests" / "foreign" / "notes"
 QUERY = '        rows = await (await connection.execute("SELECT id'
 SERIES = {
     "aa": (30, None),
@@ -71,7 +71,7 @@ def one_gate(folder: Path, seed: int) -> tuple[str, float, dict[str, object]]:
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "loadtest", "gate", "--base", "HEAD", "--app", "fly.toml",
-         "--regions", "cdg,ord", "--looks", "2", "--seed", str(seed), "--out", str(out)],
+         "--regions", "cdg,ord", "--seed", str(seed), "--out", str(out)],
         cwd=folder, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     took = time.monotonic() - began
