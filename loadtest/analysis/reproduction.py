@@ -3,8 +3,10 @@ The published tables beside ours, with what each number is made of and how far t
 
 The model behind it is TTFB = base + h x RTT: h is 1 for ``single``, 2 for ``multi``, 0 for
 ``replica``.  Where the base times were taken from the published replica table, that column is
-calibration and no finding; single and multi are predictions.  The range over the other public
-sources of round-trip times says how much of a prediction the choice of source decides.
+calibration and no finding; so are single and multi in the primary region, where nothing but the
+base is left of the model.  The others are predictions.  The range over the other public sources of
+round-trip times says how much of a prediction the choice of source decides, and the neutral set
+stands beside the one that was used.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from loadtest.analysis.hops import kind_of, model_hops, rtt_ms
 from loadtest.analysis.load import Run
 from loadtest.analysis.summary import Summary
 from loadtest.assets import data_file
-from loadtest.plan.network import PUBLISHED, pair_key
+from loadtest.errors import PlanError
+from loadtest.plan.network import NEUTRAL, PUBLISHED, pair_key, round_trips
 
 CALIBRATION: Final = "calibration"
 PREDICTION: Final = "prediction"
@@ -33,7 +36,8 @@ class Reproduced:
     ``variant`` tells that the row is a variant of a published deployment, shown beside that one's
     value.  ``base_ms`` and ``network_ms`` are what the model's two terms contribute.  ``low_ms``
     and ``high_ms`` are the model's range over all public round-trip times, ``sources`` how many
-    there are; the three are None and 0 where distance plays no part.
+    there are, ``neutral_ms`` what it gives at the neutral set; the four are None and 0 where
+    distance plays no part.
     """
 
     deployment: str
@@ -54,6 +58,7 @@ class Reproduced:
     low_ms: float | None
     high_ms: float | None
     sources: int
+    neutral_ms: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,15 @@ class Reproduction:
     rows: tuple[Reproduced, ...]
     base: str
     rtt: str
+
+    @property
+    def predictions(self) -> tuple[Reproduced, ...]:
+        """The rows that are predictions and were measured, variants left out."""
+        return tuple(
+            row
+            for row in self.rows
+            if not row.variant and row.label == PREDICTION and row.difference_share is not None
+        )
 
     def worst(self, *, variants: bool = False) -> Reproduced | None:
         """Return the row that is off by the largest share; None when there is none."""
@@ -119,7 +133,8 @@ def _row(  # noqa: PLR0917 - one row of one table
     rtt = None if home else rtt_ms(plan, region, plan.primary_region)
     network = 0.0 if home or not hops else (None if rtt is None else hops * rtt)
     known = () if home or not hops else _known_rtts(plan.primary_region, region)
-    calibrated = kind_of(deployment) == "replica" and plan.base == PUBLISHED
+    calibrated = plan.base == PUBLISHED and (kind_of(deployment) == "replica" or home)
+    neutral = None if home or not hops else _neutral_rtt(plan.primary_region, region)
     return Reproduced(
         deployment=name,
         of=kind_of(deployment),
@@ -139,7 +154,16 @@ def _row(  # noqa: PLR0917 - one row of one table
         low_ms=base + hops * min(known) if known else None,
         high_ms=base + hops * max(known) if known else None,
         sources=len(known),
+        neutral_ms=None if neutral is None else base + hops * neutral,
     )
+
+
+@cache
+def _neutral_rtt(a: str, b: str) -> float | None:
+    try:
+        return round_trips(NEUTRAL, (a, b), {}).rtt_ms[pair_key(a, b)]
+    except PlanError:  # a region that the set does not have
+        return None
 
 
 def _known_rtts(a: str, b: str) -> tuple[float, ...]:

@@ -65,7 +65,9 @@ def test_published_values_stand_beside_ours(plain_run: Run) -> None:
     rows = {(row.deployment, row.region): row for row in found.rows}
     assert len(rows) == 12
     assert {row.label for (d, _), row in rows.items() if d == "replica"} == {CALIBRATION}
-    assert {row.label for (d, _), row in rows.items() if d != "replica"} == {PREDICTION}
+    remote = [row for (d, r), row in rows.items() if d != "replica" and r != "cdg"]
+    assert {row.label for row in remote} == {PREDICTION}
+    assert rows["single", "cdg"].label == CALIBRATION
     syd = rows["multi", "syd"]
     assert (syd.published_ms, syd.base_ms, syd.network_ms) == (528.7, 45.8, 482.0)
     assert syd.low_ms == pytest.approx(45.8 + 2 * 232.5)
