@@ -4,8 +4,8 @@ Runs the real gate many times in the embedded world and counts what it says.
     python -m benchmarks.gate                  the three series, about 40 minutes
     python -m benchmarks.gate --series aa -n 5 some of one series
 
-Three series on the app in tests/foreign/notes, each run with an own pair of revisions, while a busy loop
-keeps one core of the machine occupied:
+Three series on the app in tests/foreign/notes, each run with an own pair of revisions, while a busy
+loop keeps one core of the machine occupied:
 
     aa      the candidate is the base: no run may fail
     query   the candidate asks the database once more per page: every run must fail, by the count
