@@ -61,6 +61,12 @@ def _addresses(plan: Plan, orders: RunDeployment, keys: Secrets, world: WorldFac
             if url:
                 lines.append(f"  {region}  {order.name:{width}}  {url}")
     lines += ["", "For example:  curl -i -d city=Sydney -d title=Soup <URL>/recipes"]
+    if orders.apps and world.authority:
+        lines += ["", f"The same over TLS and HTTP/2 (curl --cacert {world.authority}):"]
+        for region in plan.regions:
+            for order in orders.apps.values():
+                if url := world.edge_of(region, order.name, secure=True):
+                    lines.append(f"  {region}  {order.name:{width}}  TLS  {url}")
     if orders.database is not None:
         lines += ["", "Databases (the password is this world's own and ends with it):"]
         for machine in world.machines or ():

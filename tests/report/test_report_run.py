@@ -369,6 +369,24 @@ def test_a_report_names_what_was_measured(stored: Stored) -> None:
     assert facts["Machine"] == "2 CPUs, 8.0 GB, Linux-6.1.0-x86_64"
 
 
+def test_a_report_names_the_protocol_by_deployment_where_they_differ(stored: Stored) -> None:
+    run, summary, verdict = stored
+    cells = [
+        dataclasses.replace(
+            cell,
+            protocols={"2": cell.n},
+            phases={**cell.phases, "tls": cell.phases["wait"]},
+        )
+        if cell.deployment == "multi"
+        else cell
+        for cell in summary.cells
+    ]
+    told = build_report(run, dataclasses.replace(summary, cells=tuple(cells)), verdict).facts
+    said = dict(told)["Protocol"]
+    assert "single: HTTP/1.1, no TLS" in said
+    assert "multi: HTTP/2, TLS" in said
+
+
 def test_how_to_reproduce_holds_only_commands_that_work(stored: Stored) -> None:
     """The folder's own name is no path from anywhere else; an unknown command is left out."""
     codes = [

@@ -28,6 +28,8 @@ WORLD = world_facts(
         "cdg": {"recipes-single": "http://127.0.0.1:7001", "other": "http://127.0.0.1:7009"},
         "syd": {"recipes-single": "http://127.0.0.1:7002"},
     },
+    secure_edges={"cdg": {}, "syd": {"recipes-single": "https://127.0.0.1:7012"}},
+    authority="/world/authority.pem",
     machines=(
         machine("recipes-db", "cdg", p5432=7432, p5433=7432),
         machine("recipes-db", "syd", p5433=7433),
@@ -78,6 +80,8 @@ def test_every_address_is_told_and_the_world_stays(monkeypatch: pytest.MonkeyPat
     assert deployed == [False]
     text = "\n".join(lines)
     assert "  syd  recipes-single  http://127.0.0.1:7002" in lines
+    assert "  syd  recipes-single  TLS  https://127.0.0.1:7012" in lines
+    assert "curl --cacert /world/authority.pem" in text
     assert "7009" not in text
     assert "  loadtest world exec syd -- curl -i https://recipes-single.fly.dev/" in lines
     assert "  loadtest world exec recipes-single/cdg -- sh" in lines

@@ -137,23 +137,29 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
+_TLS_WORDS: Final = {
+    frozenset({True}): ", TLS",
+    frozenset({False}): ", no TLS",
+    frozenset({True, False}): ", TLS in some cells",
+}
+
+
 def _protocol(context: Context) -> str:
     """Return what was spoken, by deployment where they differ, with TLS or without."""
-    tls = {
-        bool(value)
-        for cell in context.summary.cells
-        if (value := cell.phases["tls"].value(50)) is not None
-    }
-    words = {frozenset({True}): ", TLS", frozenset({False}): ", no TLS"}
     spoken: dict[str, Counter[str]] = {}
+    tls: dict[str, set[bool]] = {}
     for cell in context.summary.cells:
         spoken.setdefault(cell.deployment, Counter()).update(cell.protocols)
-    said = {name: protocol_words(found) for name, found in spoken.items() if found}
+        if (value := cell.phases["tls"].value(50)) is not None:
+            tls.setdefault(cell.deployment, set()).add(bool(value))
+    said = {
+        name: protocol_words(found) + _TLS_WORDS.get(frozenset(tls.get(name, ())), "")
+        for name, found in spoken.items()
+        if found
+    }
     if len(set(said.values())) > 1:
-        text = "; ".join(f"{name}: {what}" for name, what in said.items())
-    else:
-        text = next(iter(said.values()), "unknown")
-    return text + words.get(frozenset(tls), ", TLS in some cells" if tls else "")
+        return "; ".join(f"{name}: {what}" for name, what in said.items())
+    return next(iter(said.values()), "unknown")
 
 
 def protocol_words(spoken: Mapping[str, int]) -> str:
