@@ -104,7 +104,7 @@ def curl(inside: Inside, target: Target, count: int, *, new: bool) -> list[float
         url = f"https://{target.host}:{port}{PATH}"
         words += ["--resolve", f"{target.host}:{port}:127.0.0.1"]
     if new:
-        words += ["--header", "Connection: close"]
+        words += ["--header", "Connection: close", "--no-sessionid"]  # a first visit has no ticket
     told = "%{time_starttransfer} %{time_pretransfer} %{num_connects} %{http_version}\n"
     asked = ["-sS", "--fail", "--noproxy", "*", *words, "--write-out", told, "--config", "-"]
     done = subprocess.run(
