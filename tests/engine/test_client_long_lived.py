@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import socket
+import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+import trustme
 from client_servers import ScriptServer, client_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,7 +83,9 @@ def test_bytes_that_are_no_websocket_end_in_a_sentence(data: bytes) -> None:
 Talk = Callable[[socket.socket, WSConnection, str | bytes], None]
 
 
-def websocket_server(talk: Talk, hello: ws.Event | None = None) -> ScriptServer:
+def websocket_server(
+    talk: Talk, hello: ws.Event | None = None, tls: ssl.SSLContext | None = None
+) -> ScriptServer:
     """A server that accepts, or answers ``hello``, and hands every message to ``talk``."""
 
     def handle(sock: socket.socket, _index: int) -> None:
@@ -100,7 +105,7 @@ def websocket_server(talk: Talk, hello: ws.Event | None = None) -> ScriptServer:
                         sock.sendall(server.send(event.response()))
                     return
 
-    return ScriptServer(handle)
+    return ScriptServer(handle, tls=tls)
 
 
 def echo(sock: socket.socket, server: WSConnection, message: str | bytes) -> None:
@@ -143,6 +148,23 @@ class TestWebSocket:
         assert [s.reused for s in samples] == [False, True, True, True]
         assert all(s.wait_ns > 0 for s in samples)
         assert {(s.served_by, s.protocol) for s in samples} == {("cdg", "1.1")}
+
+    def test_over_tls_it_is_http_1_whatever_the_server_prefers(self, tmp_path: Path) -> None:
+        authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        with (
+            websocket_server(echo, tls=context) as server,
+            client_of(server.url, ca_file=str(tmp_path / "ca.pem"), http="2") as (client, samples),
+            client.websocket("/") as chat,
+        ):
+            assert chat.ask("soup") == "soup"
+            assert chat.send("y")
+            assert chat.receive() == "y"
+        assert [(s.error, s.protocol, s.tls_ns > 0) for s in samples] == [
+            ("", "1.1", True), ("", "1.1", False)
+        ]  # fmt: skip
 
     def test_a_message_in_pieces_is_one_and_pings_between_are_answered(self) -> None:
         def slowly(sock: socket.socket, server: WSConnection, _message: str | bytes) -> None:
