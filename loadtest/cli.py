@@ -130,6 +130,13 @@ for command in (
     default="",
     help="With a URL: region it stands in; the distance to it is emulated.",
 )
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Requests as curl command lines, HAR or OpenAPI (JSON): written down as a scenario.",
+)
 @click.option("--world", default=None, metavar="WHERE",
               help="embedded (default), fly, or the URL of a world that is up.")  # fmt: skip
 @header_option
@@ -164,6 +171,10 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
     elif where is not None and not where.startswith(("http://", "https://")):
         raise PlanError(f"--world: {where!r} is neither 'embedded', 'fly' nor the URL of a world")
     locustfile = locust_command(options, what)
+    if options["source"] is not None:
+        if locustfile is not None or flags.get("scenario"):
+            raise PlanError("--from makes a scenario; leave out -f and --scenario")
+        what, given = _recorded(terminal, options["source"], what, flags, given)
     if locustfile is not None:
         resolved = plan_for(terminal, locustfile, options, flags)
     elif any(looks_like_url(word) for word in what):
@@ -194,6 +205,24 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
         passphrase=passphrase_of(resolved.client, os.environ),
     )
     return conduct(terminal, options["live"], lambda told, watcher: make(told, watcher=watcher))
+
+
+def _recorded(
+    terminal: Terminal,
+    source: Path,
+    what: tuple[str, ...],
+    flags: dict[str, Any],
+    given: dict[str, str],
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Write the scenario of ``--from``, point the flags at it; return targets and headers."""
+    from loadtest.run.recorded import write_scenario
+
+    made = write_scenario(source, Path())
+    for note in made.notes:
+        terminal.warn(f"--from: {note}")
+    terminal.done(f"written for editing: {made.path}")
+    flags["scenario"] = str(made.path)
+    return what or (made.origin,), {**made.secrets, **given}
 
 
 @cli.command()
