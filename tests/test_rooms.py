@@ -64,7 +64,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "engine": (BASE | {"engine.client"}, {"locust"}),
     "engine.locustfile": (
         BASE | {"plan", "engine", "engine.client"},
-        {"locust", "requests"},  # requests: encodes forms with files
+        {"locust"},
     ),
     "engine.worker": (
         BASE

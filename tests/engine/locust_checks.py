@@ -154,6 +154,23 @@ def check_a_file_with_all_plays_the_classes_that_it_names() -> None:
     assert len(load_scenario("scenarios/writes.py")) == 5
 
 
+def check_a_scenario_is_refused_for_what_the_client_would_refuse() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "odd.py"
+        path.write_text(
+            "from loadtest.engine.user import TTFBUser\n"
+            "class Odd(TTFBUser):\n"
+            "    def t(self): self.client.get('/', stream=True)\n"
+            "    tasks = [t]\n"
+        )
+        try:
+            load_scenario(str(path))
+        except EngineError as error:
+            assert f"{path}, line 3: stream=" in str(error), error
+        else:
+            raise AssertionError("it was loaded")
+
+
 def check_an_arm_plays_the_scenarios_that_it_names() -> None:
     other = type(
         "Other", (TTFBUser,), {"scenario": "other", "page": Visit.page, "tasks": Visit.tasks}

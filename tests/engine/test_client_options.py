@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 from typing import Any
 
 import pytest
 from client_servers import OK, ScriptServer, client_of, read_request
 
 from loadtest.engine.client.options import apply_options
+from loadtest.engine.client.refusals import refused_calls
 from loadtest.engine.client.request import with_query
 from loadtest.engine.client.response import _decode
 from loadtest.errors import LoadtestError
@@ -19,7 +21,7 @@ def test_auth_and_cookies_become_headers() -> None:
     assert found == {"X": "y", "Authorization": "Basic bWU6cMOkOnNz", "Cookie": "b=2; a=1"}
 
 
-@pytest.mark.parametrize("option", [{"allow_redirects": False}, {"verify": True}, {"files": None}])
+@pytest.mark.parametrize("option", [{"verify": True}, {"stream": False}, {"cert": None}])
 def test_what_holds_anyway_may_be_said(option: dict[str, Any]) -> None:
     assert apply_options(option, None, "") == {}
 
@@ -27,9 +29,8 @@ def test_what_holds_anyway_may_be_said(option: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("option", "why"),
     [
-        ({"allow_redirects": True}, "is not followed"),
-        ({"verify": False}, "always verified"),
-        ({"files": {"f": b"x"}}, "multipart"),
+        ({"verify": False}, "client.insecure"),
+        ({"cert": "me.pem"}, "client.certificate"),
         ({"stream": True}, "leave it out"),
         ({"auth": "me"}, "two texts"),
         ({"auth": ("a:b", "c")}, "colon"),
@@ -75,3 +76,54 @@ def test_options_go_out_on_the_wire_and_a_pair_of_timeouts_counts() -> None:
     assert b"Authorization: Basic YTpi\r\n" in seen[0]
     assert b"Cookie: c=1\r\n" in seen[0]
     assert [sample.error for sample in samples] == ["", "read-timeout"]
+
+
+SCENARIO = """
+from loadtest import TTFBUser
+class One(TTFBUser):
+    def a(self, verify, redis):
+        self.client.get("/", stream=True)
+        self.client.get("/", stream=False, verify=verify, cert=None)
+        self.client.post(
+            "/",
+            verify=False,
+            cert=("a", "b"),
+        )
+        redis.get("/", stream=True)
+"""
+
+
+def test_what_cannot_be_is_told_with_its_line_before_any_load(tmp_path: Path) -> None:
+    path = tmp_path / "one.py"
+    path.write_text(SCENARIO)
+    told = list(refused_calls(path, insecure=False))
+    assert [sentence.partition(": ")[0].rpartition(" ")[2] for sentence in told] == ["5", "9", "10"]
+    assert "client.insecure" in told[1]
+    assert [f", line {n}" in told[0] for n in (5, 6)] == [True, False]
+    streams = list(refused_calls(path, insecure=True, streams=True))
+    assert [sentence.partition(": ")[2][:6] for sentence in streams] == ["cert=:"]
+
+
+def test_headers_and_auth_of_a_client_are_sent_from_then_on() -> None:
+    seen: list[bytes] = []
+
+    def handler(connection: Any, _: int) -> None:
+        while True:
+            seen.append(read_request(connection))
+            connection.sendall(OK)
+
+    with ScriptServer(handler) as server, client_of(server.url, headers={"X": "1"}) as (client, _):
+        client.get("/")
+        own = client.headers
+        own["X"] = "2"
+        client.auth = ("a", "b")
+        client.get("/")
+        own["Y"] = "3"
+        client.auth = None
+        client.get("/", headers={"X": "4"})
+    words = (b"X: 1", b"X: 2", b"X: 4", b"Y: 3", b"Basic YTpi")
+    assert [[word for word in words if word in request] for request in seen] == [
+        [b"X: 1"],
+        [b"X: 2", b"Basic YTpi"],
+        [b"X: 4", b"Y: 3"],
+    ]

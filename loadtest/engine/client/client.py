@@ -3,9 +3,10 @@ The HTTP client of a scenario: Locust's manners, a measuring instrument's stamps
 
     self.client.get("/recipes", name="GET /recipes")
 
-What it does not do, on purpose: follow redirects (each hop is a request of its own, with its own
-sample), send a request twice unasked (a stale connection is the one exception, see ``request``), or
-raise because a request failed (that is a sample; ``raise_for_status`` turns it into an exception).
+What it does not do, on purpose: follow redirects unasked (each hop is a request of its own, with
+its own sample), send a request twice unasked (a stale connection is the one exception, see
+``request``), or raise because a request failed (that is a sample; ``raise_for_status`` turns it
+into an exception).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from loadtest.engine.client.connection import HttpConnection
 from loadtest.engine.client.cookies import CookieJar
@@ -21,9 +22,11 @@ from loadtest.engine.client.dial import Dialer
 from loadtest.engine.client.http2_connection import Http2Connection
 from loadtest.engine.client.limits import Limits
 from loadtest.engine.client.long_lived import LongLived
+from loadtest.engine.client.multipart import encode_form
 from loadtest.engine.client.names import AddressResolver
-from loadtest.engine.client.options import apply_options
+from loadtest.engine.client.options import apply_options, basic_credentials
 from loadtest.engine.client.origin import TargetLike, origin_of
+from loadtest.engine.client.redirects import Following, Hop
 from loadtest.engine.client.request import (
     build_fields,
     build_request_line,
@@ -52,7 +55,7 @@ Timeout = float | tuple[float | None, float | None] | None
 Params = Mapping[str, Any] | list[tuple[str, Any]] | str
 
 
-class TTFBClient(Verbs, LongLived):
+class TTFBClient(Verbs, Following, LongLived):
     """
     The client of one user.
 
@@ -85,7 +88,8 @@ class TTFBClient(Verbs, LongLived):
         self._resolver = resolver or AddressResolver()
         self._instruments = Instruments.here()
         self._headers = dict(headers or {})
-        self._headers_key = tuple(self._headers.items())
+        self._headers_key: tuple[tuple[str, str], ...] | None = tuple(self._headers.items())
+        self._auth: Any = None
         self._read_ns = int(self._limits.read_s * NS_PER_S)
         self._send_ns = int(self._limits.send_s * NS_PER_S)
         self._places: dict[tuple[str, str, str, str, TlsChoice], TargetState] = {}
@@ -146,6 +150,24 @@ class TTFBClient(Verbs, LongLived):
         return self._place.origin.url
 
     @property
+    def headers(self) -> dict[str, str]:
+        """Headers of every request to the target; what a scenario puts in is sent from then on."""
+        self._headers_key = None
+        return self._headers
+
+    @property
+    def auth(self) -> Any:
+        """User and password that every request to the target carries; None for none."""
+        return self._auth
+
+    @auth.setter
+    def auth(self, pair: Any) -> None:
+        self._auth = pair
+        self.headers.pop("Authorization", None)
+        if pair is not None:
+            self._headers["Authorization"] = basic_credentials(pair)
+
+    @property
     def cookies(self) -> CookieJar:
         """Cookies of the target in use."""
         return self._place.cookies
@@ -194,7 +216,8 @@ class TTFBClient(Verbs, LongLived):
             new_connection: Open a connection for this request and close it after: a first visitor.
             catch_response: Return a context manager that lets the scenario judge the answer.
             options: Of Locust's clients: ``auth``, a user and a password; ``cookies``, sent besides
-                and kept nowhere; others are refused in a sentence.
+                and kept nowhere; ``files``, a form; ``allow_redirects``, where each hop is a row
+                and later ones are called ``NAME (redirected)``; others are refused in a sentence.
 
         Returns:
             The response; ``error`` says what went wrong, ``status_code`` is 0 if no answer came.
@@ -205,15 +228,24 @@ class TTFBClient(Verbs, LongLived):
         start_ns = _monotonic_ns()
         if self._unrecorded is not None:
             self._settle_unrecorded()
+        if options and options.pop("allow_redirects", False):
+            hop = Hop(method, with_query(path, params or ""), dict(headers or {}), data, json)
+            return self._follow(
+                hop, options, name=name, timeout=timeout, new_connection=new_connection,
+                catch_response=catch_response,
+            )  # fmt: skip
         place = self._place
         if path[:1] != "/":
             place, path = self._resolve_place(path)
         if params:
             path = with_query(path, params)
         if options:
+            if files := options.get("files"):
+                data, form = encode_form(files, data)
+                headers = {**(headers or {}), "Content-Type": form}
             origin, kept = place.origin, place.cookies
             value = kept.header(host=origin.server_name, path=path, secure=origin.secure)
-            headers = apply_options(options, headers, value)
+            headers = apply_options(options, headers, value, insecure=self._tls.insecure)
         body, kind = encode_body(method, data, json)
         head, default_name = self._head(place, method, path, headers, kind)
         if body is not None:
@@ -281,6 +313,8 @@ class TTFBClient(Verbs, LongLived):
     ) -> tuple[bytes, str]:
         origin, at_home = place.origin, place is self._place
         own_key = self._headers_key if at_home else ()
+        if own_key is None:  # a scenario holds them, and may have changed them
+            own_key = tuple(self._headers.items())
         key = (method, path, own_key, tuple(headers.items()) if headers else None, kind)
         found: tuple[bytes, str] | None = origin.heads.get(key)
         if found is None:
@@ -295,20 +329,27 @@ class TTFBClient(Verbs, LongLived):
 
     def _resolve_place(self, url: str) -> tuple[TargetState, str]:
         """Return where a whole URL leads; its cookies are those of the target in use."""
+        if (path := self._home_path(url))[:1] == "/":
+            return self._place, path
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise ValueError(f"path {url!r}: need /PATH, http://HOST/PATH or https://HOST/PATH")
         base = f"{parts.scheme}://{parts.netloc}"
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        path = _path_of(parts)
         here = self._place
-        if base == here.origin.url:
-            return here, path
         found = self._elsewhere.get((here, base))
         if found is None:
             known = here.origin
             origin = origin_of(base, "", known.ca_file, known.http, self._tls.for_others())
             found = self._elsewhere[(here, base)] = TargetState(origin, here.cookies)
         return found, path
+
+    def _home_path(self, url: str) -> str:
+        """Return the path of a URL of the target, by its address or Host; others as they are."""
+        origin, parts = self._place.origin, urlsplit(url)
+        base = f"{parts.scheme}://{parts.netloc}"
+        named = f"{urlsplit(origin.url).scheme}://{origin.host_header}"
+        return _path_of(parts) if parts.netloc and base in (origin.url, named) else url
 
     def _perform(
         self,
@@ -383,6 +424,10 @@ class TTFBClient(Verbs, LongLived):
         caught, self._unrecorded = self._unrecorded, None
         if caught is not None and not caught.entered:
             caught.record()
+
+
+def _path_of(parts: SplitResult) -> str:
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def _forget_attempt(sample: RequestSample) -> None:

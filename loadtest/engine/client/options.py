@@ -8,27 +8,37 @@ from typing import Any, Final
 
 from loadtest.engine.client.cookies import check_pair
 
-_REFUSED: Final = {
-    "files": "build the multipart body and give it as data=, its content type in headers=",
+REFUSED: Final = {
     "stream": "the body is always read to its end, within limits; leave it out",
-    "cert": "a client certificate cannot be given request by request; leave it out",
+    "cert": "a client certificate is the plan's: client.certificate, or --cert",
     "proxies": "requests go straight to their target; leave it out",
     "hooks": "there are none; judge the response after the call",
     "context": "rows carry no context; put what tells requests apart into name=",
 }
 
 
+VERIFY: Final = (
+    "what is trusted is the plan's: client.ca_file or client.insecure (--ca-file, --insecure)"
+)
+DEALT_WITH: Final = frozenset(("allow_redirects", "files"))
+
+
 def apply_options(
-    options: Mapping[str, Any], headers: Mapping[str, str] | None, kept_cookies: str
+    options: Mapping[str, Any],
+    headers: Mapping[str, str] | None,
+    kept_cookies: str,
+    *,
+    insecure: bool = False,
 ) -> dict[str, str]:
     """
     Return a request's headers with what the options of Locust's clients say.
 
     Args:
-        options: By name; ``auth`` and ``cookies`` become headers, ``allow_redirects`` and
-            ``verify`` may say what holds anyway.
+        options: By name; ``auth`` and ``cookies`` become headers, ``verify`` may say what holds
+            anyway. Those that are dealt with before may be there, and none of them is read.
         headers: The request's own.
         kept_cookies: Cookie header of the cookies that servers have set; empty for none.
+        insecure: Whether certificates are not verified.
 
     Raises:
         ValueError: The client cannot do what an option says; the sentence tells what to do instead.
@@ -41,22 +51,15 @@ def apply_options(
                 found["Authorization"] = basic_credentials(value)
         elif name == "cookies":
             if value:
-                found["Cookie"] = _cookie_header(value, kept_cookies)
-        elif name == "allow_redirects":
-            if value:
-                raise ValueError(
-                    "allow_redirects=True: a redirect is not followed, each hop is a request with "
-                    "times of its own; ask for where it leads"
-                )
+                found["Cookie"] = cookie_header(value, kept_cookies)
         elif name == "verify":
-            if value is not True and value is not None:
-                raise ValueError(
-                    f"verify={value!r}: certificates are always verified, by the system's "
-                    "authorities or the target's own; leave it out"
-                )
-        elif name in _REFUSED:
+            if value not in (True, None) and not (value is False and insecure):
+                raise ValueError(f"verify={value!r}: {VERIFY}")
+        elif name in REFUSED:
             if value:
-                raise ValueError(f"{name}=: {_REFUSED[name]}")
+                raise ValueError(f"{name}=: {REFUSED[name]}")
+        elif name in DEALT_WITH:
+            pass
         else:
             raise TypeError(f"request() has no option {name!r}")
     return found
@@ -67,17 +70,31 @@ def basic_credentials(auth: Any) -> str:
     Return the Authorization header of a user and a password (RFC 7617), in UTF-8.
 
     Raises:
-        ValueError: They are no pair of texts; the sentence does not show them.
+        ValueError: They are no pair of texts or bytes; the sentence does not show them.
     """
-    if not isinstance(auth, tuple | list) or [type(part) for part in auth] != [str, str]:
+    if (
+        not isinstance(auth, tuple | list)
+        or len(auth) != 2
+        or not all(isinstance(part, str | bytes) for part in auth)
+    ):
         raise ValueError("auth=: need (USER, PASSWORD), two texts; put other schemes in headers=")
-    user, password = auth
-    if ":" in user:
+    user, password = (part if isinstance(part, bytes) else part.encode() for part in auth)
+    if b":" in user:
         raise ValueError("auth=: a user's name cannot hold a colon (RFC 7617)")
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    return "Basic " + base64.b64encode(user + b":" + password).decode()
 
 
-def _cookie_header(cookies: Any, kept: str) -> str:
+def cookie_header(cookies: Any, kept: str) -> str:
+    """
+    Return a Cookie header with cookies of one request's own besides those that are kept.
+
+    Args:
+        cookies: Names and values.
+        kept: Cookie header of those that are kept, where the others win; empty for none.
+
+    Raises:
+        ValueError: They are no mapping, or one could not stand in a header.
+    """
     if not isinstance(cookies, Mapping):
         raise ValueError("cookies=: need a mapping of names to values")
     for name, value in cookies.items():

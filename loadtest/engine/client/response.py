@@ -8,7 +8,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final
@@ -126,6 +126,11 @@ class Response:
     def error(self) -> str:
         """Empty, or the kind of failure (``records.kinds.ERROR_KINDS``)."""
         return self.sample.error
+
+    @property
+    def history(self) -> Sequence[Response]:
+        """The answers that redirected to this one; none unless it was asked to follow them."""
+        return ()
 
     @property
     def ok(self) -> bool:
@@ -276,7 +281,7 @@ class CaughtResponse(Response):
     raised, a success if ``success`` was called, else by its status.
     """
 
-    __slots__ = ("_recorder", "_verdict", "entered")
+    __slots__ = ("_recorder", "_verdict", "entered", "hops")
 
     def __init__(
         self,
@@ -290,6 +295,12 @@ class CaughtResponse(Response):
         self._recorder: Callable[[RequestSample], object] | None = recorder
         self._verdict: str | None = None
         self.entered = False
+        self.hops: list[CaughtResponse] = []
+
+    @property
+    def history(self) -> list[CaughtResponse]:
+        """The answers that redirected to this one, the first one first."""
+        return self.hops
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from loadtest.engine.client.refusals import refused_calls
 from loadtest.engine.locustfile.load import Locustfile, load_locustfile
 from loadtest.engine.locustfile.notes import notes_of
 from loadtest.engine.locustfile.shape import steps_of
@@ -35,6 +36,13 @@ def facts_of(loaded: Locustfile) -> LocustfileFacts:
         )
     steps, ends_s = steps_of(loaded.shapes[0]()) if loaded.shapes else ((), 0.0)
     modules = _modules_beside(loaded.path)
+    refused = [
+        why
+        for path in (loaded.path, *modules)
+        for why in refused_calls(path, insecure=True, streams=True)
+    ]
+    if refused:
+        raise EngineError("\n".join(refused))
     notes = [note for path in (loaded.path, *modules) for note in notes_of(path)]
     notes += [
         f"{loaded.path}: the tags leave {name} no task; it is left out" for name in loaded.idle

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+_VERIFIED: Final = "what is trusted is said by --ca-file and --insecure, and by nothing else"
 _ATTRIBUTES: Final = {
     "web_ui": "there is no web UI; what is added to it is never shown",
     "process_exit_code": "the exit code is that of the verdict; give --threshold instead",
@@ -28,10 +29,10 @@ _ATTRIBUTES: Final = {
     "max_retries": "nothing is ever sent twice unasked",
     "concurrency": "every user has connections of its own",
     "ssl_context_factory": "certificates are verified by the system's trust",
-    "insecure": "certificates are verified all the same",
+    "insecure": _VERIFIED,
 }
 _KEYWORDS: Final = {
-    "verify": "certificates are verified all the same",
+    "verify": _VERIFIED,
     "stream": "the whole answer is read; the first byte is stamped anyway",
 }
 _CLASS_SETTINGS: Final = frozenset(
@@ -47,8 +48,8 @@ _CLASS_SETTINGS: Final = frozenset(
     )
 )
 _OF_A_CLIENT: Final = {
-    "verify": "certificates are verified all the same",
-    "cert": "the client shows no certificate of its own",
+    "verify": _VERIFIED,
+    "cert": "the client shows that of --cert",
     "proxies": "requests go to the target itself",
     "max_redirects": "thirty redirects are followed",
     "keep_alive": "connections are kept open",

@@ -6,25 +6,24 @@ Redirects are followed as Locust's clients do; each hop is a request with a row 
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
-import requests
-
-from loadtest.engine.client.client import TTFBClient
-from loadtest.engine.client.response import Response
+from loadtest.engine.client.client import Timeout, TTFBClient
+from loadtest.engine.client.multipart import encode_form
+from loadtest.engine.client.options import basic_credentials, cookie_header
+from loadtest.engine.client.redirects import MOST_REDIRECTS, REDIRECTS, Hop, follow
+from loadtest.engine.client.request import with_query
+from loadtest.engine.client.response import CaughtResponse
 from loadtest.engine.locustfile.answer import Answer
 from loadtest.engine.locustfile.cookies import SessionCookies
 from loadtest.errors import LoadtestError
 
-MOST_REDIRECTS = 30
-_REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _UNUSED = frozenset(("stream", "verify", "hooks", "context"))
 """Options without an effect; the look at the file has told of those that would have had one."""
 
@@ -201,44 +200,41 @@ class Session:
         title = name or self.request_name or url
         fields = self._fields(method, headers, auth or self.auth, cookies)
         if files:
-            data, fields["Content-Type"] = _multipart(files, data)
+            data, fields["Content-Type"] = encode_form(files, data)
         elif data and json is not None:
             json = None
         meta = self._meta(method, title, url, context)
-        history: list[Answer] = []
-        where, asked = (
-            self._place(url),
-            {**self.params, **_pairs(params)} if self.params else params,
-        )
-        verb, body, value = method, data or None, json
-        for hop in range(MOST_REDIRECTS + 1):
-            label = f"{method} {title}" + (" (redirected)" if hop else "")
+        asked = {**self.params, **_pairs(params)} if self.params else params
+
+        def send(hop: Hop) -> CaughtResponse:
             inner = self._client.request(
-                verb,
-                where,
-                name=label,
-                params=asked if not hop else None,
-                headers=fields,
-                data=body,
-                json=value,
+                hop.method,
+                hop.url,
+                name=hop.label(f"{method} {title}"),
+                headers=hop.headers,
+                data=hop.data,
+                json=hop.json,
                 timeout=_seconds(timeout),
                 catch_response=True,
             )
-            answer = Answer(inner, meta, history, self._fire)
-            follows = allow_redirects and inner.status_code in _REDIRECTS
-            location = inner.headers.get("location", "") if follows else ""
-            if not location or hop == MOST_REDIRECTS:
-                break
-            inner.success()
-            inner.__enter__().__exit__(None, None, None)
-            history = [*history, answer]
-            where = self._place(urljoin(inner.url, location))
-            verb, body, value = _next(verb, inner, body, value)
+            assert isinstance(inner, CaughtResponse)
+            return inner
+
+        first = Hop(method, with_query(self._place(url), asked or ""), fields, data or None, json)
+        if allow_redirects:
+            inner, hops = follow(first, send, self._place)
+        else:
+            inner, hops = send(first), []
+        history: list[Answer] = []
+        for hop in hops:
+            history.append(Answer(hop, meta, list(history), self._fire))
+        answer = Answer(inner, meta, history, self._fire)
         return self._settle(answer, others.get("hooks"), caught=catch_response)
 
     def _settle(self, answer: Answer, hooks: Any, *, caught: bool) -> Answer:
         status = answer.inner.status_code
-        if status in _REDIRECTS:  # not to be followed: what was asked for came
+        if status in REDIRECTS and len(answer.history) < MOST_REDIRECTS:
+            # not to be followed: what was asked for came
             answer.inner.success()
         if not caught:
             answer.__enter__().__exit__(None, None, None)
@@ -260,8 +256,8 @@ class Session:
         if auth:
             fields |= _authorization(auth, method, fields)
         if cookies:
-            given = {**dict(self.cookies), **cookies}
-            fields["Cookie"] = "; ".join(f"{k}={v}" for k, v in given.items())
+            kept = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+            fields["Cookie"] = cookie_header(cookies, kept)
         return fields
 
     def _meta(
@@ -300,36 +296,25 @@ class Session:
         )
 
 
-def _next(verb: str, inner: Response, body: Any, value: Any) -> tuple[str, Any, Any]:
-    """Return method and body of the request that a redirect asks for (RFC 9110, 15.4)."""
-    if inner.status_code in (307, 308):
-        return verb, body, value
-    return ("HEAD" if verb == "HEAD" else "GET"), None, None
-
-
 def _pairs(params: Any) -> dict[str, Any]:
     return dict(params) if params else {}
 
 
-def _seconds(timeout: Any) -> float | None:
-    """Return the time-out of the answer; ``requests`` allows a pair of connect and read."""
+def _seconds(timeout: Any) -> Timeout:
+    """Return the time-out of the answer, or a pair of that of connecting and that."""
     if isinstance(timeout, tuple):
-        timeout = timeout[-1]
-    return None if timeout is None else float(timeout)
+        connect, read = timeout
+        return _number(connect), _number(read)
+    return _number(timeout)
+
+
+def _number(seconds: Any) -> float | None:
+    return None if seconds is None else float(seconds)
 
 
 def _authorization(auth: Any, method: str, fields: Mapping[str, str]) -> dict[str, str]:
     """Return the headers that an ``auth`` of ``requests`` adds: a pair, or a callable."""
-    if isinstance(auth, tuple | list):
-        name, word = (x if isinstance(x, bytes) else str(x).encode() for x in auth)
-        return {"Authorization": "Basic " + base64.b64encode(name + b":" + word).decode()}
+    if not callable(auth):
+        return {"Authorization": basic_credentials(auth)}
     request = SimpleNamespace(headers=dict(fields), method=method, body=None, url="")
     return dict(auth(request).headers)
-
-
-def _multipart(files: Any, data: Any) -> tuple[bytes, str]:
-    """Return the body of a form with files, and its content type."""
-    prepared = requests.Request("POST", "http://form/", files=files, data=data).prepare()
-    body = prepared.body
-    assert isinstance(body, bytes)
-    return body, str(prepared.headers["Content-Type"])

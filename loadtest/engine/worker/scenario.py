@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 
 from loadtest.assets import find_asset
+from loadtest.engine.client.refusals import refused_calls
 from loadtest.engine.locustfile.importing import import_file
 from loadtest.engine.user import TTFBUser
 from loadtest.errors import EngineError
@@ -13,7 +14,7 @@ from loadtest.errors import EngineError
 _MODULE = "loadtest_scenario"
 
 
-def load_scenario(relative: str) -> list[type[TTFBUser]]:
+def load_scenario(relative: str, *, insecure: bool = False) -> list[type[TTFBUser]]:
     """
     Import a scenario file and return its user classes, in the order of the file.
 
@@ -21,10 +22,11 @@ def load_scenario(relative: str) -> list[type[TTFBUser]]:
 
     Args:
         relative: Path as the plan has it, such as ``scenarios/recipes.py``.
+        insecure: Whether the plan lets certificates be unverified.
 
     Raises:
         EngineError: No such file, it cannot be imported (file, line, reason), or it holds no
-            class that can be played.
+            class that can be played, or it asks the client for what that cannot do.
     """
     path = find_asset(relative)
     if path is None:
@@ -33,6 +35,8 @@ def load_scenario(relative: str) -> list[type[TTFBUser]]:
             "into the working directory"
         )
     classes = _classes_of(path)
+    if refused := list(refused_calls(path, insecure=insecure)):
+        raise EngineError("\n".join(refused))
     if not classes:
         raise EngineError(f"{path}: holds no class derived from TTFBUser; see scenarios/recipes.py")
     names = [cls.scenario_name() for cls in classes]

@@ -164,7 +164,7 @@ class SegmentSession:
         """Load the scenario, ours or Locust's."""
         plan = self.order.plan
         if plan.locustfile is None:
-            return list(load_scenario(plan.scenario))
+            return list(load_scenario(plan.scenario, insecure=plan.client.insecure))
         urls = [plan.deployment(arm).url.rstrip("/") for arm in self._arms]
         host = f"{urls[0]}{plan.locustfile.base_path}" if urls and urls[0] else ""
         loaded = self._locustfile = load_locustfile(plan.scenario, plan.locustfile, host)

@@ -1,0 +1,158 @@
+"""
+Follows redirects where a scenario asks for it: each hop is a request of its own, with its own row.
+
+Source: RFC 9110, 15.4; which method goes on, and which headers, is as requests has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import urljoin, urlsplit
+
+from loadtest.engine.client.multipart import encode_form
+from loadtest.engine.client.options import basic_credentials
+from loadtest.engine.client.response import CaughtResponse, Response
+
+MOST_REDIRECTS: Final = 30
+REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
+_OF_BODY: Final = frozenset(("content-type", "content-length", "transfer-encoding"))
+_SECRET: Final = frozenset(("authorization", "cookie"))
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """
+    One request of a chain.
+
+    Args:
+        method: HTTP method.
+        url: Path, or a whole URL.
+        headers: Of the request itself.
+        data: Body, as for a request.
+        json: The same.
+        cookies: Sent besides those that are kept.
+        number: 0 for the first one.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    data: Any = None
+    json: Any = None
+    cookies: Mapping[str, str] | None = None
+    number: int = 0
+
+    def label(self, name: str) -> str:
+        """Return the name of its row."""
+        return f"{name} (redirected)" if self.number else name
+
+
+def follow(
+    first: Hop, send: Callable[[Hop], CaughtResponse], home: Callable[[str], str]
+) -> tuple[CaughtResponse, list[CaughtResponse]]:
+    """
+    Send a request and follow where its answers lead.
+
+    Args:
+        first: The request.
+        send: Sends one hop, to be judged.
+        home: Returns the path of a URL of the target; one that leads elsewhere as it is.
+
+    Returns:
+        The last answer, not recorded yet; those that led to it, recorded as successes.
+    """
+    hop, history = first, list[CaughtResponse]()
+    while True:
+        answer = send(hop)
+        after = _after(hop, answer, home)
+        if after is None:
+            return answer, history
+        if len(history) == MOST_REDIRECTS:
+            answer.failure(f"more than {MOST_REDIRECTS} redirects")
+            return answer, history
+        answer.success()
+        answer.record()
+        history.append(answer)
+        hop = after
+
+
+class Following:
+    """What a client does where it is asked to follow."""
+
+    request: Callable[..., Response]
+    _home_path: Callable[[str], str]
+
+    def _follow(
+        self,
+        first: Hop,
+        options: dict[str, Any],
+        *,
+        name: str | None,
+        new_connection: bool,
+        catch_response: bool,
+        **others: Any,
+    ) -> Response:
+        """Send a request and follow its redirects; its own secrets go to no other host."""
+        if files := options.pop("files", None):
+            data, form = encode_form(files, first.data)
+            first = replace(first, data=data, headers={**first.headers, "Content-Type": form})
+        if auth := options.pop("auth", None):
+            headers = {**first.headers, "Authorization": basic_credentials(auth)}
+            first = replace(first, headers=headers)
+        first = replace(first, cookies=options.pop("cookies", None))
+        title = str(name) if name else first.url.partition("?")[0]
+
+        def send(hop: Hop) -> CaughtResponse:
+            caught = self.request(
+                hop.method,
+                hop.url,
+                name=hop.label(title),
+                headers=hop.headers,
+                data=hop.data,
+                json=hop.json,
+                cookies=hop.cookies,
+                catch_response=True,
+                new_connection=new_connection and not hop.number,
+                **options,
+                **others,
+            )
+            assert isinstance(caught, CaughtResponse)
+            return caught
+
+        answer, hops = follow(first, send, self._home_path)
+        answer.hops = hops
+        if not catch_response:
+            answer.record()
+        return answer
+
+
+def _after(hop: Hop, answer: CaughtResponse, home: Callable[[str], str]) -> Hop | None:
+    """Return the request that an answer asks for; None if it asks for none."""
+    status = answer.status_code
+    location = answer.headers.get("location", "") if status in REDIRECTS else ""
+    if answer.error or not location:
+        return None
+    # as the bytes came: servers send UTF-8, which a head has no word for
+    location = location.encode("latin-1", "replace").decode("utf-8", "replace")
+    url = urljoin(answer.url, location)
+    headers, method = dict(hop.headers), hop.method
+    to_get = (status == 303 and method != "HEAD") or (
+        (status == 302 and method not in ("GET", "HEAD")) or (status == 301 and method == "POST")
+    )
+    if to_get:
+        method, hop = "GET", replace(hop, data=None, json=None)
+        headers = _without(headers, _OF_BODY)
+    where = home(url)
+    if where[:1] != "/" and _place(url) != _place(answer.url):
+        hop, headers = replace(hop, cookies=None), _without(headers, _SECRET)
+    return replace(hop, method=method, url=where, headers=headers, number=hop.number + 1)
+
+
+def _without(headers: Mapping[str, str], names: frozenset[str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() not in names}
+
+
+def _place(url: str) -> str:
+    return "".join(urlsplit(url)[:2]).lower()
