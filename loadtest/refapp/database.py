@@ -59,6 +59,12 @@ class DatabaseSession:
             self._ledger.round_trips += 1
             self._ledger.away_ns += self._database.distance.note(took_ns)
 
+    async def value(self, statement: str) -> object:
+        """Return the only value that a statement gives; it is counted nowhere."""
+        cursor = await self._connection.execute(statement.encode())
+        row = await cursor.fetchone()
+        return None if row is None else row[0]
+
 
 class Database:
     """
@@ -128,6 +134,16 @@ class Database:
                 await connection.close()
             else:
                 await self._pool.putconn(connection)
+
+    async def value(self, statement: str) -> object:
+        """
+        Return the only value that a statement gives, on behalf of no request.
+
+        Args:
+            statement: SQL of ours; it has no parameters.
+        """
+        async with self.session(Ledger()) as session:
+            return await session.value(statement)
 
     async def _connect(self) -> Connection:
         """Open a connection outside any pool."""

@@ -17,8 +17,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
+from loadtest.refapp.positions import AsyncDatabasePosition, lsn_cookie, position_to_wait_for
 from loadtest.refapp.regional_policy import (
     ERROR_KEY,
+    LSN,
     RegionalSettings,
     ReplayAnswer,
     parse_replay_source,
@@ -46,6 +48,8 @@ class RegionalMiddleware:
         settings: Where this process runs; None to read PRIMARY_REGION and FLY_REGION.  Where they
             are missing (a laptop) the middleware does nothing, and says so once.
         now: Returns seconds since the UNIX epoch.
+        position: Where the database of this region is; given, reads wait until the replica has what
+            the visitor wrote, in place of some seconds in the primary region.
 
     Raises:
         ValueError: The environment names a region that cannot be one.
@@ -56,8 +60,11 @@ class RegionalMiddleware:
         app: AsgiApp,
         settings: RegionalSettings | None = None,
         now: Callable[[], float] = time.time,
+        *,
+        position: AsyncDatabasePosition | None = None,
     ) -> None:
         self._app = app
+        self._position = position
         self._settings = settings or RegionalSettings.from_environ(os.environ)
         self._now = now
         if self._settings is None:
@@ -72,16 +79,20 @@ class RegionalMiddleware:
         headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         failed = _first(headers, b"fly-replay-failed") is not None
         cookies = [value.decode("latin-1") for name, value in headers if name == b"cookie"]
-        before = replay_before(
-            settings, scope["method"], cookies, self._now(), replay_failed=failed
-        )
+        position = self._position
+        timed = cookies if position is None else ()
+        before = replay_before(settings, scope["method"], timed, self._now(), replay_failed=failed)
+        if before is None and position is not None:
+            before = await _behind(position, settings, cookies, failed=failed)
         if before is not None:
             await _answer(send, settings, before)
             return
         source = parse_replay_source(_first(headers, b"fly-replay-src"))
 
-        def stamps() -> list[tuple[bytes, bytes]]:
+        async def stamps() -> list[tuple[bytes, bytes]]:
             cookie = threshold_cookie(settings, scope["method"], source, self._now())
+            if cookie and position is not None:
+                cookie = lsn_cookie(await position.written())
             return [(b"set-cookie", cookie.encode("latin-1"))] if cookie else []
 
         def noted() -> ReplayAnswer | None:
@@ -114,7 +125,7 @@ class _Exit:
         self,
         send: Send,
         settings: RegionalSettings,
-        stamps: Callable[[], list[tuple[bytes, bytes]]],
+        stamps: Callable[[], Awaitable[list[tuple[bytes, bytes]]]],
         noted: Callable[[], ReplayAnswer | None],
     ) -> None:
         self._send = send
@@ -130,7 +141,7 @@ class _Exit:
     async def __call__(self, message: Message) -> None:
         """Pass a message of the app on, or hold it."""
         if message["type"] == "http.response.start":
-            headers = [*message.get("headers", ()), *self._stamps()]
+            headers = [*message.get("headers", ()), *await self._stamps()]
             message = {**message, "headers": with_region(headers, self._settings.current_region)}
             self._failing = message["status"] >= 500
         if self._replayed:
@@ -155,6 +166,20 @@ class _Exit:
         for message in held:
             self.sent = True
             await self._send(message)
+
+
+async def _behind(
+    position: AsyncDatabasePosition,
+    settings: RegionalSettings,
+    cookies: Iterable[str],
+    *,
+    failed: bool,
+) -> ReplayAnswer | None:
+    """Return a replay if the replica has not, in a while, what the visitor wrote."""
+    lsn = position_to_wait_for(settings, cookies, replay_failed=failed)
+    if lsn is None or await position.reached(lsn):
+        return None
+    return ReplayAnswer(settings.primary_region, LSN)
 
 
 def with_region(headers: list[tuple[bytes, bytes]], region: str) -> list[tuple[bytes, bytes]]:

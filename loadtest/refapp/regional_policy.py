@@ -26,6 +26,7 @@ READ_ONLY_SQLSTATE = "25006"
 
 HTTP_METHOD = "http_method"
 THRESHOLD = "threshold"
+LSN = "lsn"
 CAPTURED_WRITE = "captured_write"
 
 _WROTE = frozenset({HTTP_METHOD, CAPTURED_WRITE})
@@ -218,14 +219,19 @@ def threshold_cookie(
         source: Where the request was replayed from; None if it came directly.
         now_s: Seconds since the UNIX epoch at the moment of the answer.
     """
-    if settings.secondary:
-        return None
-    if not (method in settings.replay_methods or (source and source.state in _WROTE)):
+    if not wrote(settings, method, source):
         return None
     # Milliseconds, rounded up: whole seconds would cut the window by up to one.
     until = math.ceil((now_s + settings.window_s) * 1000) / 1000
     age = math.ceil(settings.window_s)
     return f"{settings.cookie_name}={until:.3f}; Max-Age={age}; Path=/; HttpOnly; SameSite=Lax"
+
+
+def wrote(settings: RegionalSettings, method: str, source: ReplayOrigin | None) -> bool:
+    """Tell whether a request that was handled here is a write in the primary region."""
+    if settings.secondary:
+        return False
+    return method in settings.replay_methods or bool(source and source.state in _WROTE)
 
 
 def is_read_only_error(error: BaseException) -> bool:
@@ -281,14 +287,20 @@ def replica_url(url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{login}{at}{host}"))
 
 
-def _moments(name: str, cookie_headers: Iterable[str]) -> Iterator[float]:
-    """Yield the value of every cookie of that name that is a moment in time."""
+def cookie_values(name: str, cookie_headers: Iterable[str]) -> Iterator[str]:
+    """Yield the value of every cookie of that name."""
     for header in cookie_headers:
         for pair in re.split("[;,]", header):  # some proxies join several Cookie headers by commas
             key, _, value = pair.partition("=")
-            text = value.strip().strip('"')
-            if key.strip() == name and _MOMENT.fullmatch(text):
-                yield float(text)
+            if key.strip() == name:
+                yield value.strip().strip('"')
+
+
+def _moments(name: str, cookie_headers: Iterable[str]) -> Iterator[float]:
+    """Yield the value of every cookie of that name that is a moment in time."""
+    for text in cookie_values(name, cookie_headers):
+        if _MOMENT.fullmatch(text):
+            yield float(text)
 
 
 def _sqlstates(error: BaseException) -> Iterator[object]:

@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from loadtest.refapp.positions import DatabasePosition, lsn_cookie, position_to_wait_for
 from loadtest.refapp.regional_policy import (
     ERROR_KEY,
+    LSN,
     RegionalSettings,
     ReplayAnswer,
     parse_replay_source,
@@ -43,6 +45,8 @@ class RegionalWsgiMiddleware:
         settings: Where this process runs; None to read PRIMARY_REGION and FLY_REGION.  Where they
             are missing (a laptop) the middleware does nothing, and says so once.
         now: Returns seconds since the UNIX epoch.
+        position: Where the database of this region is; given, reads wait until the replica has what
+            the visitor wrote, in place of some seconds in the primary region.
 
     Raises:
         ValueError: The environment names a region that cannot be one.
@@ -53,8 +57,11 @@ class RegionalWsgiMiddleware:
         app: WSGIApplication,
         settings: RegionalSettings | None = None,
         now: Callable[[], float] = time.time,
+        *,
+        position: DatabasePosition | None = None,
     ) -> None:
         self._app = app
+        self._position = position
         self._settings = settings or RegionalSettings.from_environ(os.environ)
         self._now = now
         if self._settings is None:
@@ -68,13 +75,21 @@ class RegionalWsgiMiddleware:
         method = environ["REQUEST_METHOD"]
         failed = "HTTP_FLY_REPLAY_FAILED" in environ
         cookies = [environ.get("HTTP_COOKIE", "")]
-        before = replay_before(settings, method, cookies, self._now(), replay_failed=failed)
+        position = self._position
+        timed = cookies if position is None else ()
+        before = replay_before(settings, method, timed, self._now(), replay_failed=failed)
+        if before is None and position is not None:
+            lsn = position_to_wait_for(settings, cookies, replay_failed=failed)
+            if lsn is not None and not position.reached(lsn):
+                before = ReplayAnswer(settings.primary_region, LSN)
         if before is not None:
             return _answer(start_response, settings, before)
         source = parse_replay_source(environ.get("HTTP_FLY_REPLAY_SRC"))
 
         def stamped(headers: Headers) -> Headers:
             cookie = threshold_cookie(settings, method, source, self._now())
+            if cookie and position is not None:
+                cookie = lsn_cookie(position.written())
             added = [("Set-Cookie", cookie)] if cookie else []
             return _with_region([*headers, *added], settings)
 

@@ -9,6 +9,7 @@ from typing import Literal
 from loadtest.refapp.regional_policy import RegionalSettings, database_url
 
 Connections = Literal["pooled", "per-request"]
+ReadYourWrites = Literal["time", "lsn"]
 
 _ON = frozenset({"1", "true", "yes", "on"})
 _OFF = frozenset({"", "0", "false", "no", "off"})
@@ -38,6 +39,8 @@ class Settings:
             PRIMARY_POOL; 0 for none.
         cache_url: Where fragments and sessions are kept: CACHE_URL, else REDIS_URL; may be empty.
         queue_url: Where jobs are put: QUEUE_URL; may be empty.
+        read_your_writes: READ_YOUR_WRITES: by ``time``, some seconds in the primary region after a
+            write, or by ``lsn``, as soon as the replica has it.
     """
 
     host: str
@@ -52,6 +55,7 @@ class Settings:
     primary_pool: int = 0
     cache_url: str = ""
     queue_url: str = ""
+    read_your_writes: ReadYourWrites = "time"
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -80,6 +84,7 @@ class Settings:
             primary_pool=int(_number(environ, "PRIMARY_POOL", 0, 0, 1_000)),
             cache_url=_cache_url(environ, "CACHE_URL") or _cache_url(environ, "REDIS_URL"),
             queue_url=_cache_url(environ, "QUEUE_URL"),
+            read_your_writes=_read_your_writes(environ),
         )
 
     def base_ms_for(self, edge: str) -> float:
@@ -118,6 +123,16 @@ def _cache_url(environ: Mapping[str, str], name: str) -> str:
     if url and not url.startswith(("redis://", "rediss://", "valkey://", "valkeys://")):
         raise SettingsError(f"{name} is set, but not to redis://host:6379/0")
     return url
+
+
+def _read_your_writes(environ: Mapping[str, str]) -> ReadYourWrites:
+    """Return how a visitor is shown what was written."""
+    value = environ.get("READ_YOUR_WRITES") or "time"
+    if value == "time":
+        return "time"
+    if value == "lsn":
+        return "lsn"
+    raise SettingsError(f"READ_YOUR_WRITES is {value!r}: expected time or lsn")
 
 
 def _connections(environ: Mapping[str, str]) -> Connections:

@@ -24,6 +24,7 @@ from loadtest.refapp.database import Database
 from loadtest.refapp.jobs import JOB_ROUTES
 from loadtest.refapp.kitchen import KITCHEN_ROUTES
 from loadtest.refapp.patterns import MOST_UPLOADED, PATTERN_ROUTES
+from loadtest.refapp.positions import AsyncDatabasePosition
 from loadtest.refapp.regional import AsgiApp, RegionalMiddleware
 from loadtest.refapp.server_timing import ServerTimingHeader
 from loadtest.refapp.settings import Settings
@@ -38,6 +39,9 @@ _MAX_MINUTES = 1_440
 def create_app(settings: Settings) -> AsgiApp:
     """Return the app, as one of the deployments' settings make it."""
     context = _make_context(settings)
+    position = None
+    if settings.read_your_writes == "lsn":
+        position = AsyncDatabasePosition(context.database.value)
     servers = [context.database, context.primary, context.cache, context.queue]
 
     @asynccontextmanager
@@ -68,7 +72,7 @@ def create_app(settings: Settings) -> AsgiApp:
             Route("/healthz", healthz),
         ],
         middleware=(
-            [Middleware(RegionalMiddleware, settings=settings.regional)]
+            [Middleware(RegionalMiddleware, settings=settings.regional, position=position)]
             if settings.regional
             else []
         ),

@@ -210,6 +210,33 @@ def test_a_write_far_away_is_replayed_and_read_back_within_the_window(
         assert time.monotonic() < due, "the row never reached the replica"
 
 
+def test_by_position_a_read_waits_for_the_replica_and_is_replayed_only_if_it_lags(
+    stage: Stage,
+) -> None:
+    """As soon as the replica has the write the page is read nearby, whatever the clock says."""
+    near, far = (
+        stage.start_app(region, REGIONAL_DATABASE="1", READ_YOUR_WRITES="lsn")
+        for region in ("cdg", "syd")
+    )
+    for app in (near, far):
+        app.wait_health()
+    query(stage, stage.replica_port, "SELECT pg_wal_replay_pause()")
+    try:
+        added, _ = through_proxy(near, far, "POST", "/recipes", "city=Sydney&title=Lamington")
+        cookie = added.headers["set-cookie"].partition(";")[0]
+        assert cookie.startswith("fly-replay-lsn=")
+        page, replay = through_proxy(near, far, "GET", "/recipes?city=Sydney", cookie=cookie)
+        assert replay is not None
+        assert replay.headers["fly-replay"] == "region=cdg;state=lsn"
+        assert "Lamington" in page.body
+    finally:
+        query(stage, stage.replica_port, "SELECT pg_wal_replay_resume()")
+    page, replay = through_proxy(near, far, "GET", "/recipes?city=Sydney", cookie=cookie)
+    assert replay is None
+    assert page.headers["fly-region"] == "syd"
+    assert "Lamington" in page.body
+
+
 def test_an_old_cookie_reads_nearby(near: App, far: App) -> None:
     over = f"fly-replay-threshold={time.time() - 1:.3f}"
     assert through_proxy(near, far, "GET", "/recipes?city=Sydney", cookie=over)[1] is None
