@@ -211,7 +211,9 @@ def _reported(run: Run, cell: CellRows, metric: str) -> Distribution | None:
 def _mean(sample: MetricSample) -> float | None:
     if not sample.values.size:
         return None
-    return float(sample.values.sum(dtype=np.int64)) / sample.values.size
+    # Whole numbers are added as such, exactly; round trips that the links counted are fractions.
+    whole = np.issubdtype(sample.values.dtype, np.integer)
+    return float(sample.values.sum(dtype=np.int64 if whole else np.float64)) / sample.values.size
 
 
 def _named(counts: dict[str, int]) -> dict[str, int]:

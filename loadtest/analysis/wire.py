@@ -2,66 +2,109 @@
 Database round trips as the links saw them, for apps that do not report their own.
 
 A link counts how often its client side begins to speak anew: one round trip each.  Opening a
-connection is one more.  Divided by the requests that the edges forwarded this is exact to the few
-statements that an app sends of its own accord, so one query more on a page cannot hide.
+connection is one more.  Counted around each segment of the load, while nothing is under way, and
+divided by the requests that the edges sent to those machines, this is exact to the few statements
+that an app sends of its own accord, so one query more on a page cannot hide.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
 
-from loadtest.records.world_facts import WorldFacts
+from loadtest.records.world_facts import WorldCounts, WorldFacts
 
 UNKNOWN = -1
 
+Cells = dict[tuple[str, str], float]
+"""(deployment, client region) -> round trips per request."""
 
-def round_trips_on_the_wire(world: WorldFacts) -> dict[str, float]:
+
+def round_trips_on_the_wire(world: WorldFacts) -> Cells:
     """
-    Return database round trips per request of each deployment, between the run's two counts.
+    Return database round trips per request of each deployment and client region.
+
+    What the machines of a region spent is shared out by how many requests they were sent from each
+    edge.  Where machines spent some that were sent none, every region has its deployment's mean.
 
     Args:
-        world: ``apps`` names each deployment's app, ``counters`` holds the links' and edges' counts
-            before and after the load.
+        world: ``apps`` names each deployment's app, ``counters`` what links and edges counted.
 
     Returns:
-        Deployment -> round trips per request; without the deployments that served nothing or
-        have no database.
+        Cells without the deployments that have no database, and those that served nothing.
     """
-    counters = world.counters
-    if counters is None:
-        return {}
-    trips: Counter[str] = Counter()
-    asked: Counter[str] = Counter()
-    for sign, counts in ((1, counters.after), (-1, counters.before)):
+    trips: Counter[tuple[str, str]] = Counter()  # by app and machine's region
+    asked: Counter[tuple[str, str]] = Counter()  # by app and edge's region
+    sent: Counter[tuple[str, str, str]] = Counter()  # by app, edge's region, machine's region
+    for sign, counts in _counts(world):
         for link in counts.links:
             if link.target_app == world.database:
-                trips[link.app] += sign * (link.flights + link.connections)
+                trips[link.app, link.region] += sign * (link.flights + link.connections)
         for edge in counts.edges:
-            asked[edge.app] += sign * edge.requests
+            asked[edge.app, edge.region] += sign * edge.requests
+            for region, number in edge.served.items():
+                sent[edge.app, edge.region, region] += sign * number
+    found: Cells = {}
+    for name, app in (world.apps or {}).items():
+        edges = {region: n for (of, region), n in asked.items() if of == app and n > 0}
+        spent = {region: n for (of, region), n in trips.items() if of == app}
+        if not spent or not edges:
+            continue
+        ways = {key[1:]: n for key, n in sent.items() if key[0] == app and n > 0}
+        mean = sum(spent.values()) / sum(edges.values())
+        shared = _shared(spent, edges, ways)
+        found |= {(name, region): round((shared or {}).get(region, mean), 3) for region in edges}
+    return found
+
+
+def _counts(world: WorldFacts) -> Iterator[tuple[int, WorldCounts]]:
+    """Yield what is to be added and what to be taken off."""
+    if world.counters is None:
+        return
+    segments = [(segment.start, segment.end) for segment in world.counters.segments]
+    for start, end in segments or [(world.counters.before, world.counters.after)]:
+        yield -1, start
+        yield 1, end
+
+
+def _shared(
+    spent: Mapping[str, int], edges: Mapping[str, int], ways: Mapping[tuple[str, str], int]
+) -> dict[str, float] | None:
+    """Return round trips per request by edge; None where machines spent some and served none."""
+    served: Counter[str] = Counter()
+    for (_, machine), number in ways.items():
+        served[machine] += number
+    if any(number > 0 and not served[region] for region, number in spent.items()):
+        return None
     return {
-        name: round(trips[app] / asked[app], 3)
-        for name, app in (world.apps or {}).items()
-        if asked[app] > 0 and app in trips
+        edge: sum(
+            number * spent.get(machine, 0) / served[machine]
+            for (at, machine), number in ways.items()
+            if at == edge
+        )
+        / asked
+        for edge, asked in edges.items()
     }
 
 
 def with_wire_counts(frame: pd.DataFrame, world: WorldFacts) -> pd.DataFrame:
     """Return records in which deployments that report no round trips have those of the wire."""
     counted = round_trips_on_the_wire(world)
-    names = frame["deployment"].cat.categories
-    codes = frame["deployment"].cat.codes.to_numpy()
+    deployments, regions = frame["deployment"].cat, frame["region"].cat
+    of, at = deployments.codes.to_numpy(), regions.codes.to_numpy()
     trips = frame["db_round_trips"].to_numpy()
-    silent = {
-        code: counted[name]
-        for code, name in enumerate(names)
-        if name in counted and bool((trips[codes == code] == UNKNOWN).all())
+    told = {
+        code for code in range(len(deployments.categories)) if (trips[of == code] != UNKNOWN).any()
     }
-    if not silent:
-        return frame
     filled = trips.astype(np.float32)
-    for code, value in silent.items():
-        filled[codes == code] = value
-    return frame.assign(db_round_trips=filled)
+    filling = False
+    for code, name in enumerate(deployments.categories):
+        for where, region in enumerate(regions.categories):
+            value = counted.get((str(name), str(region)))
+            if value is not None and code not in told:
+                filled[(of == code) & (at == where)] = value
+                filling = True
+    return frame.assign(db_round_trips=filled) if filling else frame

@@ -7,6 +7,7 @@ what a platform or a kind of world does not have or cannot tell; an absent key i
 WORLD_SCHEMA history:
     1  first
     2  every key is there: null where a kind of world has none
+    3  counts around each segment; to which regions' machines edges sent requests
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from loadtest.errors import RecordsError
 from loadtest.records.facts import read
 from loadtest.records.watch import NoWatch, WatchFacts, check_watch
 
-WORLD_SCHEMA: Final = 2
+WORLD_SCHEMA: Final = 3
 EMBEDDED: Final = "embedded"
 WORLD_KINDS: Final = (EMBEDDED, "fly")
 
@@ -98,7 +99,11 @@ class LinkCounts:
 
 @dataclass(frozen=True, slots=True)
 class EdgeCounts:
-    """What has passed a region's edge to an app."""
+    """
+    What has passed a region's edge to an app.
+
+    ``served`` has the requests that were sent to machines of each region, replays included.
+    """
 
     region: str
     app: str
@@ -106,6 +111,7 @@ class EdgeCounts:
     replays: int
     errors: int
     upstream_connections: int
+    served: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +123,24 @@ class WorldCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentCounts:
+    """Counts before and after a segment of the load; at neither moment is a request under way."""
+
+    start: WorldCounts
+    end: WorldCounts
+
+
+@dataclass(frozen=True, slots=True)
 class CountersFacts:
-    """Before and after the load."""
+    """
+    Counts before and after the load, a pilot included, and around each segment that was finished.
+
+    Without a finished segment ``before`` and ``after`` are what there is.
+    """
 
     before: WorldCounts
     after: WorldCounts
+    segments: tuple[SegmentCounts, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -308,12 +308,13 @@ class RunConductor:
             self._loading = True
             if not self._began and self._faults is not None:
                 self._faults.begin()
-            coordinator.submit(order)
-            if not self._began:
-                self._begin()
-            status = coordinator.follow(
-                self.run_id, segment, lambda s: self._tick(s, store, budget)
-            )
+            with watch.segment():
+                coordinator.submit(order)
+                if not self._began:
+                    self._begin()
+                status = coordinator.follow(
+                    self.run_id, segment, lambda s: self._tick(s, store, budget)
+                )
             store.fetch_new()
             engine = coordinator.engine(self.run_id)
             self.folder.save_json("engine.json", to_json(engine))

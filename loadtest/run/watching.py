@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, Protocol
 
 from loadtest.records.watch import PathFacts, WatchFacts
-from loadtest.records.world_facts import CountersFacts, WorldCounts, WorldFacts
+from loadtest.records.world_facts import CountersFacts, SegmentCounts, WorldCounts, WorldFacts
 
 NOT_OURS: Final = "the network and the machines are not ours to look into"
 
@@ -38,9 +40,25 @@ class LoadWatch:
     def __init__(self, extras: Watched | None) -> None:
         self._extras = extras
         self._before = WorldCounts((), ())
+        self._segments: list[SegmentCounts] = []
         if extras is not None:
             self._before = extras.counters()
             extras.watch()
+
+    @contextmanager
+    def segment(self) -> Iterator[None]:
+        """
+        Count around a segment, while nothing is under way: what a pilot did to pools is left out.
+
+        Raises:
+            WorldError: The world does not answer.
+        """
+        if self._extras is None:
+            yield
+            return
+        start = self._extras.counters()
+        yield
+        self._segments.append(SegmentCounts(start, self._extras.counters()))
 
     def tell(self, world: WorldFacts, *, over: bool) -> WorldFacts:
         """
@@ -55,5 +73,5 @@ class LoadWatch:
         """
         if self._extras is None:
             return world
-        counters = CountersFacts(self._before, self._extras.counters())
+        counters = CountersFacts(self._before, self._extras.counters(), tuple(self._segments))
         return replace(world, counters=counters, watch=self._extras.watched(over=over))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import synth
 
@@ -129,6 +131,14 @@ def test_two_scenarios_are_two_cells(make_run: Callable[..., Run]) -> None:
     summary = summarise(make_run(scenarios=("browse", "search")))
     assert len(summary.cells) == 24
     assert {cell.scenario for cell in summary.cells} == {"browse", "search"}
+
+
+def test_round_trips_that_the_links_counted_are_not_cut_to_whole_ones(plain_run: Run) -> None:
+    trips = plain_run.frame["db_round_trips"].astype(np.float32) + np.float32(0.375)
+    summary = summarise(replace(plain_run, frame=plain_run.frame.assign(db_round_trips=trips)))
+    multi = summary.cell("syd", "multi")
+    assert multi is not None
+    assert multi.db_round_trips == pytest.approx(2.375)
 
 
 def test_the_verdict_is_put_in_later(plain_run: Run) -> None:

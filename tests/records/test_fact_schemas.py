@@ -20,7 +20,7 @@ from loadtest.records.world_facts import WORLD_SCHEMA, WorldFacts
 
 KNOWN = {
     ("engine.json", 3): "15df0b457bdb107c",
-    ("world.json", 2): "ec613d12f933ef61",
+    ("world.json", 3): "c2e367a525eed158",
     ("watch", 2): "4b840a4816e063ce",
     ("records.parquet", 3): "f075c48b3937248f",
 }

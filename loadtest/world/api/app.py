@@ -208,6 +208,7 @@ async def show_counters(request: Request) -> Response:
             replays=count.replays,
             errors=count.errors,
             upstream_connections=count.upstream_connections,
+            served=count.served,
         )
         for region, app, count in world.gateways.counters()
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from loadtest.fly.replay import FailureReason
@@ -29,6 +30,8 @@ class Tally:
     replays: int = 0
     errors: int = 0
     upstream_connections: int = 0
+    served: Counter[str] = field(default_factory=Counter)
+    """Region of a machine -> requests sent to machines there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,7 @@ class Hops:
         self, head: RequestHead, upstream: Upstream, route: Route, added: Headers
     ) -> AnswerHead:
         self.upstream, self.backend = upstream, upstream.backend
+        self._context.tally.served[upstream.backend.region] += 1
         upstream.on_room = self._on_room
         upstream.on_informational = self._on_informational
         self._old_client = head.version == "1.0"

@@ -106,7 +106,11 @@ class EdgeListener:
         """Return what this edge did so far, by app; counts survive :meth:`unlisten`."""
         return {
             app: EdgeCounters(
-                tally.requests, tally.replays, tally.errors, tally.upstream_connections
+                tally.requests,
+                tally.replays,
+                tally.errors,
+                tally.upstream_connections,
+                dict(tally.served),
             )
             for app, tally in self._tallies.items()
         }

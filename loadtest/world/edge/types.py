@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -81,12 +81,14 @@ class EdgeCounters:
         replays: Replays carried out.
         errors: Answers that the edge itself had to give (502, 503 and the like).
         upstream_connections: Connections opened to machines.
+        served: Region of a machine -> requests sent to machines there, replays included.
     """
 
     requests: int = 0
     replays: int = 0
     errors: int = 0
     upstream_connections: int = 0
+    served: Mapping[str, int] = field(default_factory=dict)
 
 
 class MachineResolver(Protocol):

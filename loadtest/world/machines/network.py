@@ -149,7 +149,10 @@ class WorldNetwork:
                     return link
             link = await self._open(machine, host, port, kind=kind, listen=listen)
             own.append(link)
-            return link
+        # Its target may have started while the link was opened, before it was among those that a
+        # change leads anew.
+        await self._aim_again(link)
+        return link
 
     async def open_outside(self, host: str, port: int, region: str, at: str) -> int:
         """

@@ -1,0 +1,118 @@
+"""Database round trips that the links counted, for apps that do not report their own."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.analysis.wire import round_trips_on_the_wire
+from loadtest.records.world_facts import (
+    CountersFacts,
+    EdgeCounts,
+    LinkCounts,
+    SegmentCounts,
+    WorldCounts,
+    WorldFacts,
+)
+
+NONE = WorldCounts((), ())
+
+
+def link(region: str, flights: int, connections: int = 0, target: str = "db") -> LinkCounts:
+    return LinkCounts(
+        f"m-{region}", "shop", region, f"{target}:5432", target, flights, 0, 0, connections
+    )
+
+
+def edge(region: str, requests: int, **served: int) -> EdgeCounts:
+    return EdgeCounts(region, "shop", requests, 0, 0, 0, served)
+
+
+def world(before: WorldCounts, after: WorldCounts, *segments: SegmentCounts) -> WorldFacts:
+    facts = SimpleNamespace(
+        apps={"multi": "shop"}, database="db", counters=CountersFacts(before, after, segments)
+    )
+    return cast(WorldFacts, facts)
+
+
+def test_each_region_has_what_its_own_machines_spent() -> None:
+    after = WorldCounts(
+        (link("cdg", 200), link("ord", 90, 10), link("ord", 999, target="cache")),
+        (edge("cdg", 100, cdg=100), edge("ord", 100, ord=100)),
+    )
+    assert round_trips_on_the_wire(world(NONE, after)) == {
+        ("multi", "cdg"): 2.0,
+        ("multi", "ord"): 1.0,
+    }
+
+
+def test_machines_in_one_region_serve_all_alike() -> None:
+    after = WorldCounts((link("cdg", 500),), (edge("cdg", 100, cdg=100), edge("ord", 150, cdg=150)))
+    assert set(round_trips_on_the_wire(world(NONE, after)).values()) == {2.0}
+
+
+def test_what_spilled_over_is_counted_where_it_was_asked() -> None:
+    """Ten of Chicago's requests went to Paris; a page costs two round trips wherever it runs."""
+    after = WorldCounts(
+        (link("cdg", 220), link("ord", 180)),
+        (edge("cdg", 100, cdg=100), edge("ord", 100, ord=90, cdg=10)),
+    )
+    assert set(round_trips_on_the_wire(world(NONE, after)).values()) == {2.0}
+
+
+def test_a_replayed_request_costs_what_both_machines_spent() -> None:
+    after = WorldCounts(
+        (link("cdg", 300), link("ord", 0)),
+        (edge("cdg", 100, cdg=100), edge("ord", 50, ord=50, cdg=50)),
+    )
+    assert round_trips_on_the_wire(world(NONE, after)) == {
+        ("multi", "cdg"): 2.0,
+        ("multi", "ord"): 2.0,
+    }
+
+
+def test_what_a_pilot_did_is_left_out_where_segments_were_counted() -> None:
+    start = WorldCounts((link("cdg", 60, 20),), (edge("cdg", 40, cdg=40),))
+    end = WorldCounts((link("cdg", 160, 20),), (edge("cdg", 140, cdg=140),))
+    later = WorldCounts((link("cdg", 170, 20),), (edge("cdg", 140, cdg=140),))
+    last = WorldCounts((link("cdg", 370, 20),), (edge("cdg", 240, cdg=240),))
+    segments = (SegmentCounts(start, end), SegmentCounts(later, last))
+    assert round_trips_on_the_wire(world(NONE, last, *segments)) == {("multi", "cdg"): 1.5}
+    assert round_trips_on_the_wire(world(NONE, last)) == {("multi", "cdg"): 1.625}
+
+
+def test_where_it_cannot_be_shared_out_every_region_has_the_mean() -> None:
+    """A machine works though nobody asks it."""
+    edges = (edge("cdg", 100, cdg=100), edge("ord", 100, cdg=100))
+    after = WorldCounts((link("cdg", 300), link("ord", 100)), edges)
+    assert set(round_trips_on_the_wire(world(NONE, after)).values()) == {2.0}
+
+
+def test_who_served_nothing_or_has_no_database_has_no_count() -> None:
+    assert round_trips_on_the_wire(world(NONE, WorldCounts((link("cdg", 3),), ()))) == {}
+    assert round_trips_on_the_wire(world(NONE, WorldCounts((), (edge("cdg", 9, cdg=9),)))) == {}
+
+
+@given(
+    st.lists(st.integers(0, 50), min_size=4, max_size=4).filter(
+        lambda n: min(sum(n[:2]), sum(n[2:])) > 0
+    ),
+    st.tuples(st.integers(0, 500), st.integers(0, 500)),
+)
+def test_no_round_trip_is_lost_or_made_up(ways: list[int], spent: tuple[int, int]) -> None:
+    """Weighted by its requests, the cells add up to what the links counted."""
+    asked = (ways[0] + ways[1], ways[2] + ways[3])
+    after = WorldCounts(
+        (link("cdg", spent[0]), link("ord", spent[1])),
+        (
+            edge("cdg", asked[0], cdg=ways[0], ord=ways[1]),
+            edge("ord", asked[1], cdg=ways[2], ord=ways[3]),
+        ),
+    )
+    found = round_trips_on_the_wire(world(NONE, after))
+    total = found["multi", "cdg"] * asked[0] + found["multi", "ord"] * asked[1]
+    assert total == pytest.approx(sum(spent), abs=0.001 * sum(asked))

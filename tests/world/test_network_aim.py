@@ -1,0 +1,61 @@
+"""A machine's link to a name leads to whoever bears it, whenever that one starts."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, cast
+
+import small_world as small
+
+from loadtest.fly.machines import MachineConfig
+from loadtest.world.links.connection import LinkAddress
+from loadtest.world.links.control import LinkControl
+from loadtest.world.machines.network import WorldNetwork
+from loadtest.world.machines.store import MachineRecord, Store
+from loadtest.world.spec import WorldSpec
+
+CONFIG: dict[str, Any] = {
+    "image": "loadtest:local",
+    "metadata": {"fly_process_group": "coordinator"},
+}
+
+
+class SlowLinks:
+    """A links process during whose answer the target starts."""
+
+    def __init__(self, meanwhile: MachineRecord) -> None:
+        self._meanwhile = meanwhile
+        self.targets: dict[str, LinkAddress | None] = {}
+
+    async def open(self, link_id: str, target: LinkAddress | None, *_: Any, **__: Any) -> int:
+        self.targets[link_id] = target
+        await asyncio.sleep(0)
+        self._meanwhile.ports = {5557: 30_000}
+        self._meanwhile.set_state("started", "start", source="flyd")
+        await asyncio.sleep(0)  # who leads links anew has looked by now, and not found this one
+        return 40_000
+
+    async def retarget(self, link_id: str, target: LinkAddress | None, *_: Any) -> None:
+        self.targets[link_id] = target
+
+
+def test_a_target_that_starts_while_a_link_is_opened_is_found(tmp_path: Path) -> None:
+    async def scene() -> None:
+        store = Store()
+        config = MachineConfig.from_json(CONFIG)
+        coordinator = store.add("loadtest", "c", "cdg", CONFIG, config)
+        worker = store.add("loadtest", "w", "ord", CONFIG, config)
+        links = SlowLinks(coordinator)
+        network = WorldNetwork(
+            WorldSpec.from_json(small.spec(tmp_path)),
+            store,
+            cast(LinkControl, links),
+            lambda *_: None,
+        )
+        aiming = asyncio.create_task(network.keep_aiming())
+        way = await network.open_way(worker, "coordinator.process.loadtest.internal", 5557)
+        aiming.cancel()
+        assert links.targets[way.id] == coordinator.address(30_000)
+
+    asyncio.run(scene())
