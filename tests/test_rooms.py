@@ -59,7 +59,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "engine.wire": (BASE | {"records"}, {"locust", "gevent", "zmq", "msgpack"}),
     "engine.client": (
         BASE | {"kernel", "records", "engine.hub"},
-        {"gevent", "httptools", "brotli", "h2", "hpack", "hyperframe", "wsproto"} | {"dns", "idna"},
+        {"gevent", "httptools", "brotli", "h2", "hpack", "hyperframe", "wsproto"}
+        | {"dns", "idna", "backports", "compression"},
     ),
     "engine": (BASE | {"engine.client"}, {"locust"}),
     "engine.locustfile": (

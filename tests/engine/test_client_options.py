@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import gzip
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from client_servers import OK, ScriptServer, client_of, read_request
 
+from loadtest.engine.client.codings import decode
 from loadtest.engine.client.options import apply_options
 from loadtest.engine.client.refusals import refused_calls
 from loadtest.engine.client.request import with_query
-from loadtest.engine.client.response import _decode
 from loadtest.errors import LoadtestError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 def test_auth_and_cookies_become_headers() -> None:
@@ -55,9 +62,25 @@ def test_codings_are_undone_within_a_bound() -> None:
     for _ in range(5):
         body = gzip.compress(body)
     with pytest.raises(LoadtestError, match="5 codings"):
-        _decode(body, "gzip, " * 5, "/")
-    with pytest.raises(LoadtestError, match="zstd"):
-        _decode(b"\x28\xb5\x2f\xfd", "zstd", "/")
+        decode(body, "gzip, " * 5, "/")
+    with pytest.raises(LoadtestError, match="ends too early"):
+        decode(b"\x28\xb5\x2f\xfd", "zstd", "/")
+
+
+def test_zstd_is_undone_frame_by_frame_within_bounds() -> None:
+    frames = zstd.compress(b"one") + zstd.compress(b"two")
+    assert decode(frames, "zstd", "/") == b"onetwo"
+    assert decode(gzip.compress(frames), "zstd, gzip", "/") == b"onetwo"
+    for broken in (frames[:-1], frames + b"junk", b"junk"):
+        with pytest.raises(LoadtestError, match="coding 'zstd' is broken"):
+            decode(broken, "zstd", "/")
+    bomb = zstd.compress(bytes(65 * 1024 * 1024))
+    with pytest.raises(LoadtestError, match="when decoded"):
+        decode(bomb, "zstd", "/")
+    wide = {int(zstd.CompressionParameter.window_log): 27}
+    far = zstd.compress(os.urandom(9 * 1024 * 1024), options=wide)
+    with pytest.raises(LoadtestError, match="is broken"):
+        decode(far, "zstd", "/")
 
 
 def test_options_go_out_on_the_wire_and_a_pair_of_timeouts_counts() -> None:

@@ -23,7 +23,8 @@ class Limits:
     head_bytes: int = 64 * 1024
     body_bytes: int = 64 * 1024 * 1024
     keep_bytes: int = 1024 * 1024
-    """How much of a response is kept for ``text``, ``json()`` and ``content``."""
+    """How much of a response is kept for ``text``, ``json()`` and ``content``; of the plan's
+    ``client.keep_bytes``."""
     expect: frozenset[int] = frozenset()
     """Statuses that are a success, as for `refuses`."""
     idle_connections: int = 1

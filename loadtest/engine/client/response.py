@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import codecs
-import gzip
-import io
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final
 
-import brotli
-
+from loadtest.engine.client.codings import decode
 from loadtest.engine.client.http2_heads import Pieces
 from loadtest.engine.client.parser import take_apart
 from loadtest.engine.client.sample import RequestSample
@@ -47,9 +43,6 @@ _CHARSETS: Final = (
 _RECORDED: Final = (
     "the request is recorded already; send it with catch_response=True and judge it in a with block"
 )
-_MAX_DECODED: Final = 64 * 1024 * 1024  # a bomb of zeros must not take the worker down
-_MAX_CODINGS: Final = 4
-_TOO_LONG: Final = f"more than {_MAX_DECODED} bytes when decoded"
 
 
 class ResponseError(Exception):
@@ -157,7 +150,7 @@ class Response:
     @property
     def content(self) -> bytes:
         """
-        The body, decoded (gzip, deflate, br).
+        The body, decoded (gzip, deflate, br, zstd).
 
         Raises:
             LoadtestError: It was longer than what is kept, or its coding is broken.
@@ -166,9 +159,9 @@ class Response:
         if not self._kept:
             raise LoadtestError(
                 f"{self.url}: the body of {self.sample.bytes} bytes was not kept; to read it, "
-                "raise keep_bytes in the client's limits"
+                "raise client.keep_bytes in the plan"
             )
-        return _decode(self._body, headers.get("content-encoding", ""), self.url)
+        return decode(self._body, headers.get("content-encoding", ""), self.url)
 
     @property
     def text(self) -> str:
@@ -355,59 +348,3 @@ def _is_quick(charset: str) -> bool:
     Python has codecs that are neither: ``punycode`` takes seconds for 200 kB.
     """
     return charset.startswith(_CHARSETS)
-
-
-def _decode(body: bytes, coding: str, url: str) -> bytes:
-    """Undo the content codings, the last applied first."""
-    names = [name.strip().lower() for name in coding.split(",") if name.strip()]
-    try:
-        if len(names) > _MAX_CODINGS:
-            raise ValueError(f"{len(names)} codings one over the other, {_MAX_CODINGS} are undone")
-        for name in reversed(names):
-            body = _undo(name, body)
-    except (OSError, EOFError, zlib.error, brotli.error, ValueError) as error:
-        raise LoadtestError(f"{url}: the body's coding {coding!r} is broken: {error}") from None
-    return body
-
-
-def _undo(coding: str, body: bytes) -> bytes:
-    if coding == "identity" or not body:
-        return body
-    if coding in ("gzip", "x-gzip"):
-        return _gunzip(body)
-    if coding == "deflate":  # zlib by the book, raw by some servers
-        try:
-            return _bounded(zlib.decompressobj(), body)
-        except zlib.error:
-            return _bounded(zlib.decompressobj(-zlib.MAX_WBITS), body)
-    if coding == "br":
-        return _unbrotli(body)
-    if coding == "zstd":
-        raise ValueError("zstd cannot be undone here, and was not asked for")
-    return body  # one that the request did not ask for: as it came, as other clients leave it
-
-
-def _bounded(decompressor: Any, body: bytes) -> bytes:
-    decoded: bytes = decompressor.decompress(body, _MAX_DECODED)
-    if decompressor.unconsumed_tail:
-        raise ValueError(_TOO_LONG)
-    if not decompressor.eof:
-        raise ValueError("it ends too early")
-    return decoded
-
-
-def _gunzip(body: bytes) -> bytes:
-    """Undo gzip: every member (RFC 1952, 2.2), and zeros behind the last."""
-    with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
-        decoded = file.read(_MAX_DECODED + 1)
-    if len(decoded) > _MAX_DECODED:
-        raise ValueError(_TOO_LONG)
-    return decoded
-
-
-def _unbrotli(body: bytes) -> bytes:
-    decompressor = brotli.Decompressor()
-    decoded = bytes(decompressor.process(body, output_buffer_limit=_MAX_DECODED))
-    if not decompressor.is_finished():
-        raise ValueError(f"it ends too early, or is more than {_MAX_DECODED} bytes when decoded")
-    return decoded
