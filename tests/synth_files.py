@@ -97,6 +97,7 @@ def worker_of(
         versions={"python": "3.11.7", "locust": "2.47.0"},
         self_check=SelfCheckFacts(n=200, bias_p50_us=8.0, bias_p99_us=45.0, clock="kernel"),
         health=health,
+        moves=(),
         timeline=tuple(
             MomentFacts(
                 t_s=Signed(second),

@@ -23,7 +23,7 @@ class WorldEvent:
     Args:
         t_s: When, in seconds of the run.
         until_s: When it was over; None where it lasted to the end, or was over at once.
-        kind: ``machine`` or ``fault``.
+        kind: ``machine``, ``fault``, or ``name``, which began to resolve elsewhere.
         regions: Client regions that it may have touched; empty for all.
         deployment: The deployment that it touched; empty for all.
         text: What happened, in words.
@@ -31,7 +31,7 @@ class WorldEvent:
 
     t_s: float
     until_s: float | None
-    kind: Literal["machine", "fault"]
+    kind: Literal["machine", "fault", "name"]
     regions: tuple[str, ...]
     deployment: str
     text: str
@@ -55,13 +55,23 @@ class WorldEvent:
 
 
 def world_events(run: Run) -> tuple[WorldEvent, ...]:
-    """Return the events of a run in the order of time; none where its world cannot tell."""
+    """Return the events of a run in the order of time, as far as world and workers can tell."""
+    found = list(_moves(run))
     time = world_time(run)
-    if time is None:
-        return ()
-    found = [_fault(time, fault) for fault in time.watch.faults]
-    found += _machines(time)
+    if time is not None:
+        found += [_fault(time, fault) for fault in time.watch.faults]
+        found += _machines(time)
     return tuple(sorted(found, key=lambda event: (event.t_s, event.text)))
+
+
+def _moves(run: Run) -> Iterator[WorldEvent]:
+    for worker in run.workers:
+        for move in worker.moves:
+            text = (
+                f"{move.name} resolves to {', '.join(move.after)} from here on "
+                f"(before: {', '.join(move.before)})"
+            )
+            yield WorldEvent(move.t_s, None, "name", (worker.region,), "", text)
 
 
 def _fault(time: WorldTime, fault: FaultFacts) -> WorldEvent:

@@ -11,6 +11,7 @@ ENGINE_SCHEMA history:
     1  first
     2  plan: what the engine was ordered to do
     3  clock, self_check and health of a worker that never told them are null
+    4  moves: names that began to resolve elsewhere
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ T = TypeVar("T")
 Signed = NewType("Signed", float)
 """A number that may be below zero: an offset, or a moment before the run's beginning."""
 
-ENGINE_SCHEMA: Final = 3
+ENGINE_SCHEMA: Final = 4
 LARGEST: Final = 2**63 - 1
+MOST_MOVES: Final = 20
+"""Moves of names that a worker tells of: one behind a large pool would fill a report."""
 FINISHED: Final = "finished"
 """State of a worker that played its share to the end; only such a one has told everything."""
 
@@ -105,6 +108,16 @@ class MomentFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class NameMove:
+    """A name, and when an answer had addresses that none before had; at most MOST_MOVES of them."""
+
+    t_s: Signed
+    name: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerFacts:
     """
     A worker's account of itself.
@@ -123,6 +136,8 @@ class WorkerFacts:
     failures: tuple[FailureExample, ...]
     versions: Mapping[str, str]
     timeline: tuple[MomentFacts, ...]
+    moves: tuple[NameMove, ...]
+    """Names that began to resolve elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from loadtest.analysis.validity import check
 from loadtest.analysis.world_checks import world_checks
 from loadtest.analysis.world_events import world_events
 from loadtest.errors import RecordsError
+from loadtest.records.facts import NameMove, Signed
 from loadtest.records.seal import seal
 
 Watch = dict[str, Any]
@@ -171,3 +173,21 @@ def test_a_watch_of_another_kind_is_refused_by_its_key(
 ) -> None:
     with pytest.raises(RecordsError, match="watch"):
         watched(change)
+
+
+def test_a_name_that_leads_elsewhere_is_an_event_beside_its_region(
+    watched: Callable[..., Run],
+) -> None:
+    run = watched(lambda _: None)
+    assert run.engine is not None
+    move = NameMove(Signed(4.5), "shop.example", ("10.0.0.1",), ("10.0.0.2", "10.0.0.3"))
+    workers = tuple(
+        replace(worker, moves=(move,)) if worker.region == "syd" else worker
+        for worker in run.engine.workers
+    )
+    moved = replace(run, engine=replace(run.engine, workers=workers))
+    (event,) = world_events(moved)
+    assert (event.kind, event.t_s, event.regions) == ("name", 4.5, ("syd",))
+    assert event.text == (
+        "shop.example resolves to 10.0.0.2, 10.0.0.3 from here on (before: 10.0.0.1)"
+    )

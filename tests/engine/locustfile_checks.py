@@ -17,6 +17,7 @@ from typing import Any
 
 from gevent.pywsgi import WSGIServer
 
+from loadtest.engine.client.names import AddressResolver
 from loadtest.engine.locustfile.load import load_locustfile
 from loadtest.engine.locustfile.look import facts_of
 from loadtest.engine.locustfile.notes import notes_of
@@ -166,7 +167,8 @@ def check_a_locustfile_is_played_as_it_is() -> None:
     rows: Any = Rows()
     opener = UserOpener(
         order, ("target",), "here",
-        targets=targets["here"], record=rows.record, environment=None, locustfile=loaded,
+        targets=targets["here"], record=rows.record, environment=None,
+        resolver=AddressResolver(), locustfile=loaded,
     )  # fmt: skip
     crowd = crowd_of(order, schedule, loaded.classes, (), (0, 1))
     assert [change.kind for change in crowd] == [1, 0, 0, 0]

@@ -165,3 +165,13 @@ def test_each_new_connection_pays_its_look_up() -> None:
                 client.get("/", new_connection=cold)
     assert [sample.dns_ns >= delay_s * 1e9 for sample in samples] == [True, True, True, False]
     assert all(s.cold_ttfb_ns >= delay_s * 1e9 for s in samples if s.cold)
+
+
+def test_a_name_that_leads_elsewhere_is_noted_once() -> None:
+    answers = iter(["127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.1", "127.0.0.2"])
+    resolver = AddressResolver(look_up=lambda _, port: [Address(V4, (next(answers), port))])
+    for _ in range(5):
+        resolver.addresses("shop.example", 80)
+    assert [move[1:] for move in resolver.moves] == [
+        ("shop.example", ("127.0.0.1",), ("127.0.0.2",))
+    ]

@@ -23,6 +23,7 @@ from gevent.monkey import get_original
 from gevent.threadpool import ThreadPool
 
 from loadtest.errors import EngineError
+from loadtest.records.facts import MOST_MOVES
 from loadtest.units import NS_PER_S
 
 EACH: Final = "connection"
@@ -82,6 +83,9 @@ class AddressResolver:
         self._kept: dict[tuple[str, int], Answer] = {}
         self._pending: dict[tuple[str, int], Any] = {}
         self._threads: ThreadPool | None = None
+        self._seen: dict[str, set[str]] = {}
+        self.moves: list[tuple[int, str, tuple[str, ...], tuple[str, ...]]] = []
+        """When (CLOCK_MONOTONIC) a name had new addresses, those before, the new ones."""
 
     def addresses(self, host: str, port: int) -> list[Address]:
         """
@@ -98,7 +102,9 @@ class AddressResolver:
             self._kept[key] = (literal, _NEVER)
             return literal
         if self._lookups == EACH:
-            return _or_raise(self._in_thread(self._look_up, host, port))
+            found = _or_raise(self._in_thread(self._look_up, host, port))
+            self._watch(host, found)
+            return found
         return self._shared(key)
 
     def _in_thread(self, function: Callable[..., Any], *values: Any) -> Any:
@@ -120,8 +126,19 @@ class AddressResolver:
         if isinstance(found, OSError):
             return
         self._kept[key] = (found, _NEVER)
+        self._watch(key[0], found)
         if self._lookups == TTL:
             gevent.spawn(self._set_end, key, found, _monotonic_ns())
+
+    def _watch(self, host: str, found: list[Address]) -> None:
+        """Note addresses that no answer had before: the name leads elsewhere from now on."""
+        now = {address.host for address in found}
+        seen = self._seen.setdefault(host, now)
+        if (new := now - seen) and len(self.moves) < MOST_MOVES:
+            move = (_monotonic_ns(), host, tuple(sorted(seen)), tuple(sorted(new)))
+            self.moves.append(move)
+        if new:
+            self._seen[host] = seen | new
 
     def _set_end(self, key: tuple[str, int], found: list[Address], since_ns: int) -> None:
         """See how long an answer counts; whoever asks meanwhile has it."""

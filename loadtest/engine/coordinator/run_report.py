@@ -107,4 +107,5 @@ def _worker(run: SegmentConductor, member: Member) -> WorkerFacts:
         failures=member.failures,
         versions=member.entry.versions,
         timeline=tuple(member.timeline),
+        moves=member.moves,
     )

@@ -26,6 +26,7 @@ from loadtest.records.facts import (
     ClockFacts,
     HealthFacts,
     MomentFacts,
+    NameMove,
     SelfCheckFacts,
 )
 from loadtest.records.failures import FailureExample
@@ -54,6 +55,7 @@ class Member:
     clock: ClockFacts | None = None
     health: HealthFacts | None = None
     failures: tuple[FailureExample, ...] = ()
+    moves: tuple[NameMove, ...] = ()
     timeline: list[MomentFacts] = field(default_factory=list)
 
     @property
@@ -186,7 +188,7 @@ class RunWorkers:
     def _take_counts(member: Member, counts: WorkerCounts) -> None:
         member.sent = max(member.sent, counts.sent)
         member.clock, member.health = counts.clock, counts.health
-        member.failures = counts.failures
+        member.failures, member.moves = counts.failures, counts.moves
 
     def _heard(self, kind: type[M], data: dict[str, Any], member: Member) -> M | None:
         """Return what a member says; the run fails with its name where that cannot be read."""

@@ -15,6 +15,7 @@ from loadtest.records.facts import (
     ClockFacts,
     HealthFacts,
     MomentFacts,
+    NameMove,
     SelfCheckFacts,
     read,
     to_json,
@@ -36,6 +37,7 @@ class WorkerCounts:
     clock: ClockFacts
     health: HealthFacts
     failures: tuple[FailureExample, ...]
+    moves: tuple[NameMove, ...]
 
 
 @dataclass(frozen=True, slots=True)

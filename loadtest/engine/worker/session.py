@@ -15,6 +15,7 @@ import gevent
 from gevent.event import Event
 from locust import User
 
+from loadtest.engine.client.names import AddressResolver
 from loadtest.engine.hub.instruments import Instruments, TcpTotals
 from loadtest.engine.hub.wait import Breath
 from loadtest.engine.locustfile.load import Locustfile, load_locustfile
@@ -40,8 +41,8 @@ from loadtest.engine.worker.users import UserOpener, crowd_of, scenario_name
 from loadtest.errors import EngineError
 from loadtest.plan.order import RunOrder
 from loadtest.plan.schedule import RegionSchedule
-from loadtest.records.facts import SelfCheckFacts
-from loadtest.units import NS_PER_US, US_PER_MS
+from loadtest.records.facts import NameMove, SelfCheckFacts, Signed
+from loadtest.units import NS_PER_S, NS_PER_US, US_PER_MS
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class RunState:
     health: HealthMonitor
     tcp: TcpTotals
     """What TCP had counted before the run."""
+    names: AddressResolver
     self_check: SelfCheckFacts | None = None
 
 
@@ -143,12 +145,13 @@ class SegmentSession:
             Shipper(self._send_batch),
             HealthMonitor(int(self.order.plan.validity.late_after_ms * US_PER_MS)),
             Instruments.here().tcp_totals(),
+            AddressResolver(self.order.plan.client.lookups, self.order.plan.client.resolve),
         )
         state.recorder.redirect(self._ship)
         state.shipper.redirect(self._send_batch)
         if state.self_check is None:
             state.self_check = self_check()
-        player = self._player = self._make_player(classes, state.recorder)
+        player = self._player = self._make_player(classes, state)
         try:
             self._prepare(player)
             gc.collect()  # now, for it takes a tenth of a second: many workers may share a machine
@@ -207,14 +210,15 @@ class SegmentSession:
         if self._player is not None:
             self._player.stop()
 
-    def _make_player(self, classes: list[type[User]], recorder: Recorder) -> Player | ClosedPlayer:
-        plan = self.order.plan
+    def _make_player(self, classes: list[type[User]], state: RunState) -> Player | ClosedPlayer:
+        plan, recorder = self.order.plan, state.recorder
         targets = self.order.targets.get(self._region, {})
         absent = [arm for arm in self._arms if arm not in targets]
         if absent:
             raise EngineError(f"order: no target for {', '.join(absent)} in {self._region}")
         opener = UserOpener(
             self.order, self._arms, self._region, targets=targets, record=recorder.record,
+            resolver=state.names,
             environment=self._environment, locustfile=self._locustfile,
         )  # fmt: skip
         names = [scenario_name(cls) for cls in classes]
@@ -327,6 +331,10 @@ class SegmentSession:
             clock=self._clocks.report(),
             health=self._run.health.summary(tcp, shipper.resends, recorder.dropped),
             failures=tuple(recorder.failures.examples()),
+            moves=tuple(
+                NameMove(Signed((at_ns - recorder.epoch_ns) / NS_PER_S), name, before, after)
+                for at_ns, name, before, after in self._run.names.moves
+            ),
         )
 
     def _drain(self, state: RunState) -> None:

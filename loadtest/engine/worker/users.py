@@ -33,6 +33,7 @@ class UserOpener:
         region: Where the users live.
         targets: Where each deployment is found.
         record: Takes the samples of their requests.
+        resolver: Finds the addresses of names.
         environment: Locust's, for users of our own classes.
         locustfile: Where the others are from.
     """
@@ -45,6 +46,7 @@ class UserOpener:
         *,
         targets: Mapping[str, Target],
         record: Callable[[RequestSample], object],
+        resolver: AddressResolver,
         environment: Any,
         locustfile: Locustfile | None = None,
     ) -> None:
@@ -56,7 +58,7 @@ class UserOpener:
         self._environment = environment
         self._locustfile = locustfile
         settings = order.plan.client
-        self._resolver = AddressResolver(settings.lookups, settings.resolve)
+        self._resolver = resolver
         timeout_s = order.plan.load.timeout_s
         self._limits = Limits(
             connect_s=min(10.0, timeout_s),
