@@ -30,7 +30,7 @@ from loadtest.records.world_facts import LinkFacts, OrderFacts, WorldFacts
 from loadtest.run import pilot
 from loadtest.run.advice import with_advice
 from loadtest.run.bending import PlannedFaults
-from loadtest.run.coordinator import FIRST_ANSWER_S, CoordinatorClient, connect
+from loadtest.run.coordinator import FIRST_ANSWER_S, CoordinatorClient, connect, heard_by
 from loadtest.run.cost import Agree, Budget, account, cost_sentence, ready_for_fly, segment_s
 from loadtest.run.deployment import deploy_all, destroy_all
 from loadtest.run.judge import Judged, judge_folder, undecided
@@ -169,7 +169,12 @@ class RunConductor:
                 if self._outlived(place):
                     stack.callback(self._clear_away, place, missing)
                 try:
-                    deploy_all(place, missing, self._progress)
+                    with heard_by(
+                        lambda: self._coordinator_url(place, orders),
+                        keys.token,
+                        self._beat_s(place),
+                    ):
+                        deploy_all(place, missing, self._progress)
                 except WorldError as error:
                     raise WorldError(with_advice(str(error))) from error
                 self._world = self._known_world(place, orders)
@@ -201,6 +206,15 @@ class RunConductor:
             self._progress.warn(f"what was measured until then is in {judged.report}")
             raise failure
         return judged
+
+    def _coordinator_url(self, place: RunWorld, orders: RunDeployment) -> str:
+        """Return where the coordinator is reached; raises WorldError as long as it has no edge."""
+        region = self.plan.primary_region
+        return place.app_url(orders.generator.name, region, place.describe(self.plan))
+
+    def _beat_s(self, place: RunWorld) -> float:
+        """Return how often the coordinator has to hear of us; 0 where it ends with us anyway."""
+        return self.plan.generator.driver_silent_s / BEATS if self._outlived(place) else 0.0
 
     def _outlived(self, place: RunWorld) -> bool:
         """Tell whether the place is still there when this process is not."""
@@ -258,12 +272,11 @@ class RunConductor:
         self, place: RunWorld, orders: RunDeployment, keys: Secrets, world: WorldFacts
     ) -> None:
         """Run the segments; bring records, engine facts and counters home whatever happens."""
-        url = place.app_url(orders.generator.name, self.plan.primary_region, world)
+        url = self._coordinator_url(place, orders)
         targets = self._with_secrets(place.targets(self.plan, orders, world))
         if place.extras is not None:
             preflight(self.plan, targets)
-        beat_s = self.plan.generator.driver_silent_s / BEATS if self._outlived(place) else 0.0
-        with connect(url, keys.token, place.still_there, beat_s=beat_s) as coordinator:
+        with connect(url, keys.token, place.still_there, beat_s=self._beat_s(place)) as coordinator:
             if place.extras is None:
                 coordinator.wait_until_there(FIRST_ANSWER_S, orders.generator.name)
             count = len(self.plan.regions) * self.plan.generator.workers_per_region

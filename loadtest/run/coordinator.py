@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from loadtest.errors import EngineError, RecordsError
+from loadtest.errors import EngineError, RecordsError, WorldError
 from loadtest.plan.order import RunOrder
 from loadtest.records.facts import EngineFacts, read
 from loadtest.records.load_status import CoordinatorStatus, LoadStatus, RecordPart, RecordParts
@@ -214,26 +214,42 @@ def connect(
         beat_s: Let the coordinator hear of us this often, whatever else goes on here; 0 does not.
     """
     coordinator = CoordinatorClient(url, token, on_silence=on_silence)
-    over = threading.Event()
-    beat = threading.Thread(target=_beat, args=(url, token, beat_s, over), daemon=True)
-    if beat_s:
-        beat.start()
     try:
-        yield coordinator
+        with heard_by(lambda: url, token, beat_s):
+            yield coordinator
     finally:
-        over.set()
-        if beat_s:
-            beat.join()
         coordinator.close()
 
 
-def _beat(url: str, token: str, every_s: float, over: threading.Event) -> None:
+@contextmanager
+def heard_by(find_url: Callable[[], str], token: str, every_s: float) -> Iterator[None]:
+    """
+    Let a coordinator hear of us meanwhile, as soon as there is one.
+
+    Args:
+        find_url: Returns its base URL; raises WorldError as long as nobody knows it.
+        token: As for `CoordinatorClient`.
+        every_s: How often; 0 does nothing.
+    """
+    over = threading.Event()
+    beat = threading.Thread(target=_beat, args=(find_url, token, every_s, over), daemon=True)
+    if every_s:
+        beat.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if every_s:
+            beat.join()
+
+
+def _beat(find_url: Callable[[], str], token: str, every_s: float, over: threading.Event) -> None:
     """Ask for the status again and again; judging a segment takes longer than a silence may."""
     headers = {"Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=url, headers=headers, timeout=every_s, trust_env=False) as client:
+    with httpx.Client(headers=headers, timeout=every_s, trust_env=False) as client:
         while not over.wait(every_s):
-            with contextlib.suppress(httpx.HTTPError):
-                client.get("/v1/status")
+            with contextlib.suppress(httpx.HTTPError, WorldError):
+                client.get(f"{find_url()}/v1/status")
 
 
 def _how_far(error: str, app: str) -> str:

@@ -2,7 +2,9 @@
 Machines that do not outlive their run, whatever becomes of the command line.
 
 The coordinator ends when its driver is silent, and its workers with it; every other machine of our
-own image watches the coordinator.  A machine whose program ends is destroyed by the platform.
+own image watches the coordinator.  A machine whose program ends is destroyed by the platform.  The
+driver lets the coordinator hear of it from the first moment on, while all else is being deployed:
+a run that is killed then ends as soon as one that is killed later.
 """
 
 from __future__ import annotations
@@ -10,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from loadtest.fly.deploy import AppOrder, release_key
+from loadtest.fly.deploy import AppOrder
 from loadtest.plan.model import Plan
 from loadtest.run.coordinator import FIRST_ANSWER_S
 from loadtest.run.run_deployment import RunDeployment
 
 LIFELINE = ("-m", "loadtest.lifeline")
-_LONGEST_FIRST_S = 3_600.0
 
 
 def with_lifeline(
@@ -36,22 +37,15 @@ def with_lifeline(
         has_program: Tells whether an app's machines have it.
     """
     silent_s = plan.generator.driver_silent_s
-    releases = {release_key(order): order for order in orders.apps.values()}
-    release_s = sum(
-        order.config.release_timeout_s
-        for order in releases.values()
-        if order.config.release_command
-    )
-    # one deployment may wait for another, each with its whole deadline; then the name has to come
-    stages = 1 + (orders.database is not None) + bool(orders.apps)
-    deploy_s = stages * plan.healthy_within_s + release_s
-    first_s = min(_LONGEST_FIRST_S, silent_s + deploy_s + FIRST_ANSWER_S)
+    named_s = silent_s + FIRST_ANSWER_S  # its name has to come before anybody reaches it
+    # it is deployed beside the first of them, and the others come later
+    there_s = silent_s + 2 * plan.healthy_within_s
     generator = orders.generator
     port = generator.config.env.get("PORT", "")
     told = {
         "LOADTEST_LIFELINE": f"coordinator.process.{generator.name}.internal:{port}",
         "LOADTEST_LIFELINE_S": f"{silent_s:g}",
-        "LOADTEST_LIFELINE_FIRST_S": f"{first_s:g}",
+        "LOADTEST_LIFELINE_FIRST_S": f"{there_s:g}",
     }
 
     def tied(order: AppOrder) -> AppOrder:
@@ -62,7 +56,7 @@ def with_lifeline(
 
     driver = {
         "LOADTEST_DRIVER_SILENT_S": f"{silent_s:g}",
-        "LOADTEST_DRIVER_FIRST_S": f"{first_s:g}",
+        "LOADTEST_DRIVER_FIRST_S": f"{named_s:g}",
     }
     return replace(
         orders,

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import small_app
-from whole_program import finished, gone_within, has_measured, loadtest, read
+from whole_program import Program, finished, gone_within, has_measured, loadtest, read
 
 from loadtest.errors import EXIT_WORLD
 from loadtest.plan.resolve import load_plan
@@ -45,16 +45,36 @@ def test_a_killed_run_leaves_neither_load_nor_machines_in_a_standing_world(
             found: list[dict[str, Any]] = httpx.get(url, headers=headers).json()["machines"]
             return found
 
-        words = ("run", "plan.toml", "--out", "run", "--world", handle.api_url)
-        with loadtest(*words, cwd=tmp_path) as program:
-            program.wait_for(lambda: has_measured(tmp_path / "run"), "steady rows")
-            assert len(machines()) == 5
+        def killed(program: Program) -> None:
             program.process.kill()
             program.process.wait()
             end = time.monotonic() + 30
             while machines() and time.monotonic() < end:
                 time.sleep(0.1)
             assert machines() == []
+
+        words = ("run", "plan.toml", "--out", "run", "--world", handle.api_url)
+        with loadtest(*words, cwd=tmp_path) as program:
+            program.wait_for(lambda: has_measured(tmp_path / "run"), "steady rows")
+            assert len(machines()) == 5
+            killed(program)
+
+        # the same while it deploys: an app that never listens keeps it at that
+        shop = tmp_path / "shop" / "shop.py"
+        shop.write_text(f"import time\ntime.sleep(90)\n{shop.read_text()}")
+        with loadtest(*words, cwd=tmp_path) as program:
+            program.wait_for(lambda: len(machines()) == 5, "all machines")
+            health = coordinator_url(handle.api_url, headers) + "/healthz"
+            program.wait_for(lambda: httpx.get(health).status_code == 200, "the coordinator")
+            heard_s = time.monotonic() + 3.0  # several beats of half a second
+            program.wait_for(lambda: time.monotonic() > heard_s, "the coordinator to hear of it")
+            killed(program)
+
+
+def coordinator_url(api_url: str, headers: dict[str, str]) -> str:
+    """Return where a standing world's edge of the primary region takes in the coordinator."""
+    edges = httpx.get(f"{api_url}/world", headers=headers).json()["edges"]
+    return str(edges["cdg"]["loadtest"])
 
 
 def test_runs_use_a_standing_world_one_after_the_other_and_leave_it_as_it_was(

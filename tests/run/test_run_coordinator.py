@@ -16,7 +16,7 @@ from loadtest.plan.order import RunOrder
 from loadtest.plan.resolve import load_plan
 from loadtest.records.facts import to_json
 from loadtest.run import coordinator as module
-from loadtest.run.coordinator import PATIENCE_S, CoordinatorClient, connect
+from loadtest.run.coordinator import PATIENCE_S, CoordinatorClient, connect, heard_by
 
 Answer = httpx.Response | Exception
 
@@ -194,6 +194,35 @@ def test_a_coordinator_hears_of_us_while_we_are_busy() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with connect(f"http://127.0.0.1:{server.server_port}", "t", beat_s=0.05):
         assert all(heard.acquire(timeout=10) for _ in range(3))
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.contract
+def test_a_coordinator_hears_of_us_as_soon_as_it_is_known_where_it_is() -> None:
+    """While the rest is deployed: a driver that is killed then has been heard already."""
+    known = iter([False, False, True])
+    heard = threading.Semaphore(0)
+
+    class Listens(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.release()
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Listens)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def find() -> str:
+        if not next(known, True):
+            raise WorldError("no edge yet")
+        return f"http://127.0.0.1:{server.server_port}"
+
+    with heard_by(find, "t", 0.02):
+        assert heard.acquire(timeout=10)
     server.shutdown()
     server.server_close()
 

@@ -35,8 +35,8 @@ def test_no_machine_is_restarted_or_kept_once_its_program_has_ended() -> None:
 def test_the_coordinator_listens_for_its_driver() -> None:
     for place in placements(tied().generator):
         assert place.config.env["LOADTEST_DRIVER_SILENT_S"] == "30"
-        # three stages of a minute, five of the release command, five for the name, the silence
-        assert place.config.env["LOADTEST_DRIVER_FIRST_S"] == "810"
+        # five minutes for the name, and the silence: it hears of its driver while all is deployed
+        assert place.config.env["LOADTEST_DRIVER_FIRST_S"] == "330"
         assert "loadtest.lifeline" not in place.config.cmd
 
 
@@ -52,6 +52,7 @@ def test_all_others_watch_the_coordinator_and_run_what_they_ran() -> None:
             told = now.config.env["LOADTEST_LIFELINE"]
             assert told == "coordinator.process.loadtest.internal:8089"
             assert now.config.env["LOADTEST_LIFELINE_S"] == "30"
+            assert now.config.env["LOADTEST_LIFELINE_FIRST_S"] == "150"
 
 
 def test_an_image_without_our_program_keeps_its_own_command() -> None:
