@@ -164,7 +164,7 @@ class SocketMaker:
         self._places: dict[str, int] = {}
 
     def make(
-        self, place: str, family: socket.AddressFamily, kind: socket.SocketKind
+        self, place: str, family: int, kind: socket.SocketKind, protocol: int = 0
     ) -> socket.socket:
         """
         Make a socket.
@@ -173,13 +173,14 @@ class SocketMaker:
             place: A file that a network namespace is bound to; empty for our own.
             family: As for `socket.socket`.
             kind: As for `socket.socket`.
+            protocol: As for `socket.socket`.
 
         Raises:
             OSError: There is no such namespace, or no descriptor is left.
         """
         if not place:
-            return socket.socket(family, kind)
-        return self._thread.submit(self._make, place, family, kind).result()
+            return socket.socket(family, kind, protocol)
+        return self._thread.submit(self._make, place, family, kind, protocol).result()
 
     def forget(self, place: str) -> None:
         """Let go of a namespace, which may be made anew under the same name."""
@@ -193,13 +194,13 @@ class SocketMaker:
             self.forget(place)
 
     def _make(
-        self, place: str, family: socket.AddressFamily, kind: socket.SocketKind
+        self, place: str, family: int, kind: socket.SocketKind, protocol: int
     ) -> socket.socket:
         descriptor = self._places.get(place)
         if descriptor is None:
             descriptor = self._places[place] = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
         enter(descriptor, NEW_NETWORK)
-        return socket.socket(family, kind)
+        return socket.socket(family, kind, protocol)
 
 
 def _call(name: str, *arguments: object) -> None:

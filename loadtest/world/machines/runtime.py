@@ -13,7 +13,7 @@ from typing import Any
 from loadtest.errors import LoadtestError, WorldError
 from loadtest.fly.machines import MachineCheck
 from loadtest.world.hosts.host import AUTHORITIES, MachineHost
-from loadtest.world.hosts.listeners import listeners
+from loadtest.world.hosts.listeners import ListenerTable
 from loadtest.world.machines.caches import launch_cache
 from loadtest.world.machines.checks import named_checks, pause_s, probe
 from loadtest.world.machines.context import (
@@ -316,14 +316,18 @@ class MachineRuntime:
     async def _watch_listeners(self, program: Program) -> None:
         """Note which ports the program listens on, and on which address; never returns."""
         machine = self.machine
-        while True:
-            found = listeners(program.pid)
-            if found != machine.dialled:
-                machine.dialled = found
-                machine.ports.update({port: port for port in found})
-                machine.touch()
-            settled = all(port in found for port in declared_ports(machine.config))
-            await asyncio.sleep(_LISTENERS_S if settled else _LISTENERS_EAGER_S)
+        table = ListenerTable(self._context.sockets, machine.place, program.pid)
+        try:
+            while True:
+                found = table.ports()
+                if found != machine.dialled:
+                    machine.dialled = found
+                    machine.ports.update({port: port for port in found})
+                    machine.touch()
+                settled = all(port in found for port in declared_ports(machine.config))
+                await asyncio.sleep(_LISTENERS_S if settled else _LISTENERS_EAGER_S)
+        finally:
+            table.close()
 
     async def _watch(self, program: Program, name: str, check: MachineCheck, port: int) -> None:
         """
