@@ -152,7 +152,8 @@ class RunConductor:
             image=self._image,
             app_secrets=self._app_secrets,
         )
-        for note in file_notes(plan, orders):
+        told = ("client.insecure: certificates are not verified",) if plan.client.insecure else ()
+        for note in (*told, *file_notes(plan, orders)):
             self._progress.warn(note)
         if plan.world == "fly" and not self._world_url:
             preflight(plan, self._with_secrets(targets_from_here(plan)))
