@@ -98,6 +98,9 @@ def load_run(folder: Path) -> Run:
             "ordered to run (engine.json, plan): the plan was changed afterwards, or is another "
             "run's"
         )
+    apps = world.apps or {}
+    if lost := [d.name for d in plan.deployments if not d.url and d.name not in apps]:
+        raise RecordsError(f"world.json: apps: the plan's {', '.join(lost)} are missing")
     frame = read_records(folder / "records.parquet")
     refuse_impossible(frame, plan, engine)
     refuse_unordered(frame, plan, engine)

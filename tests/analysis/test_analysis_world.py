@@ -40,7 +40,6 @@ def watched(quiet: Path, tmp_path: Path) -> Callable[[Callable[[Watch], object]]
         shutil.copytree(quiet, folder)
         path = folder / "world.json"
         world = json.loads(path.read_text())
-        world["apps"] = {"single": "recipes-single", "replica": "recipes-replica"}
         change(world["watch"])
         path.write_text(json.dumps(world))
         seal(folder)

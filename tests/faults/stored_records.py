@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from stored import Fault, Stored
 
 from loadtest.records.kinds import ERROR_DROPPED
-from loadtest.records.schema import RECORDS
+from loadtest.records.schema import RECORDS, SCHEMA_VERSION
 from loadtest.records.writer import write_table
 
 Row = dict[str, Any]
@@ -170,7 +170,7 @@ def records() -> Iterator[Fault]:
         ),
         "cannot be read",
     )
-    for version in (b"0", b"1", b"3", b"", b"two", b"\xff"):
+    for version in (b"0", b"1", b"%d" % (SCHEMA_VERSION + 1), b"", b"two", b"\xff"):
         yield Fault(f"records: schema {version!r}", _version(version), "schema")
     yield Fault("records: no schema version", _version(None), "schema none")
 
