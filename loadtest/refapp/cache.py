@@ -70,7 +70,7 @@ class Cache:
             CacheAwayError: It does not answer.
             QueueFullError: It has no memory left, and is set to refuse what needs more.
         """
-        begun_ns = time.monotonic_ns()
+        begun_ns, answered = time.monotonic_ns(), True
         try:
             return await self._client.execute_command(*words)
         except ResponseError as error:
@@ -78,12 +78,14 @@ class Cache:
                 raise QueueFullError(str(error)) from error
             raise
         except (ValkeyError, OSError, TimeoutError) as error:
+            answered = False
             raise CacheAwayError(str(error)) from error
         finally:
             took_ns = time.monotonic_ns() - begun_ns
             ledger.cache_ns += took_ns
             ledger.cache_round_trips += 1
-            ledger.away_ns += self._distance.note(took_ns)
+            if answered:
+                ledger.away_ns += self._distance.note(took_ns)
 
     async def _fill(self) -> None:
         pool = self._client.connection_pool

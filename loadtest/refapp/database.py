@@ -52,12 +52,13 @@ class DatabaseSession:
         try:
             async with self._connection.cursor(row_factory=class_row(row)) as cursor:
                 await cursor.execute(query, parameters)
-                return await cursor.fetchall()
+                rows = await cursor.fetchall()
+            # one that failed tells nothing of the distance: a broken connection fails at once
+            self._ledger.away_ns += self._database.distance.note(time.monotonic_ns() - begun_ns)
+            return rows
         finally:
-            took_ns = time.monotonic_ns() - begun_ns
-            self._ledger.database_ns += took_ns
+            self._ledger.database_ns += time.monotonic_ns() - begun_ns
             self._ledger.round_trips += 1
-            self._ledger.away_ns += self._database.distance.note(took_ns)
 
     async def value(self, statement: str) -> object:
         """Return the only value that a statement gives; it is counted nowhere."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field
 
 _NEAR_NS = 5_000_000  # no two regions are closer; what answers sooner stands beside the app
+_REMEMBERED = 32
 
 
 @dataclass(slots=True)
@@ -25,25 +27,29 @@ class Ledger:
 
 
 class Distance:
-    """How far away a server is, told by its quickest answer."""
+    """
+    How far away a server is, told by the quickest of its latest answers.
+
+    The latest ones alone: what an app was connected to while it started may not be what it is
+    connected to under load.
+    """
 
     def __init__(self) -> None:
-        self._quickest_ns: int | None = None
+        self._latest_ns: deque[int] = deque(maxlen=_REMEMBERED)
 
     def note(self, took_ns: int) -> int:
         """
-        Take note of how long one round trip took.
+        Take note of how long one round trip took; one that failed is none.
 
         Returns:
             The part of it that was the way to another region.  A server beside the app costs
             nothing: what its work takes is part of a page's base time.
         """
-        if self._quickest_ns is None or took_ns < self._quickest_ns:
-            self._quickest_ns = took_ns
+        self._latest_ns.append(took_ns)
         return self.away_ns
 
     @property
     def away_ns(self) -> int:
         """Return the time that a round trip spends on the way to another region."""
-        quickest_ns = self._quickest_ns or 0
+        quickest_ns = min(self._latest_ns, default=0)
         return quickest_ns if quickest_ns >= _NEAR_NS else 0

@@ -47,6 +47,14 @@ def test_only_a_server_in_another_region_is_away() -> None:
     assert distance.note(241_000_000) == 0
 
 
+def test_what_an_app_was_connected_to_while_it_started_is_forgotten() -> None:
+    distance = Distance()
+    distance.note(300_000)  # the replica beside it, before it was led to the primary
+    for _ in range(40):
+        distance.note(209_700_000)
+    assert distance.away_ns == 209_700_000
+
+
 def test_settings_of_a_replica_deployment() -> None:
     environ = {"DATABASE_URL": URL, "PRIMARY_REGION": "cdg", "REGIONAL_DATABASE": "1"}
     far = Settings.from_environ({**environ, "FLY_REGION": "syd"})

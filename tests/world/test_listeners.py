@@ -21,6 +21,8 @@ def test_netlink_and_proc_tell_the_same_of_a_port() -> None:
     told = ListenerTable(sockets, "", os.getpid())
     read = ListenerTable(sockets, "", os.getpid())
     read.close()  # leaves the tables below /proc
+    assert told.by_netlink
+    assert not read.by_netlink
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert told.ports()[port] == read.ports()[port] == "127.0.0.1"

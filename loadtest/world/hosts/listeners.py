@@ -46,12 +46,16 @@ class ListenerTable:
         self._pid = pid
         self._netlink: socket.socket | None = None
         try:
-            kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
-            family = getattr(socket, "AF_NETLINK", 16)
-            self._netlink = sockets.make(place, family, socket.SocketKind(kind), _NETLINK_SOCK_DIAG)
+            family = socket.AddressFamily(getattr(socket, "AF_NETLINK", 16))
+            self._netlink = sockets.make(place, family, socket.SOCK_RAW, _NETLINK_SOCK_DIAG)
             self._netlink.settimeout(_PATIENCE_S)
-        except (OSError, ValueError):
+        except OSError:
             self.close()
+
+    @property
+    def by_netlink(self) -> bool:
+        """Whether the kernel is asked over netlink."""
+        return self._netlink is not None
 
     def ports(self) -> dict[int, str]:
         """
