@@ -235,7 +235,8 @@ class RunConductor:
 
     def _save_world(self, world: WorldFacts) -> None:
         self._world = world
-        self.folder.save_json("world.json", to_json(world))
+        # the authority's file goes with the world: of what is kept it would be a path and no more
+        self.folder.save_json("world.json", to_json(replace(world, authority=None)))
 
     def _known_world(self, place: RunWorld, orders: RunDeployment) -> WorldFacts:
         """Measure the links, refuse a world out of tolerance, return the content of world.json."""
