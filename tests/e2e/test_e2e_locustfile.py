@@ -75,7 +75,7 @@ def test_a_locustfile_is_enough(
     done = finished("run", "-f", "shop.py", "-H", url, *users, *rule, "--out", "run", cwd=tmp_path)
     assert done.returncode == EXIT_PASS, done.stdout + done.stderr
     told = " ".join(done.stderr.split())
-    assert "line 18: verify=: certificates are verified all the same" in told
+    assert "line 18: verify=: what is trusted" in told
     assert "load of shop.py: 4 users for 6 s" in told
     assert server.asked == {  # type: ignore[attr-defined]
         ("/", None),  # the look before the load
