@@ -72,7 +72,7 @@ class AppCalls:
                 "POST",
                 "/v1/apps",
                 action="create-app",
-                json={"name": name, "app_name": name, "org_slug": org},
+                json={"name": name, "org_slug": org},
                 params={"wait": "true"},
             )
         except MachinesApiError as error:

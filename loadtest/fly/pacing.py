@@ -21,6 +21,15 @@ class TokenBucket:
     burst: int
     _free_ns: int | None = None
 
+    def wait_ns(self, now_ns: int) -> int:
+        """
+        Return nanoseconds until there is a token; nothing is taken.
+
+        Args:
+            now_ns: Monotonic nanoseconds.
+        """
+        return max(0, self._full_ns(now_ns) + (1 - self.burst) * self._step_ns - now_ns)
+
     def reserve(self, now_ns: int) -> int:
         """
         Take one token.
@@ -31,11 +40,17 @@ class TokenBucket:
         Returns:
             Nanoseconds to wait before using it.
         """
-        step_ns = round(NS_PER_S / self.rate_hz)
-        # _free_ns is when the bucket would be full but for what was taken (GCRA's "tat").
-        full_ns = max(now_ns, self._free_ns if self._free_ns is not None else now_ns)
-        self._free_ns = full_ns + step_ns
-        return max(0, self._free_ns - now_ns - self.burst * step_ns)
+        wait_ns = self.wait_ns(now_ns)
+        self._free_ns = self._full_ns(now_ns) + self._step_ns
+        return wait_ns
+
+    @property
+    def _step_ns(self) -> int:
+        return round(NS_PER_S / self.rate_hz)
+
+    def _full_ns(self, now_ns: int) -> int:
+        """Return when the bucket would be full but for what was taken (GCRA's "tat")."""
+        return max(now_ns, self._free_ns if self._free_ns is not None else now_ns)
 
 
 @dataclass(slots=True)
@@ -46,8 +61,12 @@ class Pacer:
 
     def reserve(self, action: str, identifier: str, now_ns: int) -> int:
         """Return nanoseconds to wait before ``action`` may be sent for an app or machine."""
+        return self.bucket(action, identifier).reserve(now_ns)
+
+    def bucket(self, action: str, identifier: str) -> TokenBucket:
+        """Return what counts an action; ``get`` is that of one machine, which has more."""
         bucket = self._buckets.get((action, identifier))
         if bucket is None:
             bucket = TokenBucket(5.0, 10) if action == "get" else TokenBucket(1.0, 3)
             self._buckets[action, identifier] = bucket
-        return bucket.reserve(now_ns)
+        return bucket

@@ -18,6 +18,8 @@ from loadtest.units import NS_PER_S
 
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _ATTEMPTS = 5
+_LIMITED = 429
+_MOST_LIMITED = 30
 _FIRST_BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 8.0
 
@@ -112,7 +114,8 @@ class Transport:
             json: Body.
             params: Query.
             timeout_s: Longest wait for the answer.
-            attempts: How often to try; 1 for requests whose repetition could do harm.
+            attempts: How often to try; 1 for requests whose repetition could do harm. What the rate
+                limit refuses (429) is no try.
 
         Returns:
             The decoded answer, an empty dict when there is none.
@@ -120,7 +123,9 @@ class Transport:
         Raises:
             MachinesApiError: The answer is an error, or there is none.
         """
-        for attempt in range(1, attempts + 1):
+        attempt = limited = 0
+        while True:
+            attempt += 1
             await self._wait_for_turn(action, identifier)
             try:
                 response = await self._http.request(
@@ -139,10 +144,13 @@ class Transport:
                 pause_s = _retry_after_s(response) or backoff_s(attempt)
                 if response.status_code not in TRANSIENT:
                     raise failure
+                if response.status_code == _LIMITED and limited < _MOST_LIMITED:
+                    # Nothing was done, so that another try does no harm; from now on we keep pace.
+                    limited, attempt = limited + 1, attempt - 1
+                    self._pacer = self._pacer or Pacer()
             if attempt == attempts:
                 raise failure
             await self._sleep(pause_s)
-        raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def pause(self, attempt: int) -> None:
         """Wait as long as is decent after a try that failed; ``attempt`` counts from 1."""

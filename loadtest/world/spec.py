@@ -51,6 +51,8 @@ class WorldSpec:
         foreign_apps: Names that belong to somebody else, as all names of Fly do to somebody.
         fresh_app_calls: Calls about a fresh app that find it unknown still.
         full_regions: Regions without room for another machine.
+        paid_regions: Regions that are for paid plans only.
+        rate_limited: Refuse calls beyond the documented rates, as Fly does.
         layer: ``hosts``, ``relay``, or ``auto`` for whichever this machine allows.
         seed: Of what is drawn on bad links.
     """
@@ -69,6 +71,8 @@ class WorldSpec:
     foreign_apps: tuple[str, ...] = ()
     fresh_app_calls: int = 0
     full_regions: tuple[str, ...] = ()
+    paid_regions: tuple[str, ...] = ()
+    rate_limited: bool = False
     layer: str = "auto"
     seed: int = 0
 
@@ -109,6 +113,8 @@ class WorldSpec:
             "foreign_apps": list(self.foreign_apps),
             "fresh_app_calls": self.fresh_app_calls,
             "full_regions": list(self.full_regions),
+            "paid_regions": list(self.paid_regions),
+            "rate_limited": self.rate_limited,
             "layer": self.layer,
             "seed": self.seed,
         }
@@ -148,6 +154,8 @@ class WorldSpec:
                 foreign_apps=tuple(str(name) for name in data.get("foreign_apps") or ()),
                 fresh_app_calls=int(data.get("fresh_app_calls") or 0),
                 full_regions=tuple(str(code) for code in data.get("full_regions") or ()),
+                paid_regions=tuple(str(code) for code in data.get("paid_regions") or ()),
+                rate_limited=bool(data.get("rate_limited", False)),
                 layer=str(data.get("layer") or "auto"),
                 seed=int(data.get("seed") or 0),
             )

@@ -42,7 +42,9 @@ class Fly:
 
     def apps(self) -> list[str]:
         """Return the names of all apps that are there."""
-        return [app["name"] for app in self._get("/v1/apps")["apps"]]
+        orgs = ("acme", "personal")
+        found = [self._get(f"/v1/apps?org_slug={org}")["apps"] for org in orgs]
+        return [app["name"] for apps in found for app in apps]
 
     def machines(self) -> list[dict[str, Any]]:
         """Return every machine that is there."""

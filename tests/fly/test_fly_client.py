@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from machines_schema import MachinesSchema
 
 from loadtest.clock import FakeClock
 from loadtest.errors import WorldError
@@ -20,6 +21,7 @@ from loadtest.fly.transport import MachinesApiError, Transport, is_loopback
 from loadtest.units import NS_PER_S
 
 CONFIG = MachineConfig("app:1")
+SCHEMA = MachinesSchema()
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
@@ -37,9 +39,11 @@ class Script:
         self.bodies: list[Any] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append((request.method, request.url.raw_path.decode()))
+        target = request.url.raw_path.decode()
+        self.requests.append((request.method, target))
         self.headers.append(request.headers)
         self.bodies.append(json.loads(request.content) if request.content else None)
+        assert SCHEMA.request_faults(request.method, target, self.bodies[-1]) == []
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer

@@ -44,7 +44,7 @@ def http(world: WorldHandle) -> Iterator[httpx.Client]:
     headers = {"authorization": f"FlyV1 {world.token}"}
     with httpx.Client(base_url=world.api_url, headers=headers, trust_env=False) as client:
         yield client
-        for app in client.get("/v1/apps").json()["apps"]:
+        for app in client.get("/v1/apps?org_slug=personal").json()["apps"]:
             client.delete(f"/v1/apps/{app['name']}?force=true")
 
 
@@ -145,7 +145,7 @@ class TestShapes:
         assert told in response.json()["error"]
 
     def test_names_are_taken_once(self, http: httpx.Client) -> None:
-        assert http.post("/v1/apps", json={"app_name": "a"}).status_code == 201
+        assert http.post("/v1/apps", json={"name": "a"}).status_code == 201
         taken = http.post("/v1/apps", json={"name": "a"})
         assert (taken.status_code, taken.json()["status"]) == (422, "name_taken")
         assert http.post("/v1/apps", json={"name": "A b"}).status_code == 422
@@ -446,7 +446,7 @@ def calls(strict: WorldHandle) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {strict.token}"}
     with httpx.Client(base_url=strict.api_url, headers=headers, trust_env=False) as client:
         yield client
-        for app in client.get("/v1/apps").json()["apps"]:
+        for app in client.get("/v1/apps?org_slug=personal").json()["apps"]:
             client.delete(f"/v1/apps/{app['name']}?force=true")
 
 

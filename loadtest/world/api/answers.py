@@ -84,27 +84,28 @@ class Gatekeeper(BaseHTTPMiddleware):
         if known and hmac.compare_digest(token.strip().encode(), self._token):
             response = await call_next(request)
         else:
-            response = _error(401, "unauthorized: the token is missing or wrong", "unknown")
+            response = error_answer(401, "unauthorized: the token is missing or wrong", "unknown")
         response.headers["fly-request-id"] = secrets.token_hex(13).upper()
         return response
 
 
-def _error(status: int, text: str, code: str) -> JSONResponse:
+def error_answer(status: int, text: str, code: str) -> JSONResponse:
+    """Return an error as the API tells it."""
     return JSONResponse({"error": text, "status": code}, status_code=status)
 
 
 async def _api_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
-    return _error(error.status, error.text, error.code)
+    return error_answer(error.status, error.text, error.code)
 
 
 async def _our_error(_: Request, error: Exception) -> Response:
-    return _error(500, str(error), "unknown")
+    return error_answer(500, str(error), "unknown")
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _error(error.status_code, str(error.detail), "unknown")
+    return error_answer(error.status_code, str(error.detail), "unknown")
 
 
 EXCEPTION_HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {

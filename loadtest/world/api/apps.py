@@ -1,9 +1,8 @@
-"""The Machines API of the world: apps, secrets, volumes and regions."""
+"""The Machines API of the world: apps and their addresses."""
 
 from __future__ import annotations
 
 import re
-import secrets
 from typing import Any
 
 from starlette.requests import Request
@@ -11,14 +10,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loadtest.fly.machines import Json
-from loadtest.regions import region_table
 from loadtest.world.api.answers import ApiError, body_of
 from loadtest.world.machines.store import AppRecord, now_text
 from loadtest.world.machines.supervisor import World
 
 _APP_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,60}[a-z0-9])?")
 _ADDRESS_KINDS = ("v6", "v4", "shared_v4", "private_v6")
-_SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def world_of(request: Request) -> World:
@@ -49,19 +46,24 @@ def settled_app_of(request: Request) -> AppRecord:
     Return the app that a path names, once the platform knows it everywhere.
 
     Raises:
-        ApiError: 404 when there is none, or none yet: a fresh app is unknown to the first calls.
+        ApiError: 404 when there is none, or none yet: a fresh app is unknown to the first calls,
+            or known without anybody who may use it (401).
     """
     app = app_of(request)
     if app.unknown_calls:
         app.unknown_calls -= 1
+        if app.unknown_calls % 2:
+            raise ApiError(401, f"unauthorized: app {app.name}")
         raise ApiError(404, f"app not found: {app.name}")
     return app
 
 
 async def list_apps(request: Request) -> Response:
-    """GET /v1/apps."""
+    """GET /v1/apps: those of an organization."""
     world, org = world_of(request), request.query_params.get("org_slug")
-    apps = [app for app in world.store.apps.values() if org in (None, app.org)]
+    if not org:
+        raise ApiError(400, "org_slug is required")
+    apps = [app for app in world.store.apps.values() if app.org == org]
     return JSONResponse(
         {"total_apps": len(apps), "apps": [_app_answer(world, app) for app in apps]}
     )
@@ -95,35 +97,6 @@ async def delete_app(request: Request) -> Response:
         raise ApiError(412, f"app {app.name} has machines; destroy them first or use force=true")
     await world.destroy_app(app.name)
     return Response(status_code=202)
-
-
-async def list_secrets(request: Request) -> Response:
-    """GET /v1/apps/{app}/secrets: names only."""
-    app = settled_app_of(request)
-    return JSONResponse({"secrets": [{"name": name} for name in app.secrets]})
-
-
-async def set_secrets(request: Request) -> Response:
-    """POST /v1/apps/{app}/secrets: a value of null removes a secret."""
-    app, body = settled_app_of(request), await body_of(request)
-    values = body.get("values")
-    if not isinstance(values, dict):
-        raise ApiError(422, "values: an object of names and values is wanted")
-    for name, value in values.items():
-        if not _SECRET_NAME.fullmatch(name):
-            raise ApiError(422, f"secret name {name!r} is not a name of an environment variable")
-        if value is None:
-            app.secrets.pop(name, None)
-        else:
-            app.secrets[name] = str(value)
-    app.secrets_version += 1
-    return JSONResponse(
-        {
-            "version": app.secrets_version,
-            "Version": app.secrets_version,
-            "secrets": [{"name": name} for name in app.secrets],
-        }
-    )
 
 
 async def list_addresses(request: Request) -> Response:
@@ -162,85 +135,6 @@ async def release_address(request: Request) -> Response:
     return Response(status_code=204)
 
 
-async def list_volumes(request: Request) -> Response:
-    """GET /v1/apps/{app}/volumes."""
-    return JSONResponse(list(settled_app_of(request).volumes.values()))
-
-
-async def create_volume(request: Request) -> Response:
-    """POST /v1/apps/{app}/volumes: noted only, a machine's files live in the world's folder."""
-    app, body = settled_app_of(request), await body_of(request)
-    volume: Json = {
-        "id": f"vol_{secrets.token_hex(8)}",
-        "name": str(body.get("name") or ""),
-        "state": "created",
-        "region": str(body.get("region") or world_of(request).spec.primary_region),
-        "size_gb": body.get("size_gb") or 1,
-        "encrypted": bool(body.get("encrypted", True)),
-        "attached_machine_id": None,
-        "created_at": now_text(),
-    }
-    app.volumes[volume["id"]] = volume
-    return JSONResponse(volume)
-
-
-async def show_volume(request: Request) -> Response:
-    """GET /v1/apps/{app}/volumes/{volume}."""
-    volume = app_of(request).volumes.get(request.path_params["volume"])
-    if volume is None:
-        raise ApiError(404, f"volume not found: {request.path_params['volume']}")
-    return JSONResponse(volume)
-
-
-async def delete_volume(request: Request) -> Response:
-    """DELETE /v1/apps/{app}/volumes/{volume}."""
-    volume = app_of(request).volumes.pop(request.path_params["volume"], None)
-    if volume is None:
-        raise ApiError(404, f"volume not found: {request.path_params['volume']}")
-    return JSONResponse(volume | {"state": "pending_destroy"})
-
-
-async def propose_placements(request: Request) -> Response:
-    """POST /v1/platform/placements: where machines of a size would find room."""
-    world, body = world_of(request), await body_of(request)
-    wanted = str(body.get("region") or ",".join(world.spec.regions))
-    full = world.spec.full_regions
-    return JSONResponse(
-        {
-            "regions": [
-                {"region": code, "count": 0 if code in full else int(body.get("count") or 1)}
-                for code in wanted.split(",")
-                if code in world.spec.regions
-            ]
-        }
-    )
-
-
-async def list_regions(request: Request) -> Response:
-    """GET /v1/platform/regions: the regions of this world."""
-    world = world_of(request)
-    return JSONResponse(
-        {
-            "nearest": world.spec.primary_region,
-            "regions": [_region(world, code) for code in world.spec.regions],
-        }
-    )
-
-
-def _region(world: World, code: str) -> Json:
-    known = region_table().get(code)
-    return {
-        "code": code,
-        "name": known.city if known else code,
-        "latitude": known.latitude if known else 0.0,
-        "longitude": known.longitude if known else 0.0,
-        "gateway_available": True,
-        "requires_paid_plan": False,
-        # A retired region still runs here unless the world is told to be as strict as Fly.
-        "deprecated": bool(known and known.retired and world.spec.strict_regions),
-    }
-
-
 def _app_answer(world: World, app: AppRecord) -> dict[str, Any]:
     count = len(world.store.machines(app.name))
     return {
@@ -255,19 +149,11 @@ def _app_answer(world: World, app: AppRecord) -> dict[str, Any]:
 
 
 ROUTES = [
-    Route("/v1/platform/regions", list_regions),
-    Route("/v1/platform/placements", propose_placements, methods=["POST"]),
     Route("/v1/apps", list_apps),
     Route("/v1/apps", create_app, methods=["POST"]),
     Route("/v1/apps/{app}", show_app),
     Route("/v1/apps/{app}", delete_app, methods=["DELETE"]),
-    Route("/v1/apps/{app}/secrets", list_secrets),
-    Route("/v1/apps/{app}/secrets", set_secrets, methods=["POST"]),
     Route("/v1/apps/{app}/ip_assignments", list_addresses),
     Route("/v1/apps/{app}/ip_assignments", assign_address, methods=["POST"]),
     Route("/v1/apps/{app}/ip_assignments/{ip}", release_address, methods=["DELETE"]),
-    Route("/v1/apps/{app}/volumes", list_volumes),
-    Route("/v1/apps/{app}/volumes", create_volume, methods=["POST"]),
-    Route("/v1/apps/{app}/volumes/{volume}", show_volume),
-    Route("/v1/apps/{app}/volumes/{volume}", delete_volume, methods=["DELETE"]),
 ]

@@ -56,12 +56,18 @@ def read_config(world: World, data: object) -> MachineConfig:
     return replace(config, env=dict(config.env))
 
 
-def read_region(world: World, wanted: Any) -> str:
+def read_region(world: World, wanted: Any, full: str = "insufficient_capacity") -> str:
     """
-    Return the region a machine goes to: the first of the list that this world has.
+    Return the region that a machine or volume goes to: the first of the list with room.
+
+    Args:
+        world: The world.
+        wanted: A region, a list of them, or nothing for the primary one.
+        full: The API's word for there being no room.
 
     Raises:
-        ApiError: 422 when there is none, or when Fly retired it and the world is strict.
+        ApiError: 422 when there is none, none has room, Fly retired it and the world is strict, or
+            it is for paid plans.
     """
     text = str(wanted or world.spec.primary_region)
     codes = [code.strip() for code in text.split(",") if code.strip()]
@@ -73,17 +79,20 @@ def read_region(world: World, wanted: Any) -> str:
                 f"Region {code} is deprecated and cannot have new resources provisioned. Please "
                 f"consider using an alternate region such as {known.replacement}",
             )
-        if code in world.spec.full_regions:
-            raise ApiError(
-                422,
-                f"insufficient resources available to fulfill request in {code}: could not claim "
-                "capacity for 1 machine",
-                "insufficient_capacity",
-            )
-        if code in world.spec.regions:
+        if code in world.spec.paid_regions:
+            raise ApiError(422, f"region {code} is available on paid plans only")
+        open_here = [c for c in world.spec.regions if c not in world.spec.full_regions]
+        if code in open_here:
             return code
-        if code == "any":
-            return world.spec.primary_region
+        if code == "any" and open_here:
+            return open_here[0]
+    if crowded := [code for code in codes if code in (*world.spec.full_regions, "any")]:
+        raise ApiError(
+            422,
+            f"insufficient resources available to fulfill request in {crowded[0]}: could not claim "
+            "capacity for 1 machine",
+            full,
+        )
     raise ApiError(
         422, f"region {text!r} is not part of this world; it has {', '.join(world.spec.regions)}"
     )

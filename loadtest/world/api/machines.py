@@ -3,51 +3,22 @@
 from __future__ import annotations
 
 import secrets
-import time
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loadtest.fly.ids import new_ulid
-from loadtest.fly.values import parse_duration_s
 from loadtest.world.api.answers import ApiError, body_of, number_query
-from loadtest.world.api.apps import app_of, settled_app_of, world_of
+from loadtest.world.api.apps import settled_app_of, world_of
+from loadtest.world.api.at_machine import lease_to, machine_of, seconds
 from loadtest.world.api.create import check_name, check_secrets, read_config, read_region
+from loadtest.world.api.volumes import attach, volumes_for
 from loadtest.world.machines.programs import signal_number
-from loadtest.world.machines.store import ENDED, Lease, MachineRecord
+from loadtest.world.machines.store import ENDED
 
 _WAITABLE = ("started", "stopped", "suspended", "destroyed", "failed", "settled")
-_SETTLED = ("started", *ENDED)
-_DEFAULT_LEASE_S = 3_600
-
-
-def machine_of(request: Request, *, change: bool = False) -> MachineRecord:
-    """
-    Return the machine that a path names.
-
-    Args:
-        request: The request.
-        change: The call changes it, so a lease of somebody else forbids it.
-
-    Raises:
-        ApiError: 404 when there is none, 409 when it is leased.
-    """
-    app, machine_id = app_of(request), request.path_params["machine"]
-    machine = world_of(request).store.machine(app.name, machine_id)
-    if machine is None or (change and machine.state == "destroyed"):
-        raise ApiError(404, f"machine not found: {machine_id}")
-    lease = machine.lease
-    if change and lease is not None and lease.expires_at > time.time():
-        nonce = request.headers.get("fly-machine-lease-nonce", "")
-        if nonce != lease.nonce:
-            raise ApiError(
-                409,
-                f"machine ID {machine.id} lease currently held by {lease.owner}, "
-                f"expires at {lease.expires_at}",
-            )
-    return machine
+_SETTLED = ("started", "suspended", *ENDED)
 
 
 async def list_machines(request: Request) -> Response:
@@ -81,8 +52,12 @@ async def create_machine(request: Request) -> Response:
     region = read_region(world, body.get("region"))
     name = str(body.get("name") or f"machine-{secrets.token_hex(4)}")
     check_name(world, app.name, name)
+    volumes = volumes_for(world, app, config, region)
     machine = world.create(app.name, name, region, body["config"], config)
+    attach(volumes, machine)
     answer = machine.to_json()
+    if (ttl_s := body.get("lease_ttl")) is not None:
+        answer["nonce"] = lease_to(machine, ttl_s).nonce
     if not body.get("skip_launch"):
         await world.runtime(machine).start()
     return JSONResponse(answer)
@@ -100,7 +75,7 @@ async def update_machine(request: Request) -> Response:
     config = read_config(world, body.get("config"))
     version = body.get("current_version")
     if version and version != machine.instance_id:
-        raise ApiError(412, f"machine version is {machine.instance_id}, not {version}")
+        raise ApiError(409, f"machine version is {machine.instance_id}, not {version}")
     runtime = world.runtime(machine)
     await runtime.stop()
     machine.raw_config, machine.config = body["config"], config
@@ -139,7 +114,16 @@ async def stop_machine(request: Request) -> Response:
     machine, body = machine_of(request, change=True), await body_of(request)
     number = _signal(body["signal"]) if body.get("signal") else None
     runtime = world_of(request).runtime(machine)
-    request.app.state.later(runtime.stop(number, _seconds(body.get("timeout"))))
+    request.app.state.later(runtime.stop(number, seconds(body.get("timeout"))))
+    return JSONResponse({"ok": True})
+
+
+async def suspend_machine(request: Request) -> Response:
+    """POST …/suspend: a program stands still until it is started, others are stopped."""
+    machine = machine_of(request, change=True)
+    if machine.state != "started":
+        raise ApiError(412, f"failed_precondition: machine is {machine.state}, not started")
+    request.app.state.later(world_of(request).runtime(machine).suspend())
     return JSONResponse({"ok": True})
 
 
@@ -148,7 +132,7 @@ async def restart_machine(request: Request) -> Response:
     machine, query = machine_of(request, change=True), request.query_params
     runtime = world_of(request).runtime(machine)
     number = _signal(query["signal"]) if query.get("signal") else None
-    await runtime.stop(number, _seconds(query.get("timeout")))
+    await runtime.stop(number, seconds(query.get("timeout")))
     await runtime.start()
     return JSONResponse({"ok": True})
 
@@ -209,77 +193,9 @@ async def list_versions(request: Request) -> Response:
     return JSONResponse([{"version": machine.instance_id, "user_config": machine.raw_config}])
 
 
-async def take_lease(request: Request) -> Response:
-    """POST …/lease: the same nonce renews it."""
-    machine, body = machine_of(request, change=True), await body_of(request)
-    nonce = machine.lease.nonce if machine.lease is not None else secrets.token_hex(6)
-    told = body.get("ttl") or request.query_params.get("ttl")  # fly-go sends it in the query
-    ttl = int(_seconds(told) or _DEFAULT_LEASE_S)
-    machine.lease = Lease(
-        nonce, "loadtest", str(body.get("description", "")), int(time.time()) + ttl
-    )
-    return JSONResponse(_lease(machine, machine.lease), status_code=201)
-
-
-async def show_lease(request: Request) -> Response:
-    """GET …/lease."""
-    machine = machine_of(request)
-    if machine.lease is None or machine.lease.expires_at <= time.time():
-        raise ApiError(404, f"lease not found for machine {machine.id}")
-    return JSONResponse(_lease(machine, machine.lease))
-
-
-async def drop_lease(request: Request) -> Response:
-    """DELETE …/lease."""
-    machine_of(request, change=True).lease = None
-    return JSONResponse({"ok": True})
-
-
-async def show_metadata(request: Request) -> Response:
-    """GET …/metadata."""
-    return JSONResponse(dict(machine_of(request).config.metadata))
-
-
-async def set_metadata(request: Request) -> Response:
-    """POST and DELETE …/metadata/{key}."""
-    machine, key = machine_of(request, change=True), request.path_params["key"]
-    metadata = dict(machine.config.metadata)
-    if request.method == "DELETE":
-        metadata.pop(key, None)
-    else:
-        metadata[key] = str((await body_of(request)).get("value", ""))
-    raw = {**machine.raw_config, "metadata": metadata}
-    machine.raw_config, machine.config = raw, read_config(world_of(request), raw)
-    machine.touch()
-    return Response(status_code=204)
-
-
-def _lease(machine: MachineRecord, lease: Lease) -> dict[str, Any]:
-    return {
-        "status": "success",
-        "data": {
-            "nonce": lease.nonce,
-            "expires_at": lease.expires_at,
-            "owner": lease.owner,
-            "description": lease.description,
-            "version": machine.instance_id,
-        },
-    }
-
-
 def _signal(value: object) -> int:
     try:
         return int(value) if isinstance(value, int) else signal_number(str(value))
-    except ValueError as error:
-        raise ApiError(422, str(error)) from error
-
-
-def _seconds(value: object) -> float | None:
-    """Return a time-out in seconds: a number counts seconds, text is a Go duration."""
-    if value in (None, ""):
-        return None
-    try:
-        return parse_duration_s(value)
     except ValueError as error:
         raise ApiError(422, str(error)) from error
 
@@ -294,15 +210,11 @@ ROUTES = [
     Route(f"{_ONE}/versions", list_versions),
     Route(f"{_ONE}/start", start_machine, methods=["POST"]),
     Route(f"{_ONE}/stop", stop_machine, methods=["POST"]),
+    Route(f"{_ONE}/suspend", suspend_machine, methods=["POST"]),
     Route(f"{_ONE}/restart", restart_machine, methods=["POST"]),
     Route(f"{_ONE}/signal", signal_machine, methods=["POST"]),
     Route(f"{_ONE}/cordon", cordon_machine, methods=["POST"]),
     Route(f"{_ONE}/uncordon", cordon_machine, methods=["POST"]),
     Route(f"{_ONE}/wait", wait_for_machine),
     Route(f"{_ONE}/events", list_events),
-    Route(f"{_ONE}/lease", show_lease),
-    Route(f"{_ONE}/lease", take_lease, methods=["POST"]),
-    Route(f"{_ONE}/lease", drop_lease, methods=["DELETE"]),
-    Route(f"{_ONE}/metadata", show_metadata),
-    Route(_ONE + "/metadata/{key}", set_metadata, methods=["POST", "DELETE"]),
 ]

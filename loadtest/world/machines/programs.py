@@ -91,6 +91,14 @@ class AppProgram:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
 
+    def suspend(self) -> None:
+        """Let it and all of its group stand still."""
+        self._signal_group(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._signal_group(signal.SIGCONT)
+
     def last_lines(self) -> str:
         """Return the end of its output, secrets left out."""
         return tail(self._log, hide=self._hide, start=self._log_start)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from loadtest.errors import LoadtestError, WorldError
@@ -16,11 +14,8 @@ from loadtest.world.hosts.host import AUTHORITIES, MachineHost
 from loadtest.world.hosts.listeners import ListenerTable
 from loadtest.world.machines.caches import launch_cache
 from loadtest.world.machines.checks import named_checks, pause_s, probe
-from loadtest.world.machines.context import (
-    POSTGRES_COMMAND,
-    WorldContext,
-    runs_postgres,
-)
+from loadtest.world.machines.context import WorldContext, runs_postgres
+from loadtest.world.machines.databases import launch_postgres
 from loadtest.world.machines.environment import (
     declared_ports,
     fly_environment,
@@ -28,21 +23,17 @@ from loadtest.world.machines.environment import (
     trust_variables,
     with_real_ports,
 )
-from loadtest.world.machines.network import PRIMARY_PORT
 from loadtest.world.machines.programs import (
     AppProgram,
     PostgresProgram,
     Program,
-    TiedPostgres,
     launch_app,
     launch_image,
     signal_number,
 )
 from loadtest.world.machines.store import CheckResult, MachineRecord
-from loadtest.world.postgres.server import PostgresSpec, start_postgres
 
 _POSTGRES_READY_S = 30.0
-_REPLICA_PORT = 5433
 _LAUNCH_FAILED = 127  # what a shell answers when there is no such command
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
@@ -72,6 +63,7 @@ class MachineRuntime:
         """Start it unless it runs; returns before it is started."""
         async with self._turn:
             if self._life is not None and not self._life.done():
+                self._resume()
                 return
             self._wanted = True
             self.machine.restarts = 0
@@ -93,6 +85,7 @@ class MachineRuntime:
                 return
             config = self.machine.config
             self._wanted = False
+            self._resume()
             self.machine.set_state("stopping", "stop", source="user")
             if self._program is None:  # still on its way up, or between two tries
                 self._life.cancel()
@@ -104,6 +97,21 @@ class MachineRuntime:
             await asyncio.wait([self._life])
             if self.machine.state == "stopping":  # it was between two tries, so nothing ended
                 self.machine.set_state("stopped")
+
+    async def suspend(self) -> None:
+        """Let its program stand still until it is started; what cannot is stopped, as on Fly."""
+        machine, program = self.machine, self._program
+        if machine.state != "started" or not isinstance(program, AppProgram):
+            await self.stop()
+            return
+        async with self._turn:
+            program.suspend()
+            machine.set_state("suspended", "suspend", source="user")
+
+    def _resume(self) -> None:
+        if self.machine.state == "suspended" and isinstance(self._program, AppProgram):
+            self._program.resume()
+            self.machine.set_state("started", "start", source="user")
 
     async def destroy(self) -> None:
         """Stop it at once and give back all it holds."""
@@ -187,7 +195,7 @@ class MachineRuntime:
         config = machine.config
         app = context.store.apps[machine.app]
         if runs_postgres(config):
-            return await self._launch_postgres({**config.env, **app.secrets})
+            return await launch_postgres(machine, context)
         if context.runs_cache(config):
             return await launch_cache(machine, context)
         image = context.image(config.image)
@@ -238,61 +246,6 @@ class MachineRuntime:
             stop_signal=signal_number(config.stop_signal),
             hide=tuple(app.secrets.values()),
             enter=host.enter if host else None,
-        )
-
-    async def _launch_postgres(self, env: dict[str, str]) -> Program:
-        machine, context = self.machine, self._context
-        for key in ("OPERATOR_PASSWORD", "REPL_PASSWORD"):
-            if not env.get(key):
-                raise WorldError(
-                    f"app {machine.app}: secret {key} is missing; its image wants "
-                    "OPERATOR_PASSWORD (of the role postgres) and REPL_PASSWORD"
-                )
-        if not machine.ports:
-            machine.ports[_REPLICA_PORT] = machine.ports[PRIMARY_PORT] = context.ports.take()
-        replica, bin_dir = machine.postgres_role == "replica", context.spec.postgres_bin
-        running = await start_postgres(
-            PostgresSpec(
-                machine_id=machine.id,
-                region=machine.region,
-                role="replica" if replica else "primary",
-                base_dir=context.base,
-                port=machine.ports[_REPLICA_PORT],
-                template_dir=context.base / f"postgres-template-{machine.app}",
-                superuser_password=env["OPERATOR_PASSWORD"],
-                replication_password=env["REPL_PASSWORD"],
-                database=env.get("DATABASE_NAME") or env.get("POSTGRES_DB") or "recipes",
-                more_databases=tuple(filter(None, env.get("MORE_DATABASES", "").split(","))),
-                primary_address=await context.network.open_to_primary(machine) if replica else None,
-                bin_dir=Path(bin_dir) if bin_dir else None,
-            )
-        )
-        context.postgres = running.binaries
-        program = PostgresProgram(running)
-        words = (*machine.config.entrypoint, *machine.config.cmd)
-        before = words[: -1 - len(POSTGRES_COMMAND)]
-        if not before or words[-len(POSTGRES_COMMAND) :] != POSTGRES_COMMAND:
-            return program
-        try:
-            return TiedPostgres(program, await self._launch_wrapper(before, env))
-        except BaseException:
-            await program.stop(signal.SIGQUIT, 0.0)
-            raise
-
-    async def _launch_wrapper(self, words: tuple[str, ...], env: dict[str, str]) -> AppProgram:
-        """
-        Run what stands before a database's own command, around a program that only waits.
-
-        The server here is the world's child and cannot be the wrapper's too; their ends are tied.
-        """
-        machine, context = self.machine, self._context
-        return await launch_app(
-            [*words, "tail", "-f", os.devnull],
-            cwd=context.base,
-            env={**context.environment, **await context.network.rewrite_env(machine, env)},
-            log=context.base / "logs" / machine.id,
-            stop_signal=signal.SIGTERM,
-            hide=tuple(context.store.apps[machine.app].secrets.values()),
         )
 
     def _start_checks(self, program: Program) -> list[asyncio.Task[None]]:
