@@ -25,8 +25,10 @@ from loadtest.cli_options import (
     flags_of,
     fly_options,
     header_option,
+    place,
     plan_options,
     typed_command,
+    typed_flags,
 )
 from loadtest.cli_output import output_options, say, say_failure, say_failure_object
 from loadtest.cli_world import world
@@ -127,7 +129,7 @@ for command in (
 @click.option(
     "--at",
     metavar="CODE",
-    default="",
+    callback=place,
     help="With a URL: region it stands in; the distance to it is emulated.",
 )
 @click.option(
@@ -160,8 +162,10 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
     from loadtest.plan.client import passphrase_of
     from loadtest.plan.credentials import without_credentials
     from loadtest.plan.headers import give_headers, read_headers
+    from loadtest.plan.idle import idle_flags
     from loadtest.plan.resolve import load_judged_plan, url_plan
     from loadtest.plan.urls import load_words, looks_like_url
+    from loadtest.run.carrying import refuse_too_short
     from loadtest.run.conductor import RunConductor
 
     where = options["world"]
@@ -179,7 +183,7 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
         resolved = plan_for(terminal, locustfile, options, flags)
     elif any(looks_like_url(word) for word in what):
         flags["paths"] = list(options["paths"])
-        resolved = url_plan(what, options["at"].lower(), flags)
+        resolved = url_plan(what, options["at"], flags)
         shown = ", ".join(map(without_credentials, what))
         terminal.done(f"load on {shown}: {load_words(resolved)}")
     else:
@@ -191,6 +195,9 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
         if len(what) > 1:
             raise click.UsageError(f"unexpected extra argument {what[1]!r}: one plan at a time")
         resolved = load_judged_plan(what[0] if what else None, flags)
+    refuse_too_short(resolved)
+    for note in idle_flags(resolved, typed_flags()):
+        terminal.warn(note)
     resolved, headers = give_headers(resolved, given, os.environ)
     make = partial(
         RunConductor,
@@ -215,9 +222,13 @@ def _recorded(
     given: dict[str, str],
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """Write the scenario of ``--from``, point the flags at it; return targets and headers."""
+    from loadtest.plan.urls import looks_like_url
     from loadtest.run.recorded import write_scenario
 
-    made = write_scenario(source, Path())
+    urls = [word for word in what if looks_like_url(word)]
+    if len(urls) < len(what):
+        raise PlanError("--from makes a scenario for URLs; a plan names its own (scenario = ...)")
+    made = write_scenario(source, Path(), urls[0] if urls else "")
     for note in made.notes:
         terminal.warn(f"--from: {note}")
     terminal.done(f"written for editing: {made.path}")

@@ -56,7 +56,9 @@ def locust_command(options: Mapping[str, Any], words: Sequence[str]) -> LocustCo
     Raises:
         PlanError: A flag that goes with a locustfile is given without one.
     """
+    from loadtest.plan.credentials import without_credentials
     from loadtest.plan.locustfile import LocustCommand
+    from loadtest.plan.urls import looks_like_url
 
     given = ("hosts", "users", "spawn_rate", "run_time", "tags", "exclude_tags")
     if options["locustfile"] is None:
@@ -65,6 +67,9 @@ def locust_command(options: Mapping[str, Any], words: Sequence[str]) -> LocustCo
                 flag = name.rstrip("s") if name == "hosts" else name.replace("_", "-")
                 raise PlanError(f"--{flag} goes with a locustfile; add -f FILE")
         return None
+    if urls := [word for word in words if looks_like_url(word)]:
+        shown = without_credentials(urls[0])
+        raise PlanError(f"-f: {shown} is the target of a locustfile: write --host {shown}")
     first = next((at for at, word in enumerate(words) if word.startswith("-")), len(words))
     return LocustCommand(
         options["locustfile"],
@@ -93,7 +98,7 @@ def plan_for(
 
     if options["paths"]:
         raise PlanError("--path goes with a URL; a locustfile says itself what to ask for")
-    plan, notes = locustfile_plan(command, options["at"].lower(), flags)
+    plan, notes = locustfile_plan(command, options["at"], flags)
     for note in notes:
         terminal.warn(note)
     terminal.done(f"load of {command.path}: {users_in_words(plan)}")

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from loadtest.errors import PlanError
 from loadtest.terminal import Terminal
@@ -51,6 +52,15 @@ def list_of(_context: click.Context, parameter: click.Parameter, value: str | No
 def _codes(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
     """Split region codes, in any case."""
     return list_of(context, parameter, value.lower() if value is not None else None)
+
+
+def place(_context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """Read the code of one region, in any case; without the flag it is empty."""
+    if value is None:
+        return ""
+    if len(value.replace(",", " ").split()) != 1:
+        raise PlanError(f"--{parameter.name}: {value!r} is not one region; write one, such as cdg")
+    return value.strip().lower()
 
 
 def seconds(_context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
@@ -297,6 +307,17 @@ def _hidden(value: str) -> str:
     """Return the name before ``=`` or ``:`` and dots for the rest."""
     name = re.match(r"[\w-]+\s*[=:]", value)
     return f"{name[0]}..." if name else "..."
+
+
+def typed_flags() -> frozenset[str]:
+    """Return the flags that were typed for the command that runs, each by its long name."""
+    context = click.get_current_context()
+    return frozenset(
+        max(parameter.opts, key=len)
+        for parameter in context.command.params
+        if isinstance(parameter, click.Option) and parameter.name
+        if context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    )
 
 
 def typed_after(word: str) -> str:

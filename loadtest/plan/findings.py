@@ -21,8 +21,8 @@ def findings(error: pydantic.ValidationError) -> Iterator[str]:
         if item["type"] == "extra_forbidden":
             allowed = _allowed_keys(loc[:-1])
             near = difflib.get_close_matches(str(loc[-1]), allowed, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            yield f"{key}: unknown key{hint} Allowed here: {', '.join(allowed)}"
+            hint = f"; did you mean {near[0]!r}? Allowed" if near else "; allowed"
+            yield f"{key}: unknown key{hint} here: {', '.join(allowed)}"
         elif item["type"] == "missing":
             yield f"{key}: missing; the plan must set it"
         else:

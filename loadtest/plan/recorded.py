@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from loadtest.errors import PlanError
 from loadtest.text import one_line
@@ -64,9 +64,13 @@ class Recording:
     notes: tuple[str, ...] = ()
 
 
-def read_recording(path: Path) -> Recording:
+def read_recording(path: Path, target: str = "") -> Recording:
     """
     Read a file of curl command lines, a HAR file or an OpenAPI document; its content tells which.
+
+    Args:
+        path: The file.
+        target: URL that an OpenAPI document without an absolute one of its own is about.
 
     Raises:
         PlanError: It cannot be read, or has no request; says what is missing.
@@ -77,7 +81,8 @@ def read_recording(path: Path) -> Recording:
             raise PlanError(f"{shown}: is larger than {_MOST_BYTES >> 20} MB; cut it down")
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise PlanError(f"{shown}: cannot be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise PlanError(f"{shown}: cannot be read: {why}") from error
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
@@ -86,7 +91,7 @@ def read_recording(path: Path) -> Recording:
         if isinstance(content, Mapping) and isinstance(content.get("log"), Mapping):
             return _one_origin(shown, list(_har(content["log"])), _left_out(content["log"]))
         if isinstance(content, Mapping) and isinstance(content.get("paths"), Mapping):
-            return _openapi(shown, content)
+            return _openapi(shown, content, target)
     except (TypeError, AttributeError, KeyError, IndexError, RecursionError) as error:
         raise PlanError(f"{shown}: is bent: {one_line(str(error))[:200]}") from error
     if content is not None or not re.search(r"(?m)^\s*(\$ )?curl\s", text):
@@ -239,9 +244,11 @@ def _left_out(log: Mapping[str, Any]) -> list[str]:
     return [sentence for sentence, count in told.items() if count]
 
 
-def _openapi(shown: str, document: Mapping[str, Any]) -> Recording:
+def _openapi(shown: str, document: Mapping[str, Any], target: str) -> Recording:
     notes: list[str] = []
     base = _server(document)
+    if target and not base.startswith(("http://", "https://")):
+        base = urljoin(_origin(target), base)
     if not base.startswith(("http://", "https://")):
         raise PlanError(
             f"{shown}: servers: no absolute URL; give the target as a URL on the command line"

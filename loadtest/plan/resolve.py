@@ -122,8 +122,8 @@ def _no_plan(text: str, found: Path | None) -> str:
         return f"{text!r} is a folder; give the path of a TOML plan, as scenarios/gate.toml"
     if found is not None and found.suffix == ".py":
         return (
-            f"{text!r} is a scenario, not a plan; name it beside one: --scenario {text}, or write "
-            f'scenario = "{text}" into the plan'
+            f"{text!r} is Python, not a plan; a locustfile runs by -f {text} --host URL, a "
+            f'scenario by --scenario {text}, or as scenario = "{text}" in the plan'
         )
     if found is not None and found.is_file():
         return f"{text!r} is {found.suffix[1:].upper()}; a plan is TOML, see docs/plan.md"
@@ -202,7 +202,12 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows add a BOM
     except RecursionError as error:
         raise PlanError(f"plan: {path}: nested too deeply; no plan needs that") from error
-    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
+    except UnicodeDecodeError as error:
+        raise PlanError(
+            f"plan: {path}: is not UTF-8 (byte {error.start}); save it as UTF-8, which editors "
+            "call an encoding"
+        ) from error
+    except ValueError as error:  # no TOML, or a number of thousands of digits
         raise PlanError(f"plan: {path}: {error}") from error
     except OSError as error:
         raise PlanError(f"plan: {path} cannot be read: {error.strerror}") from error

@@ -105,7 +105,12 @@ def plan_of_urls(
         raise PlanError(f"the URLs ask for different paths: {', '.join(sorted(tails))}; use --path")
     (tail,) = tails
     if paths:
-        asked = [f"{tail.partition('?')[0].rstrip('/')}/{path.lstrip('/')}" for path in paths]
+        for path in paths:
+            _refuse_no_path(path)
+        asked = [
+            f"{tail.partition('?')[0].rstrip('/')}/{path.partition('#')[0].lstrip('/')}"
+            for path in paths
+        ]
     else:
         asked = [tail or "/"]
     return {
@@ -127,6 +132,21 @@ def plan_of_urls(
             for name, (base, _) in zip(ARMS, split, strict=False)
         ],
     }
+
+
+def _refuse_no_path(path: str) -> None:
+    if not path.strip():
+        raise PlanError(f"--path: {path!r} names no page; write /, or /search?q=tea")
+    if looks_like_url(path):
+        shown = without_credentials(path)
+        raise PlanError(
+            f"--path: {shown!r} is a URL; a path begins with /, the host is that of the URL before "
+            "it; several hosts are compared by giving their URLs"
+        )
+    if re.search(r"\s", path):
+        raise PlanError(f"--path: {path!r} holds a blank; write it as %20")
+    if not path.startswith("/"):
+        raise PlanError(f"--path: {path!r} does not begin with /; write /{path}")
 
 
 def _split(url: str) -> tuple[str, str]:

@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
 from loadtest.errors import EngineError
 from loadtest.plan.client import ClientSettings
+from loadtest.plan.credentials import without_credentials
 from loadtest.plan.model import Plan
 from loadtest.plan.order import Target
 from loadtest.records.statuses import refuses, status_sentence
+from loadtest.text import one_line
 
 _TIMEOUT_S = 15.0
+_WANT_CREDENTIALS = (401, 403)
 _PAGES = "pages.py"  # the scenario that asks for the plan's paths and nothing else
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What one page answered: its status and where a redirect leads; or why there was none."""
+
+    status: int = 0
+    leads_to: str = ""
+    reason: str = ""
+
+    @property
+    def sentence(self) -> str:
+        told = status_sentence(self.status)
+        if self.leads_to:
+            return f"{told}, {self.leads_to}"
+        if self.status in _WANT_CREDENTIALS:
+            return f"{told}: it wants to know who asks; give what it wants with --header"
+        return told
 
 
 def preflight(plan: Plan, targets: Mapping[str, Mapping[str, Target]]) -> None:
@@ -41,15 +63,13 @@ def preflight(plan: Plan, targets: Mapping[str, Mapping[str, Target]]) -> None:
     faults: list[str] = []
     for name, target in asked.items():
         shown = plan.deployment(name).url.rstrip("/")
-        for page, told, answered in _ask(target, pages, plan.client):
-            if not answered:
-                faults.append(f"{shown}{page}: {told}")
+        for page, answer in _ask(target, pages, plan.client):
+            if not answer.status:
+                faults.append(f"{shown}{page}: {answer.reason}")
                 break
-            if plan.scenario.endswith(_PAGES) and refuses(plan.expect, "GET", int(told)):
+            if plan.scenario.endswith(_PAGES) and refuses(plan.expect, "GET", answer.status):
                 meant = f"; the plan expects {_listed(plan.expect)}" if plan.expect else ""
-                refusals[page].append(
-                    f"{shown}{page}: answered {status_sentence(int(told))}{meant}"
-                )
+                refusals[page].append(f"{shown}{page}: answered {answer.sentence}{meant}")
     for told_of_page in refusals.values():
         if len(told_of_page) == len(arms):
             faults += told_of_page
@@ -76,8 +96,8 @@ def targets_from_here(plan: Plan) -> dict[str, dict[str, Target]]:
 
 def _ask(
     target: Target, pages: tuple[str, ...], settings: ClientSettings
-) -> Iterator[tuple[str, str, bool]]:
-    """Yield page, status or reason, and whether there was an answer."""
+) -> Iterator[tuple[str, _Answer]]:
+    """Yield each page with what it answered."""
     url, host = _given_address(target, settings)
     given = {"host": host, **target.headers} if host else target.headers
     headers = [(name.encode(), value.encode("latin-1")) for name, value in given.items()]
@@ -94,11 +114,14 @@ def _ask(
             try:
                 response = client.get(f"{url}{page}", headers=headers, extensions=extensions)
             except httpx.TimeoutException:
-                yield page, f"no answer within {_TIMEOUT_S:g} s", False
+                yield page, _Answer(reason=f"no answer within {_TIMEOUT_S:g} s")
             except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
-                yield page, _reason(error), False
+                yield page, _Answer(reason=_reason(error))
             else:
-                yield page, str(response.status_code), True
+                place = response.headers.get("location", "")
+                leads_to = without_credentials(urljoin(str(response.url), place)) if place else ""
+                redirects = 300 <= response.status_code < 400
+                yield page, _Answer(response.status_code, one_line(leads_to) if redirects else "")
 
 
 def _given_address(target: Target, settings: ClientSettings) -> tuple[str, str]:

@@ -55,18 +55,26 @@ class WrittenScenario:
     notes: tuple[str, ...]
 
 
-def write_scenario(source: Path, folder: Path) -> WrittenScenario:
+def write_scenario(source: Path, folder: Path, target: str = "") -> WrittenScenario:
     """
     Write a scenario file beside the plan; one that is there already is never overwritten.
 
     Args:
         source: Curl command lines, a HAR file or an OpenAPI document.
         folder: Where the scenario goes.
+        target: URL to ask instead of the one that the source names; empty keeps that.
 
     Raises:
-        PlanError: The source has nothing to ask, or another file of that name is there.
+        PlanError: The source has nothing to ask, the target has a path of its own, or another file
+            of that name is there.
     """
-    recording = read_recording(source)
+    tail = urlsplit(target)
+    if tail.path.strip("/") or tail.query:
+        raise PlanError(
+            f"--from {source}: its requests have their paths, so the target is a URL without one: "
+            f"{tail.scheme}://{tail.netloc.rpartition('@')[2]}"
+        )
+    recording = read_recording(source, target)
     stem = re.sub(r"\W+", "_", source.stem.lower()).strip("_") or "recorded"
     path = folder / f"{stem}_scenario.py"
     text = scenario_text(recording, source.name)
@@ -83,6 +91,9 @@ def write_scenario(source: Path, folder: Path) -> WrittenScenario:
             if name.lower() in SECRET:
                 secrets.setdefault(name, value)
     notes = list(recording.notes)
+    asked = f"{tail.scheme}://{tail.netloc.rpartition('@')[2]}" if target else recording.origin
+    if asked.lower() != recording.origin.lower():
+        notes.append(f"asked of {asked} in place of {recording.origin}")
     if secrets:
         notes.append(
             f"{', '.join(secrets)}: sent with this run and written nowhere; later: "

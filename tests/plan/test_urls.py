@@ -30,7 +30,7 @@ def test_a_url_is_measured_from_this_machine_with_a_modest_load() -> None:
 
 
 def test_a_path_of_the_url_stands_in_front_of_the_paths() -> None:
-    flags = {"paths": ["a", "/b?x=1"], "load.rate": 2.0, "regions": None}
+    flags = {"paths": ["/a", "/b?x=1"], "load.rate": 2.0, "regions": None}
     plan = url_plan(["http://localhost:3000/shop/"], "", flags)
     assert plan.paths == ("/shop/a", "/shop/b?x=1")
     assert plan.load.rate == 2.0

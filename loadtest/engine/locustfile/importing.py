@@ -31,6 +31,11 @@ def import_file(path: Path, name: str) -> ModuleType:
         raise EngineError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
     except UnicodeDecodeError as error:
         raise EngineError(f"{path}: {error}; a Python file is UTF-8") from error
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            f"{place_of(path, error)}: {type(error).__name__}: {error}; install it where loadtest "
+            f"is: {sys.executable} -m pip install ..."
+        ) from error
     except (Exception, SystemExit) as error:
         raise EngineError(f"{place_of(path, error)}: {type(error).__name__}: {error}") from error
     return module

@@ -92,6 +92,8 @@ def load_locustfile(relative: str, settings: LocustSettings, host: str) -> Locus
 
 def _load(relative: str, settings: LocustSettings, host: str) -> Locustfile:
     path = find_asset(relative)
+    if path is not None and path.is_dir():
+        raise EngineError(f"locustfile {relative!r}: is a folder; name one file of it")
     if path is None or not path.is_file():
         raise EngineError(f"locustfile {relative!r}: there is no such file")
     if path.suffix != ".py":

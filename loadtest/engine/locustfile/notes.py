@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Final
 
 _VERIFIED: Final = "what is trusted is said by --ca-file and --insecure, and by nothing else"
+_MESSAGES: Final = "a message goes to the listeners of its own worker, as in a run without workers"
+_RUNNER: Final = "what a script conducts by itself measures nothing; its users are started by us"
 _ATTRIBUTES: Final = {
     "web_ui": "there is no web UI; what is added to it is never shown",
     "process_exit_code": "the exit code is that of the verdict; give --threshold instead",
-    "register_message": "workers pass no messages of the script's own",
-    "send_message": "workers pass no messages of the script's own",
+    "register_message": _MESSAGES,
+    "send_message": _MESSAGES,
+    "create_local_runner": _RUNNER,
+    "create_master_runner": _RUNNER,
+    "create_worker_runner": _RUNNER,
     "report_to_master": "the event is never fired: each region's users report to us",
     "worker_report": "the event is never fired: each region's users report to us",
     "heartbeat_sent": "the event is never fired",

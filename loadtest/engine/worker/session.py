@@ -173,6 +173,11 @@ class SegmentSession:
         loaded = self._locustfile = load_locustfile(plan.scenario, plan.locustfile, host)
         if self.order.segment == 0:
             runner = loaded.runner
+            vars(loaded.environment.parsed_options).update(
+                num_users=self._load.users,
+                spawn_rate=plan.locustfile.spawn_rate,
+                run_time=round(self._load.warmup_s + self._load.duration_s),
+            )
             loaded.fire("init", environment=loaded.environment, runner=runner, web_ui=None)
         return list(loaded.classes)
 
@@ -185,6 +190,9 @@ class SegmentSession:
         if (loaded := self._locustfile) is not None:
             loaded.runner.crowd = lambda: player.users
             loaded.runner.end = self.stop
+            loaded.runner.target_user_count = len(self._arms) * len(
+                range(index, self._load.users, workers)
+            )
             loaded.fire("test_start", environment=loaded.environment)
             loaded.runner.begin()
             player.spawned = self._tell_spawned

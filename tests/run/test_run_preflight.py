@@ -1,0 +1,64 @@
+"""What the look before a load says of a page that it cannot measure."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from loadtest.errors import EngineError
+from loadtest.plan.resolve import url_plan
+from loadtest.run.preflight import preflight, targets_from_here
+
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(60)]
+
+PAGES = {
+    "/old": (302, {"location": "/new?a=1"}),
+    "/away": (301, {"location": "https://me:word@shop.example/"}),
+    "/lost": (302, {}),
+    "/mine": (401, {"www-authenticate": "Bearer"}),
+    "/": (200, {}),
+}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        status, headers = PAGES[self.path]
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/old", "a redirect, which is not followed: ask for where it leads, {url}/new?a=1"),
+        ("/away", "ask for where it leads, https://...@shop.example/"),
+        ("/lost", "ask for where it leads"),
+        ("/mine", "HTTP 401: it wants to know who asks; give what it wants with --header"),
+    ],
+)
+def test_a_page_that_is_no_page_is_told_with_what_to_do(url: str, path: str, told: str) -> None:
+    plan = url_plan([url], "", {"paths": [path]})
+    with pytest.raises(EngineError) as caught:
+        preflight(plan, targets_from_here(plan))
+    assert str(caught.value).endswith(told.format(url=url))
+
+
+def test_a_page_that_answers_is_no_word_worth(url: str) -> None:
+    plan = url_plan([url], "", {})
+    preflight(plan, targets_from_here(plan))
