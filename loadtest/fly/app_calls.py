@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from loadtest.fly.answers import App, IpAssignment, PlatformRegion
-from loadtest.fly.machines import Mount
+from loadtest.fly.machines import Guest, Mount
 from loadtest.fly.transport import TRANSIENT, MachinesApiError, Transport
 
 _KNOWN_ATTEMPTS = 10
@@ -29,6 +29,22 @@ class AppCalls:
         answer = await self._transport.send("GET", "/v1/platform/regions", action="regions")
         listed = answer.get("regions") or answer.get("Regions") or ()
         return tuple(PlatformRegion.from_json(region) for region in listed)
+
+    async def placements(self, org: str, region: str, count: int, guest: Guest) -> dict[str, int]:
+        """Return how many of ``count`` machines each of some regions would take, by code."""
+        answer = await self._transport.send(
+            "POST",
+            "/v1/platform/placements",
+            action="placements",
+            json={
+                "org_slug": org,
+                "region": region,
+                "count": count,
+                "compute": guest.to_json(),
+            },
+        )
+        placed = answer.get("regions") or ()
+        return {str(item["region"]): int(item.get("count") or 0) for item in placed}
 
     async def app(self, name: str) -> App | None:
         """

@@ -15,7 +15,7 @@ from loadtest.fly.answers import Machine
 from loadtest.fly.app_calls import AppCalls
 from loadtest.fly.ledger import MachineLedger
 from loadtest.fly.machines import Json, MachineConfig
-from loadtest.fly.transport import TRANSIENT, MachinesApiError, Transport
+from loadtest.fly.transport import LIMITED, TRANSIENT, MachinesApiError, Transport
 
 _LONGEST_WAIT_S = 60  # the API's own limit for one call of wait
 _RECENT = ("destroyed", "destroying")
@@ -116,7 +116,7 @@ class MachinesClient(AppCalls):
                 found = await self.machine_named(app, name)
                 if found is not None:
                     return made(found)
-                ambiguous = error.status == 0 or error.status in TRANSIENT
+                ambiguous = error.status == 0 or error.status in TRANSIENT - {LIMITED}
                 if not ambiguous or attempt == attempts or error.code == "insufficient_capacity":
                     raise
                 await self._transport.pause(attempt)

@@ -24,7 +24,9 @@ from loadtest.fly.machines import (
     RUN_ID_KEY,
     GuestFile,
     MachineConfig,
+    Mount,
 )
+from loadtest.fly.transport import MachinesApiError
 
 T = TypeVar("T")
 
@@ -32,6 +34,7 @@ _POLL_S = 0.1
 _LONGEST_POLL_S = 0.5
 _CRASHES_TOLD = 3  # an app that ended this often is not going to get healthy by itself
 _OUTPUT_LINES = 12
+_NO_ROOM = ("insufficient_capacity", "volume_placement_capacity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,24 +317,27 @@ async def _create(
     client: MachinesClient, app: str, place: Placement, secrets_version: int
 ) -> Machine:
     """Create one machine, with volumes of its own if its config mounts any."""
-    config = place.config
-    if config.mounts:
-        existing = await client.machine_named(app, place.name)
-        if existing is not None:
-            return existing
-        mounts = [await client.create_volume(app, m, place.region) for m in config.mounts]
-        config = replace(config, mounts=tuple(mounts))
+    if place.config.mounts and (found := await client.machine_named(app, place.name)) is not None:
+        return found
+    mounts: list[Mount] = []
     try:
+        for mount in place.config.mounts:
+            mounts.append(await client.create_volume(app, mount, place.region))
         return await client.create_machine(
             app,
             name=place.name,
             region=place.region,
-            config=config,
+            config=replace(place.config, mounts=tuple(mounts)),
             min_secrets_version=secrets_version,
         )
-    except WorldError:
-        for mount in config.mounts:
+    except WorldError as error:
+        for mount in mounts:
             await client.delete_volume(app, mount.volume)
+        if isinstance(error, MachinesApiError) and error.code in _NO_ROOM:
+            raise WorldError(
+                f"{error}; region {place.region} has run out of room: name another with --regions, "
+                "or try again later"
+            ) from error
         raise
 
 

@@ -16,9 +16,9 @@ from loadtest.errors import WorldError
 from loadtest.fly.pacing import Pacer
 from loadtest.units import NS_PER_S
 
+LIMITED = 429
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _ATTEMPTS = 5
-_LIMITED = 429
 _MOST_LIMITED = 30
 _FIRST_BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 8.0
@@ -144,7 +144,7 @@ class Transport:
                 pause_s = _retry_after_s(response) or backoff_s(attempt)
                 if response.status_code not in TRANSIENT:
                     raise failure
-                if response.status_code == _LIMITED and limited < _MOST_LIMITED:
+                if response.status_code == LIMITED and limited < _MOST_LIMITED:
                     # Nothing was done, so that another try does no harm; from now on we keep pace.
                     limited, attempt = limited + 1, attempt - 1
                     self._pacer = self._pacer or Pacer()

@@ -7,7 +7,9 @@ import asyncio
 from loadtest.errors import WorldError
 from loadtest.fly.cleanup import destroy_run
 from loadtest.fly.client import connect
-from loadtest.fly.deploy import AppOrder, deploy, release, release_key
+from loadtest.fly.deploy import AppOrder, deploy, placements, release, release_key
+from loadtest.fly.machines import Guest
+from loadtest.fly.room import check_room
 from loadtest.run.companions import is_server
 from loadtest.run.progress import Progress
 from loadtest.run.run_deployment import RunDeployment
@@ -24,9 +26,30 @@ def deploy_all(
     they can do their waiting themselves.
 
     Raises:
-        WorldError: Something did not come up; carries its last output.
+        WorldError: A region has no room, or something did not come up; carries its last output.
     """
+    if place.extras is None:
+        check_regions(place, orders)
     asyncio.run(_deploy_all(place, orders, progress, generator))
+
+
+def check_regions(place: RunWorld, orders: RunDeployment) -> None:
+    """
+    Return if the platform has room for a run, as far as it tells; nothing is ordered.
+
+    Raises:
+        WorldError: A region is full or takes no machines; says which others do.
+    """
+    wanted: dict[str, list[Guest]] = {}
+    for order in orders.every:
+        for machine in placements(order):
+            wanted.setdefault(machine.region, []).append(machine.config.guest)
+
+    async def ask() -> None:
+        async with connect(place.api_url, place.token) as client:
+            await check_room(client, orders.generator.org, wanted)
+
+    asyncio.run(ask())
 
 
 def destroy_all(place: RunWorld, orders: RunDeployment) -> None:

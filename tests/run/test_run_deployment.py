@@ -42,6 +42,9 @@ class Fleet:
             self.news.append(f"release {order.name}")
             done.add(module.release_key(order))
 
+    async def check_room(self, _client: Any, _org: str, wanted: dict[str, Any]) -> None:
+        assert set(wanted) == {"cdg"}
+
     async def destroy_run(self, _client: Any, app: str, run_id: str) -> None:
         self.news.append(f"destroy {app} {run_id}")
 
@@ -57,7 +60,7 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> Fleet:
         yield None
 
     monkeypatch.setattr(module, "connect", connect)
-    for name in ("deploy", "release", "destroy_run"):
+    for name in ("deploy", "release", "check_room", "destroy_run"):
         monkeypatch.setattr(module, name, getattr(stand_in, name))
     return stand_in
 
