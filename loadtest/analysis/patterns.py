@@ -31,6 +31,7 @@ from loadtest.analysis.hops import rtt_ms
 from loadtest.analysis.load import Run
 from loadtest.analysis.metrics import sample_of
 from loadtest.analysis.pages import rows_by_name
+from loadtest.analysis.peers import peer_lags, peer_outcomes
 from loadtest.analysis.summary import Summary
 from loadtest.units import US_PER_MS
 
@@ -225,6 +226,12 @@ def _visits(run: Run, cell: CellRows) -> Iterator[Finding]:
         )
 
 
+def _peers(run: Run, cell: CellRows) -> Iterator[Finding]:
+    pages = _pages(run, cell)
+    yield from peer_lags(run, cell, pages)
+    yield from peer_outcomes(cell, pages)
+
+
 def _share(
     run: Run, cell: CellRows, what: str, hit: re.Pattern[str], tried: re.Pattern[str]
 ) -> Iterator[Finding]:
@@ -264,4 +271,5 @@ _PATTERNS: Final[dict[str, tuple[tuple[str, ...], Look]]] = {
     "jobs": (("jobs",), _times),
     "uploads": (("uploads",), _uploads),
     "visits": (("visit",), _visits),
+    "peers": (("peer-lag", "peer-conflicts", "peer-tally"), _peers),
 }

@@ -1,4 +1,8 @@
-"""``python -m loadtest.refapp`` serves the app; ``seed`` fills the database, ``work`` does jobs."""
+"""
+``python -m loadtest.refapp`` serves the app.
+
+``seed`` fills the database, ``work`` does jobs, ``mirror`` carries a cache's writes to the others.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ def main(arguments: list[str]) -> int:
     Run the command.
 
     Args:
-        arguments: Nothing, ``seed`` or ``work``.
+        arguments: Nothing, ``seed``, ``work`` or ``mirror``.
 
     Returns:
         The exit code: 0, or 2 for a wrong call or environment, or 1 when the database refuses.
@@ -25,6 +29,8 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     _logger.setLevel(logging.INFO)
     try:
+        if arguments == ["mirror"]:
+            return _mirror()
         settings = Settings.from_environ(os.environ)
     except SettingsError as error:
         _logger.error("%s", error)
@@ -34,7 +40,9 @@ def main(arguments: list[str]) -> int:
     if arguments == ["work"]:
         return _work(settings)
     if arguments:
-        _logger.error("unknown command %r: expected nothing, seed or work", " ".join(arguments))
+        _logger.error(
+            "unknown command %r: expected nothing, seed, work or mirror", " ".join(arguments)
+        )
         return 2
     _serve(settings)
     return 0
@@ -63,6 +71,13 @@ def _work(settings: Settings) -> int:
         _logger.error("QUEUE_URL is not set: expected redis://host:6379/0")
         return 2
     return work(settings)
+
+
+def _mirror() -> int:
+    """Carry a cache's writes to the others until a signal says otherwise."""
+    from loadtest.refapp.mirror.mirror import MirrorSettings, mirror
+
+    return mirror(MirrorSettings.from_environ(os.environ))
 
 
 def _serve(settings: Settings) -> None:

@@ -34,6 +34,7 @@ class AppContext:
         primary: What takes writes, where that is another database and a page may want it.
         cache: Where fragments and sessions are kept, if anywhere.
         queue: Where jobs are put, if anywhere.
+        peer_caches: The caches of other regions that take over each other's writes, by region.
         timer: Waits to the microsecond; there while the app serves.
         chores: Work of this process that no request waits for.
     """
@@ -43,14 +44,20 @@ class AppContext:
     primary: Database | None = None
     cache: Cache | None = None
     queue: Cache | None = None
+    peer_caches: dict[str, Cache] = field(default_factory=dict)
     timer: PreciseTimer | None = None
     chores: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def ready(self) -> bool:
         """Tell whether every connection that pages need is open."""
-        servers = (self.database, self.primary, self.cache, self.queue)
-        return all(server is None or server.ready for server in servers)
+        return all(server.ready for server in self.servers)
+
+    @property
+    def servers(self) -> list[Database | Cache]:
+        """Return every server that pages ask."""
+        found = (self.database, self.primary, self.cache, self.queue, *self.peer_caches.values())
+        return [server for server in found if server is not None]
 
 
 def paced(handler: Handler) -> Handler:

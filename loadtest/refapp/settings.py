@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from loadtest.refapp.regional_policy import RegionalSettings, database_url
@@ -41,6 +41,8 @@ class Settings:
         queue_url: Where jobs are put: QUEUE_URL; may be empty.
         read_your_writes: READ_YOUR_WRITES: by ``time``, some seconds in the primary region after a
             write, or by ``lsn``, as soon as the replica has it.
+        peer_caches: The caches of the other regions, where they take over each other's writes, by
+            region: CACHE_PEERS; may be empty.
     """
 
     host: str
@@ -56,6 +58,7 @@ class Settings:
     cache_url: str = ""
     queue_url: str = ""
     read_your_writes: ReadYourWrites = "time"
+    peer_caches: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -73,18 +76,23 @@ class Settings:
         regional = _regional(environ)
         return cls(
             host=environ.get("HOST") or "127.0.0.1",
-            port=int(_number(environ, "PORT", 8080, 0, 65_535)),
+            port=int(number(environ, "PORT", 8080, 0, 65_535)),
             region=environ.get("FLY_REGION") or "local",
             primary_url=primary_url,
             read_url=database_url(environ, regional) or primary_url,
             regional=regional,
             base_ms=_base_times(environ),
             connections=_connections(environ),
-            pool_size=int(_number(environ, "DB_POOL", 16, 1, 1_000)),
-            primary_pool=int(_number(environ, "PRIMARY_POOL", 0, 0, 1_000)),
-            cache_url=_cache_url(environ, "CACHE_URL") or _cache_url(environ, "REDIS_URL"),
-            queue_url=_cache_url(environ, "QUEUE_URL"),
+            pool_size=int(number(environ, "DB_POOL", 16, 1, 1_000)),
+            primary_pool=int(number(environ, "PRIMARY_POOL", 0, 0, 1_000)),
+            cache_url=cache_url(environ, "CACHE_URL") or cache_url(environ, "REDIS_URL"),
+            queue_url=cache_url(environ, "QUEUE_URL"),
             read_your_writes=_read_your_writes(environ),
+            peer_caches={
+                name: cache_url({"CACHE_PEERS": url}, "CACHE_PEERS")
+                for name, url in pairs(environ, "CACHE_PEERS").items()
+                if name != environ.get("FLY_REGION")
+            },
         )
 
     def base_ms_for(self, edge: str) -> float:
@@ -96,7 +104,7 @@ def _base_times(environ: Mapping[str, str]) -> dict[str, float]:
     """Return APP_BASE_MS by region; a number without a region is the default."""
     pairs = [part.rpartition("=") for part in (environ.get("APP_BASE_MS") or "0").split(",")]
     return {
-        region.strip(): _number({"APP_BASE_MS": value}, "APP_BASE_MS", 0, 0, 60_000)
+        region.strip(): number({"APP_BASE_MS": value}, "APP_BASE_MS", 0, 0, 60_000)
         for region, _, value in pairs
     }
 
@@ -117,12 +125,31 @@ def _regional(environ: Mapping[str, str]) -> RegionalSettings | None:
     return settings
 
 
-def _cache_url(environ: Mapping[str, str], name: str) -> str:
-    """Return the URL of a Redis-compatible server, or nothing."""
+def cache_url(environ: Mapping[str, str], name: str) -> str:
+    """
+    Return the URL of a Redis-compatible server, or nothing.
+
+    Raises:
+        SettingsError: The variable has something else.
+    """
     url = environ.get(name, "")
     if url and not url.startswith(("redis://", "rediss://", "valkey://", "valkeys://")):
         raise SettingsError(f"{name} is set, but not to redis://host:6379/0")
     return url
+
+
+def pairs(environ: Mapping[str, str], name: str) -> dict[str, str]:
+    """
+    Return what a variable gives each region: ``cdg=...,ord=...``.
+
+    Raises:
+        SettingsError: It has something else.
+    """
+    text = environ.get(name, "")
+    found = [part.strip().partition("=") for part in text.split(",") if part.strip()]
+    if not all(region and value for region, _, value in found):
+        raise SettingsError(f"{name} is {text[:80]!r}: expected cdg=...,ord=...")
+    return {region: value for region, _, value in found}
 
 
 def _read_your_writes(environ: Mapping[str, str]) -> ReadYourWrites:
@@ -145,10 +172,13 @@ def _connections(environ: Mapping[str, str]) -> Connections:
     raise SettingsError(f"DATABASE_CONNECTIONS is {value!r}: expected pooled or per-request")
 
 
-def _number(
-    environ: Mapping[str, str], name: str, default: float, low: float, high: float
-) -> float:
-    """Return a number within bounds."""
+def number(environ: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
+    """
+    Return a number within bounds.
+
+    Raises:
+        SettingsError: The variable has something else.
+    """
     text = environ.get(name) or str(default)
     try:
         value = float(text)

@@ -24,6 +24,7 @@ from loadtest.refapp.database import Database
 from loadtest.refapp.jobs import JOB_ROUTES
 from loadtest.refapp.kitchen import KITCHEN_ROUTES
 from loadtest.refapp.patterns import MOST_UPLOADED, PATTERN_ROUTES
+from loadtest.refapp.peer_pages import PEER_ROUTES
 from loadtest.refapp.positions import AsyncDatabasePosition
 from loadtest.refapp.regional import AsgiApp, RegionalMiddleware
 from loadtest.refapp.server_timing import ServerTimingHeader
@@ -31,6 +32,7 @@ from loadtest.refapp.settings import Settings
 from loadtest.refapp.timer import PreciseTimer
 
 _MAX_BODY = 65_536
+_PEER_CONNECTIONS = 4
 _MAX_SEARCH = 100
 _TEXT_LIMITS = {"title": 120, "summary": 500, "ingredients": 2_000}
 _MAX_MINUTES = 1_440
@@ -42,20 +44,18 @@ def create_app(settings: Settings) -> AsgiApp:
     position = None
     if settings.read_your_writes == "lsn":
         position = AsyncDatabasePosition(context.database.value)
-    servers = [context.database, context.primary, context.cache, context.queue]
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         context.timer = PreciseTimer()
-        opened = [server for server in servers if server is not None]
-        for server in opened:
+        for server in context.servers:
             server.open()
         try:
             yield
         finally:
             for chore in context.chores:
                 chore.cancel()
-            for server in opened:
+            for server in context.servers:
                 await server.close()
             context.timer.close()
 
@@ -69,6 +69,7 @@ def create_app(settings: Settings) -> AsgiApp:
             *PATTERN_ROUTES,
             *JOB_ROUTES,
             *KITCHEN_ROUTES,
+            *PEER_ROUTES,
             Route("/healthz", healthz),
         ],
         middleware=(
@@ -104,6 +105,10 @@ def _make_context(settings: Settings) -> AppContext:
         primary=database(settings.primary_url, elsewhere) if elsewhere else None,
         cache=Cache(settings.cache_url, size) if settings.cache_url else None,
         queue=Cache(settings.queue_url, size) if settings.queue_url else None,
+        peer_caches={
+            region: Cache(url, min(size, _PEER_CONNECTIONS))
+            for region, url in settings.peer_caches.items()
+        },
     )
 
 

@@ -184,3 +184,30 @@ def test_a_write_that_was_refused_first_has_wasted_work(make_run: MakeRun) -> No
     syd = wasted["GET /profile [written], wasted before the refusal", "replica", "syd"].measured
     assert syd
     assert syd.value == pytest.approx(6.0, abs=0.01)
+
+
+def test_caches_that_take_each_other_s_writes_are_late_by_one_way_and_alike_or_not(
+    make_run: MakeRun,
+) -> None:
+    run = make_run(scenarios=("peer-lag",))
+    seen = named(run, ["GET /peers/seen [cdg: seen]", "GET /peers/seen [mars: seen]"])
+    lags = found(run, "peers", name=seen, wait_us=us(way_ms(run) + 2.0))
+    syd = lags["from a write in cdg to sight", "replica", "syd"]
+    assert syd.measured
+    assert syd.measured.value == pytest.approx(run.plan.rtt_between_ms("syd", "cdg") / 2 + 2.0)
+    assert (syd.holds, len({what for what, _, _ in lags})) == (True, 1)
+
+    told = [
+        "set at once: apart",
+        "set at once: converged",
+        "tally: cut off",
+        "incr: counted 2 of 2",
+    ]
+    findings = found(run, "peers", name=named(run, [f"GET /peers/x [{t}]" for t in told]))
+    alike = findings["set at once: both end alike", "replica", "syd"].measured
+    assert alike
+    assert 0.2 < alike.value < 0.8
+    counted = findings["incr: both are counted", "replica", "syd"].measured
+    assert counted
+    assert counted.value == 1.0
+    assert not any(what.startswith("tally") for what, _, _ in findings)

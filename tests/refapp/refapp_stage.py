@@ -8,11 +8,13 @@ import select
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from loadtest.world.caches.binary import find_cache_server
 from loadtest.world.postgres.server import RunningPostgres
 
 PASSWORD = "p:a's s/wörd%"
@@ -23,6 +25,22 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def cache_server(*options: str) -> Iterator[str]:
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [find_cache_server().program, "--port", str(port), "--save", "", *options],
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            process.terminate()
+            process.wait(10)
 
 
 @dataclasses.dataclass

@@ -5,35 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from refapp_stage import App, Page, Stage, free_port
+from refapp_stage import App, Page, Stage, cache_server
 
 from loadtest.engine.client.client import TTFBClient
 from loadtest.engine.client.origin import Origin
-from loadtest.world.caches.binary import find_cache_server
 
 pytestmark = pytest.mark.contract
-
-
-@contextlib.contextmanager
-def cache_server(*options: str) -> Iterator[str]:
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            [find_cache_server().program, "--port", str(port), "--save", "", *options],
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-        )
-        try:
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            process.terminate()
-            process.wait(10)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import small_world as small
 
+from loadtest.errors import WorldError
 from loadtest.fly.machines import MachineConfig
 from loadtest.world.links.connection import LinkAddress
 from loadtest.world.links.control import LinkControl
@@ -38,6 +39,35 @@ class SlowLinks:
 
     async def retarget(self, link_id: str, target: LinkAddress | None, *_: Any) -> None:
         self.targets[link_id] = target
+
+
+def test_links_are_led_anew_after_a_machine_s_own_could_not_be_opened(tmp_path: Path) -> None:
+    async def scene() -> None:
+        store = Store()
+        config = MachineConfig.from_json(CONFIG)
+        coordinator = store.add("loadtest", "c", "cdg", CONFIG, config)
+        links = SlowLinks(coordinator)
+        network = WorldNetwork(
+            WorldSpec.from_json(small.spec(tmp_path)),
+            store,
+            cast(LinkControl, links),
+            lambda *_: None,
+        )
+        rounds = asyncio.Queue[None]()
+
+        async def refused() -> None:
+            rounds.put_nowait(None)
+            raise WorldError("link 'machine/a/b:1' is open already")
+
+        network.listen(refused)
+        aiming = asyncio.create_task(network.keep_aiming())
+        for _ in range(2):
+            coordinator.touch()
+            await asyncio.wait_for(rounds.get(), 10)
+        assert not aiming.done()
+        aiming.cancel()
+
+    asyncio.run(scene())
 
 
 def test_a_target_that_starts_while_a_link_is_opened_is_found(tmp_path: Path) -> None:

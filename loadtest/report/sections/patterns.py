@@ -90,6 +90,13 @@ WORDS: Final[dict[str, PatternWords]] = {
         "A read-mostly app belongs near its readers; the share that feels the primary region is "
         "that of the writers and of their window.",
     ),
+    "peers": PatternWords(
+        "Caches that take each other's writes",
+        "A write in one region's cache is in all others one way later; writes made at once end "
+        "alike, the last one wins.",
+        "Let the last write win, by stamp: applied as they arrive, values set at once stay "
+        "different for good. Count with INCR, never by reading and setting.",
+    ),
 }
 
 

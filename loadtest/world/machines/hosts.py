@@ -201,6 +201,8 @@ class WorldHosts:
         target = self._store.by_id(machine_id)
         if target is tenant.machine:  # its own address is its own loopback
             return
+        if tenant.machine.state in ("destroying", "destroyed"):  # its links are being closed
+            return
         for port in list(target.ports):
             await self._open(
                 tenant, f"{target.id}.vm.{target.app}.internal", port, target.private_ip

@@ -104,7 +104,10 @@ class WorldNetwork:
             for (region, machine_id), edge_link in list(self._to_machine.items()):
                 await self._dial_again(region, machine_id, edge_link)
             for listener in self._listeners:
-                await listener()
+                try:
+                    await listener()
+                except WorldError as error:  # one machine's trouble is not that of all others
+                    _log.warning("%s", error)
 
     async def rewrite_env(self, machine: MachineRecord, env: Mapping[str, str]) -> dict[str, str]:
         """

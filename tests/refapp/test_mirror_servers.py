@@ -1,0 +1,260 @@
+"""Mirrors beside real caches: what is carried, what converges, what a cut costs."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from refapp_stage import App, Stage, cache_server, free_port
+from valkey import Valkey
+from valkey.exceptions import ValkeyError
+
+pytestmark = pytest.mark.contract
+
+ARRIVAL, LAST_WINS = 0, 1
+
+
+class Road:
+    """A relay that can be shut: connections stay, and what was sent comes when it is open again."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._open = threading.Event()
+        self._open.set()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    @contextlib.contextmanager
+    def cut(self) -> Iterator[None]:
+        self._open.clear()
+        try:
+            yield
+        finally:
+            self._open.set()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(5)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._relay, args=[near], daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _relay(self, near: socket.socket) -> None:
+        with near, contextlib.suppress(OSError), socket.socket() as far:
+            far.connect(("127.0.0.1", self._target))
+            while True:
+                for source in select.select([near, far], [], [])[0]:
+                    data = source.recv(65_536)
+                    if not data:
+                        return
+                    self._open.wait(30)
+                    (far if source is near else near).sendall(data)
+
+
+@dataclass
+class Pair:
+    """Two regions: a cache and a mirror in each, and the roads between the mirrors."""
+
+    urls: tuple[str, str]
+    roads: tuple[Road, Road]
+    mirrors: list[subprocess.Popen[bytes]]
+
+    def cache(self, at: int, database: int) -> Any:
+        return Valkey.from_url(self.urls[at].removesuffix("0") + str(database), protocol=2)
+
+    @contextlib.contextmanager
+    def cut(self) -> Iterator[None]:
+        with self.roads[0].cut(), self.roads[1].cut():
+            yield
+
+
+def wait_until(look: Callable[[], bool], why: str = "") -> None:
+    due = time.monotonic() + 20
+    while not look():
+        assert time.monotonic() < due, why
+        select.select([], [], [], 0.005)
+
+
+@contextlib.contextmanager
+def mirrored(stage: Stage, *options: str, **extra: str) -> Iterator[Pair]:
+    with contextlib.ExitStack() as stack:
+        urls = (
+            stack.enter_context(cache_server(*options)),
+            stack.enter_context(cache_server(*options)),
+        )
+        ports = (free_port(), free_port())
+        roads = (Road(ports[0]), Road(ports[1]))
+        mirrors = []
+        for at, region in enumerate(("cdg", "syd")):
+            environment = stage.environment(
+                region,
+                CACHE_URL=urls[at],
+                MIRROR_PORT=str(ports[at]),
+                MIRROR_PEERS=f"cdg=127.0.0.1:{roads[0].port},syd=127.0.0.1:{roads[1].port}",
+                MIRROR_LWW=str(LAST_WINS),
+                **extra,
+            )
+            log = stack.enter_context((stage.base / f"mirror-{ports[at]}.log").open("wb"))
+            command = [sys.executable, "-m", "loadtest.refapp", "mirror"]
+            mirrors.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+        pair = Pair(urls, roads, mirrors)
+        try:
+            for at in (0, 1):  # a way is there once a write has taken it
+
+                def carried(at: int = at) -> bool:
+                    with contextlib.suppress(ValkeyError):
+                        pair.cache(at, ARRIVAL).set(f"ready-{at}", 1)
+                        return bool(pair.cache(1 - at, ARRIVAL).exists(f"ready-{at}"))
+                    return False
+
+                wait_until(carried, f"mirrors are {[m.poll() for m in mirrors]}")
+            yield pair
+        finally:
+            for mirror in mirrors:
+                mirror.terminate()
+            codes = [mirror.wait(10) for mirror in mirrors]
+            for road in roads:
+                road.close()
+        assert codes == [0, 0]
+        assert b"Traceback" not in b"".join(p.read_bytes() for p in stage.base.glob("mirror-*.log"))
+
+
+@pytest.fixture(scope="module")
+def pair(stage: Stage) -> Iterator[Pair]:
+    with mirrored(stage) as running:
+        yield running
+
+
+@pytest.mark.parametrize("database", [ARRIVAL, LAST_WINS])
+def test_values_lifetimes_ends_and_counts_are_carried(pair: Pair, database: int) -> None:
+    here, there = (pair.cache(at, database) for at in (0, 1))
+    here.set("a", "1", ex=100)
+    here.mset({"b": "2", "c": "3"})
+    there.incrby("n", 5)
+    here.hset("h", "field", "value")
+    wait_until(lambda: there.hget("h", "field") == b"value" and here.get("n") == b"5")
+    assert [there.get(key) for key in "abc"] == [b"1", b"2", b"3"]
+    assert 0 < there.ttl("a") <= 100
+    there.delete("a", "b")
+    wait_until(lambda: not here.exists("a", "b"))
+    pipe = here.pipeline(transaction=True)
+    pipe.set("d", "4")
+    pipe.incr("n")
+    pipe.execute()
+    wait_until(lambda: (there.get("d"), there.get("n")) == (b"4", b"6"))
+
+
+@pytest.mark.parametrize(("database", "alike"), [(ARRIVAL, False), (LAST_WINS, True)])
+def test_writes_of_both_during_a_cut_are_swapped_or_converge(
+    pair: Pair, database: int, alike: bool
+) -> None:
+    here, there = (pair.cache(at, database) for at in (0, 1))
+    keys = [f"key-{n}" for n in range(20)]
+    with pair.cut():
+        for key in keys:
+            here.set(key, "here")
+            there.set(key, "there")
+        here.set("end", "1")
+        there.set("end-there", "1")
+    wait_until(lambda: bool(there.exists("end") and here.exists("end-there")))
+    found = [(here.get(key), there.get(key)) for key in keys]
+    if alike:
+        assert all(ours == theirs for ours, theirs in found)
+    else:
+        assert found == [(b"there", b"here")] * 20
+
+
+@pytest.mark.parametrize("database", [ARRIVAL, LAST_WINS])
+def test_counts_of_both_during_a_cut_add_up_once_it_is_over(pair: Pair, database: int) -> None:
+    here, there = (pair.cache(at, database) for at in (0, 1))
+    with pair.cut():
+        for _ in range(100):
+            here.incr("both")
+            there.incr("both")
+    wait_until(lambda: here.get("both") == there.get("both") == b"200")
+
+
+def test_a_storm_of_writes_of_both_ends_alike_where_the_last_one_wins(pair: Pair) -> None:
+    """No cut, no way between them: a write of the other comes while an own one is just made."""
+    caches = [pair.cache(at, LAST_WINS) for at in (0, 1)]
+
+    def write(at: int) -> None:
+        for n in range(300):
+            caches[at].set(f"storm-{n % 5}", f"{at}-{n}")
+        caches[at].set(f"storm-end-{at}", "1")
+
+    threads = [threading.Thread(target=write, args=[at]) for at in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    keys = [f"storm-{n}" for n in range(5)]
+    wait_until(lambda: all(c.exists("storm-end-0", "storm-end-1") == 2 for c in caches))
+    wait_until(lambda: caches[0].mget(keys) == caches[1].mget(keys), "they stay apart")
+
+
+def test_what_is_more_than_a_mirror_keeps_is_lost_in_a_cut(stage: Stage) -> None:
+    with mirrored(stage, MIRROR_BACKLOG="50") as pair:
+        here, there = (pair.cache(at, ARRIVAL) for at in (0, 1))
+        with pair.cut():
+            # more than the sockets between the two take, so that it has to be kept
+            for n in range(400):
+                here.set(f"large-{n}", "x" * 50_000)
+            here.set("end", "1")
+        wait_until(lambda: bool(there.exists("end")))
+        missing = sum(not there.exists(f"large-{n}") for n in range(400))
+    assert 0 < missing < 400
+    logs = b"".join(path.read_bytes() for path in stage.base.glob("mirror-*.log"))
+    assert b"writes to syd are lost" in logs
+
+
+def test_a_key_that_a_full_cache_evicts_is_gone_everywhere(stage: Stage) -> None:
+    # what a cache keeps for replicas counts as its memory: of 10 MB unless it is said otherwise
+    small = "--maxmemory 4mb --maxmemory-policy allkeys-lru --repl-backlog-size 64kb"
+    with mirrored(stage, *small.split()) as pair:
+        here, there = (pair.cache(at, ARRIVAL) for at in (0, 1))
+        for n in range(300):
+            here.set(f"page-{n}", "x" * 20_000)
+        assert here.info("stats")["evicted_keys"] > 0
+        wait_until(lambda: set(here.keys("page-*")) == set(there.keys("page-*")))
+        assert there.dbsize() < 300
+
+
+def test_pages_tell_what_two_caches_make_of_writes_at_once(pair: Pair, stage: Stage) -> None:
+    apps: list[App] = []
+    for database in (ARRIVAL, LAST_WINS):
+        urls = [url.removesuffix("0") + str(database) for url in pair.urls]
+        peers = f"cdg={urls[0]},syd={urls[1]}"
+        apps.append(stage.start_app("cdg", CACHE_URL=urls[0], CACHE_PEERS=peers))
+    for app in apps:
+        app.wait_health()
+        told = {
+            path: app.get(f"/peers/{path}peer=syd").headers["outcome"]
+            for path in ("seen?", "tally?", "count?way=incr&")
+        }
+        assert told == {"seen?": "seen", "tally?": "whole", "count?way=incr&": "counted 2 of 2"}
+    assert apps[1].get("/peers/race?peer=syd").headers["outcome"] == "converged"
+    assert apps[0].get("/peers/race?peer=mars").status == 400
+    with pair.cut():
+        assert apps[0].get("/peers/seen?peer=syd").headers["outcome"] == "lost"
+        assert apps[0].get("/peers/count?way=set&peer=syd").headers["outcome"] == "counted 1 of 2"
