@@ -21,6 +21,12 @@ def data_file(name: str) -> Path:
     return path
 
 
+def comes_with_us(path: Path | None) -> bool:
+    """Tell whether a file is one of the program's own, not a person's."""
+    ours = (_PACKAGE / "assets", _PACKAGE.parent / "scenarios", _PACKAGE.parent / "fly")
+    return path is not None and any(place in path.parents for place in ours)
+
+
 def find_asset(relative: str) -> Path | None:
     """
     Find a scenario or fly.toml by its path from the project's top, such as ``fly/recipes-db``.

@@ -1,9 +1,15 @@
-"""Text from outside made safe to show: one line without control characters, and markdown."""
+"""
+Text from outside made safe to show: one line without control characters, and markdown.
+
+Of what a program printed before it ended, the lines that matter.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Final
 
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
@@ -14,6 +20,21 @@ _TURNING: Final = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
 _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]<>#|~!$@])")
+
+# One line of a stack, by language: what names a place in code and says nothing else.
+_PYTHON_FRAME: Final = re.compile(r"\s+File \"[^\"]*\", line \d+")
+_FRAME: Final = re.compile(
+    r"\s*from .+:\d+:in .+"  # Ruby
+    r"|\s*\S+:\d+:in [`'][^']*'"
+    r"|\s+at \S.*"  # Java, Kotlin, JavaScript, .NET, Rust
+    r"|\s*\.\.\. \d+ (?:more|common frames omitted|lines matching).*"
+    r"|\s+\d+: +\S.*"  # Rust
+    r"|\t\S+\.(?:go|s):\d+.*"  # Go
+    r"|#\d+ \S.*"  # PHP, C
+    r"|\s+\([\w.]+ [^)]+\) \S+:\d+: .*"  # Elixir, Erlang
+)
+_GO_PLACE: Final = re.compile(r"\t\S+\.(?:go|s):\d+")
+_FRAMES_SHOWN: Final = 2
 
 
 def one_line(text: str) -> str:
@@ -42,6 +63,51 @@ def markdown_text(text: str) -> str:
     """
     flat = " ".join(one_line(text).split())
     return _MARKDOWN.sub(r"\\\1", flat).replace("@", "@\N{ZERO WIDTH NON-JOINER}")
+
+
+def telling_lines(text: str, count: int) -> list[str]:
+    """
+    Return the last lines of what a program printed, with long stacks cut to their telling end.
+
+    Most languages say what went wrong before its stack, which is longer than anybody wants to
+    read; the last lines alone would be the least telling ones.  Empty lines are left out.
+
+    Args:
+        text: What it printed.
+        count: How many lines at most.
+    """
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    told: list[str] = []
+    at = 0
+    for frame, run in groupby(_frames(lines)):
+        length = sum(1 for _ in run)
+        piece = lines[at : at + length]
+        told += _cut(piece) if frame else piece
+        at += length
+    return told[-count:]
+
+
+def _frames(lines: Sequence[str]) -> Iterator[bool]:
+    """Tell of each line whether it is one of a stack."""
+    python = False
+    for index, line in enumerate(lines):
+        python = bool(_PYTHON_FRAME.match(line)) or (python and line.startswith("    "))
+        called = index + 1 < len(lines) and _GO_PLACE.match(lines[index + 1])
+        yield bool(python or _FRAME.fullmatch(line) or called)
+
+
+def _cut(stack: list[str]) -> list[str]:
+    """Return the two lines of a stack that are nearest to what went wrong."""
+    more = len(stack) - _FRAMES_SHOWN
+    if more <= 1:
+        return stack
+    left_out = f"    ... {more} more lines of the stack"
+    if _PYTHON_FRAME.match(stack[0]):
+        latest = max(i for i, line in enumerate(stack) if _PYTHON_FRAME.match(line))
+        return (
+            [f"    ... {latest} more lines of the stack", *stack[latest:]] if latest > 1 else stack
+        )
+    return [*stack[:_FRAMES_SHOWN], left_out]
 
 
 def _safe(character: str) -> str:

@@ -91,6 +91,7 @@ def make_plan(**changes: Any) -> Plan:
         "network": NetworkSettings(rtt_ms=RTT_MS, sources=dict.fromkeys(RTT_MS, "synthetic")),
         "base_ms": BASE_MS,
         "thresholds": ("ttfb.p95 < 100ms where deployment = replica",),
+        "reproduce": True,
     }
     return Plan(**{**values, **changes})
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.text import lines_of, markdown_text, one_line
+from loadtest.text import lines_of, markdown_text, one_line, telling_lines
 
 ANYTHING = st.text(st.characters(codec=None, exclude_categories=()))
 
@@ -66,3 +66,67 @@ def test_what_people_write_stays(text: str, shown: str) -> None:
 
 def test_lines_stay_lines() -> None:
     assert lines_of("a\x07\nb\r\n") == "a\N{REPLACEMENT CHARACTER}\nb \n"
+
+
+RUBY = "\n".join(
+    ["! Unable to load application: KeyError: key not found: \"SECRET\"",
+     "app.rb:7:in `fetch': key not found: \"SECRET\" (KeyError)",
+     *[f"\tfrom /gems/rack/builder.rb:{n}:in `block in load'" for n in range(40)]]
+)  # fmt: skip
+JAVA = "\n".join(
+    ["Exception in thread \"main\" java.lang.IllegalStateException: no DATABASE_URL",
+     *[f"\tat shelf.App.main(App.java:{n})" for n in range(40)],
+     "Caused by: java.lang.NullPointerException: url",
+     *[f"\tat shelf.Db.open(Db.java:{n})" for n in range(9)],
+     "\t... 12 more"]
+)  # fmt: skip
+NODE = "\n".join(
+    ["/app/server.js:3", "const x = y;", "          ^",
+     "ReferenceError: y is not defined",
+     *[f"    at Module._compile (node:internal/modules/loader:{n}:14)" for n in range(30)],
+     "Node.js v20.20.2"]
+)  # fmt: skip
+GO = "\n".join(
+    ["panic: dial tcp: lookup db: no such host", "", "goroutine 1 [running]:",
+     *[line for n in range(20) for line in (f"main.step{n}(0xc0000)", f"\t/src/main.go:{n} +0x1d")],
+     "exit status 2"]
+)  # fmt: skip
+PYTHON = "\n".join(
+    ["Traceback (most recent call last):",
+     *[line for n in range(20)
+       for line in (f'  File "/venv/gunicorn.py", line {n}, in run', "    super().run()")],
+     '  File "/app/main.py", line 4, in <module>', '    os.environ["SECRET"]',
+     "    ~~~~~~~~~~^^^^^^^^^^", "KeyError: 'SECRET'", "Worker exiting"]
+)  # fmt: skip
+PHP = "\n".join(
+    ["PHP Fatal error:  Uncaught PDOException: could not find driver in /app/index.php:3",
+     "Stack trace:", *[f"#{n} /app/index.php({n}): PDO->__construct()" for n in range(20)],
+     "  thrown in /app/index.php on line 3"]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("printed", "telling"),
+    [(RUBY, "key not found"), (JAVA, "no DATABASE_URL"), (JAVA, "NullPointerException: url"),
+     (NODE, "y is not defined"), (GO, "no such host"), (PYTHON, "KeyError: 'SECRET'"),
+     (PYTHON, "main.py"), (PHP, "could not find driver")],
+)  # fmt: skip
+def test_what_went_wrong_is_told_however_long_its_stack_is(printed: str, telling: str) -> None:
+    told = telling_lines(printed, 12)
+
+    assert telling in "\n".join(told)
+    assert len(told) <= 12
+    assert any("more lines of the stack" in line for line in told)
+
+
+@given(ANYTHING, st.integers(1, 20))
+def test_telling_lines_are_lines_of_the_text(text: str, count: int) -> None:
+    told = telling_lines(text, count)
+
+    assert len(told) <= count
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    assert all(line in lines or "more lines of the stack" in line for line in told)
+
+
+def test_an_output_without_a_stack_is_cut_to_its_end() -> None:
+    assert telling_lines("\n".join(map(str, range(30))) + "\n\n", 3) == ["27", "28", "29"]

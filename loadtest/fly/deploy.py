@@ -27,6 +27,7 @@ from loadtest.fly.machines import (
     Mount,
 )
 from loadtest.fly.transport import MachinesApiError
+from loadtest.text import telling_lines
 
 T = TypeVar("T")
 
@@ -247,8 +248,7 @@ def last_lines(machine: Machine) -> str:
     outputs = [check.output for check in machine.checks if not check.passing and check.output]
     ended = machine.last_exit
     text = (ended.output if ended is not None else "") or "\n".join(outputs)
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    return "\n".join(f"  | {line}" for line in lines[-_OUTPUT_LINES:])
+    return "\n".join(f"  | {line}" for line in telling_lines(text, _OUTPUT_LINES))
 
 
 def release_key(order: AppOrder) -> tuple[str, str]:

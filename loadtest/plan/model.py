@@ -330,7 +330,7 @@ class Plan(Frozen):
     thresholds: tuple[str, ...] = ()
     validity: ValidityLimits = ValidityLimits()
     gate: Gate = Gate()
-    reproduce: bool = True
+    reproduce: bool = False
     """Put the published tables beside ours in the report."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

@@ -121,7 +121,6 @@ def plan_of_urls(
         "scenario": "scenarios/pages.py",
         "paths": list(dict.fromkeys(asked)),
         "base": "0",
-        "reproduce": False,
         "load": dict(_LOAD),
         "network": {"rtt": "neutral"},
         "database": {"fly_toml": ""},

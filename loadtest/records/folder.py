@@ -16,6 +16,7 @@ from loadtest.errors import RecordsError
 from loadtest.records.facts import ENGINE_SCHEMA
 from loadtest.records.reader import open_records
 from loadtest.records.seal import MANIFEST
+from loadtest.records.watch import MachineLog
 from loadtest.records.whole import temporary_names, whole_file
 from loadtest.records.world_facts import WORLD_SCHEMA
 from loadtest.records.writer import write_table
@@ -34,6 +35,9 @@ LATEST: Final = "latest"
 _OTHER_FILES: Final = (MANIFEST, "records.parquet", "report.html", "report.md", "junit.xml")
 PARTS: Final = "parts"
 """Folder that holds the parts of the records while a run goes on."""
+
+LOGS: Final = "logs"
+"""Folder that holds what machines printed, where something failed."""
 
 _LOCK: Final = ".loadtest"
 """Marks a folder as a run's, and is locked while one is under way in it."""
@@ -128,20 +132,40 @@ class RunFolder:
             for name in (*JSON_SCHEMAS, *_OTHER_FILES):
                 for file in (self.path / name, *_half_written(self.path, name)):
                     file.unlink(missing_ok=True)
-            self._remove_parts()
+            self._remove_folder(PARTS, "*.parquet")
+            self._remove_folder(LOGS, "*.log")
         except OSError as error:
             raise RecordsError(f"{error.filename}: cannot be removed: {error.strerror}") from error
 
-    def _remove_parts(self) -> None:
-        """Remove the folder of parts with the files of a run; it stays if it holds others."""
-        parts = self.path / PARTS
-        if parts.is_symlink():
-            parts.unlink()
-        elif parts.is_dir():
-            for part in (*parts.glob("*.parquet"), *_half_written(parts, "*.parquet")):
-                part.unlink()
+    def _remove_folder(self, name: str, files: str) -> None:
+        """Remove a folder with the files of a run in it; it stays if it holds others."""
+        folder = self.path / name
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.is_dir():
+            for file in (*folder.glob(files), *_half_written(folder, files)):
+                file.unlink()
             with contextlib.suppress(OSError):
-                parts.rmdir()
+                folder.rmdir()
+
+    def save_logs(self, logs: Sequence[MachineLog]) -> Path:
+        """
+        Write what machines printed, a file each, in place of what an earlier run left there.
+
+        Returns:
+            Their folder.
+
+        Raises:
+            RecordsError: One of them cannot be written.
+        """
+        try:
+            self._remove_folder(LOGS, "*.log")
+            (self.path / LOGS).mkdir(exist_ok=True)
+        except OSError as error:
+            raise RecordsError(f"{error.filename}: cannot be written: {error.strerror}") from error
+        for log in logs:
+            self.save_text(f"{LOGS}/{log.app}-{log.region}-{log.machine}.log", log.text)
+        return self.path / LOGS
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -241,7 +265,7 @@ class RunFolder:
         rows = write_table(self.records, _tables(found))
         if not keep:
             with contextlib.suppress(OSError):  # the rows are safe in one file by now
-                self._remove_parts()
+                self._remove_folder(PARTS, "*.parquet")
         return rows
 
     def point_latest(self) -> None:

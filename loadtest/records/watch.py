@@ -171,3 +171,20 @@ class WorldGlance:
     links: tuple[LinkGlance, ...]
     late_p99_us: float | None
     events: tuple[MachineEnd, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MachineLog:
+    """The end of what a machine printed, secrets left out."""
+
+    app: str
+    region: str
+    machine: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MachineLogs:
+    """The logs of a world's machines."""
+
+    logs: tuple[MachineLog, ...]

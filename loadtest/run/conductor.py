@@ -34,6 +34,8 @@ from loadtest.run.coordinator import FIRST_ANSWER_S, CoordinatorClient, connect,
 from loadtest.run.cost import Agree, Budget, account, cost_sentence, ready_for_fly, segment_s
 from loadtest.run.deployment import deploy_all, destroy_all
 from loadtest.run.judge import Judged, judge_folder, undecided
+from loadtest.run.looking import scenario_looked_at
+from loadtest.run.machine_logs import KeptLogs
 from loadtest.run.mortal import with_lifeline
 from loadtest.run.preflight import preflight, targets_from_here
 from loadtest.run.progress import Progress
@@ -158,8 +160,15 @@ class RunConductor:
         if plan.world == "fly" and not self._world_url:
             preflight(plan, self._with_secrets(targets_from_here(plan)))
             orders = ready_for_fly(plan, orders, self._progress, self._agree)
-        with open_place(plan, orders, self._world_url, self._scratch) as place:
+        logs = KeptLogs(folder, self._progress)
+        with (
+            scenario_looked_at(plan) as scenario,
+            open_place(plan, orders, self._world_url, self._scratch) as place,
+            logs.of(place.extras),
+        ):
             self._progress.done("world: the Machines API answers")
+            if scenario is not None:
+                scenario.answer()
             with ExitStack() as stack:
                 missing = orders
                 if self._world_url and place.extras is not None:
@@ -187,22 +196,27 @@ class RunConductor:
                 cost = account(place.ledger, plan.budget_usd)
                 self._save_world(replace(self._world, cost=cost))
             self._progress.step("taking the world down")
-        if failure is not None and not self._began:
-            raise failure
+        if failure is not None:
+            logs.keep()
+            if not self._began:
+                raise failure
+        return self._concluded(failure, logs)
+
+    def _concluded(self, failure: EngineError | WorldError | None, logs: KeptLogs) -> Judged:
+        """Judge what was measured; raise what ended the run before its time."""
+        folder = self.folder
         rows = folder.merge_parts()
-        if failure is not None and rows == 0:
-            folder.records.unlink(missing_ok=True)  # an empty one would look like a run
-            raise failure
         if rows == 0:
-            folder.records.unlink(missing_ok=True)
-            raise EngineError(
-                f"no request was measured: no task of {plan.scenario} sent one within the run"
+            folder.records.unlink(missing_ok=True)  # an empty one would look like a run
+            raise failure or EngineError(
+                f"no request was measured: no task of {self.plan.scenario} sent one within the run"
             )
         seal(folder.path)
         self._progress.step("analysing")
         judged = judge_folder(folder.path, command=self._command, interrupted=self._stop_asked)
         if self._ours:
             folder.point_latest()
+        logs.keep_if_it_matters(judged)
         if failure is not None:
             self._progress.warn(f"what was measured until then is in {judged.report}")
             raise failure

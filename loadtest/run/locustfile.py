@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 from loadtest.errors import PlanError
 from loadtest.plan.locustfile import LocustCommand, LocustfileFacts, plan_of_locustfile
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import plan_of_raw
-from loadtest.text import one_line
-
-LOOK_S: Final = 60.0
-"""How long a locustfile may take to import."""
+from loadtest.run.looking import LOCUSTFILE, Look
 
 
 def locustfile_plan(
@@ -65,31 +59,6 @@ def look(command: LocustCommand) -> LocustfileFacts:
         "exclude_tags": list(command.exclude_tags),
         "options": list(command.options),
     }
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "loadtest.engine.locustfile.look"],
-            input=json.dumps({"path": command.path, "settings": settings}).encode(),
-            capture_output=True,
-            timeout=LOOK_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise PlanError(
-            f"{command.path}: importing it has not ended after {LOOK_S:g} s; does it ask for "
-            "something, or wait, outside of a task?"
-        ) from None
-    try:
-        answer = json.loads(done.stdout)
-    except ValueError:
-        said = _last(done.stderr.decode(errors="replace").splitlines())
-        raise PlanError(
-            f"{command.path}: importing it ended the process (code {done.returncode}){said}"
-        ) from None
-    if "error" in answer:
-        raise PlanError(one_line(str(answer["error"])))
+    with Look(LOCUSTFILE, command.path, settings) as looked:
+        answer = looked.answer()
     return LocustfileFacts.from_json(answer["facts"])
-
-
-def _last(lines: Sequence[str]) -> str:
-    said = [one_line(line) for line in lines if line.strip()]
-    return f"; it said: {said[-1][:200]}" if said else ""

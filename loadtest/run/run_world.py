@@ -24,7 +24,14 @@ from loadtest.fly.transport import is_loopback
 from loadtest.plan.model import Plan
 from loadtest.plan.order import Target, Targets
 from loadtest.records.facts import read
-from loadtest.records.watch import WATCH_SCHEMA, NoWatch, PathFacts, WatchFacts, WorldGlance
+from loadtest.records.watch import (
+    WATCH_SCHEMA,
+    MachineLogs,
+    NoWatch,
+    PathFacts,
+    WatchFacts,
+    WorldGlance,
+)
 from loadtest.records.world_facts import (
     WORLD_SCHEMA,
     ComputerFacts,
@@ -201,6 +208,10 @@ class EmbeddedExtras:
     def counters(self) -> WorldCounts:
         """Return what passed the links and the edges so far."""
         return self._told(WorldCounts, "GET", "/world/counters")
+
+    def logs(self) -> MachineLogs:
+        """Return the end of what its machines printed."""
+        return self._told(MachineLogs, "GET", "/world/logs")
 
     def visitor(self, region: str) -> int:
         """Return the process id of what stands in a region for commands to run beside."""

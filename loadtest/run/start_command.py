@@ -15,6 +15,14 @@ from loadtest.fly.config import AppConfig
 
 _NAMES = ("Dockerfile", "dockerfile")
 _PROCFILE = "Procfile"
+_SUGGESTED = (
+    ("package.json", "npm ci", "npm start"),
+    ("Cargo.toml", "cargo build --release", "target/release/NAME"),
+    ("go.mod", "go build -o run-app .", "./run-app"),
+    ("pom.xml", "mvn -q -B package", "java -jar target/NAME.jar"),
+    ("config.ru", "bundle install --quiet", "bundle exec puma"),
+)
+"""By a file: what prepares a folder, and what starts the app, as a person would write them."""
 # Source: "The Procfile", devcenter.heroku.com, which Paketo's buildpacks follow.
 _WEB_LINE = re.compile(r"^web\s*:\s*(\S.*)$", re.MULTILINE)
 
@@ -58,15 +66,24 @@ def with_start_command(config: AppConfig, command: str, folder: Path, key: str) 
             f"{dockerfile} has no CMD that is not a stage's of before"
             if dockerfile
             else f"there is no {config.build.dockerfile or _NAMES[0]} and no {_PROCFILE} with a "
-            f"line for web in {folder}"
+            f"line for web in its folder ({folder})"
         )
         raise PlanError(
             f"{key}: no start command: its fly.toml has no [processes], and {looked}; give one by "
             '--command "..." (for both revisions), or in the file: [processes] app = "..."'
+            f"{_hint(folder)}"
         )
     return replace(
         config, processes={group: own or found for group, own in config.processes.items()}
     )
+
+
+def _hint(folder: Path) -> str:
+    """Return the flags that files in a folder suggest, as a builder of images would; or nothing."""
+    for file, setup, command in _SUGGESTED:
+        if (folder / file).is_file():
+            return f"; its {file} suggests: --setup {setup!r} --command {command!r}"
+    return ""
 
 
 def _procfile_command(folder: Path) -> str:

@@ -99,6 +99,9 @@ def test_a_base_of_ones_own_makes_the_replica_column_a_prediction(
     assert {row.label for row in reproduce(run, summarise(run)).rows} == {PREDICTION}
 
 
-def test_a_plan_may_leave_the_published_tables_out(make_run: Callable[..., Run]) -> None:
+def test_an_app_of_ones_own_is_not_held_against_the_published_tables(
+    make_run: Callable[..., Run],
+) -> None:
+    assert not Plan.model_fields["reproduce"].default
     run = make_run(plan=synth.make_plan(reproduce=False))
     assert reproduce(run, summarise(run)).rows == ()

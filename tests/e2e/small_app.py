@@ -27,7 +27,6 @@ regions = ["cdg", "ord"]
 primary_region = "cdg"
 scenario = "scenario.py"
 base = "0"
-reproduce = false
 healthy_within_s = 20
 
 [database]

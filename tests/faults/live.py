@@ -26,7 +26,6 @@ primary_region = "here"
 scenario = "{scenario}"
 paths = ["/"]
 base = "0"
-reproduce = false
 thresholds = ["ttfb.p50 < 10s"]
 
 [load]

@@ -43,7 +43,6 @@ primary_region = "cdg"
 scenario = "scenarios/pages.py"
 paths = ["/"]
 base = "0"
-reproduce = false
 thresholds = []
 
 [load]

@@ -18,7 +18,7 @@ from loadtest.fly.ledger import MachineLedger
 from loadtest.fly.machines import Guest
 from loadtest.fly.prices import usd_per_s
 from loadtest.plan.resolve import load_plan, resolve_plan
-from loadtest.records.watch import PathFacts, WatchFacts
+from loadtest.records.watch import MachineLogs, PathFacts, WatchFacts
 from loadtest.records.world_facts import LinkFacts, WorldCounts, WorldFacts
 from loadtest.run import conductor as module
 from loadtest.run.conductor import RunConductor, new_run_id
@@ -46,6 +46,9 @@ class Extras:
 
     def counters(self) -> WorldCounts:
         return WorldCounts((), ())
+
+    def logs(self) -> MachineLogs:
+        return MachineLogs(())
 
     def watch(self) -> PathFacts:
         return PathFacts(0, ())

@@ -51,6 +51,15 @@ def test_no_command_at_all_names_what_was_looked_for_and_the_cure(tmp_path: Path
         with_start_command(plain, "", tmp_path, "d")
 
 
+def test_without_a_command_the_flags_are_named_that_its_files_suggest(tmp_path: Path) -> None:
+    plain = parse_app_config(PLAIN, Path("fly.toml"))
+    (tmp_path / "package.json").write_text("{}")
+    with pytest.raises(
+        PlanError, match=r"its package\.json suggests: --setup 'npm ci' --command 'npm start'$"
+    ):
+        with_start_command(plain, "", tmp_path, "d")
+
+
 def test_the_dockerfile_that_the_file_names_is_read_from_the_files_folder(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text('FROM x\nCMD ["other"]')
     (tmp_path / "web.Dockerfile").write_text('FROM x\nENTRYPOINT ["e"]\nCMD ["web"]')

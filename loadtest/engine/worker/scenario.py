@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from pathlib import Path
+
+from locust import User
 
 from loadtest.assets import find_asset
 from loadtest.engine.client.refusals import refused_calls
@@ -38,7 +41,7 @@ def load_scenario(relative: str, *, insecure: bool = False) -> list[type[TTFBUse
     if refused := list(refused_calls(path, insecure=insecure)):
         raise EngineError("\n".join(refused))
     if not classes:
-        raise EngineError(f"{path}: holds no class derived from TTFBUser; see scenarios/recipes.py")
+        raise EngineError(_nothing_to_play(path))
     names = [cls.scenario_name() for cls in classes]
     for name in names:
         if names.count(name) > 1:
@@ -60,6 +63,23 @@ def _classes_of(path: Path) -> list[type[TTFBUser]]:
     for user_class in found:
         _check(path, user_class)
     return [user_class for user_class in found if user_class.weight > 0]
+
+
+def _nothing_to_play(path: Path) -> str:
+    """Return what a file lacks, with both cures where its classes are Locust's own."""
+    module = sys.modules[_MODULE]
+    theirs = [
+        name
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, User) and value.__module__ == _MODULE
+    ]
+    if not theirs:
+        return f"{path}: holds no class derived from TTFBUser; see scenarios/recipes.py"
+    return (
+        f"{path}: {', '.join(theirs)}: derived from Locust's own classes, which send when their "
+        f"users are ready: play it with `loadtest run -f {path.name} --host URL`; or derive from "
+        "loadtest.engine.user.TTFBUser, and the plan's schedule says when tasks run"
+    )
 
 
 def _check(path: Path, user_class: type[TTFBUser]) -> None:

@@ -206,6 +206,11 @@ async def glance_at_world(request: Request) -> Response:
         raise ApiError(409, str(error)) from error
 
 
+async def show_logs(request: Request) -> Response:
+    """GET /world/logs: the end of what each machine printed, secrets left out."""
+    return JSONResponse(to_json(await asyncio.to_thread(world_of(request).logs)))
+
+
 async def show_counters(request: Request) -> Response:
     """GET /world/counters: what has passed links and edges."""
     world = world_of(request)
@@ -294,6 +299,7 @@ _WORLD_ROUTES = [
     Route("/world/measure", measure_world, methods=["POST"]),
     Route("/world/watch", watch_world, methods=["GET", "POST", "DELETE"]),
     Route("/world/counters", show_counters),
+    Route("/world/logs", show_logs),
     Route("/world/glance", glance_at_world),
     Route("/world/ways", open_way, methods=["POST"]),
     Route("/world/visitors", visit, methods=["POST"]),

@@ -13,7 +13,7 @@ from pathlib import Path
 from loadtest.errors import WorldError
 from loadtest.fly.machines import Json, MachineConfig
 from loadtest.kernel.namespaces import SocketMaker
-from loadtest.records.watch import PathFacts, WatchFacts, WorldGlance
+from loadtest.records.watch import MachineLog, MachineLogs, PathFacts, WatchFacts, WorldGlance
 from loadtest.records.world_facts import LinkFacts
 from loadtest.world.edge.authority import WorldAuthority
 from loadtest.world.edge.gateways import Gateways
@@ -25,15 +25,18 @@ from loadtest.world.machines.context import Registry, WorldContext, runs_postgre
 from loadtest.world.machines.environment import base_environment
 from loadtest.world.machines.faults import FaultBoard
 from loadtest.world.machines.hosts import WorldHosts
+from loadtest.world.machines.logs import end_of
 from loadtest.world.machines.network import WorldNetwork
 from loadtest.world.machines.paths import look_at_paths, settle
 from loadtest.world.machines.runtime import MachineRuntime
 from loadtest.world.machines.store import MachineRecord, Store
 from loadtest.world.machines.visitors import visitor_in
 from loadtest.world.machines.watch import WorldWatch
+from loadtest.world.postgres.server import postgres_log
 from loadtest.world.spec import WorldSpec
 
 _STOP_S = 1.0
+_LOG_BYTES = 65_536
 _log = logging.getLogger(__name__)
 
 
@@ -135,6 +138,16 @@ class World:
     def runtime(self, machine: MachineRecord) -> MachineRuntime:
         """Return what runs a machine."""
         return self._runtimes[machine.id]
+
+    def logs(self) -> MachineLogs:
+        """Return the end of what each machine printed, its app's secrets left out."""
+        return MachineLogs(tuple(map(self._log_of, self.store.machines())))
+
+    def _log_of(self, machine: MachineRecord) -> MachineLog:
+        base, hide = self.context.base, tuple(self.store.apps[machine.app].secrets.values())
+        places = (base / "logs" / machine.id, postgres_log(base, machine.id))
+        text = "".join(end_of(place, _LOG_BYTES, hide) for place in places)
+        return MachineLog(machine.app, machine.region, machine.id, text)
 
     async def destroy(self, machine: MachineRecord) -> None:
         """Destroy a machine."""

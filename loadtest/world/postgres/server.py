@@ -32,6 +32,7 @@ from loadtest.world.postgres.cluster import (
 
 Role = Literal["primary", "replica"]
 
+_LOG = "log"
 _POLL_S = 0.02
 _STATUS_LINE = 7
 _STOP_STEPS = ((signal.SIGINT, 3.0), (signal.SIGQUIT, 1.5), (signal.SIGKILL, 1.0))
@@ -106,7 +107,7 @@ class RunningPostgres:
         self.process = process
         self.binaries = binaries
         self.data_dir = home / "data"
-        self.log_path = home / "log"
+        self.log_path = home / _LOG
         self._doing = "starting"
 
     @property
@@ -241,7 +242,7 @@ async def start_postgres(spec: PostgresSpec) -> RunningPostgres:
     account = server_account()
     base = spec.base_dir.resolve()
     binaries = await asyncio.to_thread(_make_shared, spec, account, base)
-    home = base / "postgres" / spec.machine_id
+    home = _home(base, spec.machine_id)
     await asyncio.to_thread(_prepare, spec, account, home)
     return RunningPostgres(spec, _launch(spec, binaries, account, home), binaries, home)
 
@@ -264,6 +265,15 @@ def _make_shared(spec: PostgresSpec, account: Account, base: Path) -> PostgresBi
         return binaries
 
 
+def postgres_log(base: Path, machine_id: str) -> Path:
+    """Return where the server of a machine prints to, in a world's folder."""
+    return _home(base, machine_id) / _LOG
+
+
+def _home(base: Path, machine_id: str) -> Path:
+    return base / "postgres" / machine_id
+
+
 def _prepare(spec: PostgresSpec, account: Account, home: Path) -> None:
     """Make a server's folder, unless an earlier start did."""
     make_private_dir(home.parent, account)
@@ -282,7 +292,7 @@ def _launch(
 ) -> subprocess.Popen[bytes]:
     """Start the server's process in a session of its own."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-    descriptor = os.open(home / "log", flags, 0o600)
+    descriptor = os.open(home / _LOG, flags, 0o600)
     with os.fdopen(descriptor, "ab") as log:
         return subprocess.Popen(
             [

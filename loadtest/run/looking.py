@@ -1,0 +1,102 @@
+"""Has a person's Python file imported in a process of its own: importing Locust patches sockets."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Final
+
+from loadtest.assets import comes_with_us, find_asset
+from loadtest.errors import PlanError
+from loadtest.plan.model import Plan
+from loadtest.text import one_line
+
+LOOK_S: Final = 60.0
+"""How long a file may take to import."""
+
+LOCUSTFILE: Final = "loadtest.engine.locustfile.look"
+SCENARIO: Final = "loadtest.engine.worker.look"
+
+
+class Look:
+    """
+    A file that is looked at while we go on; ends with the ``with`` block.
+
+    Args:
+        module: Which program looks: it reads a JSON object and writes one, with ``error`` or not.
+        path: The file, as the person wrote it.
+        settings: What the program has to know besides.
+    """
+
+    def __init__(self, module: str, path: str, settings: Mapping[str, Any]) -> None:
+        self._path = path
+        self._question = json.dumps({"path": path, "settings": dict(settings)}).encode()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def __enter__(self) -> Look:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def answer(self) -> dict[str, Any]:
+        """
+        Return what the program says, once it does.
+
+        Raises:
+            PlanError: The file cannot be imported or played; one sentence.
+        """
+        try:
+            told, said = self._process.communicate(self._question, timeout=LOOK_S)
+        except subprocess.TimeoutExpired:
+            raise PlanError(
+                f"{self._path}: importing it has not ended after {LOOK_S:g} s; does it ask for "
+                "something, or wait, outside of a task?"
+            ) from None
+        try:
+            answer = json.loads(told)
+        except ValueError:
+            last = _last(said.decode(errors="replace").splitlines())
+            raise PlanError(
+                f"{self._path}: importing it ended the process "
+                f"(code {self._process.returncode}){last}"
+            ) from None
+        if "error" in answer:
+            raise PlanError("\n".join(map(one_line, str(answer["error"]).split("\n"))))
+        return dict(answer)
+
+
+@contextmanager
+def scenario_looked_at(plan: Plan) -> Iterator[Look | None]:
+    """
+    Have a plan's scenario imported beside what else has to be done before it is needed.
+
+    Gives None where nothing can be found out: what comes with us is known, a locustfile has been
+    looked at, and machines elsewhere may have packages that this one has not.
+    """
+    path = find_asset(plan.scenario)
+    if plan.locustfile is not None or plan.world != "embedded" or comes_with_us(path):
+        yield None
+        return
+    with Look(SCENARIO, plan.scenario, {"insecure": plan.client.insecure}) as look:
+        yield look
+
+
+def _last(lines: Sequence[str]) -> str:
+    said = [one_line(line) for line in lines if line.strip()]
+    return f"; it said: {said[-1][:200]}" if said else ""
