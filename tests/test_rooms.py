@@ -29,6 +29,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "faults": ({"errors", "units"}, set()),
     "kernel": (set(), set()),
     "lifeline": (set(), set()),
+    "ping": (set(), set()),
     "plan": (BASE, {"pydantic"}),
     "fly": (BASE, {"httpx"}),
     # WHERE: the emulated world, from what knows nothing to what knows all

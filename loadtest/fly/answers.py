@@ -68,6 +68,8 @@ class Machine:
     events: tuple[MachineEvent, ...] = ()
     created_at: str = ""
     """RFC 3339, as the platform writes it."""
+    private_ip: str = ""
+    """Its address on the private network."""
 
     @property
     def run_id(self) -> str:
@@ -106,6 +108,7 @@ class Machine:
             ),
             events=tuple(MachineEvent.from_json(event) for event in data.get("events") or ()),
             created_at=str(data.get("created_at") or ""),
+            private_ip=str(data.get("private_ip") or ""),
         )
 
 

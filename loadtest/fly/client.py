@@ -7,7 +7,7 @@ It knows Fly's documented behaviour only; the embedded world answers the same ca
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from loadtest.errors import WorldError
@@ -171,6 +171,38 @@ class MachinesClient(AppCalls):
             f"machine {machine.name} of app {app} in {machine.region} was not {state} within "
             f"{deadline_s:g} s; raise the deadline or look at the machine's log"
         )
+
+    async def run_command(
+        self, app: str, machine_id: str, words: Sequence[str], *, timeout_s: int
+    ) -> str:
+        """
+        Run a command in a machine and return what it wrote to its standard output.
+
+        Args:
+            app: The machine's app.
+            machine_id: The machine, which has to be started.
+            words: The command.
+            timeout_s: Seconds until it is killed, at most 60.
+
+        Raises:
+            WorldError: It ended with another exit code than 0, with the end of what it said.
+        """
+        answer = await self._transport.send(
+            "POST",
+            f"/v1/apps/{app}/machines/{machine_id}/exec",
+            action="exec",
+            identifier=machine_id,
+            json={"command": list(words), "timeout": timeout_s},
+            timeout_s=timeout_s + 15,
+            attempts=1,
+        )
+        if code := int(answer.get("exit_code") or 0):
+            said = str(answer.get("stderr") or answer.get("stdout") or "").strip()[-300:]
+            raise WorldError(
+                f"machine {machine_id} of app {app}: {' '.join(words)!r} ended with exit code "
+                f"{code}" + (f": {said}" if said else "")
+            )
+        return str(answer.get("stdout") or "")
 
     async def stop(self, app: str, machine_id: str) -> None:
         """Ask a machine to stop with its own signal and time-out; it may stop later."""

@@ -17,6 +17,8 @@ PUBLISHED_ERA = "published-era"
 NEUTRAL = "neutral"
 PUBLISHED = "published"
 MAX_RTT_MS = 5_000.0
+ROUND_TRIPS_FILE = "round-trips.csv"
+"""File of a run's folder that holds what its machines measured between themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ def round_trips(rtt: str, regions: Iterable[str], given: Mapping[str, float]) ->
     Return the round-trip time of every pair of the regions.
 
     Args:
-        rtt: ``published-era``, ``neutral``, or the path of a CSV file (from, to, rtt_ms).
+        rtt: ``published-era``, ``neutral``, the path of a CSV file (from, to, rtt_ms), or the
+            folder of a run on Fly, whose machines have measured it.
         regions: Region codes.
         given: Pairs set in the plan itself; they win.
 
@@ -139,9 +142,18 @@ def _base_file(path: Path, codes: list[str]) -> dict[str, float]:
 
 def _read(path: Path) -> dict[str, tuple[float, str]]:
     """Read a CSV of round-trip times into pair -> (milliseconds, source)."""
+    if os.path.isdir(path):
+        path = path / ROUND_TRIPS_FILE
+        if not os.path.isfile(path):
+            raise PlanError(
+                f"network.rtt: {str(path.parent)[:200]!r} is a folder without {ROUND_TRIPS_FILE}; "
+                "a run on Fly in two regions or more has one, unless it said that it could not "
+                "measure"
+            )
     if not os.path.isfile(path):  # as above
         raise PlanError(
-            f"network.rtt: {str(path)[:200]!r} is neither 'published-era', 'neutral' nor a CSV file"
+            f"network.rtt: {str(path)[:200]!r} is neither 'published-era', 'neutral', a CSV file "
+            "nor the folder of a run on Fly"
         )
     table: dict[str, tuple[float, str]] = {}
     for number, row in _rows(path, "network.rtt"):

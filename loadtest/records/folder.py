@@ -32,7 +32,10 @@ JSON_SCHEMAS: Final = {
 
 LATEST: Final = "latest"
 
-_OTHER_FILES: Final = (MANIFEST, "records.parquet", "report.html", "report.md", "junit.xml")
+_OTHER_FILES: Final = (
+    *(MANIFEST, "records.parquet", "round-trips.csv"),
+    *("report.html", "report.md", "junit.xml"),
+)
 PARTS: Final = "parts"
 """Folder that holds the parts of the records while a run goes on."""
 

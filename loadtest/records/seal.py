@@ -23,7 +23,10 @@ Sealed = Literal["", "run", "by hand"]
 """Who sealed a folder: nobody, the run that measured it, a person after an edit."""
 
 MANIFEST: Final = "manifest.json"
-MEASURED: Final = ("plan.json", "world.json", "engine.json", "records.parquet")
+MEASURED: Final = (
+    *("plan.json", "world.json", "engine.json", "records.parquet"),
+    "round-trips.csv",
+)
 SCHEMA: Final = 1
 _PIECE = 1 << 20
 

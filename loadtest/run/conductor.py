@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from loadtest.records.facts import to_json
 from loadtest.records.folder import PARTS, RunFolder
 from loadtest.records.load_status import LoadStatus
 from loadtest.records.seal import seal
-from loadtest.records.world_facts import LinkFacts, OrderFacts, WorldFacts
+from loadtest.records.world_facts import OrderFacts, WorldFacts
 from loadtest.run import pilot
 from loadtest.run.advice import with_advice
 from loadtest.run.bending import PlannedFaults
@@ -34,12 +34,14 @@ from loadtest.run.coordinator import FIRST_ANSWER_S, CoordinatorClient, connect,
 from loadtest.run.cost import Agree, Budget, account, cost_sentence, ready_for_fly, segment_s
 from loadtest.run.deployment import deploy_all, destroy_all
 from loadtest.run.judge import Judged, judge_folder, undecided
+from loadtest.run.link_words import link_sentence, worst_link
 from loadtest.run.looking import scenario_looked_at
 from loadtest.run.machine_logs import KeptLogs
 from loadtest.run.mortal import with_lifeline
 from loadtest.run.preflight import preflight, targets_from_here
 from loadtest.run.progress import Progress
 from loadtest.run.recording import PartStore
+from loadtest.run.round_trips import RoundTrip, measure_round_trips, write_round_trips
 from loadtest.run.run_deployment import RunDeployment, Secrets, file_notes, orders_of
 from loadtest.run.run_world import RunWorld, open_place
 from loadtest.run.standing import network_faults, still_to_deploy
@@ -113,6 +115,7 @@ class RunConductor:
         self._faults: PlannedFaults | None = None
         self._world: WorldFacts
         """What is known of the place; known once it is up."""
+        self._round_trips: tuple[RoundTrip, ...] = ()
         self._began = False
         """The folder holds this run; before, it is still that of an earlier one."""
 
@@ -265,13 +268,13 @@ class RunConductor:
             apps={name: order.name for name, order in orders.apps.items()},
             database=orders.database.name if orders.database is not None else None,
         )
-        faults = [_link_sentence(link) for link in world.links if not link.ok]
+        faults = [link_sentence(link) for link in world.links if not link.ok]
         if self._world_url:
             faults += network_faults(self.plan, world)
         if faults:
             raise WorldError("\n".join(faults))
         if world.links:
-            self._progress.done(f"links: {_worst(world.links)}")
+            self._progress.done(f"links: {worst_link(world.links)}")
         return world
 
     def _begin(self) -> None:
@@ -280,6 +283,7 @@ class RunConductor:
         self._began = True
         self.folder.save_json("plan.json", self.plan.to_json())
         self._save_world(self._world)
+        write_round_trips(self.folder.path, self._round_trips, self.run_id)
 
     def _with_secrets(self, targets: Targets) -> Targets:
         return with_secrets(targets, self._headers, self._passphrase)
@@ -297,6 +301,7 @@ class RunConductor:
                 coordinator.wait_until_there(FIRST_ANSWER_S, orders.generator.name)
             count = len(self.plan.regions) * self.plan.generator.workers_per_region
             coordinator.wait_for_workers(count, WORKERS_DEADLINE_S)
+            self._round_trips = measure_round_trips(place, orders, self._progress)
             self._viewer.begin(self.run_id, place.extras, coordinator.metrics)
             watch = LoadWatch(place.extras)
             self._faults = PlannedFaults(self.plan, orders, place.extras)
@@ -391,18 +396,3 @@ def new_run_id() -> str:
     """Return a name for a run: the time in UTC and four random letters."""
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     return f"{now}-{secrets.token_hex(2)}"
-
-
-def _link_sentence(link: LinkFacts) -> str:
-    found = "not one ping came back"
-    if (p50_ms := link.measured_rtt_p50_ms) is not None:
-        found = f"measured {p50_ms:.2f} ms (median of {link.n}): outside the tolerance"
-    return (
-        f"link {link.pair}: set to {link.configured_rtt_ms:g} ms, {found}; "
-        "the machine is too busy to emulate a network, try again when it is quieter"
-    )
-
-
-def _worst(links: Sequence[LinkFacts]) -> str:
-    gaps = [abs((x.measured_rtt_p50_ms or 0.0) - x.configured_rtt_ms) for x in links]
-    return f"{len(links)} measured, the worst median is {max(gaps):.2f} ms off"

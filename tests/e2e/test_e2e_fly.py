@@ -19,6 +19,7 @@ import small_app
 from whole_program import finished, has_measured, loadtest, read
 
 from loadtest.errors import EXIT_ENGINE, EXIT_INVALID, EXIT_PASS, EXIT_PLAN, EXIT_WORLD
+from loadtest.plan.resolve import load_plan
 from loadtest.world.handle import WorldHandle, start_world
 
 pytestmark = [
@@ -107,6 +108,10 @@ def test_from_no_apps_to_a_report_and_back_to_none(fly: Fly) -> None:
     by_hand = sum(machine["seconds"] * machine["usd_per_s"] for machine in cost["machines"])
     assert cost["usd"] == pytest.approx(by_hand, rel=0.01)
     assert "listed again: all are gone" in " ".join(done.stderr.split())
+    row = (fly.folder / "run" / "round-trips.csv").read_text().splitlines()[1].split(",")
+    assert row[:2] == ["cdg", "ord"]
+    assert float(row[2]) == pytest.approx(20.0, abs=5.0)
+    assert load_plan(None, {"regions": ["cdg", "ord"], "network.rtt": str(fly.folder / "run")})
     assert "What it cost" in (fly.folder / "run" / "report.html").read_text()
     assert fly.handle.token not in done.stdout + done.stderr
 
