@@ -139,6 +139,24 @@ def read_records(path: Path) -> pd.DataFrame:
     return pd.DataFrame(columns, copy=False)
 
 
+def read_starts(run: Run) -> NDArray[np.int64]:
+    """
+    Return when each request of a run left, in the order of its frame; -1 for what never did.
+
+    The frame does without this column, for few ask.
+
+    Raises:
+        RecordsError: The file is not there any more, or was changed.
+    """
+    path = run.folder / "records.parquet"
+    try:
+        with open_records(path, []) as file:
+            starts = file.read(["start_us"]).column(0).to_numpy()
+    except (pa.ArrowException, OSError) as error:
+        raise RecordsError(f"{path} cannot be read: {error}; measure again") from error
+    return np.asarray(starts, np.int64)
+
+
 def _check_columns(path: Path, found: pa.Schema) -> None:
     """Refuse columns that are missing, of another type, or there twice."""
     for field in RECORDS:

@@ -27,6 +27,9 @@ STRIDE_PINGS: Final = 4
 STALL_MS: Final = 100.0
 """From here on a delay is no jitter of a busy machine but somebody standing still."""
 
+FOLLOWS_MS: Final = 10_000.0
+"""What ends within so long of a fault may have ended of it: pools and jobs time out slowly."""
+
 _BUSY: Final = "Give the machine less other work, or plan fewer regions."
 _WHAT: Final = {"links": "the links delivered", "world": "the edges' and the world's loop woke"}
 
@@ -44,6 +47,7 @@ def world_checks(run: Run) -> Iterator[ValidityCheck]:
     for process in time.watch.processes:
         yield _late(run, process)
     yield _stalled(time)
+    yield _ended(time)
     yield from _paths(run, "before load", time.watch.paths_before)
     yield from _paths(run, "after load", time.watch.paths_after)
 
@@ -220,6 +224,44 @@ def _stalled(time: WorldTime) -> ValidityCheck:
             else f"No process and no link of the world stood still for more than {STALL_MS:g} ms."
         ),
         advice="" if ok else "What waited in them counts as the target's time. Measure again.",
+    )
+
+
+def _ended(time: WorldTime) -> ValidityCheck:
+    """
+    Check that no part of the world ended by itself: a database, a cache, a worker of jobs.
+
+    What ended with a fault that was asked for, or soon after one, is what was to be measured, and a
+    measured app that ends is its own doing.
+    """
+    run, (begin, end) = time.run, time.load_ms
+    measured = set((run.world.apps or {}).values())
+    ours = {
+        m.app for m in run.world.machines or () if any(w.id.startswith(m.id) for w in run.workers)
+    }
+    lost = [
+        f"{event.app} in {event.region} (exit code {event.exit_code})"
+        for event in time.watch.machine_events
+        if event.event == "exit" and not event.asked and event.exit_code != 0
+        if event.app not in measured | ours and begin <= event.t_ms <= end
+        if not any(
+            fault.began_ms <= event.t_ms <= time.end_ms(fault) + FOLLOWS_MS
+            for fault in time.watch.faults
+        )
+    ]
+    return ValidityCheck(
+        name="machines",
+        scope="run",
+        observed=float(len(lost)),
+        limit=0.0,
+        unit="machines",
+        ok=not lost,
+        why=f"Ended by themselves during the load: {', '.join(dict.fromkeys(lost))}."
+        if lost
+        else "No database and no companion ended during the load without being asked to.",
+        advice="What was measured is not what the plan describes. Look into its output."
+        if lost
+        else "",
     )
 
 

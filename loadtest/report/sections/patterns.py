@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from loadtest.analysis.findings import natural_order
+from loadtest.analysis.outages import find_outages
 from loadtest.analysis.patterns import find_patterns
 from loadtest.report.base.view import Section, Table, Text
 from loadtest.report.base.words import (
@@ -17,9 +18,11 @@ from loadtest.report.base.words import (
     share,
     signed_ms,
 )
+from loadtest.report.sections.outages import breakdown_rows, section_outages
 
 if TYPE_CHECKING:
     from loadtest.analysis.findings import Finding
+    from loadtest.analysis.outages import Outage
     from loadtest.analysis.patterns import Pattern
     from loadtest.report.base.context import Context
 
@@ -101,9 +104,10 @@ WORDS: Final[dict[str, PatternWords]] = {
 
 
 def sections_patterns(context: Context) -> tuple[Section, ...]:
-    """Return a section for each pattern of the run, and what follows from them; else none."""
+    """Return a section for each pattern and for the faults, and what follows; else none."""
     patterns = find_patterns(context.run, context.summary)
-    if not patterns:
+    outages = find_outages(context.run, context.summary)
+    if not patterns and not outages:
         return ()
     told = tuple(
         Section(
@@ -114,7 +118,8 @@ def sections_patterns(context: Context) -> tuple[Section, ...]:
         )
         for pattern in patterns
     )
-    return (*told, _breakdown(patterns))
+    broken = (section_outages(outages),) if outages else ()
+    return (*told, *broken, _breakdown(patterns, outages))
 
 
 def _table(pattern: Pattern) -> Table:
@@ -171,16 +176,16 @@ def _raw(finding: Finding) -> tuple[object, ...]:
     )
 
 
-def _breakdown(patterns: tuple[Pattern, ...]) -> Section:
+def _breakdown(patterns: tuple[Pattern, ...], outages: tuple[Outage, ...]) -> Section:
     """Return the table of claims, what was measured at worst, and advice."""
     rows = tuple(
         (WORDS[p.key].title, WORDS[p.key].claim, _worst(p), _agreement(p), WORDS[p.key].advice)
         for p in patterns
-    )
+    ) + breakdown_rows(outages)
     table = Table(
         key="breakdown",
         title="Where it breaks down",
-        headers=("pattern", "claim", "measured, at worst", "as theory says", "advice"),
+        headers=("pattern or fault", "claim", "measured, at worst", "as theory says", "advice"),
         rows=rows,
         align="lwwrw",
     )
