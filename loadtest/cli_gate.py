@@ -83,6 +83,7 @@ def gate(
     from loadtest.plan.client import passphrase_of
     from loadtest.plan.headers import give_headers, read_headers
     from loadtest.plan.resolve import load_raw, resolve_plan
+    from loadtest.plan.selection import names_in
     from loadtest.run.conductor import RunConductor
     from loadtest.run.revisions import (
         GATE_PLAN,
@@ -94,8 +95,8 @@ def gate(
         without_counts,
     )
 
-    flags = flags_of(options)
-    flags["paths"] = list(options["paths"]) or None
+    flags = {**flags_of(options), "paths": list(options["paths"]) or None}
+    scratch = None
     with ExitStack() as stack:
         if candidate is not None or is_url(base):
             keys = url_arms(base, candidate or "")
@@ -113,11 +114,11 @@ def gate(
                 image=options["image"],
                 base_image=options["base_image"],
             )
-            keys = stack.enter_context(revision_arms(asked))
-        scratch = keys.pop("scratch", None)
+            arms = stack.enter_context(revision_arms(asked))
+            keys, scratch = arms.keys, arms.scratch
         raw, dropped = load_raw(what or GATE_PLAN, flags)
         if scratch is None and what is None and flags["thresholds"] is None:
-            raw["thresholds"] = without_counts(raw["thresholds"])
+            raw["thresholds"] = without_counts(names_in(raw, "thresholds"))
         plan = resolve_plan(merge(raw, keys), dropped)
         plan, headers = give_headers(plan, read_headers(options["headers"]), os.environ)
         make = partial(
@@ -125,7 +126,7 @@ def gate(
             plan,
             out=options["out"],
             command=typed_command(),
-            scratch=Path(scratch) if scratch else None,
+            scratch=scratch,
             app_secrets=app_secrets_of(options),
             headers=headers,
             passphrase=passphrase_of(plan.client, os.environ),

@@ -70,7 +70,7 @@ def conduct(
         except (LoadtestError, KeyboardInterrupt) as error:
             board.end("failed", str(error) or "interrupted", None)
             raise
-        board.end(judged.decision, str(judged.verdict["sentence"]), judged.report)
+        board.end(judged.decision, judged.verdict.sentence, judged.report)
         code = say(terminal, judged)
         _linger(terminal, server)
     return code

@@ -223,7 +223,7 @@ def _unquoted(value: str) -> str:
     return value[1:-1] if quoted else value
 
 
-def flags_of(options: dict[str, Any]) -> dict[str, Any]:
+def flags_of(options: Mapping[str, Any]) -> dict[str, object]:
     """Turn option values into dotted keys of a plan."""
     keys = {
         "regions": "regions",

@@ -142,7 +142,7 @@ class Terminal:
         """Keep standard output for one JSON object; everything else goes to standard error."""
         self.machine = True
 
-    def result(self, value: Mapping[str, Any]) -> None:
+    def result(self, value: Mapping[str, object]) -> None:
         """Print the one object, on a line of ASCII."""
         self._stop_live()
         sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")

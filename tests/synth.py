@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from synth_files import engine_of, health_of, table_of, worker_of, world_of, write_json
 
+from loadtest.frozen import to_json
 from loadtest.plan.model import Deployment, Load, NetworkSettings, Plan
 from loadtest.plan.schedule import RegionSchedule
-from loadtest.records.facts import RowCounts, WorkerFacts, to_json
+from loadtest.records.facts import RowCounts, WorkerFacts
 from loadtest.records.schema import ERROR_DROPPED, ERROR_KINDS
 from loadtest.records.seal import seal
 from loadtest.records.writer import open_parquet

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from loadtest.frozen import Signed
 from loadtest.plan.model import Plan
 from loadtest.plan.prints import plan_prints
 from loadtest.plan.schedule import RegionSchedule, digest_schedules
@@ -25,7 +26,6 @@ from loadtest.records.facts import (
     ScheduleFacts,
     SegmentFacts,
     SelfCheckFacts,
-    Signed,
     WorkerFacts,
 )
 from loadtest.records.schema import RECORDS

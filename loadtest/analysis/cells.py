@@ -78,7 +78,7 @@ class CellSummary:
         """What failed and how often, the most frequent first."""
         return total_failures(self.pages)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return JSON-ready values; the first keys are the fixed core that other programs read."""
         return {
             "deployment": self.deployment,

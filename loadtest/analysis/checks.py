@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from loadtest.analysis.percentiles import number
 
@@ -44,7 +44,7 @@ class ValidityCheck:
             and self.scenario in ("", scenario)
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return JSON-ready values."""
         return {
             "name": self.name,
@@ -76,7 +76,7 @@ class SplitTest:
     gate_fires: int
     ok: bool
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return JSON-ready values."""
         return {
             "trials": self.trials,
@@ -127,7 +127,7 @@ class Validity:
         ]
         return tuple(f"{check.why} {check.advice}".strip() for check in failed)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return JSON-ready values."""
         return {
             "ok": self.ok,

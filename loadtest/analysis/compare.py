@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Shift:
     high_ms: float
     share: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return JSON-ready values."""
         return {name: number(getattr(self, name)) for name in self.__slots__}
 
@@ -82,7 +82,7 @@ class CellComparison:
         """The cell's name for people."""
         return " / ".join(part for part in (self.region, self.deployment, self.name) if part)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return JSON-ready values."""
         return {
             "region": self.region,
@@ -122,7 +122,7 @@ class Comparison:
     seed: int
     doubts: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return JSON-ready values."""
         return {
             "schema": 1,

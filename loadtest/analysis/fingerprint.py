@@ -38,7 +38,7 @@ class Difference:
 
 def fingerprint(run: Run) -> dict[str, str]:
     """Return what the numbers of a run depend on besides the weather, by dotted key."""
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "plan": {k: v for k, v in run.plan.to_json().items() if k not in _FREE},
         "rtt_ms": run.plan.network.rtt_ms,
         "world": {

@@ -12,13 +12,14 @@ Multivariate Data", JASA 2014 (E-divisive); Daly et al., ICPE 2020 (its use on b
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtest.analysis.summary import SCHEMA_VERSION
 from loadtest.errors import RecordsError
 
 MIN_PART: Final = 3
@@ -53,12 +54,18 @@ Key = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class _Run:
-    """What one summary tells: when it was, which run, the values of its cells."""
+class StoredSummary:
+    """
+    What a stored summary.json tells a history: when the run was, which, one value of each cell.
+
+    ``values`` are those of valid cells; ``invalid`` of ``cells`` cells are left out.
+    """
 
     started_wall_ns: int
     id: str
     values: tuple[tuple[Key, float], ...]
+    cells: int
+    invalid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +92,16 @@ class Series:
         )
 
 
-def history(
-    summaries: Sequence[dict[str, Any]], *, percentile: str = "p50", seed: int = DEFAULT_SEED
-) -> tuple[Series, ...]:
+def history(summaries: Sequence[StoredSummary], *, seed: int = DEFAULT_SEED) -> tuple[Series, ...]:
     """
     Return the series of every cell, oldest run first, each with its change points.
 
     Args:
-        summaries: Contents of summary.json files, in any order.  Invalid cells are left out.
-        percentile: Which percentile of TTFB.
+        summaries: Of the runs, in any order.
         seed: Of the permutations.
-
-    Raises:
-        RecordsError: A summary is of another schema, or not as such a summary is.
     """
     found: dict[Key, list[tuple[str, float]]] = {}
-    for run in sorted(_run_of(summary, percentile) for summary in summaries):
+    for run in sorted(summaries):
         for key, value in run.values:
             found.setdefault(key, []).append((run.id, value))
     return tuple(
@@ -115,32 +116,43 @@ def history(
     )
 
 
-def invalid_runs(summaries: Sequence[dict[str, Any]]) -> list[str]:
+def invalid_runs(summaries: Sequence[StoredSummary]) -> list[str]:
     """Return a sentence for each run of which cells are left out because they are invalid."""
-    told = []
-    for summary in summaries:
-        cells = summary["cells"]
-        if bad := sum(cell["valid"] is not True for cell in cells):
-            run_id = str(summary["run"]["id"])
-            told.append(f"left out as invalid: {bad} of {len(cells)} cells of {run_id}")
-    return told
+    return [
+        f"left out as invalid: {run.invalid} of {run.cells} cells of {run.id}"
+        for run in summaries
+        if run.invalid
+    ]
 
 
-def _run_of(summary: dict[str, Any], percentile: str) -> _Run:
-    """Read one summary; whatever does not fit is refused as a whole."""
+def read_summary(content: Mapping[str, object], percentile: str = "p50") -> StoredSummary:
+    """
+    Read the content of a summary.json; whatever does not fit is refused as a whole.
+
+    Args:
+        content: Of the file.
+        percentile: Which percentile of TTFB is the value of a cell.
+
+    Raises:
+        RecordsError: It is of another schema, or not as such a summary is.
+    """
+    told: Any = content  # whatever it is not shows below
     try:
-        run_id, schema = str(summary["run"]["id"]), summary.get("schema")
-        if schema == 1:
-            values = tuple(_values_of(summary["cells"], percentile))
-            return _Run(int(summary["run"]["started_wall_ns"]), run_id, values)
+        run_id, schema = str(told["run"]["id"]), told.get("schema")
+        if schema == SCHEMA_VERSION:
+            cells = told["cells"]
+            values = tuple(_values_of(cells, percentile))
+            invalid = sum(cell["valid"] is not True for cell in cells)
+            began_ns = int(told["run"]["started_wall_ns"])
+            return StoredSummary(began_ns, run_id, values, len(cells), invalid)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise RecordsError(
             f"a summary.json is not as this version writes it ({error!r:.80}); run "
             "`loadtest analyze` on its run"
         ) from error
     raise RecordsError(
-        f"{run_id}: summary of schema {schema!r:.80}, this version reads 1; run `loadtest analyze` "
-        "on it"
+        f"{run_id}: summary of schema {schema!r:.80}, this version reads {SCHEMA_VERSION}; run "
+        "`loadtest analyze` on it"
     )
 
 

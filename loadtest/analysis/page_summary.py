@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from loadtest.analysis.percentiles import Distribution, number
 
@@ -47,7 +47,7 @@ class FailureCount:
         meaning = _MEANINGS.get(self.kind, self.kind)
         return f"{meaning} ({self.example})" if self.example else meaning
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return JSON-ready values."""
         return {
             "kind": self.kind,
@@ -77,7 +77,7 @@ class PageSummary:
     ttfb: Distribution
     ttfb_with_failures: Distribution
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return JSON-ready values."""
         return {
             "name": self.name,
@@ -117,7 +117,7 @@ class FailedPage:
             f"{failure_phrase(self.failures)}"
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return JSON-ready values."""
         return {
             "region": self.region,

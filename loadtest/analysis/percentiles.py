@@ -153,9 +153,9 @@ class Distribution:
         found = self.get(p)
         return None if found is None else found.value
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return flat keys (p50, p50_low, p50_high, ...); null is a percentile not carried."""
-        flat: dict[str, Any] = {"n": self.n, "mean": number(self.mean)}
+        flat: dict[str, object] = {"n": self.n, "mean": number(self.mean)}
         for p in PERCENTILES:
             q = self.get(p)
             flat[label(p)] = None if q is None else number(q.value)

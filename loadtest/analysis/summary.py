@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class RunFacts:
     partial: bool
     reason: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return JSON-ready values."""
         return {
             "id": self.run_id,
@@ -95,7 +95,7 @@ class Summary:
         """Return the same summary with the gate's decision in it."""
         return replace(self, verdict=verdict)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the content of summary.json."""
         return {
             "schema": SCHEMA_VERSION,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from loadtest.analysis.load import Run
 from loadtest.analysis.percentiles import number
@@ -42,7 +42,7 @@ class WorldEvent:
             not (deployment and self.deployment) or deployment == self.deployment
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return JSON-ready values."""
         return {
             "t_s": number(self.t_s),

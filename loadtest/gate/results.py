@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from loadtest.analysis.page_summary import FailedPage
 from loadtest.analysis.percentiles import number
@@ -63,7 +63,7 @@ class RuleResult:
     other: str = ""
     name: str = ""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return JSON-ready values."""
         return {
             "rule": self.rule,
@@ -131,7 +131,7 @@ class Verdict:
         """Return how many results have a decision."""
         return sum(rule.decision == decision for rule in self.rules)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the content of verdict.json."""
         return {
             "schema": SCHEMA_VERSION,

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from loadtest.frozen import to_json
 from loadtest.plan.model import Plan
-from loadtest.records.facts import to_json
 from loadtest.records.load_status import CellStatus, LiveFigures, LoadStatus, WorkerStatus
 from loadtest.records.watch import WorldGlance
 from loadtest.run.progress import Progress
@@ -39,7 +39,7 @@ class LiveBoard:
         self._changed = threading.Condition()
         self._closed = False
         self._content: dict[str, Any] = {"step": "", "notes": [], "plan": None, "end": None}
-        self._points: list[dict[str, Any]] = []
+        self._points: list[dict[str, object]] = []
         self._slices, self._every = 0, 1
         self._metrics: Callable[[], bytes] | None = None
 
@@ -142,12 +142,12 @@ class LiveBoard:
 
     # What pages ask.
 
-    def snapshot(self) -> tuple[int, dict[str, Any]]:
+    def snapshot(self) -> tuple[int, dict[str, object]]:
         """Return the version, and everything there is, curves included."""
         with self._changed:
             return self.version, {**self._content, "points": list(self._points)}
 
-    def wait(self, seen: int, timeout_s: float) -> tuple[int, dict[str, Any]] | None:
+    def wait(self, seen: int, timeout_s: float) -> tuple[int, dict[str, object]] | None:
         """
         Wait for news; return the version and the state without curves but for their latest point.
 
@@ -229,7 +229,7 @@ class BoardProgress:
         self._other.load(state, headline, table, brief)
 
 
-def _cell(cell: CellStatus, status: LoadStatus) -> dict[str, Any]:
+def _cell(cell: CellStatus, status: LoadStatus) -> dict[str, object]:
     return {
         "region": cell.region,
         "deployment": cell.deployment,
@@ -239,7 +239,7 @@ def _cell(cell: CellStatus, status: LoadStatus) -> dict[str, Any]:
     }
 
 
-def _figures(figures: LiveFigures) -> dict[str, Any]:
+def _figures(figures: LiveFigures) -> dict[str, object]:
     return {
         "n": figures.n,
         "errors": figures.errors,
@@ -248,7 +248,7 @@ def _figures(figures: LiveFigures) -> dict[str, Any]:
     }
 
 
-def _worker(worker: WorkerStatus) -> dict[str, Any]:
+def _worker(worker: WorkerStatus) -> dict[str, object]:
     health = to_json(worker.health) if worker.health is not None else {}
     return {
         "name": one_line(worker.name),

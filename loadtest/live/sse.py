@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 KEEP_ALIVE: Final = b": still here\n\n"
 RETRY: Final = b"retry: 1000\n\n"
 """A page that loses its stream asks again after a second."""
 
 
-def event_frame(name: str, data: Mapping[str, Any]) -> bytes:
+def event_frame(name: str, data: Mapping[str, object]) -> bytes:
     """
     Return one event.
 

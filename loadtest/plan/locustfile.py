@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+import pydantic
 
 from loadtest.errors import PlanError
 from loadtest.plan.credentials import without_credentials
 from loadtest.plan.model import Plan, UserStep
+from loadtest.plan.selection import names_in
 from loadtest.plan.urls import looks_like_url, plan_of_urls
 
 RUN_TIME_S: Final = 30.0
@@ -69,28 +72,19 @@ class LocustfileFacts:
     notes: tuple[str, ...]
     modules: tuple[str, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the facts as JSON-ready values."""
-        return {
-            "classes": list(self.classes),
-            "hosts": list(self.hosts),
-            "steps": [step.model_dump(mode="json") for step in self.steps],
-            "ends_s": None if math.isinf(self.ends_s) else self.ends_s,
-            "notes": list(self.notes),
-            "modules": list(self.modules),
-        }
+    def to_json(self) -> dict[str, object]:
+        """Return the facts as JSON-ready values; null for a shape that never ends."""
+        ends_s = None if math.isinf(self.ends_s) else self.ends_s
+        return {**_FACTS.dump_python(self, mode="json"), "ends_s": ends_s}
 
     @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> LocustfileFacts:
+    def from_json(cls, raw: Mapping[str, object]) -> LocustfileFacts:
         """Return the facts that ``to_json`` wrote."""
-        return cls(
-            tuple(raw["classes"]),
-            tuple(raw["hosts"]),
-            tuple(UserStep.model_validate(step) for step in raw["steps"]),
-            math.inf if raw["ends_s"] is None else float(raw["ends_s"]),
-            tuple(raw["notes"]),
-            tuple(raw["modules"]),
-        )
+        ends_s = math.inf if raw["ends_s"] is None else raw["ends_s"]
+        return _FACTS.validate_python({**raw, "ends_s": ends_s})
+
+
+_FACTS: Final = pydantic.TypeAdapter(LocustfileFacts)
 
 
 def run_time_s(text: str) -> float:
@@ -115,7 +109,7 @@ def plan_of_locustfile(
     at: str = "",
     regions: Sequence[str] = (),
     world: str = "embedded",
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[dict[str, object], list[str]]:
     """
     Return the raw plan that plays a locustfile, and what a person should know of it.
 
@@ -131,7 +125,7 @@ def plan_of_locustfile(
     """
     notes = list(facts.notes)
     raw = plan_of_urls(_hosts(command, facts, notes), at=at, regions=regions, world=world)
-    base_path = raw["paths"][0].rstrip("/")
+    base_path = names_in(raw, "paths")[0].rstrip("/")
     if "?" in base_path:
         raise PlanError("--host: a base URL has no query; give it with each request")
     if world == "fly":

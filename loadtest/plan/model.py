@@ -262,7 +262,7 @@ class Gate(Frozen):
 
     margin_share: Annotated[float, Field(ge=0, lt=1)] = 0.03
     margin_ms: Millis = 5.0
-    alpha: Annotated[float, Field(gt=0, le=0.2)] = 0.05
+    alpha: Annotated[float, Field(ge=1e-6, le=0.2)] = 0.05
     """Error rate of each side, over all looks: to fail what holds, to pass what is broken."""
     resamples: Annotated[int, Field(ge=200, le=100_000)] = 2_000
     error_budget: Share = 0.001
@@ -371,6 +371,6 @@ class Plan(Frozen):
             return self.network.same_region_ms
         return self.network.rtt_ms["-".join(sorted((a, b)))]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the plan as JSON-ready values, keys as in the TOML file."""
         return self.model_dump(mode="json", by_alias=True)

@@ -58,7 +58,7 @@ class RunOrder(Frozen):
     first_block: Annotated[int, Field(ge=0)] = 0
     targets: Targets
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the order as JSON-ready values."""
         return self.model_dump(mode="json", by_alias=True)
 

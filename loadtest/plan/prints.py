@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 JUDGED: Final = frozenset({"thresholds", "gate", "validity", "title", "reproduce"})
 """Parts that decide how a run is judged and shown, not what is measured."""
 
 
-def plan_prints(content: Mapping[str, Any]) -> dict[str, str]:
+def plan_prints(content: Mapping[str, object]) -> dict[str, str]:
     """
     Return a hash of each top-level part of a plan.
 
@@ -29,7 +29,7 @@ def plan_prints(content: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def changed_parts(content: Mapping[str, Any], prints: Mapping[str, str]) -> list[str]:
+def changed_parts(content: Mapping[str, object], prints: Mapping[str, str]) -> list[str]:
     """
     Return the parts of a plan that are not as they were, in alphabetical order.
 

@@ -6,7 +6,6 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pydantic
 
@@ -19,7 +18,7 @@ from loadtest.plan.findings import findings
 from loadtest.plan.headers import header_faults
 from loadtest.plan.model import Deployment, Plan
 from loadtest.plan.network import base_times_ms, round_trips
-from loadtest.plan.selection import REDIS, keep_deployments, keep_scenarios
+from loadtest.plan.selection import REDIS, keep_deployments, keep_scenarios, list_in, names_in
 from loadtest.plan.threshold_checks import check_thresholds
 from loadtest.plan.urls import plan_of_urls, probable, url_faults
 from loadtest.regions import HERE, region_table, suggest_regions
@@ -27,7 +26,7 @@ from loadtest.regions import HERE, region_table, suggest_regions
 DEFAULT_PLAN = "scenarios/latency-tables.toml"
 
 
-def load_plan(path: str | None = None, flags: Mapping[str, Any] | None = None) -> Plan:
+def load_plan(path: str | None = None, flags: Mapping[str, object] | None = None) -> Plan:
     """
     Read, override, check and resolve a plan.
 
@@ -41,7 +40,7 @@ def load_plan(path: str | None = None, flags: Mapping[str, Any] | None = None) -
     return resolve_plan(*load_raw(DEFAULT_PLAN if path is None else path, flags or {}))
 
 
-def url_plan(urls: Sequence[str], at: str, flags: Mapping[str, Any]) -> Plan:
+def url_plan(urls: Sequence[str], at: str, flags: Mapping[str, object]) -> Plan:
     """
     Return the plan that measures running deployments, with flags laid over it.
 
@@ -53,8 +52,8 @@ def url_plan(urls: Sequence[str], at: str, flags: Mapping[str, Any]) -> Plan:
     Raises:
         PlanError: Anything is wrong with a URL or a flag.
     """
-    flags = dict(flags)
-    regions, paths = list(flags.pop("regions", None) or ()), list(flags.pop("paths", None) or ())
+    regions, paths = (names_in(flags, key) for key in ("regions", "paths"))
+    flags = {key: value for key, value in flags.items() if key not in ("regions", "paths")}
     if at and at not in regions:
         regions = [at, *regions]
     world = str(flags.get("world") or "embedded")
@@ -62,7 +61,7 @@ def url_plan(urls: Sequence[str], at: str, flags: Mapping[str, Any]) -> Plan:
     return plan_of_raw(raw, flags)
 
 
-def plan_of_raw(raw: dict[str, Any], flags: Mapping[str, Any]) -> Plan:
+def plan_of_raw(raw: dict[str, object], flags: Mapping[str, object]) -> Plan:
     """
     Return the plan of raw values that no file holds, with flags laid over them.
 
@@ -73,7 +72,7 @@ def plan_of_raw(raw: dict[str, Any], flags: Mapping[str, Any]) -> Plan:
     return resolve_plan(raw, dropped)
 
 
-def load_judged_plan(path: str | None, flags: Mapping[str, Any]) -> Plan:
+def load_judged_plan(path: str | None, flags: Mapping[str, object]) -> Plan:
     """
     Read a plan as ``load_plan`` does, for a run that ends with a verdict.
 
@@ -91,7 +90,7 @@ def load_judged_plan(path: str | None, flags: Mapping[str, Any]) -> Plan:
     return plan
 
 
-def load_raw(path: str, flags: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
+def load_raw(path: str, flags: Mapping[str, object]) -> tuple[dict[str, object], frozenset[str]]:
     """
     Read a plan file and lay flags over it, unchecked.
 
@@ -140,7 +139,7 @@ def _name_of(path: Path) -> str:
     return plain[:40].rstrip("-") or "plan"
 
 
-def resolve_plan(raw: Mapping[str, Any], dropped: frozenset[str] = frozenset()) -> Plan:
+def resolve_plan(raw: Mapping[str, object], dropped: frozenset[str] = frozenset()) -> Plan:
     """
     Check raw values and fill in what is looked up: round-trip times, base times, variants.
 
@@ -197,7 +196,7 @@ def resolve_plan(raw: Mapping[str, Any], dropped: frozenset[str] = frozenset()) 
     return resolved
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path) -> dict[str, object]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows add a BOM
     except RecursionError as error:
@@ -213,7 +212,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise PlanError(f"plan: {path} cannot be read: {error.strerror}") from error
 
 
-def _apply_flags(raw: dict[str, Any], flags: Mapping[str, Any]) -> frozenset[str]:
+def _apply_flags(raw: dict[str, object], flags: Mapping[str, object]) -> frozenset[str]:
     """
     Write the flags into the raw plan; return names of regions and deployments they took away.
 
@@ -224,27 +223,30 @@ def _apply_flags(raw: dict[str, Any], flags: Mapping[str, Any]) -> frozenset[str
     dropped: set[str] = set()
     for dotted, value in flags.items():
         if dotted == "deployments":
-            dropped |= keep_deployments(raw, list(value))
+            dropped |= keep_deployments(raw, names_in(flags, dotted))
             continue
         if dotted == "scenarios":
-            dropped |= keep_scenarios(raw, list(value))
+            dropped |= keep_scenarios(raw, names_in(flags, dotted))
             continue
         if dotted == "regions":
-            dropped |= {str(code) for code in raw.get("regions", []) if code not in value}
-            if raw.get("primary_region") not in value and "primary_region" not in flags:
-                raw["primary_region"] = value[0]
+            codes = names_in(flags, dotted)
+            dropped |= {str(code) for code in list_in(raw, dotted) if code not in codes}
+            if raw.get("primary_region") not in codes and "primary_region" not in flags:
+                raw["primary_region"] = codes[0]
         if dotted == "redis":
-            raw["companions"] = [*raw.get("companions", []), REDIS]
+            raw["companions"] = [*list_in(raw, "companions"), REDIS]
             continue
         *parents, last = dotted.split(".")
         table = raw
         for key in parents:
-            table = table.setdefault(key, {})
+            inner = table.setdefault(key, {})
+            assert isinstance(inner, dict)  # other kinds have been refused
+            table = inner
         table[last] = list(value) if isinstance(value, tuple) else value
     return frozenset(dropped)
 
 
-def _refuse_other_kinds(raw: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
+def _refuse_other_kinds(raw: Mapping[str, object], flags: Mapping[str, object]) -> None:
     """Refuse lists and tables that are none before a flag looks into them."""
     tables = {dotted.partition(".")[0] for dotted in flags if "." in dotted}
     wanted = {

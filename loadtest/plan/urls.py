@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from loadtest.errors import PlanError
@@ -68,7 +68,7 @@ def plan_of_urls(
     regions: Sequence[str] = (),
     paths: Sequence[str] = (),
     world: str = "embedded",
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """
     Return the raw plan that measures running deployments.
 

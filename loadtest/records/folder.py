@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import pyarrow as pa
 
@@ -200,7 +200,7 @@ class RunFolder:
         """Return the path of a file of the run, such as ``report.html``."""
         return self.path / name
 
-    def save_json(self, name: str, value: dict[str, Any]) -> Path:
+    def save_json(self, name: str, value: dict[str, object]) -> Path:
         """
         Write a JSON file whole or not at all.
 
@@ -229,7 +229,7 @@ class RunFolder:
             raise RecordsError(f"{path}: cannot be written: {error.strerror}") from error
         return path
 
-    def load_json(self, name: str) -> dict[str, Any]:
+    def load_json(self, name: str) -> dict[str, object]:
         """
         Read a JSON file of the run and check its schema version.
 
@@ -284,7 +284,7 @@ class RunFolder:
         except OSError:
             temporary.unlink(missing_ok=True)
 
-    def _check(self, name: str, value: dict[str, Any]) -> None:
+    def _check(self, name: str, value: dict[str, object]) -> None:
         known = JSON_SCHEMAS.get(name)
         if known is not None and value.get("schema") != known:
             raise RecordsError(

@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from loadtest.errors import RecordsError
 from loadtest.records.whole import whole_file
@@ -90,7 +90,7 @@ def verify(folder: Path) -> Sealed:
     return found
 
 
-def derived_print(folder: Path, content: Mapping[str, Any]) -> str:
+def derived_print(folder: Path, content: Mapping[str, object]) -> str:
     """
     Return a hash of what was derived from a folder's measured files, and of their manifest.
 

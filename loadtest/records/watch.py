@@ -165,6 +165,15 @@ class LinkGlance:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultTouches:
+    """What a fault touched when it began: roads as ``from>to``, machines by id."""
+
+    what: str
+    roads: tuple[str, ...]
+    machines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WorldGlance:
     """The latest of a watch; ``late_p99_us`` is how late its links delivered in the last second."""
 

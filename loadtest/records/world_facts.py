@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from loadtest.errors import RecordsError
-from loadtest.records.facts import read
+from loadtest.frozen import read
 from loadtest.records.watch import NoWatch, WatchFacts, check_watch
 
 WORLD_SCHEMA: Final = 3
@@ -217,7 +217,7 @@ class WorldFacts:
         return (edges or {}).get(region, {}).get(app)
 
 
-def read_world(content: Any) -> WorldFacts:
+def read_world(content: object) -> WorldFacts:
     """
     Return what a world.json tells.
 
@@ -226,6 +226,7 @@ def read_world(content: Any) -> WorldFacts:
     """
     where = "world.json"
     world = read(WorldFacts, content, where)
+    assert isinstance(content, Mapping)  # all else has been refused
     if absent := [key for key in WorldFacts.__annotations__ if key not in content]:
         raise RecordsError(f"{where}.{absent[0]}: missing; this account of the run is not complete")
     if world.kind not in WORLD_KINDS:

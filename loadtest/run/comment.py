@@ -90,7 +90,7 @@ def _own_comment(http: httpx.Client, thread: CommentThread, marker: str) -> int 
     return None
 
 
-def _comments(http: httpx.Client, thread: CommentThread) -> Iterator[dict[str, Any]]:
+def _comments(http: httpx.Client, thread: CommentThread) -> Iterator[dict[str, object]]:
     for page in range(1, _MOST_PAGES + 1):
         query = f"?per_page={_PER_PAGE}&page={page}"
         listed = _ask(http, thread, "GET", f"{thread.comments}{query}")

@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from loadtest.errors import EngineError, PlanError, RecordsError, WorldError
+from loadtest.frozen import to_json
 from loadtest.plan.headers import Headers
 from loadtest.plan.model import Plan
 from loadtest.plan.order import RunOrder, Targets, with_secrets
-from loadtest.records.facts import to_json
 from loadtest.records.folder import PARTS, RunFolder
 from loadtest.records.load_status import LoadStatus
 from loadtest.records.seal import seal

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import httpx
 
 from loadtest.errors import EngineError, RecordsError, WorldError
+from loadtest.frozen import read
 from loadtest.plan.order import RunOrder
-from loadtest.records.facts import EngineFacts, read
+from loadtest.records.facts import EngineFacts
 from loadtest.records.load_status import CoordinatorStatus, LoadStatus, RecordPart, RecordParts
 
 T = TypeVar("T")
@@ -163,7 +164,7 @@ class CoordinatorClient:
                 f"the coordinator is of another version: {error}; use an image of this version"
             ) from error
 
-    def _json(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+    def _json(self, method: str, path: str, **arguments: Any) -> dict[str, object]:
         response = self._request(method, path, **arguments)
         try:
             answer = response.json()

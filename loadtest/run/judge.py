@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loadtest.errors import EXIT_INTERRUPTED, LoadtestError, RecordsError
 from loadtest.records.folder import LATEST, RunFolder
@@ -32,11 +32,9 @@ class Judged:
     verdict_lines: list[str]
     annotations: list[str]
     markdown: str
+    summary: Summary
+    verdict: Verdict
     tables: list[Table] = field(default_factory=list)
-    summary: Mapping[str, Any] = field(default_factory=dict)
-    """Content of summary.json."""
-    verdict: Mapping[str, Any] = field(default_factory=dict)
-    """Content of verdict.json."""
 
 
 def find_folder(folder: Path | None) -> RunFolder:
@@ -72,7 +70,8 @@ def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = 
     found = find_folder(folder)
     _rescue(found)
     run, summary, verdict = _judge(found, look=None)
-    told_summary = summary.judged(verdict.decision).to_json()
+    summary = summary.judged(verdict.decision)
+    told_summary = summary.to_json()
     told_summary["print"] = derived_print(found.path, told_summary)
     found.save_json("summary.json", told_summary)
     found.save_json("verdict.json", verdict.to_json())
@@ -88,8 +87,8 @@ def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = 
         annotations=github.annotation_lines(verdict),
         markdown=markdown.render(verdict, summary),
         tables=tables.terminal_tables(run, summary, verdict),
-        summary=summary.judged(verdict.decision).to_json(),
-        verdict=verdict.to_json(),
+        summary=summary,
+        verdict=verdict,
     )
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from loadtest.errors import PlanError
 from loadtest.plan.locustfile import LocustCommand, LocustfileFacts, plan_of_locustfile
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import plan_of_raw
+from loadtest.plan.selection import names_in
 from loadtest.run.looking import LOCUSTFILE, Look
 
 
 def locustfile_plan(
-    command: LocustCommand, at: str, flags: Mapping[str, Any]
+    command: LocustCommand, at: str, flags: Mapping[str, object]
 ) -> tuple[Plan, list[str]]:
     """
     Return the plan that plays a locustfile, and what a person should know of it beforehand.
@@ -37,7 +37,8 @@ def locustfile_plan(
             raise PlanError(f"{flag}: a locustfile runs for --run-time, its start included")
     if flags.get("scenario") is not None:
         raise PlanError("--scenario: the scenario is the locustfile; give one of the two")
-    regions = list(flags.pop("regions", None) or ())
+    regions = names_in(flags, "regions")
+    flags.pop("regions", None)
     if at and at not in regions:
         regions = [at, *regions]
     facts = look(command)

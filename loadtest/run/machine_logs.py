@@ -65,5 +65,5 @@ class KeptLogs:
 
     def keep_if_it_matters(self, judged: Judged) -> None:
         """Write them if requests failed or the run cannot be trusted."""
-        if judged.verdict["failures"] or judged.verdict["invalid"]:
+        if judged.verdict.failures or judged.verdict.invalid:
             self.keep()

@@ -20,10 +20,10 @@ RESULT_SCHEMA history:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from loadtest.analysis.cells import CellSummary
     from loadtest.run.judge import Judged
 
 RESULT_SCHEMA: Final = 1
@@ -35,29 +35,30 @@ CELL_KEYS: Final = (
 """What a cell tells of itself; summary.json has the rest."""
 
 
-def result_of(judged: Judged) -> dict[str, Any]:
+def result_of(judged: Judged) -> dict[str, object]:
     """Return the object of a run that was judged."""
     summary, verdict = judged.summary, judged.verdict
     return {
         "schema": RESULT_SCHEMA,
         "exit_code": judged.exit_code,
         "decision": judged.decision,
-        "sentence": verdict["sentence"],
+        "sentence": verdict.sentence,
         "folder": str(judged.folder),
         "report": str(judged.report),
-        "run": summary["run"],
-        "cells": [_cell(cell) for cell in summary["cells"]],
-        "rules": verdict["rules"],
-        "invalid": verdict["invalid"],
-        "failures": verdict["failures"],
+        "run": summary.run.to_json(),
+        "cells": [_cell(cell) for cell in summary.cells],
+        "rules": [rule.to_json() for rule in verdict.rules],
+        "invalid": list(verdict.invalid),
+        "failures": [page.to_json() for page in verdict.failures],
     }
 
 
-def _cell(cell: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: cell[key] for key in CELL_KEYS}
+def _cell(cell: CellSummary) -> dict[str, object]:
+    told = cell.to_json()
+    return {key: told[key] for key in CELL_KEYS}
 
 
-def result_of_failure(exit_code: int, sentence: str) -> dict[str, Any]:
+def result_of_failure(exit_code: int, sentence: str) -> dict[str, object]:
     """Return the object of a command that came to no verdict, and why."""
     return {
         "schema": RESULT_SCHEMA,

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from loadtest.errors import PlanError
 from loadtest.fly.config import AppConfig, read_app_config
+from loadtest.frozen import to_json
 from loadtest.plan.credentials import without_credentials
 from loadtest.plan.threshold_parser import parse_threshold
 from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM, COUNTS
@@ -79,12 +79,41 @@ class BaseRevision:
         return bool(self.setup or self.command or self.programs)
 
 
+@dataclass(frozen=True, slots=True)
+class RevisionArm:
+    """A revision as a deployment of a plan: its keys, see docs/plan.md."""
+
+    name: str
+    title: str
+    fly_toml: str
+    folder: str
+    machines: str
+    command: str
+    release_command: str
+    env: Mapping[str, str]
+    image: str
+    database: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionArms:
+    """The arms of a gate on revisions; ``scratch`` is the folder of the base's files."""
+
+    deployments: tuple[RevisionArm, ...]
+    scratch: Path
+
+    @property
+    def keys(self) -> dict[str, object]:
+        """Keys to merge into a raw plan."""
+        return {"deployments": [to_json(arm) for arm in self.deployments]}
+
+
 def is_url(text: str) -> bool:
     """Tell whether an arm is a running deployment, not a revision."""
     return text.startswith(("http://", "https://"))
 
 
-def url_arms(base: str, candidate: str) -> dict[str, Any]:
+def url_arms(base: str, candidate: str) -> dict[str, object]:
     """
     Return the plan keys of two running deployments as arms.
 
@@ -110,12 +139,9 @@ def without_counts(thresholds: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def revision_arms(asked: BaseRevision) -> Iterator[dict[str, Any]]:
+def revision_arms(asked: BaseRevision) -> Iterator[RevisionArms]:
     """
-    Write a base revision's files down and give the plan keys of both revisions as arms.
-
-    Yields:
-        Keys to merge into a raw plan, and ``scratch``, the folder of those files.
+    Write a base revision's files down and give both revisions as arms.
 
     Raises:
         PlanError: No fly.toml, no git repository, no such revision, or the app is not in it.
@@ -137,25 +163,25 @@ def revision_arms(asked: BaseRevision) -> Iterator[dict[str, Any]]:
         if asked.setup:
             for name, (root, file) in arms.items():
                 _set_up(asked.setup, _start_folder(root, file), name, env)
-        yield {
-            "deployments": [
-                {
-                    "name": name,
-                    "title": (git.subject(commit) if name == BASE_ARM else "working tree")
+        yield RevisionArms(
+            tuple(
+                RevisionArm(
+                    name=name,
+                    title=(git.subject(commit) if name == BASE_ARM else "working tree")
                     + (", its image" if images else ""),
-                    "fly_toml": str(root / file),
-                    "folder": str(_start_folder(root, file)),
-                    "machines": asked.machines,
-                    "command": asked.command,
-                    "release_command": asked.release_command,
-                    "env": env,
-                    "image": images.get(name, ""),
-                    "database": name,  # a column that the candidate renames is the base's too
-                }
+                    fly_toml=str(root / file),
+                    folder=str(_start_folder(root, file)),
+                    machines=asked.machines,
+                    command=asked.command,
+                    release_command=asked.release_command,
+                    env=env,
+                    image=images.get(name, ""),
+                    database=name,  # a column that the candidate renames is the base's too
+                )
                 for name, (root, file) in arms.items()
-            ],
-            "scratch": str(tree.parent),
-        }
+            ),
+            scratch=tree.parent,
+        )
 
 
 def _images(
@@ -211,12 +237,13 @@ def _built(configs: Mapping[str, AppConfig], folders: Mapping[str, Path]) -> boo
     )
 
 
-def merge(raw: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
+def merge(raw: Mapping[str, object], keys: Mapping[str, object]) -> dict[str, object]:
     """Return a raw plan with keys laid over it, tables merged one level deep."""
     merged = dict(raw)
     for key, value in keys.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = {**merged[key], **value}
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = {**below, **value}
         else:
             merged[key] = value
     return merged

@@ -21,11 +21,12 @@ import httpx
 from loadtest.errors import PlanError, RecordsError, WorldError
 from loadtest.fly.ledger import MachineLedger
 from loadtest.fly.transport import is_loopback
+from loadtest.frozen import read
 from loadtest.plan.model import Plan
 from loadtest.plan.order import Target, Targets
-from loadtest.records.facts import read
 from loadtest.records.watch import (
     WATCH_SCHEMA,
+    FaultTouches,
     MachineLogs,
     NoWatch,
     PathFacts,
@@ -219,7 +220,7 @@ class EmbeddedExtras:
 
     def fault(
         self, what: str, *, for_s: float = 0.0, at_wall_ns: int | None = None
-    ) -> dict[str, Any]:
+    ) -> FaultTouches:
         """
         Let something go wrong.
 
@@ -229,7 +230,7 @@ class EmbeddedExtras:
             at_wall_ns: When; None for now.
         """
         body = {"what": what, "for_s": for_s, "at_wall_ns": at_wall_ns}
-        return self._get("POST", "/world/faults", body)
+        return self._told(FaultTouches, "POST", "/world/faults", body)
 
     def watch(self) -> PathFacts:
         """Begin to watch over a load; return where machines' connections lead."""
@@ -239,14 +240,18 @@ class EmbeddedExtras:
         """Return what the watch has seen; end it if the load is ``over``."""
         return self._told(WatchFacts, "DELETE" if over else "GET", "/world/watch")
 
-    def _told(self, kind: type[T], method: str, path: str) -> T:
+    def _told(
+        self, kind: type[T], method: str, path: str, body: Mapping[str, object] | None = None
+    ) -> T:
         """Return what the world answers, as its type."""
         try:
-            return read(kind, self._get(method, path), path)
+            return read(kind, self._get(method, path, body), path)
         except RecordsError as error:
             raise WorldError(f"the world is of another version: {error}") from error
 
-    def _get(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def _get(
+        self, method: str, path: str, body: Mapping[str, object] | None = None
+    ) -> dict[str, Any]:
         try:
             response = self._http.request(method, path, json=body)
         except httpx.HTTPError as error:

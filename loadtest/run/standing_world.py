@@ -48,10 +48,10 @@ def bend(what: str, *, for_s: float, url: str) -> str:
     """
     with standing_world(url) as extras:
         told = extras.fault(what, for_s=for_s)
-    touched = [_counted(len(told["roads"]), "direction") if told["roads"] else ""]
-    touched += [_counted(len(told["machines"]), "machine") if told["machines"] else ""]
+    touched = [_counted(len(told.roads), "direction") if told.roads else ""]
+    touched += [_counted(len(told.machines), "machine") if told.machines else ""]
     lasts = f", for {for_s:g} s" if for_s else ""
-    return f"{told['what']}: touches {''.join(touched) or 'nothing'}{lasts}"
+    return f"{told.what}: touches {''.join(touched) or 'nothing'}{lasts}"
 
 
 def become_command(where: str, command: Sequence[str], *, url: str) -> NoReturn:

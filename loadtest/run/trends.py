@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loadtest.errors import RecordsError
 from loadtest.records.folder import RunFolder
@@ -64,7 +64,7 @@ def history_below(folder: Path, *, page: Path | None) -> TrendTables:
     Raises:
         RecordsError: There are no analysed runs, or none that can be believed.
     """
-    from loadtest.analysis.history import history, invalid_runs
+    from loadtest.analysis.history import history, invalid_runs, read_summary
     from loadtest.report.pages.history import NOTE, history_tables, render
     from loadtest.report.pages.write import write_whole
 
@@ -76,7 +76,7 @@ def history_below(folder: Path, *, page: Path | None) -> TrendTables:
     summaries, notes = [], [NOTE]
     for run in runs:
         try:
-            summaries.append(_summary(run))
+            summaries.append(read_summary(_summary(run)))
         except RecordsError as error:
             notes.append(f"left out: {error}")
     if not summaries:
@@ -89,7 +89,7 @@ def history_below(folder: Path, *, page: Path | None) -> TrendTables:
     return TrendTables(history_tables(series), notes)
 
 
-def _summary(run: Path) -> dict[str, Any]:
+def _summary(run: Path) -> dict[str, object]:
     """Return a run's summary.json, if it is what was derived from the run's files."""
     verify(run)
     content = RunFolder(run).load_json("summary.json")

@@ -9,17 +9,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from loadtest.errors import WorldError
+from loadtest.frozen import read
 from loadtest.world.guard.remains import orphaned, sweep, sweep_orphans
 from loadtest.world.spec import WorldSpec
 
 _START_S = 30.0
 _STOP_S = 120.0  # five are enough, but for the files of images on a busy disk: 35 were seen
 _POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class WorldUp:
+    """What a world says once it is up: its API, the token for it, the folder that it lives in."""
+
+    api: str
+    token: str
+    folder: Path
 
 
 class WorldHandle:
@@ -31,14 +41,11 @@ class WorldHandle:
         token: What the API wants to see.
     """
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], answer: Mapping[str, Any] | None = None
-    ) -> None:
-        told = answer or {}
+    def __init__(self, process: subprocess.Popen[bytes], told: WorldUp | None = None) -> None:
         self._process = process
-        self._folder = Path(told["folder"]) if "folder" in told else None
-        self.api_url: str = told.get("api", "")
-        self.token: str = told.get("token", "")
+        self._folder = told.folder if told is not None else None
+        self.api_url = told.api if told is not None else ""
+        self.token = told.token if told is not None else ""
 
     def __enter__(self) -> WorldHandle:
         return self
@@ -90,7 +97,7 @@ class WorldHandle:
 
 
 def start_world(
-    spec: WorldSpec | Mapping[str, Any], env: Mapping[str, str] | None = None
+    spec: WorldSpec | Mapping[str, object], env: Mapping[str, str] | None = None
 ) -> WorldHandle:
     """
     Start an embedded world and return when its Machines API answers.
@@ -127,7 +134,7 @@ def start_world(
     return WorldHandle(process, answer)
 
 
-def _first_answer(process: subprocess.Popen[bytes], spec: bytes) -> dict[str, Any]:
+def _first_answer(process: subprocess.Popen[bytes], spec: bytes) -> WorldUp:
     assert process.stdin is not None
     assert process.stdout is not None
     until = time.monotonic() + _START_S
@@ -146,7 +153,7 @@ def _first_answer(process: subprocess.Popen[bytes], spec: bytes) -> dict[str, An
             if not data:
                 raise WorldError("the world's guardian ended before the world was up")
             line += data
-    answer: dict[str, Any] = json.loads(line.splitlines()[0])
+    answer: dict[str, object] = json.loads(line.splitlines()[0])
     if "error" in answer:
         raise WorldError(f"the world could not be started: {answer['error']}")
-    return answer
+    return read(WorldUp, answer, "the world's first answer")

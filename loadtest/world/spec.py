@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from loadtest.errors import PlanError
+from loadtest.errors import PlanError, RecordsError
+from loadtest.frozen import read, to_json
 from loadtest.units import NS_PER_MS
 
 SCHEMA_VERSION = 1
@@ -88,79 +88,27 @@ class WorldSpec:
         """Return every pair of two regions once, in order."""
         return [(a, b) for i, a in enumerate(self.regions) for b in self.regions[i + 1 :]]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the spec as JSON-ready values."""
-        return {
-            "schema": SCHEMA_VERSION,
-            "regions": list(self.regions),
-            "primary_region": self.primary_region,
-            "rtt_ms": dict(self.rtt_ms),
-            "same_region_ms": self.same_region_ms,
-            "tolerance_ms": self.tolerance_ms,
-            "tolerance_share": self.tolerance_share,
-            "images": {
-                name: {
-                    "cwd": str(image.cwd),
-                    "env": dict(image.env),
-                    **({"archive": str(image.archive)} if image.archive else {}),
-                }
-                for name, image in self.images.items()
-            },
-            "api_port": self.api_port,
-            "postgres_bin": self.postgres_bin,
-            "strict_regions": self.strict_regions,
-            "scratch": [str(folder) for folder in self.scratch],
-            "foreign_apps": list(self.foreign_apps),
-            "fresh_app_calls": self.fresh_app_calls,
-            "full_regions": list(self.full_regions),
-            "paid_regions": list(self.paid_regions),
-            "rate_limited": self.rate_limited,
-            "layer": self.layer,
-            "seed": self.seed,
-        }
+        return {"schema": SCHEMA_VERSION, **to_json(self)}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> WorldSpec:
+    def from_json(cls, data: Mapping[str, object]) -> WorldSpec:
         """
         Read and check a spec.
 
         Raises:
             PlanError: With every fault found.
         """
-        if data.get("schema", SCHEMA_VERSION) != SCHEMA_VERSION:
+        if (schema := data.get("schema", SCHEMA_VERSION)) != SCHEMA_VERSION:
             raise PlanError(
-                f"world spec: schema {data['schema']!r} is unknown, {SCHEMA_VERSION} is allowed"
+                f"world spec: schema {schema!r} is unknown, {SCHEMA_VERSION} is allowed"
             )
+        told = {key: value for key, value in data.items() if key != "schema"}
         try:
-            spec = cls(
-                regions=tuple(str(code) for code in data["regions"]),
-                primary_region=str(data["primary_region"]),
-                rtt_ms={str(k): float(v) for k, v in (data.get("rtt_ms") or {}).items()},
-                same_region_ms=float(data.get("same_region_ms", 0.5)),
-                tolerance_ms=float(data.get("tolerance_ms", 1.0)),
-                tolerance_share=float(data.get("tolerance_share", 0.01)),
-                images={
-                    str(name): ImageSpec(
-                        Path(image["cwd"]),
-                        dict(image.get("env") or {}),
-                        Path(archive) if (archive := image.get("archive")) else None,
-                    )
-                    for name, image in (data.get("images") or {}).items()
-                },
-                api_port=int(data.get("api_port") or 0),
-                postgres_bin=data.get("postgres_bin"),
-                strict_regions=bool(data.get("strict_regions", False)),
-                scratch=tuple(Path(folder) for folder in data.get("scratch") or ()),
-                foreign_apps=tuple(str(name) for name in data.get("foreign_apps") or ()),
-                fresh_app_calls=int(data.get("fresh_app_calls") or 0),
-                full_regions=tuple(str(code) for code in data.get("full_regions") or ()),
-                paid_regions=tuple(str(code) for code in data.get("paid_regions") or ()),
-                rate_limited=bool(data.get("rate_limited", False)),
-                layer=str(data.get("layer") or "auto"),
-                seed=int(data.get("seed") or 0),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise PlanError(f"world spec: missing or of the wrong kind: {error}") from error
+            spec = read(cls, told, "world spec")
+        except RecordsError as error:
+            raise PlanError(str(error)) from None
         if faults := list(_faults(spec)):
             raise PlanError(*faults)
         return spec

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtest.analysis.history import change_points, history
+from loadtest.analysis.history import StoredSummary, change_points, history, read_summary
 from loadtest.errors import RecordsError
 
 
@@ -40,7 +40,11 @@ def test_the_same_history_gives_the_same_points() -> None:
     assert change_points(points) == change_points(points)
 
 
-def summary(number: int, value: float | None, *, valid: bool = True) -> dict[str, Any]:
+def summary(number: int, value: float | None, *, valid: bool = True) -> StoredSummary:
+    return read_summary(summary_json(number, value, valid=valid))
+
+
+def summary_json(number: int, value: float | None, *, valid: bool = True) -> dict[str, Any]:
     cell = {
         "region": "cdg",
         "deployment": "multi",
@@ -61,7 +65,7 @@ def test_runs_are_put_in_order_and_invalid_cells_left_out() -> None:
 
 def test_another_schema_is_refused() -> None:
     with pytest.raises(RecordsError, match="schema 7"):
-        history([{**summary(1, 1.0), "schema": 7}])
+        read_summary({**summary_json(1, 1.0), "schema": 7})
 
 
 def test_pages_have_a_series_of_their_own_after_the_cells() -> None:
@@ -83,7 +87,7 @@ def test_pages_have_a_series_of_their_own_after_the_cells() -> None:
             "cells": [cell, {**cell, "region": "syd", "pages": cell["pages"][:1]}],
         }
 
-    series = history([summary(number) for number in range(3)])
+    series = history([read_summary(summary(number)) for number in range(3)])
 
     assert [(one.region, one.name, one.values_ms[0]) for one in series] == [
         ("cdg", "", 50.0),

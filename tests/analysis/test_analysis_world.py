@@ -18,7 +18,8 @@ from loadtest.analysis.validity import check
 from loadtest.analysis.world_checks import world_checks
 from loadtest.analysis.world_events import world_events
 from loadtest.errors import RecordsError
-from loadtest.records.facts import NameMove, Signed
+from loadtest.frozen import Signed
+from loadtest.records.facts import NameMove
 from loadtest.records.seal import seal
 
 Watch = dict[str, Any]

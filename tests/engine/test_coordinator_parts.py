@@ -25,8 +25,9 @@ from loadtest.engine.wire.clocksync import Timeline
 from loadtest.engine.wire.messages import ReadyMessage, spoken
 from loadtest.engine.wire.protocol import CurveKeys, curve_keys, port_number, seconds, split_address
 from loadtest.errors import EngineError, RecordsError
+from loadtest.frozen import Signed
 from loadtest.plan.order import parse_order
-from loadtest.records.facts import ClockFacts, SelfCheckFacts, Signed
+from loadtest.records.facts import ClockFacts, SelfCheckFacts
 from loadtest.records.load_status import LiveFigures, PresentWorker
 from loadtest.records.writer import Work
 from loadtest.units import NS_PER_S

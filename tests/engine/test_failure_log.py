@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loadtest.engine.worker.failure_log import MAX_TOLD, FailureLog, sentence_of
 from loadtest.errors import RecordsError
-from loadtest.records.facts import read, to_json
+from loadtest.frozen import read, to_json
 from loadtest.records.failures import MAX_SENTENCE, FailureExample
 
 SCENARIO = """

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mutation import nearly, nearly_json
 
-from loadtest.analysis.history import history
+from loadtest.analysis.history import history, read_summary
 from loadtest.analysis.load import load_run
 from loadtest.analysis.summary import summarise
 from loadtest.assets import data_file
@@ -207,7 +207,7 @@ def test_a_summary_in_a_history(stored: Path, data: st.DataObject) -> None:
     whole = json.loads((stored / "summary.json").read_text())
     content = data.draw(nearly_json(whole))
     with only_sentences():
-        history([whole, content, whole])
+        history([read_summary(told) for told in (whole, content, whole)])
 
 
 ODD_FILES = [

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from loadtest.frozen import Signed
 from loadtest.live.board import LiveBoard
 from loadtest.live.server import LiveServer, serve_live
 from loadtest.plan.resolve import load_plan
-from loadtest.records.facts import MomentFacts, Signed
+from loadtest.records.facts import MomentFacts
 from loadtest.records.load_status import (
     CellStatus,
     FailureStatus,

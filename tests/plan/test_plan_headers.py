@@ -10,6 +10,7 @@ from loadtest.errors import PlanError
 from loadtest.plan.headers import GIVEN, give_headers, read_headers
 from loadtest.plan.order import RunOrder, Target, parse_order, with_secrets
 from loadtest.plan.resolve import resolve_plan
+from loadtest.plan.selection import tables_in
 from loadtest.plan.urls import plan_of_urls
 
 SECRET = "s3cret"
@@ -17,7 +18,7 @@ SECRET = "s3cret"
 
 def plan_with(headers: Any = None, first: Any = None) -> Any:
     raw = plan_of_urls(["http://127.0.0.1:1", "http://127.0.0.1:2"])
-    raw["deployments"][0]["headers"] = first or {}
+    tables_in(raw, "deployments")[0]["headers"] = first or {}
     return resolve_plan({**raw, "headers": headers or {}})
 
 

@@ -21,6 +21,7 @@ from loadtest.plan.locustfile import (
 )
 from loadtest.plan.model import UserStep
 from loadtest.plan.resolve import plan_of_raw
+from loadtest.plan.selection import tables_in
 
 FACTS = LocustfileFacts(("Shopper",), ("",), (), 0.0, (), ())
 HOST = "http://shop.example/api"
@@ -60,13 +61,14 @@ def test_a_command_becomes_a_plan_of_the_closed_model() -> None:
 def test_a_run_that_ends_before_all_users_are_there_is_measured_and_told() -> None:
     command = LocustCommand("shop.py", (HOST,), users=100, run_time_s=10)
     raw, notes = plan_of_locustfile(command, FACTS)
-    assert (raw["load"]["warmup_s"], raw["load"]["duration_s"]) == (0, 10)
+    load: Any = raw["load"]
+    assert (load["warmup_s"], load["duration_s"]) == (0, 10)
     assert "100 users at 1 a second take 99 s to start" in notes[0]
 
 
 def test_the_host_of_the_classes_counts_where_none_is_given() -> None:
     raw, notes = plan_of_locustfile(LocustCommand("x.py"), facts(hosts=["http://a.b", "http://c"]))
-    assert raw["deployments"][0]["url"] == "http://a.b"
+    assert tables_in(raw, "deployments")[0]["url"] == "http://a.b"
     assert "the classes name 2 hosts" in notes[0]
 
 
@@ -97,8 +99,8 @@ def test_what_does_not_go_together_is_refused(
 def test_a_shape_says_users_and_time() -> None:
     found = facts(steps=STEPS, ends_s=9.0)
     raw, _ = plan_of_locustfile(LocustCommand("x.py", (HOST,), run_time_s=4), found)
-    assert raw["load"]["duration_s"] == 4
-    assert raw["load"]["users"] == 5
+    load: Any = raw["load"]
+    assert (load["duration_s"], load["users"]) == (4, 5)
     assert LocustfileFacts.from_json(found.to_json()) == found
     assert math.isinf(facts(ends_s=None).ends_s)
 

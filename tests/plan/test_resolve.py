@@ -13,6 +13,7 @@ from loadtest.errors import PlanError
 from loadtest.plan.model import Plan
 from loadtest.plan.network import base_times_ms, round_trips
 from loadtest.plan.resolve import load_judged_plan, load_plan, load_raw, resolve_plan
+from loadtest.plan.selection import tables_in
 from loadtest.regions import region_table
 
 
@@ -232,6 +233,6 @@ def test_redis_is_one_more_companion() -> None:
 
 def test_regions_of_a_deployment_are_the_plan_s() -> None:
     raw, _ = load_raw("scenarios/latency-tables.toml", {})
-    raw["deployments"][1]["regions"] = ["cdg", "lhr"]
+    tables_in(raw, "deployments")[1]["regions"] = ["cdg", "lhr"]
     with pytest.raises(PlanError, match=r"deployments\.multi\.regions: 'lhr' is not among"):
         resolve_plan(raw)

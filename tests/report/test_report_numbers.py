@@ -13,8 +13,9 @@ from synth import Effects, make_plan, write_run
 
 from loadtest.analysis.load import Run, load_run
 from loadtest.analysis.summary import summarise
+from loadtest.frozen import Signed
 from loadtest.gate.results import Verdict
-from loadtest.records.facts import MomentFacts, Signed
+from loadtest.records.facts import MomentFacts
 from loadtest.report.base.context import Context
 from loadtest.report.base.events import MOST_EVENTS, events_in
 from loadtest.report.base.numbers import (

@@ -13,9 +13,10 @@ from synth import Effects, make_plan, write_run
 from loadtest.analysis.checks import SplitTest, Validity, ValidityCheck
 from loadtest.analysis.load import Run, load_run
 from loadtest.analysis.summary import Summary, summarise
+from loadtest.frozen import Signed
 from loadtest.gate.results import Decision, RuleResult, Verdict
 from loadtest.plan.model import Deployment, Load
-from loadtest.records.facts import MomentFacts, Signed
+from loadtest.records.facts import MomentFacts
 from loadtest.records.world_facts import ComputerFacts
 from loadtest.report.base.view import Code, Heading, Table
 from loadtest.report.pages import html, markdown

@@ -12,9 +12,9 @@ import pytest
 from run_status import load_status
 
 from loadtest.errors import EngineError, WorldError
+from loadtest.frozen import to_json
 from loadtest.plan.order import RunOrder
 from loadtest.plan.resolve import load_plan
-from loadtest.records.facts import to_json
 from loadtest.run import coordinator as module
 from loadtest.run.coordinator import PATIENCE_S, CoordinatorClient, connect, heard_by
 

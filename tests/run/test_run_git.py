@@ -63,8 +63,8 @@ def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 def arms(repo: Path, revision: str = "HEAD~1", **more: object) -> Iterator[tuple[Path, Path]]:
     asked = BaseRevision(app=str(repo / "fly.toml"), revision=revision, **more)  # type: ignore[arg-type]
-    with revision_arms(asked) as keys:
-        base, candidate = (Path(d["folder"]) for d in keys["deployments"])
+    with revision_arms(asked) as arms:
+        base, candidate = (Path(arm.folder) for arm in arms.deployments)
         yield base, candidate
 
 
@@ -190,8 +190,8 @@ def test_an_app_that_moved_is_found_with_base_app(repo: Path) -> None:
     with pytest.raises(PlanError, match="--base-app"), revision_arms(asked):
         pass
     asked = BaseRevision(app=str(repo / "app.toml"), revision="HEAD~1", base_app="fly.toml")
-    with revision_arms(asked) as keys:
-        assert keys["deployments"][0]["fly_toml"].endswith("/fly.toml")
+    with revision_arms(asked) as arms:
+        assert arms.deployments[0].fly_toml.endswith("/fly.toml")
 
 
 def test_submodules_come_with_the_revision(repo: Path, tmp_path: Path) -> None:

@@ -143,10 +143,10 @@ def repo(tmp_path: Path, bin_dir: Path) -> Path:
 
 def images_of(repo: Path, **more: str) -> list[str]:
     asked = BaseRevision(app=str(repo / "fly.toml"), revision="HEAD~1", **more)  # type: ignore[arg-type]
-    with revision_arms(asked) as keys:
-        arms = keys["deployments"]
-        assert all((", its image" in arm["title"]) == bool(arm["image"]) for arm in arms)
-        return [arm["image"] for arm in arms]
+    with revision_arms(asked) as arms:
+        both = arms.deployments
+        assert all((", its image" in arm.title) == bool(arm.image) for arm in both)
+        return [arm.image for arm in both]
 
 
 class TestRevisions:

@@ -9,8 +9,8 @@ import pytest
 
 from loadtest.clock import FakeClock
 from loadtest.errors import EngineError
+from loadtest.frozen import read
 from loadtest.plan.resolve import load_plan
-from loadtest.records.facts import read
 from loadtest.records.load_status import LoadStatus
 from loadtest.records.watch import LinkGlance, MachineEnd, WorldGlance
 from loadtest.run.coordinator import CoordinatorClient

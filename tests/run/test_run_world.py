@@ -9,9 +9,9 @@ import pytest
 from run_places import world_facts
 
 from loadtest.errors import PlanError, WorldError
+from loadtest.frozen import to_json
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan, resolve_plan
-from loadtest.records.facts import to_json
 from loadtest.run import run_world as module
 from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
 from loadtest.run.run_world import (

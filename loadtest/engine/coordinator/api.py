@@ -13,8 +13,8 @@ from loadtest.engine.coordinator.conductor import SegmentConductor
 from loadtest.engine.coordinator.metrics import CONTENT_TYPE, metrics_text
 from loadtest.engine.coordinator.run_report import engine_report, progress
 from loadtest.errors import PlanError
+from loadtest.frozen import to_json
 from loadtest.plan.order import RunOrder, parse_order
-from loadtest.records.facts import to_json
 from loadtest.records.load_status import (
     CoordinatorStatus,
     PresentWorker,

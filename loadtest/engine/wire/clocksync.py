@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from loadtest.clock import Clock
-from loadtest.records.facts import ClockFacts, Signed
+from loadtest.frozen import Signed
+from loadtest.records.facts import ClockFacts
 from loadtest.units import NS_PER_US
 
 _READS = 8

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
+from loadtest.frozen import FrozenType, read, to_json
 from loadtest.records.facts import (
     ClockFacts,
     HealthFacts,
     MomentFacts,
     NameMove,
     SelfCheckFacts,
-    read,
-    to_json,
 )
 from loadtest.records.failures import FailureExample
 
@@ -72,12 +71,12 @@ class FinMessage:
     counts: WorkerCounts
 
 
-def spoken(key: Mapping[str, Any], message: object) -> dict[str, Any]:
+def spoken(key: Mapping[str, object], message: FrozenType) -> dict[str, object]:
     """Return a message as it travels: run and segment, then what it says."""
     return {**key, **to_json(message)}
 
 
-def heard(kind: type[M], data: Mapping[str, Any]) -> M:
+def heard(kind: type[M], data: Mapping[str, object]) -> M:
     """
     Return what a message says.
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Protocol
 
 from loadtest.engine.wire.histogram import Histogram
-from loadtest.records.facts import HealthFacts, MomentFacts, Signed
+from loadtest.frozen import Signed
+from loadtest.records.facts import HealthFacts, MomentFacts
 from loadtest.units import NS_PER_S, NS_PER_US
 
 LAG_EVERY_NS = 20_000_000

@@ -39,9 +39,10 @@ from loadtest.engine.worker.selfcheck import self_check
 from loadtest.engine.worker.shipping import Shipper
 from loadtest.engine.worker.users import UserOpener, crowd_of, scenario_name
 from loadtest.errors import EngineError
+from loadtest.frozen import Signed
 from loadtest.plan.order import RunOrder
 from loadtest.plan.schedule import RegionSchedule
-from loadtest.records.facts import NameMove, SelfCheckFacts, Signed
+from loadtest.records.facts import NameMove, SelfCheckFacts
 from loadtest.units import NS_PER_S, NS_PER_US, US_PER_MS
 
 logger = logging.getLogger(__name__)
@@ -368,7 +369,7 @@ class SegmentSession:
         assert self._run is not None
         self._run.shipper.add(chunk, time.monotonic_ns())
 
-    def _say(self, kind: str, message: object) -> None:
+    def _say(self, kind: str, message: ReadyMessage | HealthMessage | FinMessage) -> None:
         self._send(kind, spoken(self.key, message))
 
     def _send_batch(self, batch: dict[str, Any]) -> None:

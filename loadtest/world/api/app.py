@@ -18,7 +18,8 @@ from starlette.routing import Route
 
 from loadtest.errors import PlanError, WorldError
 from loadtest.faults import parse_fault
-from loadtest.records.facts import to_json
+from loadtest.frozen import to_json
+from loadtest.records.watch import FaultTouches
 from loadtest.records.world_facts import (
     EMBEDDED,
     WORLD_SCHEMA,
@@ -287,11 +288,11 @@ async def faults(request: Request) -> Response:
     try:
         fault = parse_fault(str(body.get("what")))
         if at_ns is None:
-            return JSONResponse(await board.begin(fault, float(for_s)))
+            return JSONResponse(to_json(await board.begin(fault, float(for_s))))
         board.begin_at(fault, at_ns, float(for_s))
     except PlanError as error:
         raise ApiError(422, str(error)) from None
-    return JSONResponse({"what": fault.what})
+    return JSONResponse(to_json(FaultTouches(fault.what, (), ())))
 
 
 _WORLD_ROUTES = [

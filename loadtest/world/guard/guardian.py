@@ -24,7 +24,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from loadtest.world.guard.reaper import become_subreaper, end_all, remove_dir
 from loadtest.world.guard.remains import FOLDER_PREFIX, write_owner
@@ -100,7 +99,7 @@ class Guardian:
             else:
                 self._answer(message)
 
-    def _answer(self, message: dict[str, Any]) -> None:
+    def _answer(self, message: dict[str, object]) -> None:
         self._answered = True
         try:
             os.write(1, json.dumps(message | {"folder": str(self._base)}).encode() + b"\n")

@@ -128,7 +128,7 @@ class ImageArchive:
         return self._json(_name(entry.get("Config")), dict), layers
 
     def _layout(self, where: str) -> tuple[object, list[str]]:
-        found: Mapping[str, Any] = self._json("index.json", dict)
+        found: Mapping[str, object] = self._json("index.json", dict)
         here = this_architecture()
         for _ in range(_DEEPEST_INDEX):
             if "manifests" not in found:
@@ -143,7 +143,7 @@ class ImageArchive:
         layers = [_blob_name(_table(layer).get("digest")) for layer in _list(found.get("layers"))]
         return self._blob(_table(found.get("config")).get("digest")), layers
 
-    def _blob(self, digest: object) -> dict[str, Any]:
+    def _blob(self, digest: object) -> dict[str, object]:
         """Return a document whose name is its SHA-256."""
         data = self._bytes(name := _blob_name(digest))
         if hashlib.sha256(data).hexdigest() != name.rpartition("/")[2]:
@@ -224,7 +224,7 @@ def plain(file: io.BufferedReader) -> BinaryIO:
     return file
 
 
-def _fits(entry: Mapping[str, Any], here: str) -> bool:
+def _fits(entry: Mapping[str, object], here: str) -> bool:
     """Tell whether an index's entry is an image for this machine; builders add attestations."""
     wanted = entry.get("platform") or {}
     kind = str(entry.get("artifactType") or "")
@@ -247,7 +247,7 @@ def _name(text: object) -> str:
     return text
 
 
-def _table(value: object) -> dict[str, Any]:
+def _table(value: object) -> dict[str, object]:
     if not isinstance(value, dict):
         raise ValueError("an entry is no JSON object")
     return value

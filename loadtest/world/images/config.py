@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from loadtest.errors import PlanError
 
@@ -92,7 +91,7 @@ def read_image_config(data: object, where: str) -> ImageConfig:
     )
 
 
-def _texts(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+def _texts(table: Mapping[str, object], key: str, where: str) -> tuple[str, ...]:
     found = table.get(key)
     if found is None:
         return ()
@@ -101,7 +100,7 @@ def _texts(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _text(table: Mapping[str, Any], key: str, where: str) -> str:
+def _text(table: Mapping[str, object], key: str, where: str) -> str:
     found = table.get(key) or ""
     if not _is_clean(found):
         raise PlanError(f"{where}: {key} of its configuration is no text")

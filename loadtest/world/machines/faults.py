@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 
 from loadtest.errors import PlanError
 from loadtest.faults import DATABASE, Fault, Road, RoadCondition, check_regions
-from loadtest.fly.machines import Json
-from loadtest.records.watch import FaultFacts
+from loadtest.records.watch import FaultFacts, FaultTouches
 from loadtest.units import NS_PER_MS, NS_PER_S
 from loadtest.world.links.control import LinkControl
 from loadtest.world.machines.store import MachineRecord, Store
@@ -74,7 +73,7 @@ class FaultBoard:
         if fault.of_machines:
             self._machines(fault)
 
-    async def begin(self, fault: Fault, for_s: float = 0.0) -> Json:
+    async def begin(self, fault: Fault, for_s: float = 0.0) -> FaultTouches:
         """
         Let a fault happen now.
 
@@ -92,10 +91,10 @@ class FaultBoard:
         self.check(fault)
         async with self._turn:
             roads = set(fault.roads(self._regions)) if not fault.of_machines else set()
-            touched = {"what": fault.what, "roads": sorted(">".join(road) for road in roads)}
+            told = tuple(sorted(">".join(road) for road in roads))
             if fault.verb == "heal":
                 await self._heal(roads, self._faults)
-                return {**touched, "machines": []}
+                return FaultTouches(fault.what, told, ())
             machines = self._machines(fault) if fault.of_machines else []
             pairs = tuple(sorted({"-".join(sorted(road)) for road in roads}))
             standing = _Standing(fault, time.monotonic_ns(), roads, pairs)
@@ -108,7 +107,7 @@ class FaultBoard:
                 await asyncio.gather(*(self._end_machine(m, again) for m in machines))
             elif for_s:
                 standing.timer = asyncio.create_task(self._end_after(standing, for_s))
-            return {**touched, "machines": list(standing.machines)}
+            return FaultTouches(fault.what, told, standing.machines)
 
     def begin_at(self, fault: Fault, wall_ns: int, for_s: float) -> None:
         """

@@ -6,7 +6,6 @@ import asyncio
 import signal
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 from loadtest.errors import LoadtestError, WorldError
 from loadtest.fly.machines import MachineCheck
@@ -313,7 +312,7 @@ class MachineRuntime:
         told = f"the process ended with exit code {code}" + (f"\n{output}" if output else "")
         for check in machine.checks.values():
             check.status, check.output = "critical", told
-        ended: dict[str, Any] = {
+        ended: dict[str, object] = {
             "exit_code": code,
             "guest_exit_code": code,
             "guest_signal": code - 128 if code > 128 else -1,
