@@ -16,7 +16,7 @@ from typing import Any
 from loadtest.fly.port_options import HttpOptions, TlsOptions
 from loadtest.fly.values import format_duration, parse_duration_s
 
-Json = dict[str, Any]
+Json = dict[str, object]
 
 PLATFORM_VERSION_KEY = "fly_platform_version"
 PROCESS_GROUP_KEY = "fly_process_group"
@@ -407,6 +407,9 @@ class MachineConfig:
             init["entrypoint"] = list(self.entrypoint)
         if self.swap_mb:
             init["swap_size_mb"] = self.swap_mb
+        restart: Json = {"policy": self.restart_policy}
+        if self.restart_policy == "on-failure":
+            restart["max_retries"] = self.max_retries
         data: Json = {
             "image": self.image,
             "env": dict(self.env),
@@ -415,15 +418,13 @@ class MachineConfig:
             "guest": self.guest.to_json(),
             "services": [service.to_json() for service in self.services],
             "checks": {name: check.to_json() for name, check in self.checks.items()},
-            "restart": {"policy": self.restart_policy},
+            "restart": restart,
             "stop_config": {
                 "signal": self.stop_signal,
                 "timeout": format_duration(self.stop_timeout_s),
             },
             "auto_destroy": self.auto_destroy,
         }
-        if self.restart_policy == "on-failure":
-            data["restart"]["max_retries"] = self.max_retries
         if self.mounts:
             data["mounts"] = [mount.to_json() for mount in self.mounts]
         if self.files:

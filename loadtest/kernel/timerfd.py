@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from typing import Any, Final
+from typing import Final
 
 _CLOCK_MONOTONIC: Final = 1
 _TFD_FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC
@@ -28,7 +28,7 @@ class TimerFd:
         OSError: The kernel refused it (descriptors used up).
     """
 
-    def __init__(self, libc: Any) -> None:
+    def __init__(self, libc: ctypes.CDLL) -> None:
         self._libc = libc
         self.fd: int = libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_FLAGS)
         if self.fd < 0:

@@ -100,7 +100,7 @@ class LiveServer(ThreadingHTTPServer):
         """Whether a page listens."""
         return self._listeners > 0
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of a page that went away in the middle of an answer."""
 
     def _count(self, step: int) -> None:

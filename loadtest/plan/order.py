@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
@@ -63,7 +63,7 @@ class RunOrder(Frozen):
         return self.model_dump(mode="json", by_alias=True)
 
 
-def parse_order(value: Any) -> RunOrder:
+def parse_order(value: object) -> RunOrder:
     """
     Return the order that JSON-ready values say.
 

@@ -96,7 +96,7 @@ def _answer(app: AppRecord, name: str, request: Request | None = None) -> Json:
     value = app.secrets[name]
     digest = hashlib.sha256(value.encode()).hexdigest()[:_DIGEST_DIGITS]
     shown = request is not None and request.query_params.get("show_secrets") == "true"
-    return {"name": name, "digest": digest} | ({"value": value} if shown else {})
+    return {"name": name, "digest": digest, **({"value": value} if shown else {})}
 
 
 _ALL, _ONE = "/v1/apps/{app}/secrets", "/v1/apps/{app}/secrets/{secret}"

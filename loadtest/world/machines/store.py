@@ -8,9 +8,8 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from loadtest.fly.ids import new_ulid
 from loadtest.fly.machines import Json, MachineConfig
@@ -141,7 +140,7 @@ class MachineRecord:
         )
 
     def set_state(
-        self, state: str, event: str = "", *, source: str = "flyd", **request: Any
+        self, state: str, event: str = "", *, source: str = "flyd", **request: object
     ) -> None:
         """
         Go to a state and note the event that led there.
@@ -218,6 +217,28 @@ class MachineRecord:
 
 
 @dataclass(slots=True)
+class VolumeRecord:
+    """One volume, and which machine has it."""
+
+    id: str
+    name: str
+    region: str
+    zone: str
+    size_gb: int
+    encrypted: bool
+    fstype: str
+    auto_backup_enabled: bool
+    snapshot_retention: int
+    created_at: str
+    attached_machine_id: str | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Return the volume as the API shows it."""
+        held = self.attached_machine_id
+        return {**asdict(self), "attached_alloc_id": held, "state": "created", "host_status": "ok"}
+
+
+@dataclass(slots=True)
 class AppRecord:
     """One app."""
 
@@ -228,7 +249,7 @@ class AppRecord:
     created_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     secrets: dict[str, str] = field(default_factory=dict)
     secrets_version: int = 0
-    volumes: dict[str, Json] = field(default_factory=dict)
+    volumes: dict[str, VolumeRecord] = field(default_factory=dict)
     addresses: dict[str, Json] = field(default_factory=dict)
     unknown_calls: int = 0
     """How many calls still find the app unknown: Fly tells a fresh one about by and by."""

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from loadtest.errors import WorldError
 from loadtest.records.watch import (
@@ -216,7 +217,8 @@ class WorldWatch:
         began_ms = self._began_wall_ns // NS_PER_MS
         found: list[MachineEnd] = []
         for machine in machines:
-            for event in machine.events:
+            for told in machine.events:
+                event: dict[str, Any] = dict(told)  # as `MachineRecord.set_state` noted it
                 if event["timestamp"] < began_ms or event["type"] not in _TOLD_EVENTS:
                     continue
                 request = event.get("request", {})
