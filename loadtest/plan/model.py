@@ -21,8 +21,6 @@ from pydantic import (
 from loadtest.plan.client import ClientSettings
 from loadtest.plan.credentials import split_credentials
 
-SCHEMA_VERSION = 1
-
 Millis = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]

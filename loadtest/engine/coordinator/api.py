@@ -144,7 +144,7 @@ class CoordinatorApi:
     def _status(self) -> Answer:
         run = self._view.run
         latest = None if run is None else progress(run)
-        return 200, to_json(CoordinatorStatus(self._view.workers(), latest))
+        return 200, to_json(CoordinatorStatus(workers=self._view.workers(), run=latest))
 
     def _submit(self, environ: dict[str, Any]) -> Answer:
         try:

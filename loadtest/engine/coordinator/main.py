@@ -77,7 +77,8 @@ class CoordinatorProcess:
     def workers(self) -> tuple[PresentWorker, ...]:
         """Return the workers that are present, for the API."""
         return tuple(
-            PresentWorker(entry.name, entry.region, entry.state) for entry in self._roster.present()
+            PresentWorker(id=entry.name, region=entry.region, state=entry.state)
+            for entry in self._roster.present()
         )
 
     def accept(self, order: RunOrder) -> SegmentConductor:

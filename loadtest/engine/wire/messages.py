@@ -64,9 +64,8 @@ class HealthMessage:
 
 @dataclass(frozen=True, slots=True)
 class FinMessage:
-    """A worker has nothing more to send: arrivals that it played, whether it was stopped."""
+    """A worker has nothing more to send; whether it was stopped."""
 
-    played: int
     stopped: bool
     counts: WorkerCounts
 

@@ -355,9 +355,8 @@ class SegmentSession:
             state.shipper.resend(time.monotonic_ns())
             gevent.sleep(0.01)
         self.state = "finished"
-        played = self._player.played if self._player is not None else 0
         while not self.released.is_set() and time.monotonic() < end:
-            self._say(FIN, FinMessage(played, self.stop_asked, self._counts()))
+            self._say(FIN, FinMessage(stopped=self.stop_asked, counts=self._counts()))
             self.released.wait(REPEAT_S)
 
     def acknowledge(self, numbers: list[int]) -> None:
