@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from loadtest.cli_options import EXIT_CODES
-from loadtest.errors import EXIT_PASS, PlanError
+from loadtest.errors import EXIT_PASS, EXIT_WORLD, PlanError
 from loadtest.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def clean(terminal: Terminal, /, org: str, run_id: str, *, yes: bool) -> int:
     found = look(org, run_id)
     _show(terminal, found)
     if not found.leftovers:
-        return EXIT_PASS
+        return EXIT_WORLD if found.faults else EXIT_PASS
     if not yes:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise PlanError(

@@ -95,11 +95,16 @@ class AppCalls:
             # An answer that got lost leaves the app behind; then the name is taken, by us.
             if error.status not in (422, *TRANSIENT, 0) or await self.app(name) is None:
                 raise (_taken(name, error) if error.code == "name_taken" else error) from error
-        await self._until_known(name)
+        await self.until_known(name)
         return True
 
-    async def _until_known(self, name: str) -> None:
-        """Wait until a fresh app is known where machines are made: 401 or 404 until then."""
+    async def until_known(self, name: str) -> None:
+        """
+        Wait until a fresh app is known where machines are made: 401 or 404 until then.
+
+        Raises:
+            MachinesApiError: It is still not known after ten questions.
+        """
         for attempt in range(1, _KNOWN_ATTEMPTS + 1):
             try:
                 await self._transport.send(

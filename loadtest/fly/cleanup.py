@@ -40,9 +40,18 @@ async def destroy_run(client: MachinesClient, app: str, run_id: str) -> int:
     return len(machines)
 
 
-async def delete_if_made(client: MachinesClient, app: str) -> None:
-    """Delete an app that a run made and that nobody uses; without force, so that a race is lost."""
-    if MADE_SECRET in await client.secret_names(app) and not await client.machines(app):
+async def delete_if_made(client: MachinesClient, app: str, *, bare_too: bool = False) -> None:
+    """
+    Delete an app that a run made and that nobody uses; without force, so that a race is lost.
+
+    Args:
+        client: The Machines API.
+        app: Its name.
+        bare_too: An app without any secret counts as made by a run.
+    """
+    names = await client.secret_names(app)
+    made = MADE_SECRET in names or (bare_too and not names)
+    if made and not await client.machines(app):
         await client.delete_app(app, force=False)
 
 

@@ -211,10 +211,11 @@ async def release(
             output.
     """
     created = await client.ensure_app(order.name, org=order.org)
+    ours = created
     if not created and not order.adopt:
-        await _refuse_foreign(client, order)
+        ours = await _is_bare(client, order)
     values = dict(order.secrets)
-    if created and order.mark:
+    if ours and order.mark:
         values[MADE_SECRET] = order.run_id
     version = await client.set_secrets(order.name, values) if values else 0
     if order.public:
@@ -223,8 +224,13 @@ async def release(
     return ReleasedApp(created, version)
 
 
-async def _refuse_foreign(client: MachinesClient, order: AppOrder) -> None:
-    """Raise where an app is not ours, or is in use by another run of ours."""
+async def _is_bare(client: MachinesClient, order: AppOrder) -> bool:
+    """
+    Tell whether an app that was there has nothing in it, as one of a run that was killed early.
+
+    Raises:
+        WorldError: It is not ours, or in use by another run of ours.
+    """
     machines = await client.machines(order.name)
     theirs = [machine for machine in machines if not machine.run_id]
     names = set(await client.secret_names(order.name))
@@ -241,6 +247,7 @@ async def _refuse_foreign(client: MachinesClient, order: AppOrder) -> None:
             "wait for it, or give this one a --prefix of its own; or it was killed: "
             "`loadtest fly clean` destroys what it left"
         )
+    return not machines and not names
 
 
 def last_lines(machine: Machine) -> str:

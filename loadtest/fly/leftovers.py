@@ -17,6 +17,7 @@ from loadtest.fly.answers import Machine
 from loadtest.fly.cleanup import delete_if_made, destroy_machines
 from loadtest.fly.client import MachinesClient
 from loadtest.fly.machines import MADE_SECRET
+from loadtest.fly.transport import MachinesApiError
 
 _AT_A_TIME = 8
 
@@ -50,7 +51,9 @@ class Findings:
     faults: tuple[str, ...]
 
 
-async def find_leftovers(client: MachinesClient, org: str, *, run_id: str = "") -> Findings:
+async def find_leftovers(
+    client: MachinesClient, org: str, *, run_id: str = "", prefix: str = ""
+) -> Findings:
     """
     Look through every app of an organization.
 
@@ -58,15 +61,27 @@ async def find_leftovers(client: MachinesClient, org: str, *, run_id: str = "") 
         client: The Machines API.
         org: Slug of the organization.
         run_id: Keep what this run made; empty keeps what any run made.
+        prefix: What stands in front of the names of apps that runs make. One with nothing in it was
+            made by a run that was killed before it could mark it.
 
     Raises:
         MachinesApiError: The apps cannot be listed.
     """
 
     async def look(app: str) -> Leftover:
-        every = await client.machines(app)
+        try:
+            every = await client.machines(app)
+        except MachinesApiError as error:
+            if error.status not in (401, 404):
+                raise
+            if await client.app(app) is None:  # it has gone since it was listed
+                return Leftover(app, made=False, machines=())
+            await client.until_known(app)
+            every = await client.machines(app)
         ours = [machine for machine in every if machine.run_id]
-        made = MADE_SECRET in await client.secret_names(app) if len(ours) == len(every) else False
+        names = await client.secret_names(app) if len(ours) == len(every) else ("of others",)
+        bare = not every and not names and bool(prefix) and app.startswith(f"{prefix}-")
+        made = MADE_SECRET in names or bare
         kept = tuple(machine for machine in ours if run_id in ("", machine.run_id))
         return Leftover(app, made, kept, len(every) - len(ours))
 
@@ -94,7 +109,7 @@ async def destroy_leftovers(client: MachinesClient, leftovers: Iterable[Leftover
         wanted = {machine.id for machine in leftover.machines}
         left = tuple(m for m in await client.machines(leftover.app) if m.id in wanted)
         if leftover.made and not left:
-            await delete_if_made(client, leftover.app)
+            await delete_if_made(client, leftover.app, bare_too=True)
         elif left:
             again.append(replace(leftover, machines=left))
         return faults

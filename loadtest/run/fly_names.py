@@ -112,6 +112,11 @@ def remembered_prefix(org: str, folder: Path) -> str:
     return known[org]
 
 
+def known_prefix(org: str, folder: Path) -> str:
+    """Return the prefix that was made for an organization before, empty where none was."""
+    return _known(folder / _FILE).get(org, "")
+
+
 def random_word() -> str:
     """Return a word that can be said and that nobody else is likely to have drawn."""
     return "".join(secrets.choice(_CONSONANTS) + secrets.choice(_VOWELS) for _ in range(_SYLLABLES))

@@ -12,7 +12,7 @@ from loadtest.fly.answers import Machine
 from loadtest.fly.client import connect
 from loadtest.fly.leftovers import Findings, Leftover, destroy_leftovers, find_leftovers
 from loadtest.fly.prices import size_name, usd_per_s
-from loadtest.run.fly_names import org_of
+from loadtest.run.fly_names import config_folder, known_prefix, org_of
 from loadtest.run.run_world import RunWorld, fly_place
 from loadtest.units import S_PER_HOUR, format_usd
 
@@ -56,7 +56,10 @@ class FlyStatus:
     def sentence(self) -> str:
         """Return what it comes to."""
         if not self.leftovers:
-            return f"organization {self.org}: no run has left anything"
+            unseen = f" in the others; {len(self.faults)} could not be looked at"
+            return (
+                f"organization {self.org}: no run has left anything{unseen if self.faults else ''}"
+            )
         machines = sum(len(leftover.machines) for leftover in self.leftovers)
         made = sum(leftover.made for leftover in self.leftovers)
         return (
@@ -87,7 +90,8 @@ def look(org: str, run_id: str = "") -> FlyStatus:
 
     async def find(place: RunWorld) -> Findings:
         async with connect(place.api_url, place.token) as client:
-            return await find_leftovers(client, slug, run_id=run_id)
+            prefix = known_prefix(slug, config_folder())
+            return await find_leftovers(client, slug, run_id=run_id, prefix=prefix)
 
     with fly_place() as place:
         found = asyncio.run(find(place))

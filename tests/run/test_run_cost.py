@@ -9,6 +9,7 @@ import pytest
 
 from loadtest.clock import FakeClock
 from loadtest.errors import PlanError
+from loadtest.fly.deploy import placements
 from loadtest.fly.ledger import MachineLedger
 from loadtest.fly.machines import Guest
 from loadtest.fly.prices import usd_per_s
@@ -110,3 +111,21 @@ def test_an_account_is_the_sum_over_its_machines() -> None:
     ledger.only("db", ())
     assert "2 machines for 200 machine-seconds: $0.001" in cost_sentence(account(ledger, 2.0))
     assert cost_sentence(account(ledger, 2.0)).endswith("all are gone")
+
+
+def test_an_estimate_is_what_the_record_of_these_machines_and_this_time_comes_to() -> None:
+    plan, orders = planned()
+    reckoned, clock = estimate(plan, orders), FakeClock()
+    ledger = MachineLedger(clock)
+    places = [(order.name, place) for order in orders.every for place in placements(order)]
+    for app, place in places:
+        guest, region = place.config.guest, place.region
+        ledger.made(place.name, app=app, name=place.name, region=region, guest=guest, since_ns=0)
+    clock.advance(round(reckoned.seconds * NS_PER_S))
+    for app in {app for app, _ in places}:
+        ledger.only(app, ())
+    cost = account(ledger, 0.0)
+    assert cost.machine_seconds == pytest.approx(len(places) * reckoned.seconds, rel=0.01)
+    assert reckoned.usd == pytest.approx(
+        sum(machine.seconds * machine.usd_per_s for machine in cost.machines), rel=0.01
+    )

@@ -12,7 +12,7 @@ import small_world as small
 
 from loadtest.errors import PlanError, WorldError
 from loadtest.fly.deploy import AppOrder
-from loadtest.run.leftovers import destroy, look
+from loadtest.run.leftovers import FlyStatus, destroy, look
 from loadtest.world.handle import WorldHandle, start_world
 
 pytestmark = pytest.mark.contract
@@ -110,3 +110,27 @@ def test_an_empty_app_that_a_run_made_goes_too(calls: httpx.Client) -> None:
 def test_a_slug_that_is_none_is_refused(calls: httpx.Client) -> None:
     with pytest.raises(PlanError, match="slug"):
         look("No Slug")
+
+
+def test_an_app_of_a_run_that_was_killed_before_it_marked_it_goes_by_its_name(
+    calls: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names with the prefix that was made for us are ours; an empty app of another name is not."""
+    for name in ("acme-gudepi-loadtest", "acme-mine"):
+        calls.post("/v1/apps", json={"name": name, "org_slug": "acme"}).raise_for_status()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    assert "acme-gudepi-loadtest" not in {found.app for found in look("").leftovers}
+    folder = tmp_path / "config" / "loadtest"
+    folder.mkdir(parents=True)
+    (folder / "fly-prefixes.json").write_text('{"acme": "acme-gudepi"}')
+    found = look("")
+    assert {leftover.app: leftover.made for leftover in found.leftovers}["acme-gudepi-loadtest"]
+    destroy(found)
+    assert machines(calls) == {"theirs": 1, "live": 1, "elsewhere": 1, "acme-mine": 0}
+
+
+def test_what_could_not_be_looked_at_is_not_nothing() -> None:
+    assert FlyStatus("acme", ()).sentence == "organization acme: no run has left anything"
+    assert FlyStatus("acme", (), ("app a: 500",)).sentence == (
+        "organization acme: no run has left anything in the others; 1 could not be looked at"
+    )

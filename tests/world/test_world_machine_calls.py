@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 import small_world as small
 
@@ -216,3 +217,33 @@ def test_full_regions_and_paid_ones_are_told_before_and_refused(world: WorldHand
         for wrong in ({}, {"org_slug": "a", "count": -1}, {"org_slug": "a", "count": "2"}):
             assert http.post("/v1/platform/placements", json=wrong).status_code == 400
         http.delete("/v1/apps/a?force=true")
+
+
+def test_a_database_that_is_deployed_again_begins_with_nothing(http: httpx.Client) -> None:
+    """What was written and the passwords of before have gone with its machine."""
+    told = []
+    for password in ("one", "two"):
+        values = {"OPERATOR_PASSWORD": password, "REPL_PASSWORD": "x"}
+        http.post("/v1/apps/a/secrets", json={"values": values}).raise_for_status()
+        config = {"image": "flyio/postgres-flex:17", "restart": {"policy": "no"}}
+        machine = http.post("/v1/apps/a/machines", json={"config": config}).json()
+        path = f"/v1/apps/a/machines/{machine['id']}"
+        small.nothing(lambda p=path: [c["status"] for c in checks(http, p)] != ["passing"])  # type: ignore[misc]
+        (port,) = {
+            port
+            for found in http.get("/world").json()["machines"]
+            if found["id"] == machine["id"]
+            for port in found["ports"].values()
+        }
+        url = f"postgres://postgres:{password}@127.0.0.1:{port}/recipes"
+        with psycopg.connect(url, autocommit=True) as connection:
+            tables = "select count(*) from pg_tables where tablename = 'kept'"
+            told.append(connection.execute(tables).fetchone())
+            connection.execute("create table kept (x int)")
+        http.delete(f"{path}?force=true").raise_for_status()
+    assert told == [(0,), (0,)]
+
+
+def checks(http: httpx.Client, path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = http.get(path).json()["checks"]
+    return found
