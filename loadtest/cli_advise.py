@@ -21,9 +21,9 @@ _LONGEST_MS = 1e6
 @click.command(epilog=EXIT_CODES)
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--visitors", metavar="A=60,B=40", default="",
-              help="Visitors' regions with their shares; default: all alike.")  # fmt: skip
-@click.option("--limit", "limit_ms", type=float, default=100.0, metavar="MS",
-              help="Median TTFB to stay under (default: 100).")  # fmt: skip
+              help="Visitors' regions with shares; default: the plan's, or all alike.")  # fmt: skip
+@click.option("--limit", "limit_ms", type=float, metavar="MS",
+              help="Median TTFB to stay under; default: the plan's rule, or 100.")  # fmt: skip
 @click.option("--scenario", default="", metavar="NAME",
               help="Scenario of the run that counts; default: its first.")  # fmt: skip
 @click.option("--deployment", default="", metavar="NAME",
@@ -42,7 +42,7 @@ def advise(terminal: Terminal, /, folder: Path | None, **options: Any) -> int:
     from loadtest.run.placement import advise_on, check
 
     limit_ms = options["limit_ms"]
-    if not 0 < limit_ms < _LONGEST_MS:
+    if limit_ms is not None and not 0 < limit_ms < _LONGEST_MS:
         raise PlanError(f"--limit: {limit_ms:g} is no time; write milliseconds, such as 100")
     found = advise_on(
         folder,

@@ -274,3 +274,32 @@ def test_the_sample_run_is_whole_and_tells_nothing_of_the_machine_it_was_made_on
     for path in sample.iterdir():
         found = re.findall(rb"(?:/home|/root|/tmp|/usr|/work|/Users)/\S+", path.read_bytes())
         assert found == [], path.name
+
+
+def test_every_number_of_the_atlas_that_has_an_interval_is_one_of_its_report() -> None:
+    report = (TOP / "reports" / "atlas" / "report.md").read_text(encoding="utf-8")
+    row = re.compile(
+        r"^\|.*?\| (\w+) \| ([\d\u202f]+) \| (-?[\d.]+) (?:ms|%) "
+        r"\| \\\[(-?[\d.]+)(?: %)?, (-?[\d.]+) (?:ms|%)\\\]",
+        re.MULTILINE,
+    )
+    measured = [match.groups() for match in row.finditer(report)]
+    told = re.findall(
+        r"(\d+(?:\.\d+)?)(?: ms)?(?: %)?([a-z\- ]*)\[([\d.]+), ([\d.]+)\] \(n = (\d+)\)",
+        " ".join(PAGES["docs/atlas.md"].split()),
+    )
+    assert len(told) >= 10
+    for value, words, low, high, n in told:
+        named = set(words.split()) & {region for region, *_ in measured}
+        assert any(
+            there == n
+            and (not named or region in named)
+            and all(map(rounds_to, numbers, (value, low, high)))
+            for region, there, *numbers in measured
+        ), f"{value}{words}[{low}, {high}] (n = {n}) is nowhere in reports/atlas/report.md"
+
+
+def rounds_to(measured: str, told: str) -> bool:
+    """Tell whether a measured number is the one that is told, in as many digits as that has."""
+    digits = len(told.partition(".")[2])
+    return abs(float(measured) - float(told)) <= float(f"0.5e-{digits}") + 1e-9

@@ -35,12 +35,14 @@ class Design:
         scenario: The scenario.
         own_ms: Median TTFB by client region without any distance.
         far_trips: Round trips to the primary's database that a page pays in another region.
+        reads_nearby: Its pages were answered in another region, without a way to the primary.
     """
 
     deployment: str
     scenario: str
     own_ms: Mapping[str, float]
     far_trips: float
+    reads_nearby: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def _design(plan: Plan, deployment: str, scenario: str, cells: list[Parts]) -> D
         - (c.database_network_ms if far.get(c.region) else 0.0)
         for c in cells
     }
-    return Design(deployment, scenario, own, trips)
+    return Design(deployment, scenario, own, trips, reads_nearby=bool(abroad) and not trips)
 
 
 def _far_trips(plan: Plan, parts: Parts) -> float:
@@ -182,35 +184,3 @@ def _sets(regions: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
             looked += 1
             if looked >= MOST_SETS:
                 return
-
-
-def parse_visitors(text: str, regions: tuple[str, ...]) -> dict[str, float]:
-    """
-    Read visitors' shares: ``cdg=60,syd=40``; empty is everybody alike.
-
-    Args:
-        text: Regions with weights of any sum; a region without one weighs 1.
-        regions: Regions of the plan.
-
-    Raises:
-        PlanError: A region is none of the plan's, or a weight is no positive number.
-    """
-    weights: dict[str, float] = {}
-    for part in [part.strip() for part in text.split(",") if part.strip()] or list(regions):
-        region, _, number = part.partition("=")
-        region = region.strip().lower()
-        try:
-            weight = float(number or 1)
-        except ValueError:
-            weight = -1.0
-        if region not in regions:
-            raise PlanError(
-                f"--visitors: {region[:20]!r} is no region of the run; it has {', '.join(regions)}"
-            )
-        if not 0 < weight < 1e9:
-            raise PlanError(
-                f"--visitors: {number[:20]!r} of {region} is no share; write cdg=60,syd=40"
-            )
-        weights[region] = weights.get(region, 0.0) + weight
-    total = sum(weights.values())
-    return {region: weight / total for region, weight in weights.items()}

@@ -325,6 +325,8 @@ class Plan(Frozen):
     """Filled in: time the app waits in each region without burning CPU."""
     healthy_within_s: Annotated[float, Field(gt=0, le=3_600)] = 60.0
     """How long a deployment may take to get healthy before the run is given up."""
+    visitors: dict[str, float] = {}
+    """Region to share of the visitors, for ``loadtest advise``; empty is every region alike."""
     thresholds: tuple[str, ...] = ()
     validity: ValidityLimits = ValidityLimits()
     gate: Gate = Gate()

@@ -21,6 +21,7 @@ from loadtest.plan.network import base_times_ms, round_trips
 from loadtest.plan.selection import REDIS, keep_deployments, keep_scenarios, list_in, names_in
 from loadtest.plan.threshold_checks import check_thresholds
 from loadtest.plan.urls import plan_of_urls, probable, url_faults
+from loadtest.plan.visitors import visitor_faults, visitors_left
 from loadtest.regions import HERE, region_table, suggest_regions
 
 DEFAULT_PLAN = "scenarios/latency-tables.toml"
@@ -162,6 +163,7 @@ def resolve_plan(raw: Mapping[str, object], dropped: frozenset[str] = frozenset(
         *client_faults(plan.client, plan.world),
         *companion_faults(plan),
         *fault_faults(plan),
+        *visitor_faults(plan, dropped),
     ]
     network = plan.network
     base_ms = plan.base_ms
@@ -184,6 +186,7 @@ def resolve_plan(raw: Mapping[str, object], dropped: frozenset[str] = frozenset(
             "base_ms": base_ms,
             "deployments": deployments,
             "client": plan.client.absolute(),
+            "visitors": visitors_left(plan, dropped),
         }
     )
     try:

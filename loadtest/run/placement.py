@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loadtest.errors import PlanError, RecordsError
+from loadtest.plan.threshold_parser import parse_threshold
+from loadtest.plan.visitors import parse_visitors
 from loadtest.run.conductor import RunConductor
 from loadtest.run.judge import find_folder
 from loadtest.run.progress import Progress
 
 if TYPE_CHECKING:
-    from loadtest.analysis.advice import Proposal
+    from loadtest.analysis.advice import Design, Proposal
+    from loadtest.analysis.summary import Summary
     from loadtest.plan.model import Plan
 
+LIMIT_MS = 100.0
+"""Median TTFB to stay under, where neither a flag nor a rule of the plan names one."""
 CHECK_S = 30.0
 CHECK_SHARE = 0.05
 """By how much a measured median may differ from the predicted one."""
@@ -61,45 +66,89 @@ class CheckedRegion:
 
 
 def advise_on(
-    folder: Path | None, visitors: str, limit_ms: float, *, scenario: str, deployment: str
+    folder: Path | None, visitors: str, limit_ms: float | None, *, scenario: str, deployment: str
 ) -> Advice:
     """
     Return what a stored run advises.
 
     Args:
         folder: Run folder; None takes the latest.
-        visitors: Regions with weights, ``cdg=60,syd=40``; empty is every region alike.
-        limit_ms: Median TTFB to stay under, milliseconds.
+        visitors: Regions with shares, ``cdg=60,syd=40``; empty takes the plan's, or all alike.
+        limit_ms: Median TTFB to stay under, milliseconds; None takes the plan's lowest rule on it.
         scenario: Scenario whose pages count; empty takes the first one of the run.
         deployment: The one deployment that is asked about; empty asks about all.
 
     Raises:
-        RecordsError: The run cannot be read.
+        RecordsError: The run cannot be read, or nothing follows from it.
         PlanError: Visitors, scenario or deployment are none of the run's.
     """
     from loadtest.analysis import advice
     from loadtest.analysis.load import load_run
     from loadtest.analysis.summary import summarise
 
-    run = load_run(find_folder(folder).path)
-    designs = advice.learn(run, summarise(run))
+    path = find_folder(folder).path
+    run = load_run(path)
+    summary = summarise(run)
+    _refuse_untrusted(path, run.plan, summary)
+    designs = advice.learn(run, summary)
     if not designs:
         raise RecordsError(
-            f"{find_folder(folder).path}: has no valid cell with a median, so nothing follows from "
-            "it; measure again, or longer"
+            f"{path}: has no valid cell with a median, so nothing follows from it; measure again, "
+            "or longer"
         )
+    chosen = _chosen(designs, scenario, deployment)
+    if not deployment and not any(design.reads_nearby for design in chosen):
+        raise RecordsError(
+            f"{path}: no deployment of {chosen[0].scenario} reads in its own region (a replica), "
+            "so nothing tells what machines elsewhere would save; measure one, such as "
+            "fly/recipes-replica, or ask about one of the run's with --deployment"
+        )
+    shares = (
+        parse_visitors(visitors, run.plan.regions)
+        if visitors
+        else run.plan.visitors or dict.fromkeys(run.plan.regions, 1 / len(run.plan.regions))
+    )
+    limit_ms = _limit_ms(run.plan) if limit_ms is None else limit_ms
+    found = advice.advise(run.plan, chosen, shares, limit_ms)
+    return Advice(run.plan, shares, limit_ms, found)
+
+
+def _refuse_untrusted(path: Path, plan: Plan, summary: Summary) -> None:
+    """Refuse a run that nothing can follow from."""
+    if len(plan.regions) < 2:
+        raise RecordsError(
+            f"{path}: was measured in {plan.regions[0]} alone, and advice compares regions; "
+            "measure in two or more (--regions)"
+        )
+    wrong = [check for check in summary.validity.failed if check.scope == "run"]
+    if wrong:
+        raise RecordsError(
+            f"{path}: the run is invalid, so nothing follows from it: {wrong[0].why} "
+            f"{wrong[0].advice or 'Measure again.'}"
+        )
+
+
+def _chosen(designs: tuple[Design, ...], scenario: str, deployment: str) -> tuple[Design, ...]:
+    """Return the designs that are asked about."""
     scenarios = list(dict.fromkeys(design.scenario for design in designs))
-    wanted = scenario or scenarios[0]
-    chosen = tuple(d for d in designs if d.scenario == wanted)
+    chosen = tuple(d for d in designs if d.scenario == (scenario or scenarios[0]))
     if not chosen:
-        raise PlanError(f"--scenario: {wanted!r} is none of the run's: {', '.join(scenarios)}")
+        raise PlanError(f"--scenario: {scenario!r} is none of the run's: {', '.join(scenarios)}")
     names = [design.deployment for design in chosen]
     if deployment and deployment not in names:
         raise PlanError(f"--deployment: {deployment!r} is none of the run's: {', '.join(names)}")
-    chosen = tuple(d for d in chosen if deployment in ("", d.deployment))
-    shares = advice.parse_visitors(visitors, run.plan.regions)
-    found = advice.advise(run.plan, chosen, shares, limit_ms)
-    return Advice(run.plan, shares, limit_ms, found)
+    return tuple(d for d in chosen if deployment in ("", d.deployment))
+
+
+def _limit_ms(plan: Plan) -> float:
+    """Return the lowest limit that a rule of the plan sets to a whole cell's median TTFB."""
+    limits = [
+        rule.limit
+        for rule in map(parse_threshold, plan.thresholds)
+        if rule.kind == "absolute" and str(rule.measure) == "ttfb.p50" and not rule.by_name
+        if rule.comparator in ("<", "<=")
+    ]
+    return min(limits, default=LIMIT_MS)
 
 
 def check_plan(advice: Advice) -> Plan:
@@ -151,6 +200,8 @@ def check_plan(advice: Advice) -> Plan:
             "load": plan.load.model_copy(update={"duration_s": CHECK_S, "stages": ()}),
             "gate": plan.gate.model_copy(update={"max_looks": 1}),
             "thresholds": (),
+            "faults": (),
+            "visitors": {},
             "reproduce": False,
         }
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import synth
 
-from loadtest.analysis.advice import Design, advise, learn, parse_visitors, predict
+from loadtest.analysis.advice import Design, advise, learn, predict
 from loadtest.analysis.load import Run
 from loadtest.analysis.summary import summarise
 from loadtest.errors import PlanError
@@ -74,20 +74,6 @@ def test_where_nothing_keeps_the_limit_the_lowest_mean_is_advised() -> None:
 def test_the_best_design_comes_first() -> None:
     found = advise(PLAN, (design(trips=3), design()), EVEN, 100.0)
     assert [proposal.design.far_trips for proposal in found] == [0, 3]
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [("lhr=1", "is no region of the run"), ("cdg=x", "is no share"), ("cdg=0", "is no share")],
-)
-def test_wrong_visitors_are_told(text: str, told: str) -> None:
-    with pytest.raises(PlanError, match=told):
-        parse_visitors(text, PLAN.regions)
-
-
-def test_visitors_are_shares_of_all() -> None:
-    assert parse_visitors("", ("cdg", "syd")) == {"cdg": 0.5, "syd": 0.5}
-    assert parse_visitors("SYD=1, cdg=3", ("cdg", "syd")) == {"syd": 0.25, "cdg": 0.75}
 
 
 def test_visitors_that_were_not_measured_are_told() -> None:

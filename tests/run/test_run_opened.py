@@ -12,9 +12,16 @@ import synth
 
 import loadtest
 from loadtest.errors import RecordsError
-from loadtest.run.judge import judge_folder
+from loadtest.run.judge import judge_folder, report_path
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "notebook.md"
+TOP = Path(__file__).resolve().parents[2]
+DOCS = TOP / "docs" / "notebook.md"
+COMMITTED = [
+    TOP / "reports" / name
+    for name in re.findall(r"^!/reports/([\w-]+)/$", (TOP / ".gitignore").read_text(), re.MULTILINE)
+    if (TOP / "reports" / name / "plan.json").is_file()
+]
+"""Run folders that are part of the repository; of other runs there is the report alone."""
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +67,18 @@ def test_the_documented_lines_run(folder: Path) -> None:
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, str(DOCS), "exec"), names)
+
+
+@pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
+def test_every_committed_run_is_read_and_judged_as_its_report_says(folder: Path) -> None:
+    run = loadtest.open_run(folder)
+    assert len(run.records) > 0
+    assert run.verdict == json.loads((folder / "verdict.json").read_text())["decision"]
+    assert report_path(folder) == folder / "report.html"
+
+
+def test_there_is_a_committed_run() -> None:
+    assert "sample" in [folder.name for folder in COMMITTED]
 
 
 def test_what_is_no_run_is_told(tmp_path: Path) -> None:
