@@ -43,7 +43,9 @@ def test_a_change_of_level_is_told_in_the_headline_and_marked_in_the_curve() -> 
 def test_a_level_that_stays_is_said_to_stay() -> None:
     flat = [100.0 + i % 3 for i in range(9)]
 
-    assert build_history([series(levels=flat)], "x").headline == "No change of level in 1 cells"
+    assert (
+        build_history([series(levels=flat)], "x").headline == "No change of level found in 1 cell"
+    )
 
 
 def test_tables_are_rectangular_and_pages_stand_apart() -> None:

@@ -222,6 +222,7 @@ class Report:
         sections: In reading order.
         footer: One line.
         subtitle: Run and date, above the headline.
+        badge: What stands in place of the verdict's word; empty leaves that.
     """
 
     title: str
@@ -233,3 +234,4 @@ class Report:
     sections: tuple[Section, ...]
     footer: str = ""
     subtitle: str = ""
+    badge: str = ""

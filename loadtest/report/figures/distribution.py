@@ -63,9 +63,9 @@ def draw_distribution(
             axes.annotate(
                 "1 RTT",
                 (floor_ms, 1.02),
-                xytext=(0, 2),
+                xytext=(-2, -8),
                 textcoords="offset points",
-                ha="center",
+                ha="right",
                 color=MUTED,
                 fontsize=TEXT_PT - 1.5,
                 annotation_clip=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from loadtest.report.base.events import TimelineEvent
 from loadtest.report.base.scales import linear_ticks
@@ -15,6 +15,10 @@ from loadtest.units import format_ms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+_NEAR_END: Final = 0.96
+"""Share of the time axis from which on a mark's number stands left of it, inside the panel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +92,17 @@ def _shade_warm_up(axes: Axes, warmup_s: float) -> None:
 
 
 def _mark_events(axes: Axes, events: Sequence[TimelineEvent]) -> None:
+    end_s = axes.get_xlim()[1]
     for number, event in enumerate(events, start=1):
+        late = event.t_s > _NEAR_END * end_s
         axes.axvline(event.t_s, color=EVENT, linewidth=1.1, linestyle=(0, (3, 2)))
         axes.annotate(
             str(number),
             (event.t_s, 1),
             xycoords=axes.get_xaxis_transform(),
-            xytext=(2, -8),
+            xytext=(-2 if late else 2, -8),
             textcoords="offset points",
+            ha="right" if late else "left",
             color=EVENT,
             fontsize=TEXT_PT - 0.5,
             weight="bold",

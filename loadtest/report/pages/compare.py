@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -126,7 +127,7 @@ def _section(comparison: Comparison, number: int, run: RunComparison) -> Section
         _table(comparison, number, run, run.cells),
         *([_table(comparison, number, run, run.pages, "-pages")] if run.pages else []),
     ]
-    if any(len(cell.shifts) > 1 for cell in run.cells):
+    if any(len(_drawable(cell)) > 1 for cell in run.cells):
         blocks.append(Figures(_CAPTION, lambda: _draw(comparison, number, run)))
     return Section(f"run-{number}", run.run_id, run.run_id, tuple(blocks))
 
@@ -138,8 +139,6 @@ def _table_rows(cells: tuple[CellComparison, ...]) -> tuple[tuple[str, ...], ...
             decision(cell.movement),
             *_columns(_at(cell, 50)),
             *_columns(_at(cell, 95))[2:],
-            ms(cell.margin_ms) if cell.margin_ms else NOTHING,
-            f"{count(cell.base_n)} / {count(cell.other_n)}",
         )
         for cell in cells
     )
@@ -159,10 +158,14 @@ def _table(
         title=f"{run.run_id} against {comparison.base_run_id}{what}",
         headers=(
             *("cell", "movement", "p50 before", "p50 now", "p50 moved", "interval"),
-            *("p95 moved", "interval", "margin", "n"),
+            *("p95 moved", "interval"),
         ),
         rows=_table_rows(cells),
-        align="llrrrrrrrr",
+        align="llrrrrrr",
+        details=tuple(
+            f"{cell.why}; {count(cell.base_n)} requests before, {count(cell.other_n)} now"
+            for cell in cells
+        ),
         marks=tuple(cell.movement for cell in cells),
         trends=_trends(comparison, cells),
         csv_headers=(
@@ -217,29 +220,42 @@ def _at(cell: CellComparison, p: float) -> Shift | None:
     return next((shift for shift in cell.shifts if shift.p == p), None)
 
 
+def _drawable(cell: CellComparison) -> list[Shift]:
+    """Return the shifts that a figure has room for: failures put some at infinity."""
+    return [
+        shift
+        for shift in cell.shifts
+        if all(map(math.isfinite, (shift.difference_ms, shift.low_ms, shift.high_ms)))
+    ]
+
+
 def _draw(comparison: Comparison, number: int, run: RunComparison) -> list[str]:
     from loadtest.report.figures.shift import ShiftCurve as Drawn
     from loadtest.report.figures.shift import draw_shift
 
     styles = arm_styles({cell.deployment: "" for cell in run.cells})
-    shown = [(at, cell) for at, cell in enumerate(run.cells) if len(cell.shifts) > 1]
-    low = min(0.0, *(shift.low_ms for _, cell in shown for shift in cell.shifts))
-    high = max(0.0, *(shift.high_ms for _, cell in shown for shift in cell.shifts))
+    shown = [
+        (at, cell, shifts)
+        for at, cell in enumerate(run.cells)
+        if len(shifts := _drawable(cell)) > 1
+    ]
+    low = min(0.0, *(shift.low_ms for _, _, shifts in shown for shift in shifts))
+    high = max(0.0, *(shift.high_ms for _, _, shifts in shown for shift in shifts))
     room = max(high - low, 1.0) * 0.06
     return [
         draw_shift(
             f"{number}-{at}",
             f"{cell.region} / {cell.deployment}",
             Drawn(
-                [shift.p for shift in cell.shifts],
-                [shift.difference_ms for shift in cell.shifts],
-                [shift.low_ms for shift in cell.shifts],
-                [shift.high_ms for shift in cell.shifts],
+                [shift.p for shift in shifts],
+                [shift.difference_ms for shift in shifts],
+                [shift.low_ms for shift in shifts],
+                [shift.high_ms for shift in shifts],
                 min(cell.base_n, cell.other_n),
             ),
             names=(comparison.base_run_id, run.run_id),
             style=styles[cell.deployment],
             limits_ms=(low - room, high + room),
         )
-        for at, cell in shown
+        for at, cell, shifts in shown
     ]

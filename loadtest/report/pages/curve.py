@@ -10,6 +10,8 @@ from loadtest.report.base.view import Trend
 WIDTH: Final = 120.0
 HEIGHT: Final = 28.0
 _EDGE: Final = 4.0
+LEAST_SHARE: Final = 0.2
+"""Height of the box as a share of the level at least: noise shall not look like a move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class CurvePoints:
 def curve(trend: Trend) -> CurvePoints:
     """Return a trend laid into ``WIDTH`` x ``HEIGHT``, high values above low ones."""
     low, high = min(trend.values), max(trend.values)
+    room = max(0.0, LEAST_SHARE * (low + high) / 2 - (high - low)) / 2
+    low, high = low - room, high + room
     steps = max(1, len(trend.values) - 1)
 
     def across(index: float) -> float:

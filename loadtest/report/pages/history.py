@@ -12,7 +12,10 @@ from loadtest.report.base.words import count, ms, signed_share
 if TYPE_CHECKING:
     from loadtest.analysis.history import ChangePoint, Series
 
-NOTE: Final = f"A change of level needs {MIN_PART} runs on either side of it."
+NOTE: Final = (
+    f"A change of level needs at least {MIN_PART} runs on either side of it, and about a dozen "
+    "in all before chance can be ruled out."
+)
 _WEATHER: Final = (
     "Runs made at different times met different weather, so a history shows trends and fails no "
     "release. A dotted mark in a curve is where a new level begins."
@@ -34,7 +37,8 @@ def build_history(series: Sequence[Series], place: str) -> Report:
         title=f"History of {place}",
         subtitle=f"{count(len(runs))} runs below {place}",
         headline=_headline(cells),
-        verdict="none",
+        verdict=_verdict(cells),
+        badge="" if any(one.changes for one in cells) else "no change found",
         reasons=(_WEATHER, NOTE),
         callouts=(),
         facts=(
@@ -59,6 +63,14 @@ def history_tables(series: Sequence[Series]) -> list[Table]:
     if pages:
         tables.append(_table("history-pages", "Median TTFB over the runs, by page", pages))
     return tables
+
+
+def _verdict(cells: Sequence[Series]) -> str:
+    """Return ``slower`` where the newest level of any cell is, else ``faster`` where one is."""
+    newest = [one.changes[-1].change_share for one in cells if one.changes]
+    if not newest:
+        return "none"
+    return "slower" if max(newest) > 0 else "faster"
 
 
 def _text(table: Table) -> Text:
@@ -109,7 +121,7 @@ def _change(change: ChangePoint) -> str:
 def _headline(cells: Sequence[Series]) -> str:
     moved = [(one, change) for one in cells for change in one.changes]
     if not moved:
-        return f"No change of level in {count(len(cells))} cells"
+        return f"No change of level found in {count(len(cells))} cell{'s' * (len(cells) != 1)}"
     one, change = max(moved, key=lambda pair: abs(pair[1].change_share))
     return (
         f"{count(len({id(one) for one, _ in moved}))} of {count(len(cells))} cells changed their "

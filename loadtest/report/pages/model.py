@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from loadtest.gate.rules import BUDGET_KIND
 from loadtest.report.base.context import Context
 from loadtest.report.base.view import Callout, Report
 from loadtest.report.base.words import LAYERS, count, share
@@ -81,7 +82,24 @@ def _reasons(verdict: Verdict) -> tuple[str, ...]:
         for rule in verdict.rules
         if rule.decision == decision and rule.why not in verdict.sentence
     ]
-    return tuple(part for part in (verdict.sentence, *against[:6]) if part)
+    near = _nearest(verdict) if verdict.decision == "pass" else ""
+    return tuple(part for part in (verdict.sentence, *against[:6], near) if part)
+
+
+def _nearest(verdict: Verdict) -> str:
+    """Return which of the rules that hold came nearest to its limit, and how near."""
+    rooms = [
+        (abs(rule.limit - end) / abs(rule.limit), rule)
+        for rule in verdict.rules
+        if rule.kind != BUDGET_KIND and rule.decision == "pass" and rule.limit
+        for end in (rule.low, rule.high)
+        if end is not None
+    ]
+    if not rooms:
+        return ""
+    rule = min(rooms, key=lambda pair: pair[0])[1]
+    why = rule.why.removeprefix(f"{rule.cell}: ")
+    return f"Nearest to its limit is {rule.cell}: {why} {rule.flip}".strip()
 
 
 def _callouts(summary: Summary, verdict: Verdict) -> tuple[Callout, ...]:
@@ -122,8 +140,8 @@ def _facts(context: Context) -> tuple[tuple[str, str], ...]:
         ("Requests", f"{count(sent)} in {len(context.summary.cells)} cells"),
         ("Errors", f"{count(errors)} ({share(errors / sent)})" if errors else "none"),
         ("Measured", f"{facts.measured_s:g} s in {count(facts.blocks)} blocks"),
-        ("Load", schedule_words(context.plan).split(" after ")[0]),
         ("World", world),
+        ("Load", schedule_words(context.plan).split(" after ")[0]),
         ("Round-trip times", context.plan.network.rtt if facts.world == "embedded" else "real"),
         ("First byte stamped by", _clocks(context)),
         ("Protocol", _protocol(context)),

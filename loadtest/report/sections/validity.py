@@ -49,7 +49,7 @@ def checks_table(validity: Validity) -> Table:
     return Table(
         key="checks",
         title="Checks of the measurement itself",
-        headers=("check", "state", "worst observed", "limit", "where", "places", "in words"),
+        headers=("check", "state", "worst observed", "limit", "where", "places"),
         rows=tuple(
             (
                 check.name,
@@ -58,11 +58,11 @@ def checks_table(validity: Validity) -> Table:
                 _measure(check.limit, check.unit),
                 _where(check),
                 f"{sum(c.ok for c in groups[check.name])} of {len(groups[check.name])} ok",
-                check.why,
             )
             for check, word in zip(worst, words, strict=True)
         ),
-        align="llrrllw",
+        align="llrrll",
+        details=tuple(check.why for check in worst),
         note="The CSV file has every check at every place.",
         marks=words,
         csv_headers=_CSV,
