@@ -250,11 +250,25 @@ def analyze(terminal: Terminal, /, folder: Path | None) -> int:
 @cli.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--open/--no-open", "show", default=True, help="Open it in the browser.")
+@click.option("--share", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the report as one HTML file without raw data and links.")  # fmt: skip
+@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write verdict and matrix as a picture.")  # fmt: skip
 @click.pass_obj
-def report(terminal: Terminal, /, folder: Path | None, *, show: bool) -> int:
+def report(
+    terminal: Terminal, /, folder: Path | None, *, show: bool, share: Path | None, png: Path | None
+) -> int:
     """Print where the report of a stored run is (default: the latest), and open it."""
     from loadtest.run.judge import report_path
+    from loadtest.run.sharing import share_page, share_picture
 
+    if share is not None:
+        share_page(folder, share)
+    if png is not None:
+        share_picture(folder, png)
+    if made := [str(path) for path in (share, png) if path is not None]:
+        terminal.lines(made)
+        return EXIT_PASS
     path = report_path(folder)
     terminal.lines([str(path)])
     if show and sys.stdout.isatty():

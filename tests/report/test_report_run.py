@@ -16,8 +16,10 @@ from loadtest.analysis.summary import Summary, summarise
 from loadtest.frozen import Signed
 from loadtest.gate.results import Decision, RuleResult, Verdict
 from loadtest.plan.model import Deployment, Load
-from loadtest.records.facts import MomentFacts
+from loadtest.records.facts import MomentFacts, SegmentFacts
 from loadtest.records.world_facts import ComputerFacts
+from loadtest.report.base.context import Context
+from loadtest.report.base.events import events_in
 from loadtest.report.base.view import Code, Heading, Table
 from loadtest.report.pages import html, markdown
 from loadtest.report.pages.model import build_report
@@ -331,6 +333,20 @@ def test_a_lost_worker_shows_in_cell_and_strip(tmp_path: Path) -> None:
 
     assert re.search(r"\| syd \|.*⊘ invalid", text)
     assert "worker syd-0 was lost" in page
+
+
+def test_a_look_that_asked_for_more_load_is_marked_where_the_next_block_begins(
+    stored: Stored,
+) -> None:
+    run, summary, verdict = stored
+    assert run.engine is not None
+    half = dataclasses.replace(run.engine, segments=(SegmentFacts(0, 9), SegmentFacts(1, 8)))
+    context = Context(dataclasses.replace(run, engine=half), summary, verdict, "")
+    expected = run.frame["intended_us"][run.frame["block"] >= 9].min() / 1e6
+
+    (look,) = [one for one in events_in(context, "ord") if one.kind.startswith("look")]
+    assert look.t_s == pytest.approx(expected)
+    assert events_in(Context(run, summary, verdict, ""), "ord") == []
 
 
 def test_a_run_that_measured_nothing_still_has_a_report(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from loadtest.report.base.words import ms, share
-from loadtest.units import US_PER_MS
+from loadtest.units import US_PER_MS, US_PER_S
 
 if TYPE_CHECKING:
+    from loadtest.analysis.load import Run
     from loadtest.plan.model import ValidityLimits
     from loadtest.records.facts import WorkerFacts
     from loadtest.report.base.context import Context
@@ -19,6 +20,7 @@ MOST_EVENTS: Final = 8
 _TOGETHER_S: Final = 3.0
 _LOST: Final = "lost"
 _WORLD: Final = "world: "
+_LOOK: Final = "look "
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ def events_in(context: Context, region: str) -> list[TimelineEvent]:
     Return the events of a region in the order of time, at most ``MOST_EVENTS``.
 
     An event is the loss of a worker, a moment of its health beyond the plan's limit, a fault that
-    was asked for, or a machine that ended; moments that follow each other closely are one event.
+    was asked for, a machine that ended, or a look of the gate that asked for more load; moments
+    that follow each other closely are one event.
     """
     found: list[TimelineEvent] = []
     for worker in context.run.workers:
@@ -46,6 +49,7 @@ def events_in(context: Context, region: str) -> list[TimelineEvent]:
         for event in context.summary.events
         if event.touches(region)
     ]
+    found += _looks(context.run)
     found.sort(key=lambda event: event.t_s)
     kept: list[TimelineEvent] = []
     last_s: dict[str, float] = {}
@@ -54,9 +58,21 @@ def events_in(context: Context, region: str) -> list[TimelineEvent]:
             kept.append(event)
         last_s[event.kind] = event.t_s
     # Losses and what the world did are what a reader must not miss; others give way to them.
-    lost = [event for event in kept if event.kind.startswith((_LOST, _WORLD))][:MOST_EVENTS]
+    lost = [event for event in kept if event.kind.startswith((_LOST, _WORLD, _LOOK))][:MOST_EVENTS]
     others = [event for event in kept if event not in lost][: MOST_EVENTS - len(lost)]
     return sorted([*others, *lost], key=lambda event: event.t_s)
+
+
+def _looks(run: Run) -> Iterator[TimelineEvent]:
+    """Yield where each further segment begins: its blocks count on from those before it."""
+    block, intended_us = run.frame["block"].to_numpy(), run.frame["intended_us"].to_numpy()
+    begun = 0
+    for number, segment in enumerate(run.engine.segments[:-1] if run.engine else (), start=1):
+        begun += segment.blocks
+        later_us = intended_us[block >= begun]
+        if later_us.size:
+            text = f"look {number} left the gate undecided, and more load was sent"
+            yield TimelineEvent(float(later_us.min()) / US_PER_S, text, f"{_LOOK}{number}")
 
 
 def _events_of(worker: WorkerFacts, limits: ValidityLimits) -> Iterator[TimelineEvent]:

@@ -222,6 +222,7 @@ class Report:
         sections: In reading order.
         footer: One line.
         subtitle: Run and date, above the headline.
+        downloads: Whether tables offer their numbers as CSV.
         badge: What stands in place of the verdict's word; empty leaves that.
     """
 
@@ -235,3 +236,4 @@ class Report:
     footer: str = ""
     subtitle: str = ""
     badge: str = ""
+    downloads: bool = True

@@ -86,6 +86,9 @@ def _draw_strips(context: Context, events: Mapping[str, Sequence[TimelineEvent]]
 
     data = strips(context.run)
     edges = bin_edges(context.run)
+    # A worker may be lost after the last request: its mark has to stand inside the panel.
+    ends = [event.t_s for found in events.values() for event in found]
+    end_s = max([float(edges[-1]), *ends])
     every = [float(v) for strip in data.values() for v in (*strip.p50_ms, *strip.p95_ms)]
     limits = log_limits(every)
     return [
@@ -106,7 +109,7 @@ def _draw_strips(context: Context, events: Mapping[str, Sequence[TimelineEvent]]
             ],
             events[region],
             warmup_s=context.plan.load.warmup_s,
-            end_s=float(edges[-1]),
+            end_s=end_s,
             limits_ms=limits,
         )
         for region in context.regions

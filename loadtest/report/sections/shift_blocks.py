@@ -13,6 +13,7 @@ from loadtest.analysis.bootstrap import draw_weights, resample, weigh
 from loadtest.analysis.cells import cell_rows
 from loadtest.analysis.percentiles import LEVEL, needed
 from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM
+from loadtest.report.base.scales import log_limits
 from loadtest.report.base.view import Block, Figures, Heading, Table
 from loadtest.report.base.words import count, signed_interval_ms, signed_ms, signed_share
 
@@ -30,13 +31,18 @@ _PAIRS: Final = ((BASE_ARM, CANDIDATE_ARM), ("baseline", CANDIDATE_ARM), ("multi
 
 @dataclass(frozen=True, slots=True)
 class ShiftPoint:
-    """One percentile of one region: candidate minus baseline in ms with its 95 % interval."""
+    """
+    One percentile of one region: candidate minus baseline in ms with its 95 % interval.
+
+    ``spans`` are the ends of the 95 % intervals of baseline and candidate themselves.
+    """
 
     p: float
     baseline_ms: float
     difference_ms: float
     low_ms: float
     high_ms: float
+    spans: tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,12 @@ def shift_blocks(context: Context) -> list[Block]:
         f"TTFB of {candidate} minus {baseline} at each percentile: below zero {candidate} is "
         "faster. The band is a 95 % interval from resampled blocks that both arms share."
     )
+    both = (
+        f"TTFB of {baseline} and {candidate} at each percentile; the bands are 95 % intervals of "
+        "each arm for itself. The time axis is logarithmic and the same in every panel."
+    )
     return [
+        Figures(both, lambda: _draw_both(context, found, pair), context.legend(list(pair))),
         Heading(f"What {candidate} saves over {baseline}, percentile by percentile"),
         Figures(caption, lambda: _draw(context, found, pair), context.legend([candidate])),
         _table(found, pair),
@@ -118,10 +129,17 @@ def _points(
         if not math.isfinite(before) or not math.isfinite(after):
             continue
         with np.errstate(invalid="ignore"):
-            moved = resample(candidate, weights, p) - resample(baseline, weights, p)
+            draws = resample(baseline, weights, p), resample(candidate, weights, p)
+            moved = draws[1] - draws[0]
         found = weigh(moved, after - before, baseline.groups, LEVEL)
-        if math.isfinite(found.low) and math.isfinite(found.high):
-            points.append(ShiftPoint(p, before, after - before, found.low, found.high))
+        arms = [
+            weigh(draw, point, baseline.groups, LEVEL)
+            for draw, point in zip(draws, (before, after), strict=True)
+        ]
+        ends = [end for one in (found, *arms) for end in (one.low, one.high)]
+        if all(map(math.isfinite, ends)):
+            spans = (arms[0].low, arms[0].high), (arms[1].low, arms[1].high)
+            points.append(ShiftPoint(p, before, after - before, found.low, found.high, spans))
     return tuple(points)
 
 
@@ -139,6 +157,31 @@ def _draw(context: Context, found: list[RegionShift], pair: tuple[str, str]) -> 
             names=pair,
             style=context.styles[pair[1]],
             limits_ms=(low - room, high + room),
+        )
+        for one in found
+    ]
+
+
+def _draw_both(context: Context, found: list[RegionShift], pair: tuple[str, str]) -> list[str]:
+    from loadtest.report.figures.percentiles import ArmPercentiles, draw_percentiles
+
+    ends = [end for one in found for q in one.points for span in q.spans for end in span]
+    return [
+        draw_percentiles(
+            one.region,
+            context.place(one.region),
+            [
+                ArmPercentiles(
+                    name,
+                    context.styles[name],
+                    [q.p for q in one.points],
+                    [q.baseline_ms + at * q.difference_ms for q in one.points],
+                    [q.spans[at] for q in one.points],
+                )
+                for at, name in enumerate(pair)
+            ],
+            one.n,
+            log_limits(ends),
         )
         for one in found
     ]
