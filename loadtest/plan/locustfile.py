@@ -13,7 +13,7 @@ import pydantic
 
 from loadtest.errors import PlanError
 from loadtest.plan.credentials import without_credentials
-from loadtest.plan.model import Plan, UserStep
+from loadtest.plan.model import LocustSettings, Plan, UserStep
 from loadtest.plan.selection import names_in
 from loadtest.plan.urls import looks_like_url, plan_of_urls
 
@@ -49,6 +49,15 @@ class LocustCommand:
     tags: tuple[str, ...] = ()
     exclude_tags: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+
+    def settings(self) -> LocustSettings:
+        """Return what decides which tasks of the file are played."""
+        return LocustSettings(
+            classes=self.classes,
+            tags=self.tags,
+            exclude_tags=self.exclude_tags,
+            options=self.options,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from loadtest.errors import PlanError
+from loadtest.frozen import read, to_json
 from loadtest.plan.locustfile import LocustCommand, LocustfileFacts, plan_of_locustfile
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import plan_of_raw
@@ -41,25 +42,20 @@ def locustfile_plan(
     flags.pop("regions", None)
     if at and at not in regions:
         regions = [at, *regions]
-    facts = look(command)
+    command, facts = look(command)
     world = str(flags.get("world") or "embedded")
     raw, notes = plan_of_locustfile(command, facts, at=at, regions=regions, world=world)
     return plan_of_raw(raw, flags), notes
 
 
-def look(command: LocustCommand) -> LocustfileFacts:
+def look(command: LocustCommand) -> tuple[LocustCommand, LocustfileFacts]:
     """
-    Return what a locustfile says of itself.
+    Return the command with what Locust's own settings add to it, and what the file says of itself.
 
     Raises:
         PlanError: It cannot be imported or played.
     """
-    settings = {
-        "classes": list(command.classes),
-        "tags": list(command.tags),
-        "exclude_tags": list(command.exclude_tags),
-        "options": list(command.options),
-    }
-    with Look(LOCUSTFILE, command.path, settings) as looked:
+    with Look(LOCUSTFILE, command.path, to_json(command)) as looked:
         answer = looked.answer()
-    return LocustfileFacts.from_json(answer["facts"])
+    facts = LocustfileFacts.from_json(answer["facts"])
+    return read(LocustCommand, answer["command"], command.path), facts

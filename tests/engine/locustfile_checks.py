@@ -7,6 +7,7 @@ A server of gevent's answers in this process; the files are written into a folde
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -15,15 +16,18 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import pytest
 from gevent.pywsgi import WSGIServer
 
 from loadtest.engine.client.names import AddressResolver
+from loadtest.engine.locustfile.configuration import with_configuration
 from loadtest.engine.locustfile.load import load_locustfile
 from loadtest.engine.locustfile.look import facts_of
 from loadtest.engine.locustfile.notes import notes_of
 from loadtest.engine.worker.closed import ClosedPlayer
 from loadtest.engine.worker.users import UserOpener, crowd_of
-from loadtest.errors import LoadtestError
+from loadtest.errors import EngineError, LoadtestError
+from loadtest.frozen import read, to_json
 from loadtest.plan.locustfile import LocustCommand, LocustfileFacts, plan_of_locustfile
 from loadtest.plan.model import LocustSettings
 from loadtest.plan.order import RunOrder, Target
@@ -282,6 +286,66 @@ def check_what_has_no_meaning_is_told_once_by_line() -> None:
     found = [note.removeprefix(f"{path}, ") for note in notes_of(Path(path))]
     lines = sorted(int(note.partition(":")[0].removeprefix("line ")) for note in found)
     assert lines == [4, 6, 8, 9, 10, 11], found
+
+
+def check_a_run_of_the_scripts_own_is_refused_with_its_line() -> None:
+    head = (
+        "from locust import HttpUser, run_single_user, task\nfrom locust.env import Environment\n"
+    )
+    user = "class A(HttpUser):\n    @task\n    def t(self): pass\n"
+    for number, call in enumerate(
+        ("Environment(user_classes=[A]).create_local_runner()", "run_single_user(A)")
+    ):
+        sentence = refusal(f"own_{number}.py", f"{head}{user}{call}\n")
+        assert "line 6: it starts a load of its own" in sentence, sentence
+        path = write(f"main_{number}.py", f"{head}{user}if __name__ == '__main__':\n    {call}\n")
+        assert facts_of(load_locustfile(path, LocustSettings(), "")).classes == ("A",)
+
+
+def check_a_message_reaches_the_listeners_of_its_own_worker() -> None:
+    text = (
+        "from locust import HttpUser, events, task\n"
+        "heard = []\n"
+        "@events.init.add_listener\n"
+        "def init(environment, runner, **_):\n"
+        "    runner.register_message('names', lambda environment, msg: heard.append(msg.data))\n"
+        "@events.test_start.add_listener\n"
+        "def start(environment, **_):\n"
+        "    environment.runner.send_message('names', environment.runner.target_user_count)\n"
+        "class A(HttpUser):\n    @task\n    def t(self): pass\n"
+    )
+    loaded = load_locustfile(write("told.py", text), LocustSettings(), "")
+    loaded.fire("init", environment=loaded.environment, runner=loaded.runner, web_ui=None)
+    loaded.runner.target_user_count = 7
+    loaded.fire("test_start", environment=loaded.environment)
+    assert sys.modules["told"].heard == [7]
+
+
+def check_settings_of_locust_fill_what_the_command_leaves_open() -> None:
+    before, place = os.getcwd(), FOLDER / "configured"
+    place.mkdir()
+    (place / "locust.conf").write_text(
+        "users = 3\nspawn-rate = 2\nrun-time = 1m\nhost = http://shop\nheadless = true\n"
+        "html = x.html\nmy-colour = red\n"
+    )
+    (place / "pyproject.toml").write_text('[tool.locust]\ntags = ["fast"]\n')
+    os.environ["LOCUST_SPAWN_RATE"] = "7"
+    os.chdir(place)
+    try:
+        found, notes = with_configuration(LocustCommand("x.py", users=9))
+        typed, _ = with_configuration(LocustCommand("x.py", ("http://typed",), tags=("slow",)))
+        os.environ["LOCUST_SPAWN_RATE"] = "many"
+        with pytest.raises(EngineError, match=r"LOCUST_\.\.\. variables: .*many"):
+            with_configuration(LocustCommand("x.py"))
+    finally:
+        os.chdir(before)
+        del os.environ["LOCUST_SPAWN_RATE"]
+    assert (found.hosts, found.users, found.spawn_rate) == (("http://shop",), 9, 7.0), found
+    assert (found.run_time_s, found.tags) == (60.0, ("fast",)), found
+    assert found.options == ("--my-colour=red",), found
+    assert (typed.hosts, typed.tags, typed.users) == (("http://typed",), ("slow",), 3), typed
+    assert notes == ["locust.conf: html: no effect here"], notes
+    assert read(LocustCommand, json.loads(json.dumps(to_json(found))), "x") == found
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from loadtest.errors import EngineError
+from loadtest.errors import EngineError, LoadtestError
 
 
 def import_file(path: Path, name: str) -> ModuleType:
@@ -36,6 +36,8 @@ def import_file(path: Path, name: str) -> ModuleType:
             f"{place_of(path, error)}: {type(error).__name__}: {error}; install it where loadtest "
             f"is: {sys.executable} -m pip install ..."
         ) from error
+    except LoadtestError as error:
+        raise EngineError(f"{place_of(path, error)}: {error}") from error
     except (Exception, SystemExit) as error:
         raise EngineError(f"{place_of(path, error)}: {type(error).__name__}: {error}") from error
     return module

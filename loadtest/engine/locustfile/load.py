@@ -103,6 +103,7 @@ def _load(relative: str, settings: LocustSettings, host: str) -> Locustfile:
     for module in (users, locust.clients):
         vars(module)["HttpSession"] = Session
     vars(fasthttp)["FastHttpSession"] = Session
+    _refuse_own_runs()
     sys.path.insert(0, os.getcwd())
     module = import_file(path, "locustfile" if path.stem == "locust" else path.stem)
     values = [value for value in vars(module).values() if inspect.isclass(value)]
@@ -125,6 +126,20 @@ def _load(relative: str, settings: LocustSettings, host: str) -> Locustfile:
     idle = tuple(cls.__name__ for cls in classes if cls not in environment.user_classes)
     played = tuple(environment.user_classes)
     return Locustfile(path, played, tuple(shapes), environment, runner, idle)
+
+
+def _refuse_own_runs() -> None:
+    """Have a script that starts users by itself while it is imported refused, with its line."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise EngineError(
+            "it starts a load of its own while it is imported; put that below "
+            "`if __name__ == '__main__':`, and the users are started by us"
+        )
+
+    for name in ("create_local_runner", "create_master_runner", "create_worker_runner"):
+        setattr(Environment, name, refuse)
+    vars(locust)["run_single_user"] = refuse
 
 
 def _chosen(path: Path, values: list[Any], names: tuple[str, ...]) -> list[type[locust.User]]:

@@ -1,8 +1,9 @@
 """
 Tells what is in a locustfile: ``python -m loadtest.engine.locustfile.look``, before any load.
 
-Reads a path, settings and a host from standard input and writes facts or an error to standard
-output, as JSON.  Importing Locust patches sockets, so the command line has this done elsewhere.
+Reads the command from standard input and writes facts, with the command as Locust's own settings
+complete it, or an error to standard output, as JSON.  Importing Locust patches sockets, so the
+command line has this done elsewhere.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from loadtest.engine.client.refusals import refused_calls
+from loadtest.engine.locustfile.configuration import with_configuration
 from loadtest.engine.locustfile.load import Locustfile, load_locustfile
 from loadtest.engine.locustfile.notes import notes_of
 from loadtest.engine.locustfile.shape import steps_of
 from loadtest.errors import EngineError, LoadtestError
-from loadtest.plan.locustfile import LocustfileFacts
-from loadtest.plan.model import LocustSettings
+from loadtest.frozen import read, to_json
+from loadtest.plan.locustfile import LocustCommand, LocustfileFacts
 
 
 def facts_of(loaded: Locustfile) -> LocustfileFacts:
@@ -47,8 +50,6 @@ def facts_of(loaded: Locustfile) -> LocustfileFacts:
     notes += [
         f"{loaded.path}: the tags leave {name} no task; it is left out" for name in loaded.idle
     ]
-    if (config := _config(loaded.path)) is not None:
-        notes.append(f"{config}: Locust's configuration file is not read; give flags")
     return LocustfileFacts(
         tuple(cls.__name__ for cls in loaded.classes),
         tuple(str(cls.host or "") for cls in loaded.classes),
@@ -72,11 +73,6 @@ def _modules_beside(path: Path) -> list[Path]:
     )
 
 
-def _config(path: Path) -> Path | None:
-    places = (Path.cwd() / "locust.conf", path.parent / "locust.conf", Path.home() / ".locust.conf")
-    return next((place for place in places if place.is_file()), None)
-
-
 def main() -> int:
     """Look, tell, end; what the script itself prints goes to standard error."""
     told = os.dup(1)
@@ -84,8 +80,10 @@ def main() -> int:
     asked = json.load(sys.stdin)
     answer: dict[str, Any]
     try:
-        settings = LocustSettings.model_validate(asked["settings"])
-        answer = {"facts": facts_of(load_locustfile(asked["path"], settings, "")).to_json()}
+        command, notes = with_configuration(read(LocustCommand, asked["settings"], "settings"))
+        facts = facts_of(load_locustfile(command.path, command.settings(), ""))
+        facts = replace(facts, notes=(*facts.notes, *notes))
+        answer = {"facts": facts.to_json(), "command": to_json(command)}
     except LoadtestError as error:
         answer = {"error": str(error)}
     with os.fdopen(told, "w", encoding="utf-8") as out:
