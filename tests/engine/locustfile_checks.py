@@ -180,7 +180,8 @@ def check_a_locustfile_is_played_as_it_is() -> None:
     complete: list[int] = []
     player.spawned = complete.append
     player.prepare()
-    player.start(time.monotonic_ns(), 0)
+    began_ns = time.monotonic_ns()
+    player.start(began_ns, 0)
     assert player.finished.wait(10)
     assert player.users == 4
     assert complete == [4]
@@ -193,6 +194,8 @@ def check_a_locustfile_is_played_as_it_is() -> None:
     outside = [s for s in rows.samples if s.name == "GET /login"]
     assert len(outside) == 3
     assert all(sample.context[0] < 0 for sample in outside)
+    due = [(s.intended_ns, s.context[5]) for s in rows.samples if s.intended_ns]
+    assert {(due_ns - began_ns) // 1000 - due_us for due_ns, due_us in due} == {0}
     inside = [s.context for s in rows.samples if s.name != "GET /login"]
     assert {context[2] for context in inside} == {0, 1}  # warm-up, then steady
     assert {context[4] for context in inside} == {0, 1}

@@ -240,7 +240,7 @@ class ClosedPlayer:
             self.stop()
         except (Exception, SystemExit, gevent.Timeout) as error:
             if self._begun.is_set():
-                life.arrival = self._next_arrival(life)
+                life.arrival = self._next_arrival(life, time.monotonic_ns())
                 self._failed(life, error)
             return error
         finally:
@@ -251,8 +251,8 @@ class ClosedPlayer:
         """Run one task of a user as one arrival."""
         if self._stopped:
             self._never.wait()  # parked for good: only the end of the run comes back here
-        arrival = life.arrival = self._next_arrival(life)
-        now_ns = time.monotonic_ns()
+        now_ns = time.monotonic_ns()  # one stamp: when it was due and where its queue begins
+        arrival = life.arrival = self._next_arrival(life, now_ns)
         life.clients.begin(now_ns, arrival)
         self.in_flight += 1
         try:
@@ -278,11 +278,12 @@ class ClosedPlayer:
                 self._never.wait()
             finally:
                 self.in_flight += 1
-        life.arrival = self._next_arrival(life)
-        life.clients.begin(time.monotonic_ns(), life.arrival)
+        now_ns = time.monotonic_ns()
+        life.arrival = self._next_arrival(life, now_ns)
+        life.clients.begin(now_ns, life.arrival)
 
-    def _next_arrival(self, life: Life) -> Arrival:
-        elapsed = max(0, time.monotonic_ns() - self._start_ns)
+    def _next_arrival(self, life: Life, now_ns: int) -> Arrival:
+        elapsed = max(0, now_ns - self._start_ns)
         index, workers = self._share
         number = self._schedule.first_arrival + self.played * workers + index
         self.played += 1
