@@ -25,9 +25,10 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Print the verdict and nothing else."),
         click.option("--json", is_flag=True, expose_value=False, callback=_json, is_eager=True,
                      help="Print one JSON object; everything else goes to standard error."),
-        click.option("--output", multiple=True, metavar="FORM=FILE", expose_value=False,
+        click.option("--output", multiple=True, metavar="FORM=PLACE", expose_value=False,
                      callback=_output,
-                     help="Write a file too: csv or ndjson (requests), json (the verdict)."),
+                     help="Write a file too: csv or ndjson (requests), json (the verdict); or send "
+                     "the numbers to a URL: prometheus-rw, otlp."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)

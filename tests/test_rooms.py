@@ -112,7 +112,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "report.pages",
         },
         # pandas: what people open a run as; zmq: makes the keys of a run, sockets are the engine's
-        {"httpx", "pandas", "zmq"},
+        {"httpx", "pandas", "zmq", "opentelemetry"},
     ),
     "live": (BASE | {"plan", "records", "run"}, set()),
     "terminal": (BASE, {"rich"}),
