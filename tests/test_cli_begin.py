@@ -16,6 +16,7 @@ from loadtest.plan.resolve import load_plan
 from loadtest.regions import region_table
 from loadtest.run import doctor
 from loadtest.run.begin import PLAN, WORKFLOW, begin
+from loadtest.run.start_command import with_start_command
 from loadtest.terminal import Terminal
 
 FLY = 'app = "shop"\nprimary_region = "syd"\n[http_service]\ninternal_port = 8080\n'
@@ -48,6 +49,58 @@ class TestInit:
         plan = load_plan(PLAN)
         assert plan.deployments[0].url == "http://127.0.0.1:3000"
         assert (plan.regions, plan.database.fly_toml) == (("here",), "")
+
+    @pytest.mark.parametrize(
+        ("files", "command", "port"),
+        [
+            ({"main.py": "import fastapi\nweb = fastapi.FastAPI()\n"},
+             "python -m uvicorn main:web --host 0.0.0.0 --port 8080", 8080),
+            ({"lib.py": "x = 1\n", "src/api.py": "app: Starlette = Starlette(routes=[])\n"},
+             "python -m uvicorn src.api:app --host 0.0.0.0 --port 8080", 8080),
+            ({"app.py": "from flask import Flask\napp = Flask(__name__)\n", "bad.py": "def"},
+             "python -m flask --app app:app run --host 0.0.0.0 -p 8080", 8080),
+            ({"manage.py": ""}, "python manage.py runserver --noreload 0.0.0.0:8080", 8080),
+            ({"Dockerfile": 'FROM x\nEXPOSE 3000\nCMD ["node", "a b.js"]\n'}, "node 'a b.js'",
+             3000),
+            ({"Procfile": "web: bin/serve\n"}, "/bin/sh -c bin/serve", 8080),
+        ],
+        ids=["fastapi", "starlette", "flask", "django", "dockerfile", "procfile"],
+    )  # fmt: skip
+    def test_an_app_without_a_fly_toml_gets_one_that_starts_it(
+        self,
+        files: dict[str, str],
+        command: str,
+        port: int,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        for name, text in files.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(text)
+        monkeypatch.chdir(tmp_path)
+        made = begin(Path())
+        assert Path("fly.toml") in made.files
+        assert load_plan(PLAN).primary_region == "cdg"
+        config = with_start_command(read_app_config(Path("fly.toml")), "", tmp_path, "app")
+        assert list(config.processes.values()) == [command]
+        assert [scoped.value.internal_port for scoped in config.services] == [port]
+
+    def test_a_path_of_the_url_is_what_the_scenario_asks_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        begin(tmp_path, "http://127.0.0.1:3000/a?b='c'")
+        assert load_plan(PLAN).deployments[0].url == "http://127.0.0.1:3000"
+        text = Path("loadtest_scenario.py").read_text()
+        assert """self.client.get("/a?b='c'")""" in text
+        compile(text, "scenario", "exec")
+
+    @pytest.mark.parametrize("url", ["https://me:secret@h/", "shop", "https://h:0/"])
+    def test_what_is_no_url_for_a_file_is_refused(self, tmp_path: Path, url: str) -> None:
+        with pytest.raises(PlanError, match="--url: ") as caught:
+            begin(tmp_path, url)
+        assert "secret" not in str(caught.value)
+        assert list(tmp_path.iterdir()) == []
 
     def test_nothing_is_overwritten(self, tmp_path: Path) -> None:
         (tmp_path / "fly.toml").write_text(FLY)

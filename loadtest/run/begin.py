@@ -6,13 +6,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from loadtest.errors import PlanError
 from loadtest.fly.config import read_app_config
-from loadtest.plan.urls import looks_like_url
+from loadtest.plan.credentials import split_credentials, without_credentials
+from loadtest.plan.urls import looks_like_url, url_faults
 from loadtest.records.whole import whole_file
+from loadtest.run.begin_app import find_app
 
-PLAN, SCENARIO = "loadtest.toml", "loadtest_scenario.py"
+PLAN, SCENARIO, FLY_TOML = "loadtest.toml", "loadtest_scenario.py", "fly.toml"
 WORKFLOW = ".github/workflows/latency.yml"
 
 _HEAD = """\
@@ -75,7 +78,7 @@ class Visitor(TTFBUser):
     @task
     def look(self) -> None:
         """Ask for the first page."""
-        self.client.get("/")
+        self.client.get({path!r})
 '''
 
 _WORKFLOW = """\
@@ -121,9 +124,11 @@ def begin(folder: Path, url: str = "") -> Beginning:
     """
     Write a plan, a scenario and a workflow for what is in a folder; nothing is overwritten.
 
+    An app that has no fly.toml gets one, where it is seen what starts it.
+
     Args:
         folder: Where an app, or a locustfile, may be.
-        url: A running deployment; empty where the folder has a fly.toml.
+        url: A running deployment; empty where the folder has an app.
 
     Raises:
         PlanError: There is nothing to begin with, a file is there already, or cannot be written.
@@ -148,17 +153,18 @@ def _texts(folder: Path, url: str) -> tuple[Mapping[str, str], tuple[str, ...]]:
     name = re.sub(r"[^a-z0-9-]+", "-", folder.resolve().name.lower()).strip("-")[:40] or "app"
     plan = {"plan": PLAN, "name": name, "scenario": SCENARIO}
     if url:
-        if not looks_like_url(url):
-            raise PlanError(f"--url: {url!r} is no URL; write https://HOST")
+        base, path = _split(url)
         head = _HEAD.format(**plan, regions='"here"', primary="here")
-        texts = {PLAN: head + _URL.format(url=url.rstrip("/")), SCENARIO: _SCENARIO}
+        texts = {PLAN: head + _URL.format(url=base), SCENARIO: _SCENARIO.format(path=path)}
         return texts, (f"loadtest run {PLAN}",)
-    if (folder / "fly.toml").is_file():
-        primary = read_app_config(folder / "fly.toml").primary_region or "cdg"
+    made = {} if (folder / FLY_TOML).is_file() else _made_app(folder, name)
+    if made or (folder / FLY_TOML).is_file():
+        primary = "cdg" if made else read_app_config(folder / FLY_TOML).primary_region or "cdg"
         others = [code for code in ("cdg", "ord", "syd") if code != primary][:2]
         regions = ", ".join(f'"{code}"' for code in (primary, *others))
         head = _HEAD.format(**plan, regions=regions, primary=primary)
-        texts = {PLAN: head + _APP, SCENARIO: _SCENARIO, WORKFLOW: _WORKFLOW}
+        scenario = _SCENARIO.format(path="/")
+        texts = {**made, PLAN: head + _APP, SCENARIO: scenario, WORKFLOW: _WORKFLOW}
         return texts, (
             f"loadtest run {PLAN}",
             "loadtest gate --base HEAD --app fly.toml",
@@ -169,6 +175,30 @@ def _texts(folder: Path, url: str) -> tuple[Mapping[str, str], tuple[str, ...]]:
             "loadtest run -f locustfile.py --host https://HOST"
         )
     raise PlanError(
-        "init: there is no fly.toml and no locustfile.py here; name a running deployment with "
-        "--url https://HOST, or change to the folder of an app"
+        "init: there is no fly.toml, Dockerfile, Procfile, Python web app or locustfile.py here; "
+        "name a running deployment with --url https://HOST, or change to the folder of an app"
     )
+
+
+def _made_app(folder: Path, name: str) -> dict[str, str]:
+    """Return a fly.toml for the app of a folder that has none; nothing where none is seen."""
+    found = find_app(folder)
+    return {FLY_TOML: found.fly_toml(name)} if found is not None else {}
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Return base and path of a URL; neither may hold what belongs into no file."""
+    plain, credentials = split_credentials(url)
+    if not looks_like_url(plain):
+        raise PlanError(f"--url: {without_credentials(url)!r} is no URL; write https://HOST")
+    if credentials:
+        raise PlanError(
+            "--url: a user and a password go into no file; leave them out, and give each run "
+            "--header 'Authorization: Basic ${TOKEN}'"
+        )
+    parts = urlsplit(plain)
+    base = f"{parts.scheme}://{parts.netloc}"
+    if faults := list(url_faults("--url", base)):
+        raise PlanError(*faults)
+    path = parts.path or "/"
+    return base, f"{path}?{parts.query}" if parts.query else path
