@@ -20,10 +20,13 @@ from loadtest.cli_options import (
     header_option,
     plan_options,
     typed_command,
+    typed_flags,
 )
 from loadtest.cli_output import output_options, say
 from loadtest.errors import EXIT_PASS, PlanError
 from loadtest.terminal import Terminal
+
+_OF_A_STORED_RUN = frozenset(("--json", "--output", "--quiet"))
 
 
 @click.command(cls=LiveCommand, epilog=EXIT_CODES)
@@ -77,8 +80,10 @@ def gate(
     from loadtest.run.judge import judge_folder
 
     if base is None:
-        if candidate or app or options["live"] is not None:
-            raise click.UsageError("--candidate, --app and --live go with --base")
+        if idle := sorted(typed_flags() - _OF_A_STORED_RUN):
+            raise click.UsageError(
+                f"{', '.join(idle)} go with --base: a stored run is judged by the rules of its plan"
+            )
         return say(terminal, judge_folder(Path(what) if what else None))
     from loadtest.plan.client import passphrase_of
     from loadtest.plan.headers import give_headers, read_headers

@@ -61,8 +61,12 @@ def test_every_exit_code_is_in_the_help() -> None:
         (["run", "a.toml", "b.toml"], "unexpected extra argument"),
         (["dance"], "No such command 'dance'"),
         (["gate", "--candidate", "https://example.org"], "go with --base"),
+        (
+            ["gate", "run", "--threshold", "ttfb.p95 < 1s"],
+            "--threshold go with --base: a stored run",
+        ),
     ],
-    ids=["flag", "number", "argument", "command", "half a comparison"],
+    ids=["flag", "number", "argument", "command", "half a comparison", "a rule for a stored run"],
 )
 def test_bad_usage_ends_with_two(
     words: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
