@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -104,9 +105,14 @@ def _region_table(table: Sequence[Sequence[str]]) -> Table:
     return shown
 
 
+_WORD = re.compile(r"[A-Za-z]{2,}")
+_SENTENCE = 3
+
+
 def _is_words(cells: Sequence[str]) -> bool:
-    """Tell whether a column holds words: at least half of its cells begin with two letters."""
-    return 2 * sum(cell[:2].isalpha() for cell in cells) > len(cells)
+    """Tell whether a column holds words: most cells begin with letters, or are sentences."""
+    found = sum(cell[:2].isalpha() or len(_WORD.findall(cell)) >= _SENTENCE for cell in cells)
+    return 2 * found > len(cells)
 
 
 class Terminal:

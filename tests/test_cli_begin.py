@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -151,11 +152,21 @@ def test_scenarios_are_listed_with_what_they_say_of_themselves() -> None:
 
 
 class TestDoctor:
+    @pytest.mark.parametrize(("cost_ns", "state"), [(40, "works"), (3_000, "lost")])
+    def test_a_clock_that_is_slow_to_read_is_told(self, cost_ns: int, state: str) -> None:
+        stamps = count(0, cost_ns)
+        (found,) = doctor._clock(lambda: next(stamps))
+        assert (found.state, f"read in {cost_ns:,} ns" in found.told) == (state, True)
+
     def test_it_finds_what_this_machine_has(self) -> None:
         found = {
             finding.subject: finding for finding in doctor.examine({"FLY_API_TOKEN": "secret"})
         }
         assert found["PostgreSQL"].state == "works"
+        printed = said("doctor").output.splitlines()
+        starts = {line.index(f.told[:12]) for f in found.values()
+                  for line in printed if f.told[:12] in line}  # fmt: skip
+        assert len(starts) == 1, "what was found is not one column"
         assert found["Python"].state == "works"
         assert "FLY_API_TOKEN is set" in found["Fly"].told
         assert "secret" not in str(found)

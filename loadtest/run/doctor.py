@@ -9,8 +9,10 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +29,9 @@ _FEW_FILES = 4_096
 _FEW_PORTS = 10_000
 _LITTLE_SPACE_BYTES = 2 << 30
 _SAFE_CORES = 2
+_READINGS = 2_000
+_SLOW_READING_NS = 1_000
+_CLOCK_SOURCE = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 _TOKENS = ("FLY_API_TOKEN", "FLY_ACCESS_TOKEN")
 
 
@@ -58,6 +63,7 @@ def examine(environ: Mapping[str, str] = os.environ) -> tuple[Symptom, ...]:
             _cache,
             _limits,
             _machine,
+            _clock,
             _space,
             _git,
             _engine,
@@ -138,6 +144,21 @@ def _machine() -> Iterator[Symptom]:
         yield Symptom("processor", "lost", f"{told}: runs may be invalid; wait until it is quieter")
     else:
         yield Symptom("processor", "works", told)
+
+
+def _clock(read: Callable[[], int] = time.monotonic_ns) -> Iterator[Symptom]:
+    stamps = [read() for _ in range(_READINGS)]
+    cost_ns = min(later - sooner for sooner, later in pairwise(stamps))
+    try:
+        source = _CLOCK_SOURCE.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        source = time.get_clock_info("monotonic").implementation
+    told = f"{source}, read in {cost_ns:,} ns"
+    if cost_ns > _SLOW_READING_NS:
+        yield Symptom("clock", "lost", f"{told}: every stamp costs that much; another machine, or "
+                                       "another clock source, is faster")  # fmt: skip
+    else:
+        yield Symptom("clock", "works", told)
 
 
 def _space() -> Iterator[Symptom]:
