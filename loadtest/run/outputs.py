@@ -106,11 +106,10 @@ def _write(judged: Judged, output: OutputFile) -> None:
 
 
 def _send(judged: Judged, form: str, target: Remote) -> None:
-    result = result_of(judged)
-    series = series_of(result)
+    series = series_of(result_of(judged))
     if form == "otlp":
         output_otlp.send(target, series)
         return
-    run = result["run"]
-    ended_ns = run["started_wall_ns"] + round(run["measured_s"] * NS_PER_S)
+    run = judged.summary.run
+    ended_ns = run.started_wall_ns + round(run.measured_s * NS_PER_S)
     output_prometheus.send(target, series, ended_ns)
