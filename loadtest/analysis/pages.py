@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 
 from loadtest.analysis.cells import CellRows, codes_of
 from loadtest.analysis.load import Run
-from loadtest.analysis.metrics import sample_of
 from loadtest.analysis.page_summary import FailureCount, PageSummary
-from loadtest.analysis.percentiles import describe
+from loadtest.analysis.worth import describe_cell
 from loadtest.records.failures import FailureExample
 from loadtest.records.kinds import ERROR_DROPPED
 from loadtest.records.layout import OTHER
-from loadtest.units import US_PER_MS
 
 MAX_PAGES: Final = 20
 OTHER_PAGES: Final = OTHER
@@ -84,23 +82,20 @@ def summarise_pages(
     sent = cell.rows[~_of_kind(run, cell.rows, ERROR_DROPPED)]
     examples = examples_of(run, cell)
     return tuple(
-        _page(run, name, rows, examples, measured_s)
+        _page(run, replace(cell, rows=rows, name=name), examples, measured_s)
         for name, rows in rows_by_name(run, sent, names).items()
     )
 
 
 def _page(
-    run: Run,
-    name: str,
-    rows: NDArray[np.int32],
-    examples: dict[tuple[str, str], str],
-    measured_s: float,
+    run: Run, page: CellRows, examples: dict[tuple[str, str], str], measured_s: float
 ) -> PageSummary:
+    name, rows = page.name, page.rows
     failures = _failures(run, name, rows, examples)
     statuses = run.frame["status"].to_numpy()[rows]
     answered = rows[statuses > 0]
     found, counts = np.unique(statuses[statuses > 0], return_counts=True)
-    sample = sample_of(run.frame, rows, "ttfb")
+    ttfb, ttfb_with_failures = describe_cell(run.frame, page, "ttfb")
     size = run.frame["bytes"].to_numpy()[answered]
     return PageSummary(
         name=name,
@@ -110,8 +105,8 @@ def _page(
         bytes_mean=float(size.mean()) if size.size else None,
         statuses=dict(zip(found.tolist(), counts.tolist(), strict=True)),
         failures=failures,
-        ttfb=describe(sample.values, per_unit=US_PER_MS),
-        ttfb_with_failures=describe(sample.with_failures(), per_unit=US_PER_MS),
+        ttfb=ttfb,
+        ttfb_with_failures=ttfb_with_failures,
     )
 
 

@@ -85,6 +85,20 @@ def binomial_at_least(k: int, n: int, p: float) -> float:
     return regularised_beta(p, k, n - k + 1)
 
 
+def chance_of_so_many(count: float, n: float, share: float) -> float:
+    """
+    Return the probability of at least ``count`` of ``n`` when the true share is ``share``.
+
+    Exact for whole numbers; for fractions of requests, the same function between them.
+    """
+    return regularised_beta(share, count, n - count + 1) if count > 0 else 1.0
+
+
+def chance_of_so_few(count: float, n: float, share: float) -> float:
+    """Return the probability of at most ``count`` of ``n``, as ``chance_of_so_many``."""
+    return regularised_beta(1 - share, n - count, count + 1) if count < n else 1.0
+
+
 def student_tail(t: float, freedom: float) -> float:
     """Return P(T > t) of Student's t with ``freedom`` degrees of freedom, > 0."""
     if math.isinf(t):

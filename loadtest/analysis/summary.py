@@ -15,6 +15,7 @@ from loadtest.analysis.pages import page_names, summarise_pages
 from loadtest.analysis.percentiles import Distribution, describe, number
 from loadtest.analysis.validity import check_cells
 from loadtest.analysis.world_events import WorldEvent, world_events
+from loadtest.analysis.worth import describe_cell
 from loadtest.records.kinds import ERROR_DROPPED
 from loadtest.units import US_PER_MS, US_PER_S
 
@@ -169,6 +170,7 @@ def _summarise_cell(
     dropped = kinds.pop(ERROR_DROPPED, 0)
     n = int(cell.rows.size) - dropped
     against = validity.against(*cell.key)
+    ttfb, ttfb_with_failures = describe_cell(run.frame, cell, "ttfb")
     return CellSummary(
         region=cell.region,
         deployment=cell.deployment,
@@ -178,12 +180,10 @@ def _summarise_cell(
         error_kinds=kinds,
         dropped=dropped,
         rate_per_s=n / facts.measured_s if facts.measured_s else 0.0,
-        ttfb=_describe(sample_of(run.frame, cell.rows, "ttfb")),
-        ttfb_with_failures=_describe(sample_of(run.frame, cell.rows, "ttfb"), failures=True),
-        ttfb_cold=_describe(sample_of(run.frame, cell.rows, "ttfb_cold")),
-        response_from_schedule=_describe(
-            sample_of(run.frame, cell.rows, "response_from_schedule"), failures=True
-        ),
+        ttfb=ttfb,
+        ttfb_with_failures=ttfb_with_failures,
+        ttfb_cold=describe_cell(run.frame, cell, "ttfb_cold")[0],
+        response_from_schedule=describe_cell(run.frame, cell, "response_from_schedule")[1],
         phases={name: _describe(sample_of(run.frame, cell.rows, name)) for name in PHASES},
         db=_reported(run, cell, "db"),
         app=_reported(run, cell, "app"),
@@ -198,9 +198,8 @@ def _summarise_cell(
     )
 
 
-def _describe(sample: MetricSample, *, failures: bool = False) -> Distribution:
-    values = sample.with_failures() if failures else sample.values
-    return describe(values, per_unit=US_PER_MS)
+def _describe(sample: MetricSample) -> Distribution:
+    return describe(sample.values, per_unit=US_PER_MS)
 
 
 def _reported(run: Run, cell: CellRows, metric: str) -> Distribution | None:

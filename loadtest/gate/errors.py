@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.analysis.special import normal_quantile, regularised_beta
+from loadtest.analysis.special import chance_of_so_few, chance_of_so_many, normal_quantile
 
 WINDOW_S: Final = 3
 SUPPOSED_CLUSTER: Final = 3.0
@@ -78,16 +78,6 @@ class Failures:
             if chance > 0:
                 largest = max(largest, float(counts.var(ddof=1)) / chance)
         return largest
-
-
-def chance_of_so_many(count: float, n: float, share: float) -> float:
-    """Return the probability of at least ``count`` of ``n`` when the true share is ``share``."""
-    return regularised_beta(share, count, n - count + 1) if count > 0 else 1.0
-
-
-def chance_of_so_few(count: float, n: float, share: float) -> float:
-    """Return the probability of at most ``count`` of ``n`` when the true share is ``share``."""
-    return regularised_beta(1 - share, n - count, count + 1) if count < n else 1.0
 
 
 def share_interval(count: float, n: float, level: float) -> tuple[float, float]:

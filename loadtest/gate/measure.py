@@ -23,14 +23,13 @@ from loadtest.analysis.bootstrap import (
     weigh,
 )
 from loadtest.analysis.scores import DRIFT_PENALTY, WIDE_BELOW, arm_drifts, mean_ranks
+from loadtest.analysis.special import chance_of_so_few, chance_of_so_many
 from loadtest.gate.absolute import against_limit
 from loadtest.gate.comparison import ArmPair, margin_of, within_factor, within_margin
 from loadtest.gate.decide import Levels
 from loadtest.gate.errors import (
     Failures,
     chance_of_difference,
-    chance_of_so_few,
-    chance_of_so_many,
     difference_interval,
     share_interval,
 )
