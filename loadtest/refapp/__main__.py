@@ -50,6 +50,9 @@ def main(arguments: list[str]) -> int:
 
 def _seed(settings: Settings) -> int:
     """Fill the primary database."""
+    if settings.lite is not None:
+        _logger.info("nothing to seed: the primary fills its own file")
+        return 0
     import psycopg
 
     from loadtest.refapp.seed import seed
@@ -67,8 +70,9 @@ def _work(settings: Settings) -> int:
     """Do jobs until a signal says otherwise."""
     from loadtest.refapp.jobs import work
 
-    if not settings.queue_url:
-        _logger.error("QUEUE_URL is not set: expected redis://host:6379/0")
+    if not settings.queue_url or not settings.primary_url:
+        missing = "DATABASE_URL" if settings.queue_url else "QUEUE_URL"
+        _logger.error("%s is not set, and a worker needs it", missing)
         return 2
     return work(settings)
 

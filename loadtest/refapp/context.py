@@ -15,11 +15,13 @@ from loadtest.refapp import pages
 from loadtest.refapp.cache import Cache
 from loadtest.refapp.database import Database
 from loadtest.refapp.ledger import Ledger
+from loadtest.refapp.lite.database import FarLite, LiteDatabase
 from loadtest.refapp.settings import Settings
 from loadtest.refapp.timer import PreciseTimer
 
 _NS_PER_MS = 1_000_000
 
+AnyDatabase = Database | LiteDatabase | FarLite
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -40,8 +42,8 @@ class AppContext:
     """
 
     settings: Settings
-    database: Database
-    primary: Database | None = None
+    database: Database | LiteDatabase
+    primary: Database | FarLite | None = None
     cache: Cache | None = None
     queue: Cache | None = None
     peer_caches: dict[str, Cache] = field(default_factory=dict)
@@ -54,7 +56,7 @@ class AppContext:
         return all(server.ready for server in self.servers)
 
     @property
-    def servers(self) -> list[Database | Cache]:
+    def servers(self) -> list[AnyDatabase | Cache]:
         """Return every server that pages ask."""
         found = (self.database, self.primary, self.cache, self.queue, *self.peer_caches.values())
         return [server for server in found if server is not None]

@@ -239,7 +239,8 @@ def is_read_only_error(error: BaseException) -> bool:
     Tell whether an error, or one it wraps, is a write refused by a read-only database.
 
     Recognises SQLSTATE 25006 as psycopg, asyncpg (``sqlstate``), psycopg2 (``pgcode``) and pg8000
-    (a dict) carry it, wrapped by SQLAlchemy (``orig``), Django (``__cause__``) or a group.
+    (a dict) carry it, and SQLite's SQLITE_READONLY, wrapped by SQLAlchemy (``orig``), Django
+    (``__cause__``) or a group.
     """
     seen: set[int] = set()
     to_see: list[BaseException] = [error]
@@ -307,6 +308,8 @@ def _sqlstates(error: BaseException) -> Iterator[object]:
     """Yield what an error carries where drivers put the SQLSTATE."""
     yield getattr(error, "sqlstate", None)
     yield getattr(error, "pgcode", None)
+    if str(getattr(error, "sqlite_errorname", "")).startswith("SQLITE_READONLY"):
+        yield READ_ONLY_SQLSTATE
     if error.args and isinstance(error.args[0], dict):
         yield error.args[0].get("C")
 

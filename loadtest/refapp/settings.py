@@ -20,6 +20,45 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class LiteSettings:
+    """
+    Where the file is, and who writes it.
+
+    Args:
+        folder: Folder of the file: LITE_FOLDER; empty for one that ends with the process.
+        host: Address that the primary listens on: FLY_PRIVATE_IP, else this machine only.
+        port: Port that it listens on: LITE_PORT.
+        place: Where the primary listens, seen from other regions: LITE_PRIMARY.
+        primary: Whether this process is the primary.
+    """
+
+    folder: str
+    host: str
+    port: int
+    place: tuple[str, int]
+    primary: bool
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> LiteSettings | None:
+        """
+        Read the settings; None where LITE_PRIMARY is not set.
+
+        Raises:
+            SettingsError: A variable has a value that cannot be meant.
+        """
+        text = environ.get("LITE_PRIMARY", "")
+        if not text:
+            return None
+        return cls(
+            folder=environ.get("LITE_FOLDER", ""),
+            host=environ.get("FLY_PRIVATE_IP") or "127.0.0.1",
+            port=int(number(environ, "LITE_PORT", 7500, 1, 65_535)),
+            place=place("LITE_PRIMARY", text),
+            primary=environ.get("FLY_REGION") == environ.get("PRIMARY_REGION"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """
     The app's settings.
@@ -43,6 +82,7 @@ class Settings:
             write, or by ``lsn``, as soon as the replica has it.
         peer_caches: The caches of the other regions, where they take over each other's writes, by
             region: CACHE_PEERS; may be empty.
+        lite: The database is a file beside the app, in place of a PostgreSQL; see `LiteSettings`.
     """
 
     host: str
@@ -59,6 +99,7 @@ class Settings:
     queue_url: str = ""
     read_your_writes: ReadYourWrites = "time"
     peer_caches: Mapping[str, str] = field(default_factory=dict)
+    lite: LiteSettings | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -69,7 +110,8 @@ class Settings:
             SettingsError: A variable is missing or has a value that cannot be meant.
         """
         primary_url = environ.get("DATABASE_URL", "")
-        if not primary_url:
+        lite = LiteSettings.from_environ(environ)
+        if not primary_url and lite is None:
             raise SettingsError(
                 "DATABASE_URL is not set: expected postgres://user:password@host:5432/recipes"
             )
@@ -93,6 +135,7 @@ class Settings:
                 for name, url in pairs(environ, "CACHE_PEERS").items()
                 if name != environ.get("FLY_REGION")
             },
+            lite=lite,
         )
 
     def base_ms_for(self, edge: str) -> float:
@@ -150,6 +193,19 @@ def pairs(environ: Mapping[str, str], name: str) -> dict[str, str]:
     if not all(region and value for region, _, value in found):
         raise SettingsError(f"{name} is {text[:80]!r}: expected cdg=...,ord=...")
     return {region: value for region, _, value in found}
+
+
+def place(name: str, text: str) -> tuple[str, int]:
+    """
+    Return host and port of ``host:port``.
+
+    Raises:
+        SettingsError: It is something else; the variable is named.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        raise SettingsError(f"{name} has {text[:80]!r}: expected cdg.app.internal:7400")
+    return host.strip("[]"), int(port)
 
 
 def _read_your_writes(environ: Mapping[str, str]) -> ReadYourWrites:

@@ -23,6 +23,7 @@ from loadtest.refapp.context import AppContext, clean, context_of, explain, ledg
 from loadtest.refapp.database import Database
 from loadtest.refapp.jobs import JOB_ROUTES
 from loadtest.refapp.kitchen import KITCHEN_ROUTES
+from loadtest.refapp.lite.database import FarLite, LiteDatabase
 from loadtest.refapp.patterns import MOST_UPLOADED, PATTERN_ROUTES
 from loadtest.refapp.peer_pages import PEER_ROUTES
 from loadtest.refapp.positions import AsyncDatabasePosition
@@ -81,6 +82,8 @@ def create_app(settings: Settings) -> AsgiApp:
             HTTPException: explain,
             psycopg.OperationalError: _database_away,
             PoolTimeout: _database_away,
+            ConnectionError: _database_away,
+            EOFError: _database_away,
             CacheAwayError: _cache_away,
         },
         lifespan=lifespan,
@@ -99,10 +102,13 @@ def _make_context(settings: Settings) -> AppContext:
         pooled = settings.connections == "pooled"
         return Database(url, pooled=pooled, size=connections, name=f"recipes-{settings.region}")
 
+    lite, primary = settings.lite, None
+    if elsewhere:
+        primary = FarLite(lite) if lite else database(settings.primary_url, elsewhere)
     return AppContext(
         settings,
-        database(settings.read_url, size),
-        primary=database(settings.primary_url, elsewhere) if elsewhere else None,
+        LiteDatabase(lite) if lite else database(settings.read_url, size),
+        primary=primary,
         cache=Cache(settings.cache_url, size) if settings.cache_url else None,
         queue=Cache(settings.queue_url, size) if settings.queue_url else None,
         peer_caches={

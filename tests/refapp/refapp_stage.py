@@ -147,6 +147,61 @@ class Wire:
                         near.sendall(data)
 
 
+class Road:
+    """A relay that can be shut: connections stay, and what was sent comes when it is open again."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._open = threading.Event()
+        self._open.set()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    @contextlib.contextmanager
+    def cut(self) -> Iterator[None]:
+        self._open.clear()
+        try:
+            yield
+        finally:
+            self._open.set()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(5)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._relay, args=[near], daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _relay(self, near: socket.socket) -> None:
+        with near, contextlib.suppress(OSError), socket.socket() as far:
+            far.connect(("127.0.0.1", self._target))
+            while True:
+                for source in select.select([near, far], [], [])[0]:
+                    data = source.recv(65_536)
+                    if not data:
+                        return
+                    self._open.wait(30)
+                    (far if source is near else near).sendall(data)
+
+
+def wait_until(look: Callable[[], bool], why: str = "") -> None:
+    due = time.monotonic() + 20
+    while not look():
+        assert time.monotonic() < due, why
+        select.select([], [], [], 0.005)
+
+
 @dataclasses.dataclass
 class Stage:
     """Servers that run, and a way to start apps against them."""

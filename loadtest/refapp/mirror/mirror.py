@@ -25,9 +25,9 @@ from valkey.exceptions import ResponseError, ValkeyError
 
 from loadtest.refapp.mirror.merge import Effect, Merge
 from loadtest.refapp.mirror.peers import Peer, Receiver
-from loadtest.refapp.mirror.resp import ProtocolError
 from loadtest.refapp.mirror.source import CHANNEL, Follower, Told
-from loadtest.refapp.settings import SettingsError, cache_url, number, pairs
+from loadtest.refapp.resp import ProtocolError
+from loadtest.refapp.settings import SettingsError, cache_url, number, pairs, place
 
 _RETRY_S = 0.2
 _logger = logging.getLogger(__name__)
@@ -81,8 +81,8 @@ class MirrorSettings:
             region=region,
             url=url,
             peers={
-                name: _place(place)
-                for name, place in pairs(environ, "MIRROR_PEERS").items()
+                name: place("MIRROR_PEERS", text)
+                for name, text in pairs(environ, "MIRROR_PEERS").items()
                 if name != region
             },
             last_wins=frozenset(int(text) for text in numbers if text),
@@ -186,12 +186,3 @@ def mirror(settings: MirrorSettings) -> int:
 
     asyncio.run(until_signal())
     return 0
-
-
-def _place(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
-        raise SettingsError(
-            f"MIRROR_PEERS has {text!r}: expected cdg=cdg.recipes-mirror.internal:7400,ord=..."
-        )
-    return host.strip("[]"), int(port)

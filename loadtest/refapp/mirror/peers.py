@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from loadtest.refapp.mirror.merge import Effect, Stamp
-from loadtest.refapp.mirror.resp import ProtocolError, command, read_command, read_number
+from loadtest.refapp.resp import ProtocolError, command, read_command, read_number
 
 _RETRY_S: Final = 0.2
 _SILENT_S: Final = 30.0

@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from loadtest.refapp.mirror.merge import Effect, Stamp, Words, plain
-from loadtest.refapp.mirror.resp import ProtocolError, command, read_command, read_line
+from loadtest.refapp.resp import ProtocolError, command, read_command, read_line
 
 CHANNEL: Final = b"mirror"
 """What a write of another cache is published on, in one transaction with it, as its stamp."""
