@@ -48,6 +48,8 @@ _STALE, _SHOWN = re.compile(r"\[stale\]$"), re.compile(r"\[(shown|stale)\]$")
 _CAPTURED = re.compile(r"\[written\]$")
 _COUNTED = re.compile(r"\[(before|after): counted (\d+)\]$")
 _HIT, _LOOKED = re.compile(r"\[hit\]$"), re.compile(r"\[(hit|miss)\]$")
+_AGAIN = re.compile(r"\[(hit|evicted)\]$")
+_KEPT, _MOVED = re.compile(r"\[moved: kept\]$"), re.compile(r"\[moved: (kept|lost)\]$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,15 @@ def _slope(run: Run, cell: CellRows) -> Iterator[Finding]:
 
 
 def _caches(run: Run, cell: CellRows) -> Iterator[Finding]:
-    yield from _times(run, cell)
-    if cell.scenario == "cache-hit":
-        yield from _share(run, cell, "share of hits", _HIT, _LOOKED)
+    if cell.scenario != "session-moves":  # whose pages are from everywhere
+        yield from _times(run, cell)
+    match cell.scenario:
+        case "cache-hit":
+            yield from _share(run, cell, "share of hits", _HIT, _LOOKED)
+        case "cache-eviction":
+            yield from _share(run, cell, "pages seen before that are still there", _HIT, _AGAIN)
+        case "session-moves":
+            yield from _share(run, cell, "sessions kept after a change of region", _KEPT, _MOVED)
 
 
 def _staleness(run: Run, cell: CellRows) -> Iterator[Finding]:
@@ -263,7 +271,10 @@ Look = Callable[[Run, CellRows], Iterator[Finding]]
 
 _PATTERNS: Final[dict[str, tuple[tuple[str, ...], Look]]] = {
     "n-plus-one": (("n-plus-one",), _slope),
-    "caches": (("cache-hit", "cache-miss", "session"), _caches),
+    "caches": (
+        ("cache-hit", "cache-miss", "session", "cache-eviction", "session-moves"),
+        _caches,
+    ),
     "staleness": (("staleness",), _staleness),
     "stale-shows": (("create-and-show", "create-and-show-no-cookie"), _stale_shows),
     "writes": (("create-and-show", "on-primary", "write-on-get"), _writes),

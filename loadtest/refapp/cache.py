@@ -90,13 +90,17 @@ class Cache:
     async def _fill(self) -> None:
         pool = self._client.connection_pool
         while not self.ready:
-            try:
-                held = await asyncio.gather(
-                    *(pool.get_connection("PING") for _ in range(self._size))
-                )
-                await asyncio.gather(*(pool.release(connection) for connection in held))
+            asked = (pool.get_connection("PING") for _ in range(self._size))
+            got = await asyncio.gather(*asked, return_exceptions=True)
+            held = [one for one in got if not isinstance(one, BaseException)]
+            # all of them, also where one failed: what is not given back is missing for good
+            await asyncio.gather(*(pool.release(connection) for connection in held))
+            failed = [one for one in got if isinstance(one, BaseException)]
+            if not failed:
                 self.ready = True
-            except (ValkeyError, OSError, TimeoutError) as error:
-                _logger.warning("the cache does not answer yet: %s", error)
-                await pool.disconnect()
-                await asyncio.sleep(_RETRY_S)
+                return
+            if not isinstance(failed[0], (ValkeyError, OSError, TimeoutError)):
+                raise failed[0]
+            _logger.warning("the cache does not answer yet: %s", failed[0])
+            await pool.disconnect()
+            await asyncio.sleep(_RETRY_S)

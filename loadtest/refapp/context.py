@@ -52,8 +52,13 @@ class AppContext:
 
     @property
     def ready(self) -> bool:
-        """Tell whether every connection that pages need is open."""
-        return all(server.ready for server in self.servers)
+        """
+        Tell whether every connection that pages need is open.
+
+        The caches of other regions are not among them: one that is cut off is no reason to be down.
+        """
+        needed = [server for server in self.servers if server not in self.peer_caches.values()]
+        return all(server.ready for server in needed)
 
     @property
     def servers(self) -> list[AnyDatabase | Cache]:

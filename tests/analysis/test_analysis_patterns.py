@@ -211,3 +211,16 @@ def test_caches_that_take_each_other_s_writes_are_late_by_one_way_and_alike_or_n
     assert counted
     assert counted.value == 1.0
     assert not any(what.startswith("tally") for what, _, _ in findings)
+
+
+def test_what_a_cache_loses_is_told_as_shares(make_run: MakeRun) -> None:
+    for scenario, names, what in (
+        ("cache-eviction", ["hit", "evicted", "first"], "pages seen before that are still there"),
+        ("session-moves", ["moved: kept", "moved: lost", "begun"],
+         "sessions kept after a change of region"),
+    ):  # fmt: skip
+        run = make_run(scenarios=(scenario,))
+        told = named(run, [f"GET /page [{name}]" for name in names])
+        share = found(run, "caches", name=told)[what, "replica", "syd"].measured
+        assert share
+        assert 0.3 < share.value < 0.7
