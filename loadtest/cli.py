@@ -31,6 +31,7 @@ from loadtest.cli_options import (
     typed_flags,
 )
 from loadtest.cli_output import output_options, say, say_failure, say_failure_object
+from loadtest.cli_own import coordinator, keys, own_coordinator, own_options, worker
 from loadtest.cli_world import world
 from loadtest.errors import (
     EXIT_BROKEN_PIPE,
@@ -106,6 +107,9 @@ for command in (
     advise,
     fly,
     world,
+    keys,
+    coordinator,
+    worker,
     init,
     doctor,
     regions,
@@ -145,6 +149,7 @@ for command in (
 @client_options
 @app_environment
 @fly_options
+@own_options
 @click.option("--image", metavar="REF", help="On Fly: image of the apps, as pushed.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.")
 @output_options
@@ -157,7 +162,8 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
     A PLAN is a TOML file (default: the latency tables).  A URL is a running deployment: it is
     measured from this machine, several are compared with each other.  With --at CODE it stands as
     if in that region, and --regions are as far away as they are in the emulated network.
-    With -f FILE a locustfile runs as it is.
+    With -f FILE a locustfile runs as it is.  With --coordinator URL workers on machines of your own
+    measure.
     """
     from loadtest.plan.client import passphrase_of
     from loadtest.plan.credentials import without_credentials
@@ -175,6 +181,8 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
     elif where is not None and not where.startswith(("http://", "https://")):
         raise PlanError(f"--world: {where!r} is neither 'embedded', 'fly' nor the URL of a world")
     locustfile = locust_command(options, what)
+    of_urls = locustfile is not None or any(looks_like_url(word) for word in what)
+    own = own_coordinator(options, flags, of_urls=of_urls)
     if options["source"] is not None:
         if locustfile is not None or flags.get("scenario"):
             raise PlanError("--from makes a scenario; leave out -f and --scenario")
@@ -210,6 +218,7 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
         agree=agreement(terminal, yes=options["yes"]),
         headers=headers,
         passphrase=passphrase_of(resolved.client, os.environ),
+        own=own,
     )
     return conduct(terminal, options["live"], lambda told, watcher: make(told, watcher=watcher))
 

@@ -69,7 +69,7 @@ def seconds(_context: click.Context, parameter: click.Parameter, value: str | No
         return None
     match = _DURATION.fullmatch(value.strip().lower())
     if match is None:
-        raise PlanError(f"--{parameter.name}: {value!r} is no time; write 30, 30s, 2m or 1h")
+        raise PlanError(f"{parameter.opts[0]}: {value!r} is no time; write 30, 30s, 2m or 1h")
     return float(match[1]) * {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}[match[2] or ""]
 
 

@@ -127,11 +127,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "cli_locust": (BASE | {"plan", "run", "terminal", "cli_options"}, {"click"}),
     "cli_fly": (BASE | {"run", "terminal", "cli_options"}, {"click"}),
     "cli_advise": (BASE | {"run", "terminal", "cli_options"}, {"click"}),
+    "cli_own": (BASE | {"run", "terminal", "cli_options"}, {"click"}),
     "cli_world": (BASE | {"plan", "run", "terminal", "cli_options"}, {"click"}),
     "cli": (
         BASE
         | {"plan", "run", "terminal", "cli_options", "cli_output"}
-        | {"cli_live", "cli_advise", "cli_begin", "cli_gate", "cli_fly", "cli_world", "cli_locust"},
+        | {"cli_live", "cli_advise", "cli_begin", "cli_gate", "cli_fly", "cli_own", "cli_world"}
+        | {"cli_locust"},
         {"click"},
     ),
 }

@@ -60,8 +60,9 @@ def client_faults(client: ClientSettings, world: str) -> Iterator[str]:
             yield f"{key}: {address!r} is no address, such as 127.0.0.1 or ::1"
     for name in _FILES:
         path = getattr(client, name)
-        if path and world == "fly":
-            yield f"client.{name}: {path!r} is on this machine and not on Fly's; leave it out"
+        if path and world != "embedded":
+            theirs = "Fly's" if world == "fly" else "those of the workers"
+            yield f"client.{name}: {path!r} is on this machine and not on {theirs}; leave it out"
         elif path and not Path(path).is_file():
             yield f"client.{name}: there is no file {path!r}"
     if client.insecure and client.ca_file:

@@ -11,8 +11,9 @@ from loadtest.plan.model import Plan, PlannedFault
 
 def fault_faults(plan: Plan) -> Iterator[str]:
     """Yield a sentence for everything that is wrong with a plan's ``[[faults]]``."""
-    if plan.faults and plan.world == "fly":
-        yield "faults: Fly's network is not ours to bend; leave them out, or use the embedded world"
+    if plan.faults and plan.world != "embedded":
+        whose = "Fly's network is" if plan.world == "fly" else "the network of your machines is"
+        yield f"faults: {whose} not ours to bend; leave them out, or use the embedded world"
         return
     stages = plan.load.stages
     lasts_s = sum(s.duration_s for s in stages) if stages else plan.load.duration_s

@@ -287,7 +287,7 @@ class Plan(Frozen):
     title: str = ""
     regions: Annotated[tuple[str, ...], Field(min_length=1, max_length=34)]
     primary_region: str
-    world: Literal["embedded", "fly"] = "embedded"
+    world: Literal["embedded", "fly", "own"] = "embedded"
     org: Slug = ""
     """On Fly: slug of the organization; empty is FLY_ORG of the environment, else ``personal``."""
     prefix: AppPrefix = ""

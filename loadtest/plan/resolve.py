@@ -20,7 +20,7 @@ from loadtest.plan.model import Deployment, Plan
 from loadtest.plan.network import base_times_ms, round_trips
 from loadtest.plan.selection import REDIS, keep_deployments, keep_scenarios, list_in, names_in
 from loadtest.plan.threshold_checks import check_thresholds
-from loadtest.plan.urls import plan_of_urls, probable, url_faults
+from loadtest.plan.urls import plan_of_urls, probable, undeployed_faults, url_faults
 from loadtest.plan.visitors import visitor_faults, visitors_left
 from loadtest.regions import HERE, region_table, suggest_regions
 
@@ -164,6 +164,7 @@ def resolve_plan(raw: Mapping[str, object], dropped: frozenset[str] = frozenset(
         *companion_faults(plan),
         *fault_faults(plan),
         *visitor_faults(plan, dropped),
+        *undeployed_faults(plan),
     ]
     network = plan.network
     base_ms = plan.base_ms
@@ -301,8 +302,8 @@ def _region_faults(plan: Plan) -> Iterator[str]:
         if code == HERE:
             if any(not d.url or d.at for d in plan.deployments):
                 yield f"regions: {HERE!r} is for deployments that are URLs without a place ('at')"
-            elif plan.world == "fly":
-                yield f"regions: {HERE!r} is this machine; name regions of Fly, such as 'cdg'"
+            elif plan.world != "embedded":
+                yield f"regions: {HERE!r} is this machine; name regions, such as 'cdg'"
         elif code not in table:
             near = ", ".join(f"{c} ({table[c].city})" for c in suggest_regions(code))
             yield f"regions: {code!r} is no known region; the nearest known are {near}"
@@ -351,13 +352,13 @@ def _deployment_faults(plan: Plan) -> Iterator[str]:
                 f"{key}.regions: {strange[0]!r} is not among the plan's regions "
                 f"{', '.join(plan.regions)}"
             )
-        if deployment.at and plan.world == "fly":
-            yield f"{key}.at: no distance is emulated on Fly, where regions are real; leave it out"
+        if deployment.at and plan.world != "embedded":
+            yield f"{key}.at: no distance is emulated where regions are real; leave it out"
         if deployment.url:
             yield from url_faults(f"{key}.url", deployment.url.rstrip("/"))
         if deployment.at and not deployment.url:
             yield f"{key}.at: is for a url; a fly.toml says where its machines stand"
-        if deployment.at and (plan.world == "fly" or deployment.at not in plan.regions):
+        if deployment.at and (plan.world != "embedded" or deployment.at not in plan.regions):
             yield (
                 f"{key}.at: {deployment.at!r} is not among the regions of an embedded world: "
                 f"{', '.join(plan.regions)}"

@@ -44,6 +44,20 @@ def url_faults(key: str, url: str) -> Iterator[str]:
         yield f"{key}: {shown!r} is not http://HOST[:PORT] or https://HOST[:PORT]{hint}"
 
 
+def undeployed_faults(plan: Plan) -> Iterator[str]:
+    """Yield what a plan wants deployed where nothing is: on machines of a person's own."""
+    if plan.world != "own":
+        return
+    for deployment in plan.deployments:
+        if not (deployment.url or deployment.of):
+            yield (
+                f"deployments.{deployment.name}: machines of your own deploy nothing; deploy it, "
+                "and give its url"
+            )
+    for companion in plan.companions:
+        yield f"companions.{companion.name}: machines of your own deploy nothing; leave it out"
+
+
 def probable(url: str) -> str:
     """Return the base URL that somebody probably meant; empty when there is none to see."""
     text = url.strip()
@@ -75,9 +89,10 @@ def plan_of_urls(
     Args:
         urls: One to four URLs, each with a path of its own if no ``paths`` are given.
         at: Region of the emulated network that they stand in; empty: nothing is emulated.
-        regions: Client regions; only with ``at``, or on Fly.
+        regions: Client regions; only with ``at``, or where machines are real.
         paths: What is asked for; a path of the URL stands in front of each.
-        world: ``fly`` measures from regions of Fly, where only the load generator is deployed.
+        world: ``fly`` measures from regions of Fly, where only the load generator is deployed,
+            ``own`` from machines of a person's own.
 
     Raises:
         PlanError: A URL is wrong, the URLs' paths differ, or ``regions`` come without a place.
@@ -85,19 +100,22 @@ def plan_of_urls(
     if len(urls) > len(ARMS):
         raise PlanError(f"{len(urls)} URLs are given; one run compares {len(ARMS)} at most")
     on_fly = world == "fly"
-    if on_fly and at:
+    real = world in ("fly", "own")
+    if real and at:
+        where = "on Fly" if on_fly else "between machines of your own"
         raise PlanError(
-            f"--at {at}: no distance is emulated on Fly, where --regions are real; leave it out"
+            f"--at {at}: no distance is emulated {where}, where --regions are real; leave it out"
         )
-    if on_fly and not regions:
+    if real and not regions:
         raise PlanError(
-            "--regions: name the regions of Fly to measure from, such as --regions cdg,ord,syd"
+            f"--regions: name the regions {'of Fly ' if on_fly else ''}to measure from, such as "
+            "--regions cdg,ord,syd"
         )
-    if regions and not at and not on_fly:
+    if regions and not at and not real:
         raise PlanError(
             f"--regions {','.join(regions)}: a URL is measured from this machine, and from nowhere "
             "else; add --at REGION to put the emulated distance to that region in front of it, or "
-            "use --world fly"
+            "use --world fly, or workers of your own with --coordinator"
         )
     split = [_split(url) for url in urls]
     tails = {tail for _, tail in split}
@@ -117,7 +135,7 @@ def plan_of_urls(
         "schema": 1,
         "name": "url",
         "regions": list(regions) or [at or HERE],
-        "primary_region": regions[0] if on_fly else at or HERE,
+        "primary_region": regions[0] if real else at or HERE,
         "scenario": "scenarios/pages.py",
         "paths": list(dict.fromkeys(asked)),
         "base": "0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loadtest.records.facts import MomentFacts
@@ -93,9 +94,16 @@ class PresentWorker:
 
 @dataclass(frozen=True, slots=True)
 class CoordinatorStatus:
-    """Who is there, and how far the latest run is; null before the first."""
+    """
+    Who is there, and how far the latest run is; null before the first.
 
+    ``version`` is the coordinator's own of loadtest, ``refused`` has workers that cannot take part,
+    by name, and why.
+    """
+
+    version: str
     workers: tuple[PresentWorker, ...]
+    refused: Mapping[str, str]
     run: LoadStatus | None
 
 

@@ -22,7 +22,8 @@ from loadtest.records.watch import NoWatch, WatchFacts, check_watch
 
 WORLD_SCHEMA: Final = 3
 EMBEDDED: Final = "embedded"
-WORLD_KINDS: Final = (EMBEDDED, "fly")
+OWN: Final = "own"
+WORLD_KINDS: Final = (EMBEDDED, "fly", OWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +184,10 @@ class WorldFacts:
 
     ``link_layer``, ``edges`` (region, then app: its address), ``secure_edges`` (the same by TLS),
     ``authority`` (file of the certificate that they are trusted by), ``machines``, ``postgres`` and
-    ``cache`` are of an embedded world; ``api`` and ``cost`` of Fly.  ``run``, ``apps`` (deployment:
-    its app) and ``database`` (its app) are null until there is a run, ``counters`` until its load
-    has begun.
+    ``cache`` are of an embedded world; ``cost`` of Fly; ``api`` of Fly, and of machines of a
+    person's own, whose coordinator it is: of those ``watch`` says what nobody can tell.  ``run``,
+    ``apps`` (deployment: its app) and ``database`` (its app) are null until there is a run,
+    ``counters`` until its load has begun.
     """
 
     schema: int
@@ -241,11 +243,24 @@ def read_world(content: object) -> WorldFacts:
         for key in ("link_layer", "edges", "machines", "apps"):
             if getattr(world, key) is None:
                 raise RecordsError(f"{where}.{key}: null, of an embedded world, which can tell")
+    if world.kind == OWN:
+        _check_own(world, where)
     for number, link in enumerate(world.links):
         _check_link(link, f"{where}: links[{number}]")
     if isinstance(world.watch, WatchFacts | NoWatch):
         check_watch(world.watch, f"{where}: watch")
     return world
+
+
+def _check_own(world: WorldFacts, where: str) -> None:
+    """Refuse machines of a person's own that say what they cannot know, or not that they cannot."""
+    if not isinstance(world.watch, NoWatch) or not world.watch.cannot_tell.strip():
+        raise RecordsError(f"{where}.watch: does not say what machines of your own cannot tell")
+    for key in ("link_layer", "edges", "machines", "counters", "cost"):
+        if getattr(world, key) is not None:
+            raise RecordsError(f"{where}.{key}: told, of machines of your own, which cannot tell")
+    if world.links:
+        raise RecordsError(f"{where}.links: told, of machines of your own, which cannot tell")
 
 
 def _check_link(link: LinkFacts, where: str) -> None:

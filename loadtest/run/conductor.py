@@ -38,7 +38,8 @@ from loadtest.run.link_words import link_sentence, worst_link
 from loadtest.run.looking import scenario_looked_at
 from loadtest.run.machine_logs import KeptLogs
 from loadtest.run.mortal import with_lifeline
-from loadtest.run.preflight import preflight, targets_from_here
+from loadtest.run.own_machines import OwnCoordinator, spare_workers
+from loadtest.run.preflight import preflight, targets_from_here, told_from_here
 from loadtest.run.progress import Progress
 from loadtest.run.recording import PartStore
 from loadtest.run.round_trips import RoundTrip, measure_round_trips, write_round_trips
@@ -51,6 +52,8 @@ from loadtest.units import format_usd
 
 REPORTS = "reports"
 WORKERS_DEADLINE_S = 30.0
+OWN_WORKERS_DEADLINE_S = 5.0
+"""Workers of a person's own stand already; one whose link has just broken comes back within it."""
 MEASURINGS = 3
 """Times that links are measured before a world is refused: what has just started may be busy."""
 BEATS = 4
@@ -74,6 +77,7 @@ class RunConductor:
         watcher: Told in figures how far the load is.
         headers: What requests to each deployment carry; stored and shown nowhere.
         passphrase: Of the key of the client's certificate; stored and shown nowhere.
+        own: A coordinator with workers on machines of a person's own, in place of any world.
 
     Raises:
         PlanError: The run folder cannot be written.
@@ -94,6 +98,7 @@ class RunConductor:
         watcher: Watcher | None = None,
         headers: Headers | None = None,
         passphrase: str = "",
+        own: OwnCoordinator | None = None,
     ) -> None:
         self.plan = plan
         self.run_id = new_run_id()
@@ -109,6 +114,7 @@ class RunConductor:
         self._agree = agree
         self._headers = headers or {}
         self._passphrase = passphrase
+        self._own = own
         self._viewer = LoadViewer(plan, progress, watcher)
         self._stop_asked = False
         self._loading = False
@@ -148,12 +154,12 @@ class RunConductor:
 
     def _run(self) -> Judged:
         plan, folder = self.plan, self.folder
-        self._progress.step("starting the world")
+        self._progress.step("starting the world" if self._own is None else "asking for workers")
         failure: EngineError | WorldError | None = None
         orders = orders_of(
             plan,
             self.run_id,
-            keys := Secrets(),
+            keys := Secrets() if self._own is None else Secrets(token=self._own.token),
             image=self._image,
             app_secrets=self._app_secrets,
         )
@@ -163,42 +169,31 @@ class RunConductor:
         if plan.world == "fly" and not self._world_url:
             preflight(plan, self._with_secrets(targets_from_here(plan)))
             orders = ready_for_fly(plan, orders, self._progress, self._agree)
+        if self._own is not None:
+            told_from_here(plan, self._with_secrets(targets_from_here(plan)), self._progress)
         logs = KeptLogs(folder, self._progress)
         with (
             scenario_looked_at(plan) as scenario,
-            open_place(plan, orders, self._world_url, self._scratch) as place,
+            open_place(plan, orders, self._world_url, self._scratch, self._own) as place,
             logs.of(place.extras),
         ):
-            self._progress.done("world: the Machines API answers")
+            self._progress.done(
+                f"coordinator: {self._own.url}" if self._own else "world: the Machines API answers"
+            )
             if scenario is not None:
                 scenario.answer()
             with ExitStack() as stack:
-                missing = orders
-                if self._world_url and place.extras is not None:
-                    missing = still_to_deploy(place, plan, orders, place.extras.describe())
-                    missing = with_lifeline(
-                        missing, plan, python=sys.executable, has_program=lambda _order: True
-                    )
-                if self._outlived(place):
-                    stack.callback(self._clear_away, place, missing)
-                try:
-                    with heard_by(
-                        lambda: self._coordinator_url(place, orders),
-                        keys.token,
-                        self._beat_s(place),
-                    ):
-                        deploy_all(place, missing, self._progress)
-                except WorldError as error:
-                    raise WorldError(with_advice(str(error))) from error
+                if self._own is None:
+                    self._deploy(place, orders, keys, stack)
                 self._world = self._known_world(place, orders)
                 try:
                     self._measure(place, orders, keys, self._world)
                 except (EngineError, WorldError) as error:
                     failure = error
-            if place.extras is None and self._began:
+            if place.on_fly and self._began:
                 cost = account(place.ledger, plan.budget_usd)
                 self._save_world(replace(self._world, cost=cost))
-            self._progress.step("taking the world down")
+            self._progress.step("taking the world down" if self._own is None else "letting go")
         if failure is not None:
             logs.keep()
             if not self._began:
@@ -225,14 +220,38 @@ class RunConductor:
             raise failure
         return judged
 
+    def _deploy(
+        self, place: RunWorld, orders: RunDeployment, keys: Secrets, stack: ExitStack
+    ) -> None:
+        """Deploy what is missing; the stack clears it away where nothing else does."""
+        missing = orders
+        if self._world_url and place.extras is not None:
+            missing = still_to_deploy(place, self.plan, orders, place.extras.describe())
+            missing = with_lifeline(
+                missing, self.plan, python=sys.executable, has_program=lambda _order: True
+            )
+        if self._outlived(place):
+            stack.callback(self._clear_away, place, missing)
+        try:
+            with heard_by(
+                lambda: self._coordinator_url(place, orders), keys.token, self._beat_s(place)
+            ):
+                deploy_all(place, missing, self._progress)
+        except WorldError as error:
+            raise WorldError(with_advice(str(error))) from error
+
     def _coordinator_url(self, place: RunWorld, orders: RunDeployment) -> str:
         """Return where the coordinator is reached; raises WorldError as long as it has no edge."""
+        if self._own is not None:
+            return self._own.url
         region = self.plan.primary_region
         return place.app_url(orders.generator.name, region, place.describe(self.plan))
 
     def _beat_s(self, place: RunWorld) -> float:
-        """Return how often the coordinator has to hear of us; 0 where it ends with us anyway."""
-        return self.plan.generator.driver_silent_s / BEATS if self._outlived(place) else 0.0
+        """Return how often the coordinator has to hear of us; 0 where it ends with us or stays."""
+        if self._own is not None or not self._outlived(place):
+            return 0.0
+        return self.plan.generator.driver_silent_s / BEATS
 
     def _outlived(self, place: RunWorld) -> bool:
         """Tell whether the place is still there when this process is not."""
@@ -245,9 +264,9 @@ class RunConductor:
         except WorldError as error:
             self._progress.warn(
                 f"machines of run {self.run_id} may be left behind: {error}"
-                + ("; `loadtest fly clean` destroys them" if place.extras is None else "")
+                + ("; `loadtest fly clean` destroys them" if place.on_fly else "")
             )
-        if place.extras is None:
+        if place.on_fly:
             self._progress.done(cost_sentence(account(place.ledger, self.plan.budget_usd)))
 
     def _save_world(self, world: WorldFacts) -> None:
@@ -296,17 +315,25 @@ class RunConductor:
         targets = self._with_secrets(place.targets(self.plan, orders, world))
         if place.extras is not None:
             preflight(self.plan, targets)
-        with connect(url, keys.token, place.still_there, beat_s=self._beat_s(place)) as coordinator:
-            if place.extras is None:
+        ca_file = "" if self._own is None else self._own.ca_file
+        beat_s = self._beat_s(place)
+        with connect(
+            url, keys.token, place.still_there, beat_s=beat_s, ca_file=ca_file
+        ) as coordinator:
+            if place.on_fly:
                 coordinator.wait_until_there(FIRST_ANSWER_S, orders.generator.name)
-            count = len(self.plan.regions) * self.plan.generator.workers_per_region
-            coordinator.wait_for_workers(count, WORKERS_DEADLINE_S)
+            each = self.plan.generator.workers_per_region
+            deadline_s = WORKERS_DEADLINE_S if self._own is None else OWN_WORKERS_DEADLINE_S
+            coordinator.wait_for_workers(self.plan.regions, each, deadline_s)
+            if self._own is not None:
+                for note in spare_workers(coordinator, self.plan):
+                    self._progress.warn(note)
             self._round_trips = measure_round_trips(place, orders, self._progress)
             self._viewer.begin(self.run_id, place.extras, coordinator.metrics)
             watch = LoadWatch(place.extras)
             self._faults = PlannedFaults(self.plan, orders, place.extras)
             try:
-                limit_usd = self.plan.budget_usd if place.extras is None else 0.0
+                limit_usd = self.plan.budget_usd if place.on_fly else 0.0
                 self._segments(coordinator, targets, watch, Budget(limit_usd, place.ledger))
             finally:
                 if place.extras is not None and self._began:
@@ -352,8 +379,8 @@ class RunConductor:
             store.fetch_new()
             engine = coordinator.engine(self.run_id)
             self.folder.save_json("engine.json", to_json(engine))
-            if status.state == "failed":
-                raise EngineError(status.error or "the run failed and the coordinator kept why")
+            if status.state == "failed" or (status.state == "stopped" and not self._stop_asked):
+                raise EngineError(status.error or f"the run {status.state}, and nobody said why")
             self._progress.done(f"measured: {status.rows} requests, all accounted for")
             blocks = sum(told.blocks for told in engine.segments)
             last = segment + 1 == self.plan.gate.max_looks

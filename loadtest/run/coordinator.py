@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -38,6 +40,10 @@ class CoordinatorClient:
         token: Bearer token that it was started with.
         on_silence: Called whenever it does not answer; raises if there is no use in waiting.
         transport: For tests; None talks to the network.
+        ca_file: Authorities that vouch for it; empty trusts those that the system trusts.
+
+    Raises:
+        EngineError: The file holds no certificate.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class CoordinatorClient:
         *,
         on_silence: Callable[[], object] = bool,
         transport: httpx.BaseTransport | None = None,
+        ca_file: str = "",
     ) -> None:
         self.url = url
         self._on_silence = on_silence
@@ -55,6 +62,7 @@ class CoordinatorClient:
             headers={"Authorization": f"Bearer {token}"},
             timeout=httpx.Timeout(30.0, connect=5.0),
             transport=transport,
+            verify=_trust(ca_file),
             trust_env=False,
         )
 
@@ -88,23 +96,30 @@ class CoordinatorClient:
                 )
             time.sleep(POLL_S)
 
-    def wait_for_workers(self, count: int, deadline_s: float) -> None:
+    def present(self) -> CoordinatorStatus:
+        """Return who is there."""
+        return self._told(CoordinatorStatus, "/v1/status")
+
+    def wait_for_workers(self, regions: Sequence[str], each: int, deadline_s: float) -> None:
         """
-        Wait until ``count`` workers have joined.
+        Wait until every region has so many workers.
 
         Raises:
-            EngineError: They have not after ``deadline_s`` seconds; says which regions have.
+            EngineError: One has not after ``deadline_s`` seconds; says which, and what is there.
         """
         end = time.monotonic() + deadline_s
         while True:
-            workers = self._told(CoordinatorStatus, "/v1/status").workers
-            if len(workers) >= count:
+            there = self.present()
+            have = Counter(worker.region for worker in there.workers)
+            short = [f"{r} ({have[r]} of {each})" for r in regions if have[r] < each]
+            if not short:
                 return
             if time.monotonic() > end:
-                have = ", ".join(sorted(worker.region for worker in workers)) or "none"
+                refused = "; ".join(f"{name} {why}" for name, why in there.refused.items())
                 raise EngineError(
-                    f"workers: {len(workers)} of {count} joined within {deadline_s:g} s "
-                    f"(regions: {have}); look at the logs of the missing machines"
+                    f"workers did not join within {deadline_s:g} s: {', '.join(short)}; present "
+                    f"are {', '.join(sorted(have)) or 'none'}; "
+                    + (refused or "look at the logs of the missing machines")
                 )
             time.sleep(POLL_S / 5)
 
@@ -197,13 +212,20 @@ class CoordinatorClient:
         if response.is_success:
             return response
         # It never forgets the latest run, so it is another process that answers.
-        restarted = "; it has died and was started anew" if response.status_code == 404 else ""
+        restarted = ""
+        if response.status_code == 404:
+            restarted = "; it was started anew since, or somebody else's run took the place of this"
         raise EngineError(f"coordinator: {method} {path}: {_sentence(response)}{restarted}")
 
 
 @contextmanager
 def connect(
-    url: str, token: str, on_silence: Callable[[], object] = bool, *, beat_s: float = 0.0
+    url: str,
+    token: str,
+    on_silence: Callable[[], object] = bool,
+    *,
+    beat_s: float = 0.0,
+    ca_file: str = "",
 ) -> Iterator[CoordinatorClient]:
     """
     Give a client and close it afterwards.
@@ -213,8 +235,9 @@ def connect(
         token: As there.
         on_silence: As there.
         beat_s: Let the coordinator hear of us this often, whatever else goes on here; 0 does not.
+        ca_file: As for `CoordinatorClient`.
     """
-    coordinator = CoordinatorClient(url, token, on_silence=on_silence)
+    coordinator = CoordinatorClient(url, token, on_silence=on_silence, ca_file=ca_file)
     try:
         with heard_by(lambda: url, token, beat_s):
             yield coordinator
@@ -261,6 +284,16 @@ def _how_far(error: str, app: str) -> str:
     if "certificate" in text or "ssl" in text:
         return f"its certificate is not there yet (fly certs list -a {app}): {error}"
     return f"its machine may have died, look at its log (fly logs -a {app}): {error}"
+
+
+def _trust(ca_file: str) -> ssl.SSLContext | bool:
+    try:
+        return ssl.create_default_context(cafile=ca_file) if ca_file else True
+    except OSError as error:
+        reason = error.strerror or error
+        raise EngineError(
+            f"coordinator: {ca_file} holds no certificate in PEM: {reason}"
+        ) from error
 
 
 def _sentence(response: httpx.Response) -> str:

@@ -15,6 +15,7 @@ from loadtest.plan.credentials import without_credentials
 from loadtest.plan.model import Plan
 from loadtest.plan.order import Target
 from loadtest.records.statuses import refuses, status_sentence
+from loadtest.run.progress import Progress
 from loadtest.text import one_line
 
 _TIMEOUT_S = 15.0
@@ -75,6 +76,24 @@ def preflight(plan: Plan, targets: Mapping[str, Mapping[str, Target]]) -> None:
             faults += told_of_page
     if faults:
         raise EngineError("before the load, from " + region + ":\n" + "\n".join(faults))
+
+
+def told_from_here(
+    plan: Plan, targets: Mapping[str, Mapping[str, Target]], progress: Progress
+) -> None:
+    """
+    Warn of what this machine cannot ask: workers elsewhere may reach what it does not.
+
+    Args:
+        plan: Resolved plan.
+        targets: As for `preflight`.
+        progress: Told.
+    """
+    try:
+        preflight(plan, targets)
+    except EngineError as error:
+        for line in str(error).splitlines():
+            progress.warn(line)
 
 
 def targets_from_here(plan: Plan) -> dict[str, dict[str, Target]]:

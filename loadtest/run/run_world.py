@@ -34,6 +34,7 @@ from loadtest.records.watch import (
     WorldGlance,
 )
 from loadtest.records.world_facts import (
+    OWN,
     WORLD_SCHEMA,
     ComputerFacts,
     LinkFacts,
@@ -41,6 +42,7 @@ from loadtest.records.world_facts import (
     WorldCounts,
     WorldFacts,
 )
+from loadtest.run.own_machines import CANNOT_TELL, OwnCoordinator
 from loadtest.run.run_deployment import RunDeployment
 from loadtest.run.watching import NOT_OURS
 from loadtest.versions import versions_of
@@ -71,6 +73,7 @@ class RunWorld:
         stand_in: The embedded world that plays Fly, where one does: only it knows where its edges
             listen.
         ledger: What the run makes here, and for how long.
+        own: A coordinator that stands already, in place of all this: nothing is deployed.
     """
 
     api_url: str
@@ -78,6 +81,12 @@ class RunWorld:
     extras: EmbeddedExtras | None
     stand_in: EmbeddedExtras | None = None
     ledger: MachineLedger = field(default_factory=MachineLedger)
+    own: OwnCoordinator | None = None
+
+    @property
+    def on_fly(self) -> bool:
+        """Tell whether machines are ordered that cost money."""
+        return self.extras is None and self.own is None
 
     def still_there(self) -> None:
         """
@@ -96,13 +105,13 @@ class RunWorld:
             return self.extras.describe()
         return WorldFacts(
             schema=WORLD_SCHEMA,
-            kind="fly",
+            kind="fly" if self.on_fly else OWN,
             regions=plan.regions,
             primary_region=plan.primary_region,
             links=(),
             versions=versions_of(PACKAGES),
             machine=ComputerFacts(platform.platform(), None, None, None),
-            watch=NoWatch(WATCH_SCHEMA, NOT_OURS),
+            watch=NoWatch(WATCH_SCHEMA, NOT_OURS if self.on_fly else CANNOT_TELL),
             api=self.api_url,
             edges=None if self.stand_in is None else self.stand_in.describe().edges,
         )
@@ -282,7 +291,11 @@ def _refusal(response: httpx.Response) -> str:
 
 @contextmanager
 def open_place(
-    plan: Plan, orders: RunDeployment, world_url: str, scratch: Path | None = None
+    plan: Plan,
+    orders: RunDeployment,
+    world_url: str,
+    scratch: Path | None = None,
+    own: OwnCoordinator | None = None,
 ) -> Iterator[RunWorld]:
     """
     Give the place that a plan wants; an embedded world is started here and ended afterwards.
@@ -292,12 +305,15 @@ def open_place(
         orders: What will be deployed: its folders stand in for images.
         world_url: A world that is up already, or empty.
         scratch: A folder that has to go with an embedded world, should this process be killed.
+        own: A coordinator with workers on machines of a person's own, or None.
 
     Raises:
         WorldError: The world cannot be started or reached.
         PlanError: A token is missing.
     """
-    if world_url:
+    if own is not None:
+        yield RunWorld(own.url, own.token, None, own=own)
+    elif world_url:
         extras = EmbeddedExtras(world_url, token := _token((WORLD_TOKEN_VARIABLE,)))
         try:
             extras.describe()
@@ -307,6 +323,11 @@ def open_place(
     elif plan.world == "fly":
         with fly_place() as place:
             yield place
+    elif plan.world == OWN:
+        raise PlanError(
+            "world: 'own' is machines of your own; say where their coordinator is with "
+            "--coordinator URL"
+        )
     else:
         spec = world_spec(plan, orders)
         with start_world(replace(spec, scratch=(scratch,) if scratch else ())) as handle:

@@ -36,12 +36,18 @@ READY = ReadyMessage(
     SelfCheckFacts(n=120, bias_p50_us=8.0, bias_p99_us=45.0, clock="kernel"),
     ClockFacts(Signed(12.0), uncertainty_us=180.0, bound_us=200.0, exchanges=20),
 )
-HELLO = {"protocol": 1, "name": "m1-abcd", "region": "syd", "state": "idle", "versions": {}}
+HELLO = {
+    "protocol": 1,
+    "name": "m1-abcd",
+    "region": "syd",
+    "state": "idle",
+    "versions": {"loadtest": "1.2"},
+}
 
 
 def test_the_roster_knows_who_is_present_and_who_fell_silent() -> None:
     clock = FakeClock()
-    roster = Roster(clock.monotonic_ns)
+    roster = Roster(clock.monotonic_ns, version="1.2")
     roster.hello("id-1", HELLO)
     assert [entry.name for entry in roster.present("syd")] == ["m1-abcd"]
     assert roster.present("cdg") == []
@@ -56,16 +62,28 @@ def test_the_roster_knows_who_is_present_and_who_fell_silent() -> None:
 
 @pytest.mark.parametrize("bad", [{}, {"name": 1}, {"name": "x", "region": None}, {"name": ""}])
 def test_a_senseless_introduction_changes_nothing(bad: dict[str, Any]) -> None:
-    roster = Roster(FakeClock().monotonic_ns)
+    roster = Roster(FakeClock().monotonic_ns, version="1.2")
     roster.hello("id-1", bad)
     assert roster.entries == {}
 
 
 def test_a_worker_of_another_protocol_is_refused_with_the_reason() -> None:
-    roster = Roster(FakeClock().monotonic_ns)
+    roster = Roster(FakeClock().monotonic_ns, version="1.2")
     roster.hello("id-1", {**HELLO, "protocol": 99})
     assert roster.entries == {}
     assert "same version" in roster.refused["m1-abcd"]
+
+
+@pytest.mark.parametrize("told", [{"loadtest": "1.1"}, {}, None], ids=["another", "none", "no map"])
+def test_a_worker_of_another_version_is_refused_as_long_as_it_asks(told: Any) -> None:
+    clock = FakeClock()
+    roster = Roster(clock.monotonic_ns, version="1.2")
+    roster.hello("id-1", {**HELLO, "versions": told})
+    assert roster.entries == {}
+    version = "1.1" if told else "of an unknown version"
+    assert f"(syd) runs loadtest {version}, the coordinator 1.2" in roster.refused["m1-abcd"]
+    clock.advance(13 * NS_PER_S)
+    assert roster.refused == {}
 
 
 def test_batches_are_taken_once_and_counted() -> None:
@@ -167,7 +185,7 @@ def test_a_senseless_batch_is_refused_and_not_acknowledged(change: dict[str, Any
 
 def test_a_worker_that_is_ready_is_not_taken_for_running() -> None:
     """Its last word on itself may come from the segment before; it would never be told to start."""
-    roster = Roster(FakeClock().monotonic_ns)
+    roster = Roster(FakeClock().monotonic_ns, version="1.2")
     roster.hello("id-1", {**HELLO, "state": "running"})
     workers = RunWorkers("r1", Collector(), roster, lambda *_: None)
     workers.gather(1, {"syd": roster.present("syd")}, wanted=1)
@@ -181,7 +199,7 @@ def test_a_worker_that_is_ready_is_not_taken_for_running() -> None:
 
 @pytest.mark.parametrize("key", ["self_check", "clock"])
 def test_a_worker_that_cannot_be_understood_fails_the_run_by_name(key: str) -> None:
-    roster = Roster(FakeClock().monotonic_ns)
+    roster = Roster(FakeClock().monotonic_ns, version="1.2")
     roster.hello("id-1", HELLO)
     workers = RunWorkers("r1", Collector(), roster, lambda *_: None)
     workers.gather(0, {"syd": roster.present("syd")}, wanted=1)
@@ -246,6 +264,10 @@ def test_a_run_that_ends_while_a_part_is_written_keeps_its_rows(
 
 class FakeDesk:
     run = None
+    version = "1.2"
+
+    def refused(self) -> dict[str, str]:
+        return {"m2": "runs another version"}
 
     def __init__(self) -> None:
         self.accepted: list[Any] = []
@@ -325,7 +347,7 @@ def test_settings_are_read_from_the_environment_with_clear_faults() -> None:
     assert "ccc" not in repr(curve_keys("CLIENT", keys))
     with pytest.raises(EngineError, match="LOADTEST_CURVE_SERVER_SECRET is not set"):
         curve_keys("SERVER", keys)
-    with pytest.raises(EngineError, match="not a Z85 key"):
+    with pytest.raises(EngineError, match="neither 64 hex digits nor a Z85 key"):
         curve_keys("CLIENT", {**keys, "LOADTEST_CURVE_CLIENT_SECRET": "short"})
     assert split_address("COORDINATOR", "[fd00::2]:5557") == ("[fd00::2]", 5557)
     assert seconds("X", 12.0, {"X": "3.5"}) == 3.5

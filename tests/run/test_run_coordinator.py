@@ -125,7 +125,7 @@ def test_a_refusal_carries_the_coordinators_sentence() -> None:
 
 def test_a_coordinator_that_knows_no_run_has_been_started_anew() -> None:
     client, _seen = talking(in_turn(httpx.Response(404, json={"error": "no run r1 here"})))
-    with pytest.raises(EngineError, match="no run r1 here; it has died and was started anew"):
+    with pytest.raises(EngineError, match="no run r1 here; it was started anew since"):
         client.status("r1")
 
 
@@ -149,13 +149,18 @@ def test_an_answer_of_something_else_is_no_coordinators(body: bytes) -> None:
 
 def test_workers_are_waited_for_and_named_when_they_do_not_come(clock: FakeTime) -> None:
     one = {"id": "a", "region": "syd", "state": "idle"}
-    full = httpx.Response(200, json={"workers": [one, {**one, "region": "cdg"}], "run": None})
-    client, _seen = talking(in_turn(httpx.Response(200, json={"workers": [], "run": None}), full))
-    client.wait_for_workers(2, 30)
+    none: dict[str, Any] = {"version": "1", "workers": [], "refused": {}, "run": None}
+    full = httpx.Response(200, json={**none, "workers": [one, {**one, "region": "cdg"}]})
+    client, _seen = talking(in_turn(httpx.Response(200, json=none), full))
+    client.wait_for_workers(("cdg", "syd"), 1, 30)
 
-    client, _seen = talking(in_turn(httpx.Response(200, json={"workers": [one], "run": None})))
-    with pytest.raises(EngineError, match=r"1 of 2 joined within 30 s \(regions: syd\)"):
-        client.wait_for_workers(2, 30)
+    two = {**none, "workers": [one, {**one, "id": "b"}], "refused": {"c": "runs another version"}}
+    client, _seen = talking(in_turn(httpx.Response(200, json=two)))
+    with pytest.raises(
+        EngineError,
+        match=r"within 30 s: cdg \(0 of 1\); present are syd; c runs another version",
+    ):
+        client.wait_for_workers(("cdg", "syd"), 1, 30)
     assert 130.0 < clock.now_s < 131.0
 
 

@@ -6,7 +6,7 @@ import hmac
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from loadtest.engine.coordinator.conductor import SegmentConductor
@@ -65,6 +65,15 @@ class CoordinatorView(Protocol):
         """Return the workers that are present."""
         ...
 
+    @property
+    def version(self) -> str:
+        """Version of loadtest that the coordinator is and its workers have to be."""
+        ...
+
+    def refused(self) -> Mapping[str, str]:
+        """Return workers that cannot take part, by name, and why."""
+        ...
+
     def accept(self, order: RunOrder) -> SegmentConductor:
         """Start a segment; raises CoordinatorApiError."""
         ...
@@ -77,7 +86,8 @@ class CoordinatorApi:
     Args:
         view: The coordinator.
         token: What ``Authorization: Bearer`` must carry; compared in constant time.
-        heard: Called for every request that carries it.
+        heard: Called for every request that carries it, but for those of metrics: who collects them
+            does not drive.
     """
 
     def __init__(
@@ -125,7 +135,8 @@ class CoordinatorApi:
             raise CoordinatorApiError(
                 401, "missing or wrong token; send Authorization: Bearer <token>"
             )
-        self._heard()
+        if path != "/metrics":
+            self._heard()
         matches = [(verb, m, call) for verb, p, call in self._routes if (m := p.fullmatch(path))]
         for verb, match, call in matches:
             if verb == method:
@@ -144,7 +155,12 @@ class CoordinatorApi:
     def _status(self) -> Answer:
         run = self._view.run
         latest = None if run is None else progress(run)
-        return 200, to_json(CoordinatorStatus(workers=self._view.workers(), run=latest))
+        view = self._view
+        return 200, to_json(
+            CoordinatorStatus(
+                version=view.version, workers=view.workers(), refused=view.refused(), run=latest
+            )
+        )
 
     def _submit(self, environ: dict[str, Any]) -> Answer:
         try:
@@ -159,8 +175,7 @@ class CoordinatorApi:
 
     def _stop(self, _environ: dict[str, Any], run_id: str) -> Answer:
         run = self._run(run_id)
-        if not run.final:
-            run.stop_asked.set()
+        run.stop()
         return 202, {"run_id": run_id, "state": run.state}
 
     def _parts(self, run_id: str) -> Answer:

@@ -104,6 +104,12 @@ class SegmentConductor:
         self.schedules = _schedules(order)
         self.stop_asked.clear()
 
+    def stop(self, reason: str = "") -> None:
+        """End the load; what was measured is drained and kept."""
+        if not self.final and not self.stop_asked.is_set():
+            self.error = reason
+            self.stop_asked.set()
+
     def conduct(self) -> None:
         """Do the whole segment; never raises, ends in a final state."""
         over = Event()

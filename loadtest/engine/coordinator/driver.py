@@ -39,4 +39,4 @@ class DriverWatch:
     @property
     def sentence(self) -> str:
         """What is said of a driver that is gone."""
-        return f"nobody has asked for {self._patience_s:g} s: ending the run and the machine"
+        return f"nobody has asked for {self._patience_s:g} s: ending the run"

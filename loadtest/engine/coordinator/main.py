@@ -3,9 +3,11 @@ The coordinator process: ``python -m loadtest.engine.coordinator.main``.
 
 A Locust master without its dealing-out of users: orders come over a small HTTP API, go to the
 workers as messages, rows come back and become Parquet.  Reads PORT, LOCUST_PORT, LOADTEST_TOKEN,
-LOADTEST_BIND (default 127.0.0.1) and the CURVE keys from its environment.
+LOADTEST_BIND (default 127.0.0.1), LOADTEST_BIND_WORKERS (default: the same) and the CURVE keys from
+its environment; LOADTEST_TLS_CERT and LOADTEST_TLS_KEY let the API speak TLS.
 Where LOADTEST_DRIVER_SILENT_S is set, a coordinator that nobody asks for so long ends its run, its
-workers and itself; until it is asked the first time, LOADTEST_DRIVER_FIRST_S counts.
+workers and itself; until it is asked the first time, LOADTEST_DRIVER_FIRST_S counts.  With
+LOADTEST_STAYS=1 it ends the run alone, and waits for the next.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+from gevent import ssl
 from gevent.pywsgi import WSGIServer
 from locust import runners
 from locust.env import Environment
@@ -34,7 +37,7 @@ from loadtest.engine.wire.clocksync import Timeline
 from loadtest.engine.wire.protocol import curve_keys, log_level, port_number, required, seconds
 from loadtest.engine.wire.secure_rpc import secure_locust, shield
 from loadtest.engine.wire.worker_user import WorkerUser
-from loadtest.errors import EXIT_ENGINE, LoadtestError
+from loadtest.errors import EXIT_ENGINE, EngineError, LoadtestError
 from loadtest.kernel.descriptors import raise_descriptor_limit
 from loadtest.plan.order import RunOrder
 from loadtest.records.load_status import PresentWorker
@@ -74,6 +77,15 @@ class CoordinatorProcess:
         }.items():
             self._listen(kind, self._for_run(name))
 
+    @property
+    def version(self) -> str:
+        """Version of loadtest that workers have to be of."""
+        return self._roster.version
+
+    def refused(self) -> dict[str, str]:
+        """Return the workers that cannot take part, and why, for the API."""
+        return self._roster.refused
+
     def workers(self) -> tuple[PresentWorker, ...]:
         """Return the workers that are present, for the API."""
         return tuple(
@@ -110,10 +122,16 @@ class CoordinatorProcess:
         gevent.spawn(run.conduct)
         return run
 
+    def abandon(self, why: str) -> None:
+        """End the load that nobody follows; coordinator and workers stay."""
+        if self.run is not None and not self.run.final and not self.run.stop_asked.is_set():
+            logger.error("%s", why)
+            self.run.stop(why)
+
     def end(self) -> None:
         """End the load, then the workers; what they have measured is nobody's any more."""
         if self.run is not None and not self.run.final:
-            self.run.stop_asked.set()
+            self.run.stop()
             with gevent.Timeout(_STOP_S, False):
                 while not self.run.final:
                     gevent.sleep(_LOOK_S)
@@ -177,11 +195,19 @@ def _end_when_alone(process: CoordinatorProcess, watch: DriverWatch) -> None:
     """End everything once the driver is gone; never returns."""
     while not watch.gone:
         gevent.sleep(_LOOK_S)
-    logger.error("%s", watch.sentence)
+    logger.error("%s and the machine", watch.sentence)
     try:
         process.end()
     finally:
         os._exit(EXIT_ENGINE)
+
+
+def _end_runs_when_alone(process: CoordinatorProcess, watch: DriverWatch) -> None:
+    """End every run whose driver is gone; never returns."""
+    while True:
+        if watch.gone:
+            process.abandon(watch.sentence)
+        gevent.sleep(_LOOK_S)
 
 
 def _in_thread(work: Work) -> Any:
@@ -205,6 +231,28 @@ def _start_master(host: str, port: int) -> Any:
     return runner
 
 
+def _certificate() -> dict[str, Any]:
+    """
+    Return how the API speaks TLS; nothing where it does not.
+
+    Raises:
+        EngineError: The files are none that a server can show.
+    """
+    names = ("LOADTEST_TLS_CERT", "LOADTEST_TLS_KEY")
+    given = [os.environ.get(name, "") for name in names]
+    if not any(given):
+        return {}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(required(names[0]), required(names[1]))
+    except OSError as error:
+        raise EngineError(
+            f"{' and '.join(names)}: {' and '.join(given)} are no certificate and its key in PEM: "
+            f"{error.strerror or error}"
+        ) from error
+    return {"ssl_context": context}
+
+
 def main() -> int:
     """Serve until a signal ends it; return the exit code."""
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
@@ -215,11 +263,13 @@ def main() -> int:
         http_port = port_number("PORT", required("PORT"))
         locust_port = port_number("LOCUST_PORT", required("LOCUST_PORT"))
         bind = os.environ.get("LOADTEST_BIND", "127.0.0.1")
+        bind_workers = os.environ.get("LOADTEST_BIND_WORKERS", "") or bind
+        tls = _certificate()
         lost_after_s = seconds("LOADTEST_LOST_AFTER_S", protocol.LOST_AFTER_S)
         silent_s = seconds("LOADTEST_DRIVER_SILENT_S", 0.0)
         first_s = seconds("LOADTEST_DRIVER_FIRST_S", 0.0)
         secure_locust(curve_keys("SERVER"))
-        runner = _start_master("*" if bind == "::" else bind, locust_port)
+        runner = _start_master("*" if bind_workers == "::" else bind_workers, locust_port)
     except LoadtestError as error:
         logger.error("%s", error)
         return EXIT_ENGINE
@@ -227,13 +277,14 @@ def main() -> int:
     gevent.signal_handler(signal.SIGINT, os._exit, 128 + signal.SIGINT)
     process = CoordinatorProcess(runner, lost_after_s)
     watch = DriverWatch(time.monotonic_ns, silent_s, first_s)
-    gevent.spawn(_end_when_alone, process, watch)
+    stays = os.environ.get("LOADTEST_STAYS") == "1"
+    gevent.spawn(_end_runs_when_alone if stays else _end_when_alone, process, watch)
     app = CoordinatorApi(process, token, watch.heard)
-    server = WSGIServer((bind, http_port), app, log=None, error_log=logger)
+    server = WSGIServer((bind, http_port), app, log=None, error_log=logger, **tls)
     try:
         server.serve_forever()
     except OSError as error:
-        logger.error("PORT %d: %s; choose another", http_port, error.strerror)
+        logger.error("PORT %d at %s: %s; choose another", http_port, bind, error.strerror)
     return EXIT_ENGINE
 
 

@@ -18,9 +18,12 @@ fact, and whoever waits for an answer asks again.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+
+from zmq.utils import z85
 
 from loadtest.errors import EngineError
 
@@ -63,7 +66,8 @@ LOADTEST_ORPHANED_AFTER_S in the worker's environment overrules it.
 @dataclass(frozen=True, slots=True, repr=False)
 class CurveKeys:
     """
-    Keys of the encrypted connection, Z85 text of 40 characters each; never shown.
+    Keys of the encrypted connection, Z85 text of 40 characters each; never shown.  The environment
+    may have them as 64 hex digits too, which no reader of such files takes for anything else.
 
     Workers share one key pair: it says "belongs to this run", not who they are.
     """
@@ -79,15 +83,23 @@ def curve_keys(side: str, environment: Mapping[str, str] | None = None) -> Curve
     Read the keys of one side, ``SERVER`` or ``CLIENT``, from the environment.
 
     Raises:
-        EngineError: A key is missing or no Z85 key; names the variable, not its value.
+        EngineError: A key is missing or is none; names the variable, not its value.
     """
     names = [f"LOADTEST_CURVE_{name}" for name in ("SERVER_PUBLIC", "CLIENT_PUBLIC")]
     names.append(f"LOADTEST_CURVE_{side}_SECRET")
     values = [required(name, environment) for name in names]
-    for name, value in zip(names, values, strict=True):
-        if len(value) != 40 or not value.isascii():
-            raise EngineError(f"{name}: not a Z85 key of 40 characters; make one with zmq's keygen")
-    return CurveKeys(*values)
+    return CurveKeys(*map(_key, names, values))
+
+
+def _key(name: str, value: str) -> str:
+    if re.fullmatch(r"[0-9a-f]{64}", value):
+        return z85.encode(bytes.fromhex(value)).decode()
+    if len(value) != 40 or not set(value.encode()) <= set(z85.Z85CHARS):
+        raise EngineError(
+            f"{name}: neither 64 hex digits nor a Z85 key of 40 characters; `loadtest keys` makes "
+            "them"
+        )
+    return value
 
 
 def required(name: str, environment: Mapping[str, str] | None = None) -> str:
@@ -99,7 +111,10 @@ def required(name: str, environment: Mapping[str, str] | None = None) -> str:
     """
     value = (os.environ if environment is None else environment).get(name, "")
     if not value:
-        raise EngineError(f"{name} is not set; `loadtest run` sets it for every machine it starts")
+        raise EngineError(
+            f"{name} is not set; `loadtest run` sets it for every machine it starts, and `loadtest "
+            "keys` makes what machines of your own need"
+        )
     return value
 
 

@@ -15,6 +15,7 @@ import contextlib
 import hmac
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,13 @@ MAX_MESSAGE_BYTES = 64 << 20
 _MAX_ID_LENGTH = 200
 _HEARTBEAT_MS, _HEARTBEAT_TIMEOUT_MS = 2_000, 10_000
 _RECONNECT_MS, _RECONNECT_MAX_MS = 100, 1_000
+_REFUSALS = 5
+"""Handshakes in a row that end without a reason until that is no broken link any more."""
+_FAILED = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
 _ZAP_ADDRESS = "inproc://zeromq.zap.01"
 _ZAP_DOMAIN = b"loadtest"
 _THREADS, _THREAD_COUNT = "ZMQbg", 2  # what libzmq calls its threads: the reaper, one for input
@@ -158,9 +166,17 @@ class SecureClient(BaseSocket):
         port: Its port.
         identity: This worker's id.
         keys: The client's keys.
+        on_refused: Called when the other side does not take them.
     """
 
-    def __init__(self, host: str, port: int, identity: str, keys: CurveKeys) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        identity: str,
+        keys: CurveKeys,
+        on_refused: Callable[[], object] = bool,
+    ) -> None:
         super().__init__(zmq.DEALER, self.ipv4_only(host, port))  # type: ignore[no-untyped-call]
         self.socket.setsockopt(zmq.IDENTITY, identity.encode())
         self.socket.setsockopt(zmq.CURVE_SERVERKEY, keys.server_public.encode())
@@ -170,6 +186,8 @@ class SecureClient(BaseSocket):
         self.socket.setsockopt(zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS)
         self.socket.setsockopt(zmq.LINGER, 0)
         _keep_alive(self.socket)
+        monitor = self.socket.get_monitor_socket(_FAILED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        gevent.spawn(_watch_handshakes, monitor, on_refused)
         self.socket.connect(f"tcp://{host}:{port}")
 
     def send(self, msg: Message) -> None:
@@ -180,10 +198,27 @@ class SecureClient(BaseSocket):
             logger.debug("message %s dropped: %s", msg.type, error)
 
 
+def _watch_handshakes(monitor: Any, on_refused: Callable[[], object]) -> None:
+    """
+    Tell of keys that are not taken: of a wrong one of the client's at once, since the server says
+    so; of a wrong one of the server's when it has hung up again and again, since it says nothing.
+    """
+    in_a_row = 0
+    while True:
+        try:
+            event = int.from_bytes(monitor.recv_multipart()[0][:2], sys.byteorder)
+        except ZMQError:  # the connection is closed
+            return
+        in_a_row = 0 if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else in_a_row + 1
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH or in_a_row == _REFUSALS:
+            on_refused()
+
+
 class _Gatekeeper:
     """ZAP handler: admits connections that prove the one allowed client key."""
 
     def __init__(self, context: Any, client_public: str) -> None:
+        self._refused = 0
         self._allowed = z85.decode(client_public)
         self._socket = context.socket(zmq.REP)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -197,6 +232,10 @@ class _Gatekeeper:
             request_id = frames[1] if len(frames) > 1 else b""
             key = frames[6] if len(frames) == 7 and frames[5] == b"CURVE" else b""
             admitted = hmac.compare_digest(key, self._allowed)
+            if not admitted:
+                self._refused += 1
+                if self._refused & (self._refused - 1) == 0:
+                    logger.warning("refused workers with another key: %d so far", self._refused)
             status = (b"200", b"OK") if admitted else (b"400", b"unknown key")
             self._socket.send_multipart([b"1.0", request_id, *status, b"", b""])
 
@@ -218,26 +257,31 @@ def _keep_alive(socket: Any) -> None:
 class _Transport:
     """Stands where Locust's runners look for their ``rpc`` module."""
 
-    def __init__(self, keys: CurveKeys) -> None:
+    def __init__(self, keys: CurveKeys, on_refused: Callable[[], object]) -> None:
         self._keys = keys
+        self._on_refused = on_refused
 
     def Server(self, host: str, port: int) -> SecureServer:  # noqa: N802 - Locust's name
         return SecureServer(host, port, self._keys)
 
     def Client(self, host: str, port: int, identity: str) -> SecureClient:  # noqa: N802
-        return SecureClient(host, port, identity, self._keys)
+        return SecureClient(host, port, identity, self._keys, self._on_refused)
 
 
-def secure_locust(keys: CurveKeys) -> None:
+def secure_locust(keys: CurveKeys, on_refused: Callable[[], object] = bool) -> None:
     """
     Make every runner that Locust creates in this process use the secure connection.
+
+    Args:
+        keys: Of this side.
+        on_refused: Called when a coordinator does not take a worker's keys.
 
     Raises:
         EngineError: The ZeroMQ library was built without CURVE.
     """
     if not zmq.has("curve"):
         raise EngineError("the ZeroMQ library has no CURVE; install pyzmq's own wheel")
-    vars(runners)["rpc"] = _Transport(keys)
+    vars(runners)["rpc"] = _Transport(keys, on_refused)
 
 
 def step_back(wait_s: float = 5.0) -> None:

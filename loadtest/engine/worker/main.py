@@ -12,10 +12,10 @@ import os
 import platform
 import signal
 import sys
+from functools import partial
 from typing import Any
 
 import gevent
-import locust
 from gevent.queue import Queue
 from locust import runners
 from locust.env import Environment
@@ -31,6 +31,7 @@ from loadtest.engine.worker.session import RunState, SegmentSession
 from loadtest.errors import EXIT_ENGINE, LoadtestError
 from loadtest.kernel.descriptors import raise_descriptor_limit
 from loadtest.plan.order import RunOrder, parse_order
+from loadtest.versions import versions_of
 
 logger = logging.getLogger("loadtest.worker")
 
@@ -107,7 +108,7 @@ class Worker:
             "protocol": protocol.PROTOCOL,
             "name": self.name,
             "region": self._region,
-            "versions": {"python": platform.python_version(), "locust": locust.__version__},
+            "versions": versions_of(("loadtest", "locust")),
         }
         while True:
             state = self._session.state if self._session is not None else "idle"
@@ -170,6 +171,16 @@ class Worker:
             session.told_start.set()
 
 
+def _end_refused(host: str, port: int) -> None:
+    logger.error(
+        "coordinator at %s:%d refuses the keys of this worker: those of both have to be of one run "
+        "of `loadtest keys`",
+        host,
+        port,
+    )
+    os._exit(EXIT_ENGINE)
+
+
 def main() -> int:
     """Run the worker until its coordinator is gone or a signal ends it; return the exit code."""
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
@@ -179,7 +190,7 @@ def main() -> int:
         host, port = split_address("COORDINATOR", required("COORDINATOR"))
         region = required("FLY_REGION")
         orphaned_after_s = seconds("LOADTEST_ORPHANED_AFTER_S", protocol.ORPHANED_AFTER_S)
-        secure_locust(curve_keys("CLIENT"))
+        secure_locust(curve_keys("CLIENT"), partial(_end_refused, host, port))
     except LoadtestError as error:
         logger.error("%s", error)
         return EXIT_ENGINE

@@ -1,0 +1,117 @@
+"""A coordinator and workers that were started by hand, driven by `loadtest run --coordinator`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from own_rig import OwnRig, own_rig
+from whole_program import finished, has_measured, loadtest, read
+
+from loadtest.errors import EXIT_ENGINE, EXIT_INVALID, EXIT_PASS
+from loadtest.versions import versions_of
+
+pytestmark = [
+    pytest.mark.contract,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(sys.platform != "linux", reason="children die with the test by prctl"),
+]
+
+SHORT = ("--duration", "2", "--warmup", "1", "--looks", "1")
+MEASURED = (EXIT_PASS, EXIT_INVALID)
+"""A machine that is busy with other things measures as much, and says that it was busy."""
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[OwnRig]:
+    with own_rig(tmp_path) as found:
+        yield found
+
+
+def test_a_url_is_measured_from_every_region_that_has_a_worker(rig: OwnRig) -> None:
+    """Two workers in one region, a wrong key, another version, a wrong token: each is told."""
+    version = (
+        "from importlib import metadata as m; v = m.version\n"
+        "m.version = lambda name: '0.0.9' if name == 'loadtest' else v(name)\n"
+    )
+    (rig.folder / "older").mkdir()
+    (rig.folder / "older" / "sitecustomize.py").write_text(version)
+    wrong = (rig.keys / "worker.env").read_text().splitlines()
+    wrong[-1] = f"{wrong[-1].partition('=')[0]}={'5e' * 32}"
+    (rig.folder / "wrong.env").write_text("\n".join(wrong))
+
+    rig.coordinator()
+    for region in ("cdg", "ord", "syd"):
+        rig.worker(region)
+    rig.worker("syd", "second")
+    stranger = rig.worker("lhr", "stranger", "--keys", "wrong.env")
+    older = str(rig.folder / "older")
+    rig.worker("nrt", "older", PYTHONPATH=older)
+    rig.await_workers(4)
+    url, where = rig.target(), ("--coordinator", rig.url)
+    done = finished("run", f"{url}/recipes", *where, *SHORT, "--out", "run", cwd=rig.folder)
+    assert done.returncode in MEASURED, done.stderr
+    told = " ".join(done.stderr.split())
+    assert "syd has 2 workers and the plan takes 1 of them" in told
+    assert "stands by" in told
+    cells = read(rig.folder / "run" / "summary.json")["cells"]
+    assert {(c["region"], c["n"], c["errors"]) for c in cells} == {
+        (region, 10, 0) for region in ("cdg", "ord", "syd")
+    }
+    world = read(rig.folder / "run" / "world.json")
+    assert (world["kind"], world["api"]) == ("own", rig.url)
+    report = (rig.folder / "run" / "report.md").read_text()
+    assert f"cannot tell how its links fared under load: {world['watch']['cannot_tell']}" in report
+
+    assert stranger.wait(20) == EXIT_ENGINE
+    assert "refuses the keys of this worker" in rig.log("stranger")
+    far = finished("run", url, *where, "--regions", "cdg,nrt", *SHORT, cwd=rig.folder)
+    assert far.returncode == EXIT_ENGINE
+    ours, told = versions_of(("loadtest",))["loadtest"], " ".join(far.stderr.split())
+    assert "nrt (0 of 1); present are cdg, ord, syd; older-" in told
+    assert f"runs loadtest 0.0.9, the coordinator {ours}" in told
+    (rig.folder / "token.env").write_text("LOADTEST_TOKEN=wrong")
+    other = finished("run", url, *where, "--keys", "token.env", *SHORT, cwd=rig.folder)
+    assert other.returncode == EXIT_ENGINE
+    assert "missing or wrong token" in other.stderr
+    assert "Traceback" not in done.stderr + far.stderr + other.stderr + rig.log("coordinator")
+
+
+def test_a_silent_driver_ends_the_load_and_the_next_run_finds_all_there(rig: OwnRig) -> None:
+    rig.coordinator("--driver-silent", "2s")
+    rig.worker("cdg")
+    rig.await_workers(1)
+    url, where = rig.target(), ("--coordinator", rig.url)
+    long = ("--duration", "10m", "--warmup", "1", "--out", "long")
+    with loadtest("run", url, *where, *long, cwd=rig.folder) as program:
+        program.wait_for(lambda: has_measured(rig.folder / "long"), "steady rows")
+        second = finished("run", url, *where, *SHORT, "--out", "second", cwd=rig.folder)
+        assert second.returncode == EXIT_ENGINE
+        assert "is in state steady; wait for it or stop it" in " ".join(second.stderr.split())
+        program.process.kill()
+        said = "nobody has asked for 2 s: ending the run"  # asking it would be to be heard
+        rig.until(lambda: said in rig.log("coordinator"), "the load ends")
+    rig.until(lambda: rig.state() == "stopped", "it has ended")
+    done = finished("run", url, *where, *SHORT, "--out", "run", cwd=rig.folder)
+    assert done.returncode in MEASURED, done.stderr
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_lost_costs_its_region_alone(rig: OwnRig) -> None:
+    rig.coordinator(LOADTEST_LOST_AFTER_S="2.5")
+    rig.worker("cdg")
+    victim = rig.worker("syd")
+    rig.await_workers(2)
+    url, where = rig.target(), ("--coordinator", rig.url)
+    lasting = ("--duration", "12", "--warmup", "1", "--looks", "1", "--out", "run")
+    with loadtest("run", url, *where, *lasting, cwd=rig.folder) as program:
+        program.wait_for(lambda: has_measured(rig.folder / "run"), "steady rows")
+        victim.kill()
+        assert program.process.wait(90) == EXIT_INVALID
+    workers = {w["region"]: w["state"] for w in read(rig.folder / "run" / "engine.json")["workers"]}
+    assert workers == {"cdg": "finished", "syd": "lost"}
+    cells = {c["region"]: c for c in read(rig.folder / "run" / "summary.json")["cells"]}
+    assert cells["cdg"]["n"] == 60
+    assert not cells["syd"]["valid"]
