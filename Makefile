@@ -83,6 +83,7 @@ lock: $(STAMP)
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements/dev.lock
 	$(BIN)/uv pip compile --group site --universal --python-version 3.11 --generate-hashes --no-header -o requirements/site.lock
 	$(BIN)/uv pip compile requirements/image.in --universal --python-version 3.11 --generate-hashes --no-header -o requirements/image.lock
+	$(BIN)/uv pip compile requirements/build.in --universal --python-version 3.11 --generate-hashes --no-header -o requirements/build.lock
 
 clean:
 	rm -rf $(VENV) .venv-site .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import zmq
 from zmq.utils import z85
 
 from loadtest.errors import PlanError
-from loadtest.run.run_deployment import curve_keys
 
 FOLDER: Final = "loadtest-keys"
 TOKEN: Final = "LOADTEST_TOKEN"  # noqa: S105 - the name of a variable
@@ -26,6 +26,18 @@ NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
 """Who needs which; each has a file of its own, so that a worker cannot order load."""
 
 _LINE: Final = re.compile(r"([A-Z_]+)=(\S*)")
+
+
+def curve_keys() -> dict[str, str]:
+    """Return fresh CURVE keys as the generator's machines expect them in their environment."""
+    server_public, server_secret = zmq.curve_keypair()
+    client_public, client_secret = zmq.curve_keypair()
+    return {
+        "LOADTEST_CURVE_SERVER_PUBLIC": server_public.decode(),
+        "LOADTEST_CURVE_SERVER_SECRET": server_secret.decode(),
+        "LOADTEST_CURVE_CLIENT_PUBLIC": client_public.decode(),
+        "LOADTEST_CURVE_CLIENT_SECRET": client_secret.decode(),
+    }
 
 
 def make_keys(folder: Path) -> list[Path]:

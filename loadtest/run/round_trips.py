@@ -55,8 +55,8 @@ def measure_round_trips(
     """
     Return the round trips between each two regions of a run on Fly; none where that cannot be.
 
-    An embedded world measures its own links, machines of a person's own have no such way.  A failure here ends no run: it is told, and then
-    there are none.
+    An embedded world measures its own links, and machines of a person's own have no such way.  A
+    failure here ends no run: it is told, and then there are none.
     """
     if not place.on_fly:
         return ()

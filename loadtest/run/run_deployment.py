@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
-import zmq
-
 from loadtest.assets import find_asset
 from loadtest.errors import PlanError
 from loadtest.fly.config import AppConfig
@@ -23,6 +21,7 @@ from loadtest.plan.model import Deployment, Plan
 from loadtest.run.app_files import OUR_IMAGE, image_name, our_image, platform_keys, read_file
 from loadtest.run.companions import addresses, companion_orders
 from loadtest.run.images import checked
+from loadtest.run.own_keys import curve_keys
 from loadtest.run.start_command import search_path, with_start_command
 
 DATABASE_USER = "postgres"
@@ -31,18 +30,6 @@ REPLICA_PORT = 5433
 _UNNAMED_APP = "app"
 _IMAGE_FOLDER = "/app"  # where the Dockerfile's programs run
 _MOST_SCENARIO_BYTES = 1 << 20
-
-
-def curve_keys() -> dict[str, str]:
-    """Return fresh CURVE keys as the generator's machines expect them in their environment."""
-    server_public, server_secret = zmq.curve_keypair()
-    client_public, client_secret = zmq.curve_keypair()
-    return {
-        "LOADTEST_CURVE_SERVER_PUBLIC": server_public.decode(),
-        "LOADTEST_CURVE_SERVER_SECRET": server_secret.decode(),
-        "LOADTEST_CURVE_CLIENT_PUBLIC": client_public.decode(),
-        "LOADTEST_CURVE_CLIENT_SECRET": client_secret.decode(),
-    }
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -62,6 +62,23 @@ class OwnRig:
         command = ("-m", "loadtest", "worker", *where, "--name", name, *more)
         return self.start(name, *command, **environment)
 
+    def start_as(self, name: str, command: list[str], environment: dict[str, str]) -> Process:
+        """Start a command of a container with its variables and nothing else of ours."""
+        program, *words = command
+        assert program == "loadtest"
+        with (self.folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "loadtest", *words],
+                cwd=self.folder / "elsewhere",
+                env={"PATH": os.environ["PATH"], **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - the child only calls prctl
+            )
+        self.processes.append(process)
+        return process
+
     def target(self, delay_s: float = 0.003) -> str:
         process = self.start("target", str(TARGET), str(delay_s))
         assert process.stdout is not None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from own_rig import OwnRig, own_rig
 from whole_program import finished, has_measured, loadtest, read
 
@@ -19,6 +21,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="children die with the test by prctl"),
 ]
 
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 SHORT = ("--duration", "2", "--warmup", "1", "--looks", "1")
 MEASURED = (EXIT_PASS, EXIT_INVALID)
 """A machine that is busy with other things measures as much, and says that it was busy."""
@@ -115,3 +118,68 @@ def test_a_worker_that_is_lost_costs_its_region_alone(rig: OwnRig) -> None:
     cells = {c["region"]: c for c in read(rig.folder / "run" / "summary.json")["cells"]}
     assert cells["cdg"]["n"] == 60
     assert not cells["syd"]["valid"]
+
+
+def compose_service(name: str, rig: OwnRig) -> tuple[list[str], dict[str, str]]:
+    """Return command and environment of a service of the compose file, its variables filled in."""
+    service = yaml.safe_load((DEPLOY / "compose.yml").read_text())["services"][name]
+    asked = {"REGION": "syd", "COORDINATOR": f"127.0.0.1:{rig.worker_port}"}
+    command = [re.sub(r"\$\{(\w+):-\}", lambda m: asked[m[1]], word) for word in service["command"]]
+    environment = {key: str(value) for key, value in service.get("environment", {}).items()}
+    for file in service["env_file"]:
+        environment |= lines_of(rig.keys / file)
+    return command, environment
+
+
+def pod(name: str, rig: OwnRig) -> tuple[list[str], dict[str, str]]:
+    """Return command and environment of a deployment's container, as Kubernetes fills them in."""
+    manifest = list(yaml.safe_load_all((DEPLOY / "kubernetes.yml").read_text()))
+    (deployment,) = (m for m in manifest if m["metadata"]["name"] == f"loadtest-{name}")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    if "COORDINATOR" in environment:
+        environment["COORDINATOR"] = f"127.0.0.1:{rig.worker_port}"
+    command = [re.sub(r"\$\((\w+)\)", lambda m: environment[m[1]], w) for w in container["args"]]
+    for source in container["envFrom"]:
+        secret = source["secretRef"]["name"].removeprefix("loadtest-")
+        environment |= lines_of(rig.keys / f"{secret}.env")
+    return command, environment
+
+
+def lines_of(file: Path) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in file.read_text().splitlines())
+
+
+def test_what_compose_and_kubernetes_start_finds_each_other(rig: OwnRig) -> None:
+    """The very commands and variables of the files, on loopback addresses and free ports."""
+    here = {
+        "LOADTEST_BIND": "127.0.0.1",
+        "PORT": str(rig.port),
+        "LOCUST_PORT": str(rig.worker_port),
+    }
+    (rig.folder / "elsewhere").mkdir()  # no file of keys is found by chance
+    command, environment = compose_service("coordinator", rig)
+    assert pod("coordinator", rig) == (command, environment)
+    assert set(here) <= set(environment)
+    rig.start_as("coordinator", command, {**environment, **here})
+    rig.start_as("composed", *compose_service("worker", rig))
+    rig.start_as("pod", *pod("worker", rig))
+    rig.await_workers(2)
+    assert {w["region"] for w in (rig.status() or {})["workers"]} == {"syd", "fra"}
+
+
+def test_every_container_may_do_no_more_than_it_has_to() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yml").read_text())
+    for service in compose["services"].values():
+        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+    assert "127.0.0.1:8089:8089" in compose["services"]["coordinator"]["ports"]
+    for part in yaml.safe_load_all((DEPLOY / "kubernetes.yml").read_text()):
+        if part["kind"] == "Deployment":
+            spec = part["spec"]["template"]["spec"]
+            assert (spec["securityContext"]["runAsNonRoot"], part["spec"]["replicas"]) == (True, 1)
+            allowed = spec["containers"][0]["securityContext"]
+            assert allowed["readOnlyRootFilesystem"]
+            assert not allowed["allowPrivilegeEscalation"]
+            assert allowed["capabilities"]["drop"] == ["ALL"]
+        elif part["metadata"]["name"] == "loadtest-api":
+            assert "type" not in part["spec"]  # reachable within the cluster alone
