@@ -42,6 +42,7 @@ class OwnRig:
                 cwd=self.folder,
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
+                start_new_session=True,  # as a supervisor does: a share of the CPU of its own
                 stdout=subprocess.PIPE if name == "target" else log,
                 stderr=log,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - the child only calls prctl
@@ -72,6 +73,7 @@ class OwnRig:
                 cwd=self.folder / "elsewhere",
                 env={"PATH": os.environ["PATH"], **environment},
                 stdin=subprocess.DEVNULL,
+                start_new_session=True,  # as a supervisor does: a share of the CPU of its own
                 stdout=log,
                 stderr=log,
                 preexec_fn=die_with_parent,  # noqa: PLW1509 - the child only calls prctl

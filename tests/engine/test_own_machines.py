@@ -183,3 +183,50 @@ def test_every_container_may_do_no_more_than_it_has_to() -> None:
             assert allowed["capabilities"]["drop"] == ["ALL"]
         elif part["metadata"]["name"] == "loadtest-api":
             assert "type" not in part["spec"]  # reachable within the cluster alone
+
+
+NUMBERS = """
+schema = 1
+regions = ["cdg", "ord", "syd"]
+primary_region = "cdg"
+scenario = "scenarios/pages.py"
+paths = ["/recipes"]
+base = "0"
+reproduce = false
+[load]
+rate = 15
+duration_s = 12
+warmup_s = 2
+[network]
+rtt = "neutral"
+layer = "relay"
+[database]
+fly_toml = ""
+[gate]
+max_looks = 1
+[[deployments]]
+name = "target"
+url = "{url}"
+"""
+
+
+def medians(run: Path) -> dict[str, float]:
+    """Return the medians of a run's regions; an invalid run is a busy machine's, and has none."""
+    assert read(run / "verdict.json")["decision"] != "invalid", "needs less other work"
+    cells = read(run / "summary.json")["cells"]
+    return {cell["region"]: cell["ttfb_ms"]["p50"] for cell in cells}
+
+
+@pytest.mark.slow
+def test_workers_started_by_hand_measure_what_the_worlds_own_do(rig: OwnRig) -> None:
+    """Three of each ask the same server, one run after the other: medians within 0.3 ms."""
+    (rig.folder / "plan.toml").write_text(NUMBERS.format(url=rig.target()))
+    finished("run", "plan.toml", "--out", "world", cwd=rig.folder)
+    rig.coordinator()
+    for region in ("cdg", "ord", "syd"):
+        rig.worker(region)
+    rig.await_workers(3)
+    finished("run", "plan.toml", "--coordinator", rig.url, "--out", "own", cwd=rig.folder)
+    theirs, ours = medians(rig.folder / "world"), medians(rig.folder / "own")
+    assert ours == pytest.approx(theirs, abs=0.3)
+    assert len(ours) == 3

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from loadtest.errors import RecordsError
+from loadtest.frozen import to_json
 from loadtest.plan.resolve import url_plan
-from loadtest.records.facts import to_json
 from loadtest.records.world_facts import OrderFacts, read_world
 from loadtest.run.own_machines import CANNOT_TELL, OwnCoordinator
 from loadtest.run.run_world import RunWorld
