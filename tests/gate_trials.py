@@ -2,9 +2,9 @@
 Trials of the gate's decision on made-up arms: the very code of the gate, without files or sockets.
 
 The rules, margins and error rates are those of the committed gate plan; only the samples are made
-up: three regions, blocks of one second, one database round trip a page, no error.  Twelve noises:
-log-normal of three widths, a heavy tail, two modes apart and even, weather that both arms share,
-drift of one arm, steps, and values of a coarse clock.
+up: three regions, blocks of one second, one database round trip a page, no error.  The noises:
+log-normal of three widths, heavy tails, two modes apart and even, weather that both arms share,
+drift of one arm, steps, coarse clocks, the course of a day, and a region that is slow.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def lognormal(sigma: float) -> Noise:
     return lambda g, blocks, per: np.exp(g.normal(0, sigma, (2, blocks, per)))
 
 
-def _pareto(g: np.random.Generator, blocks: int, per: int) -> Values:
-    return np.asarray(1 + 0.1 * g.pareto(1.5, (2, blocks, per)))
+def _pareto(shape: float) -> Noise:
+    return lambda g, blocks, per: np.asarray(1 + 0.1 * g.pareto(shape, (2, blocks, per)))
 
 
 def _modes(share: float) -> Noise:
@@ -86,20 +86,48 @@ def _ties(g: np.random.Generator, blocks: int, per: int) -> Values:
     return np.asarray(np.ceil(20 * np.exp(g.normal(0, 0.08, (2, blocks, per)))) / 20)
 
 
+def _course_of_a_day(g: np.random.Generator, blocks: int, per: int) -> Values:
+    """Both arms become slower and quicker by a third, beginning at any hour."""
+    hour = np.arange(blocks) / blocks + g.random()
+    level = 0.3 * np.sin(2 * np.pi * hour)
+    return np.exp(g.normal(0, 0.08, (2, blocks, per)) + level[None, :, None])
+
+
+def _some_slow(g: np.random.Generator, blocks: int, per: int) -> Values:
+    """One region of four takes four times as long, in both arms."""
+    slow = 4.0 if g.random() < 0.25 else 1.0
+    return slow * np.exp(g.normal(0, 0.08, (2, blocks, per)))
+
+
+def _quiet(g: np.random.Generator, blocks: int, per: int) -> Values:
+    """Hardly any noise, at a level that lies anywhere between two ticks of a coarse clock."""
+    return np.exp(g.normal(0, 0.03, (2, blocks, per)) + g.uniform(-0.05, 0.05))
+
+
 NOISES: dict[str, Noise] = {
     "log-normal .08": lognormal(0.08),
     "log-normal .35": lognormal(0.35),
     "log-normal .8": lognormal(0.8),
-    "Pareto 1.5": _pareto,
+    "Pareto 1.5": _pareto(1.5),
+    "Pareto 1.1": _pareto(1.1),
     "two modes 80/20": _modes(0.2),
+    "two modes 70/30": _modes(0.3),
     "two modes 50/50": _modes(0.5),
     "shared AR .9 of 10 %": drifting(0.08, 0.10, 0.9, own=False),
     "own AR .9 of 3 %": drifting(0.08, 0.03, 0.9, own=True),
     "own AR .9 of 5 %": drifting(0.08, 0.05, 0.9, own=True),
     "own AR .9 of 10 %": drifting(0.08, 0.10, 0.9, own=True),
+    "own AR .7 of 5 %": drifting(0.08, 0.05, 0.7, own=True),
+    "own AR .98 of 5 %": drifting(0.08, 0.05, 0.98, own=True),
     "step of 20 %": _step,
     "ties": _ties,
+    "clock of 1 ms": _quiet,
+    "clock of 10 ms": lognormal(0.08),
+    "course of a day": _course_of_a_day,
+    "one slow region of four": _some_slow,
 }
+CLOCK_MS = {"clock of 1 ms": 1.0, "clock of 10 ms": 10.0}
+"""Ticks of the clock that a noise is read by."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +167,8 @@ def _trial(design: Design, generator: np.random.Generator) -> Decision:
         values = MEDIAN_MS * NOISES[design.noise](generator, design.looks[-1], design.per_block)
         if number < design.regions:
             values[0] = values[0] * (1 + design.effect) + design.added_ms
+        if tick_ms := CLOCK_MS.get(design.noise):
+            values = np.floor(values / tick_ms) * tick_ms
         data[region, CANDIDATE_ARM], data[region, BASE_ARM] = values
     decision: Decision = "inconclusive"
     for look, blocks in enumerate(design.looks, 1):

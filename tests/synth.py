@@ -350,5 +350,6 @@ def _lose(
         dropped = int((kept & (owner == index) & (columns["start_us"] < 0)).sum())
         rows = RowCounts(scheduled, merged, merged, merged - missing, missing)
         health = health_of(effects.health, merged, dropped)
-        workers.append(worker_of(name, region, lost, rows, health))
+        lasts_s = float(columns["intended_us"][-1]) / 1e6
+        workers.append(worker_of(name, region, lost, rows, health, lasts_s))
     return kept

@@ -83,7 +83,7 @@ def health_of(changes: Mapping[str, float], merged: int, dropped: int) -> Health
 
 
 def worker_of(
-    name: str, region: str, lost: bool, rows: RowCounts, health: HealthFacts
+    name: str, region: str, lost: bool, rows: RowCounts, health: HealthFacts, lasts_s: float = 30
 ) -> WorkerFacts:
     return WorkerFacts(
         id=name,
@@ -108,7 +108,7 @@ def worker_of(
                 lateness_p99_us=120,
                 in_flight=3,
             )
-            for second in range(0, 30, 2)
+            for second in range(0, int(lasts_s), 2)
         ),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field as with_default
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,15 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from loadtest.analysis.ordered import refuse_unordered
-from loadtest.analysis.possible import refuse_impossible
+from loadtest.analysis.ordered import Due, refuse_unordered
+from loadtest.analysis.possible import refuse_impossible, with_true_queue
 from loadtest.analysis.wire import with_wire_counts
 from loadtest.errors import PlanError, RecordsError
 from loadtest.plan.model import Plan
 from loadtest.plan.prints import JUDGED, changed_parts
 from loadtest.plan.threshold_parser import parse_threshold
-from loadtest.records.facts import EngineFacts, WorkerFacts, read_engine
+from loadtest.records.engine_account import read_engine
+from loadtest.records.facts import EngineFacts, WorkerFacts
 from loadtest.records.folder import RunFolder
 from loadtest.records.reader import open_records
 from loadtest.records.schema import RECORDS
@@ -40,7 +42,7 @@ class Run:
     ``engine`` is None where the run broke off before the engine left its account.
     ``sealed`` tells who vouches for its files.  ``partial`` tells that the run did not come to its
     planned end.  ``rules_changed`` names the parts of the plan that decide how it is judged and are
-    not as they were when it was measured.
+    not as they were when it was measured.  ``due`` has the steady arrivals that were ordered.
     """
 
     plan: Plan
@@ -51,6 +53,7 @@ class Run:
     partial: bool
     sealed: Sealed = ""
     rules_changed: tuple[str, ...] = ()
+    due: Due = with_default(default_factory=dict)
 
     @property
     def run_id(self) -> str:
@@ -103,7 +106,8 @@ def load_run(folder: Path) -> Run:
         raise RecordsError(f"world.json: apps: the plan's {', '.join(lost)} are missing")
     frame = read_records(folder / "records.parquet")
     refuse_impossible(frame, plan, engine)
-    refuse_unordered(frame, plan, engine)
+    due = refuse_unordered(frame, plan, engine)
+    frame = with_true_queue(frame, plan)
     return Run(
         plan=plan,
         world=world,
@@ -113,6 +117,7 @@ def load_run(folder: Path) -> Run:
         partial=engine is None or engine.state != "done",
         sealed=sealed,
         rules_changed=tuple(changed),
+        due=due,
     )
 
 

@@ -48,7 +48,11 @@ class _Share:
     due_us: NDArray[np.int64]
 
 
-def refuse_unordered(frame: pd.DataFrame, plan: Plan, engine: EngineFacts | None) -> None:
+Due = dict[tuple[str, str], NDArray[np.int64]]
+"""Region and deployment -> arrivals of the steady stage by block."""
+
+
+def refuse_unordered(frame: pd.DataFrame, plan: Plan, engine: EngineFacts | None) -> Due:
     """
     Refuse an account and records that do not follow from the plan.
 
@@ -57,11 +61,15 @@ def refuse_unordered(frame: pd.DataFrame, plan: Plan, engine: EngineFacts | None
         plan: The run's plan.
         engine: Its engine.json; where the run broke off, only what came to its end is asked.
 
+    Returns:
+        How many arrivals were ordered; nothing in the closed model, or of a run that broke off.
+
     Raises:
         RecordsError: Tells what does not follow, and in how many rows.
     """
     if engine is None:
-        return
+        return {}
+    due: Due = {}
     digests, first_block = [], 0
     for number, told in enumerate(engine.segments):
         digest, shares, blocks = _ordered(plan, number, first_block)
@@ -75,10 +83,24 @@ def refuse_unordered(frame: pd.DataFrame, plan: Plan, engine: EngineFacts | None
         for region, share in shares.items():
             arms = plan.arms_in(region)
             refuse_rows(len(frame), _unlike(frame, region, number, share, arms))
+            _add_due(due, region, arms, share, first_block)
     if engine.state == "done":
         _check_schedule(engine, digests)
         beyond = column_of(frame, "arrival") >= len(digests) * SEGMENT_STRIDE
         refuse_rows(len(frame), [("an arrival of a segment that was not ordered", beyond)])
+    return due
+
+
+def _add_due(due: Due, region: str, arms: tuple[str, ...], share: _Share, blocks: int) -> None:
+    """Add the steady arrivals of one region and segment, the last of ``blocks`` so far."""
+    steady = share.stages == _STAGES.index(STEADY)
+    for number, arm in enumerate(arms):
+        if not share.arms.size:  # the closed model
+            continue
+        counts = np.bincount(share.blocks[steady & (share.arms == number)], minlength=blocks)
+        before = due.get((region, arm), np.zeros(0, np.int64))
+        counts[: before.size] += before
+        due[region, arm] = counts
 
 
 def _check_schedule(engine: EngineFacts, digests: list[Digest]) -> None:

@@ -37,6 +37,7 @@ PHASES: Final = ("queue", "dns", "connect", "tls", "send", "wait", "wait_user", 
 MOST_STATUS: Final = 999
 SLACK_US: Final = 1_000
 """Stamps of two clocks, and parts rounded down, may disagree by this much."""
+_ARRIVAL_BITS: Final = 48
 LONGEST_S: Final = 600.0
 """No time-out of a plan is longer (``load.timeout_s``)."""
 
@@ -61,7 +62,7 @@ def refuse_impossible(frame: pd.DataFrame, plan: Plan, engine: EngineFacts | Non
             _numbers(frame),
             _words(frame, plan),
             _time_line(frame, plan, engine),
-            _accounts(frame, engine),
+            _accounts(frame, plan, engine),
         ),
     )
 
@@ -180,12 +181,17 @@ def _blocks(
     yield "a block of two stages", odd
 
 
-def _accounts(frame: pd.DataFrame, engine: EngineFacts | None) -> Iterator[tuple[str, Rows]]:
+def _accounts(
+    frame: pd.DataFrame, plan: Plan, engine: EngineFacts | None
+) -> Iterator[tuple[str, Rows]]:
     """Yield rows of workers that nobody knows of, and rows that are there twice."""
     worker, names = words_of(frame, "worker")
     region, regions = words_of(frame, "region")
     if engine:
         told = {worker.id: worker.region for worker in engine.workers}
+        strange = [name for name, home in told.items() if home not in plan.regions]
+        everywhere = np.full(len(frame), bool(strange))
+        yield f"a worker of a region that the plan does not have ({strange[:1]})", everywhere
         odd = [code for code, name in enumerate(names) if name not in told]
         yield "a worker that left no account", np.isin(worker, odd)
         for code, name in enumerate(names):
@@ -197,6 +203,35 @@ def _accounts(frame: pd.DataFrame, engine: EngineFacts | None) -> Iterator[tuple
     twice = np.zeros(len(frame), bool)
     twice[order[1:]] = (np.diff(row[order]) == 0) & (np.diff(worker[order].astype(np.int64)) == 0)
     yield "a row that is there twice", twice
+
+
+def with_true_queue(frame: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """
+    Return records in which the first request of each arrival has waited from due to start.
+
+    A client that was never told of its arrival says that it waited for nothing; the stamps know.
+    In the closed model nothing is due.
+
+    Args:
+        frame: Records, with ``start_us``.
+        plan: The run's plan.
+    """
+    if plan.load.model == "closed":
+        return frame
+    start, arrival = column_of(frame, "start_us"), column_of(frame, "arrival")
+    late = start - column_of(frame, "intended_us")
+    silent = (arrival >= 0) & (column_of(frame, "queue_us") == 0) & (late > SLACK_US)
+    if not silent.any():
+        return frame
+    # arrivals are counted for each region
+    key = words_of(frame, "region")[0].astype(np.int64) << _ARRIVAL_BITS | arrival
+    places = np.flatnonzero(np.isin(key, key[silent]) & (start >= 0))
+    order = places[np.lexsort((start[places], key[places]))]
+    first = order[np.r_[True, np.diff(key[order]) != 0]]
+    first = first[silent[first]]
+    queue = column_of(frame, "queue_us").copy()
+    queue[first] = np.minimum(late[first], np.iinfo(queue.dtype).max)
+    return frame.assign(queue_us=queue)
 
 
 def column_of(frame: pd.DataFrame, name: str) -> NDArray[Any]:

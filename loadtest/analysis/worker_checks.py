@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,8 +13,11 @@ from loadtest.analysis.cells import codes_of
 from loadtest.analysis.checks import ValidityCheck
 from loadtest.analysis.load import Run
 from loadtest.records.facts import FINISHED, WorkerFacts
-from loadtest.records.kinds import ERROR_DROPPED
-from loadtest.units import US_PER_MS
+from loadtest.records.kinds import ERROR_CHECK, ERROR_DROPPED
+from loadtest.units import MS_PER_S, US_PER_MS
+
+LONGEST_SILENCE_S = 5.0
+"""A worker tells of itself every second; a longer silence is a worker that stood still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,10 @@ def worker_checks(run: Run) -> Iterator[ValidityCheck]:
     lost = codes[error == kinds.index(ERROR_DROPPED)] if ERROR_DROPPED in kinds else codes[:0]
     dropped = dict(zip(words, np.bincount(lost, minlength=len(words)).tolist(), strict=True))
     yield from _present(run, workers)
+    yield from _refused(run)
     for worker in workers:
+        yield from _kept_telling(run, worker)
+        yield from _told_too_much(run, worker)
         yield _alive(worker)
         yield _reconciled(worker, counted.get(worker.id, 0))
         yield from _dropped(worker, dropped.get(worker.id, 0))
@@ -67,6 +75,97 @@ def _present(run: Run, workers: Sequence[WorkerFacts]) -> Iterator[ValidityCheck
                 advice="What no worker tells cannot be trusted. Measure again.",
                 region=region,
             )
+
+
+def _refused(run: Run) -> Iterator[ValidityCheck]:
+    """Yield a failed check where the coordinator could not read what workers sent."""
+    if run.engine is None or not run.engine.batches_refused:
+        return
+    yield ValidityCheck(
+        name="reconciliation",
+        scope="run",
+        observed=float(run.engine.batches_refused),
+        limit=0,
+        unit="batches",
+        ok=False,
+        why=f"{run.engine.batches_refused} batches of rows were refused as nonsense.",
+        advice="Samples were lost on the way, and lost samples are not random.",
+    )
+
+
+def _kept_telling(run: Run, worker: WorkerFacts) -> Iterator[ValidityCheck]:
+    """Yield a failed check where a worker told nothing of itself while it had arrivals."""
+    codes, words = codes_of(run.frame, "worker")
+    if worker.id not in words or worker.state != FINISHED:
+        return
+    mine = run.frame["intended_us"].to_numpy()[codes == words.index(worker.id)]
+    due_s = np.unique(mine // (US_PER_MS * MS_PER_S))
+    told = [float(moment.t_s) for moment in worker.timeline]
+    marks = np.array([float(due_s.min(initial=0)), *told, float(due_s.max(initial=0))])
+    longest = max(
+        (
+            float(end - begin)
+            for begin, end in itertools.pairwise(np.sort(marks))
+            if end - begin > LONGEST_SILENCE_S and ((due_s > begin) & (due_s < end)).any()
+        ),
+        default=0.0,
+    )
+    if not longest:
+        return
+    yield ValidityCheck(
+        name="worker",
+        scope="region",
+        observed=longest,
+        limit=LONGEST_SILENCE_S,
+        unit="s",
+        ok=False,
+        why=f"{worker.region}: worker {worker.id} told nothing of itself for {longest:.1f} s of "
+        f"its load (limit {LONGEST_SILENCE_S:g} s).",
+        advice="It stood still, or its account was cut. Measure again.",
+        region=worker.region,
+        worker=worker.id,
+    )
+
+
+def _told_too_much(run: Run, worker: WorkerFacts) -> Iterator[ValidityCheck]:
+    """Yield a failed check where a worker tells of arrivals or failures that no row has."""
+    codes, words = codes_of(run.frame, "worker")
+    if worker.state != FINISHED:
+        return
+    mine = codes == (words.index(worker.id) if worker.id in words else -1)
+    arrivals = run.frame["arrival"].to_numpy()[mine]
+    found = int(np.unique(arrivals[arrivals >= 0]).size)
+    contradiction = ""
+    if run.plan.load.model != "closed" and found > worker.rows.scheduled:
+        contradiction = f"has rows of {found} arrivals, {worker.rows.scheduled} were its share"
+    error, kinds = codes_of(run.frame, "error")
+    arm, arms = codes_of(run.frame, "deployment")
+    told = Counter[tuple[str, str]]()
+    for failure in worker.failures:
+        told[failure.kind, failure.deployment] += failure.count
+    for (kind, deployment), count in told.items():
+        if kind == ERROR_CHECK:
+            continue  # a task may raise after a request of its own had failed
+        of_kind = mine & (error == (kinds.index(kind) if kind in kinds else -1))
+        rows = int(
+            (of_kind & (arm == (arms.index(deployment) if deployment in arms else -1))).sum()
+        )
+        if count > rows:
+            contradiction = f"tells of {count} failures ({kind}) of {deployment}, {rows} are stored"
+    if not contradiction:
+        return
+    yield ValidityCheck(
+        name="reconciliation",
+        scope="region",
+        observed=None,
+        limit=0,
+        unit="rows",
+        ok=False,
+        why=f"{worker.region}: worker {worker.id} {contradiction}.",
+        advice="The account is not that of these records. Measure again.",
+        region=worker.region,
+        worker=worker.id,
+    )
 
 
 def _gauges(run: Run, worker: WorkerFacts) -> Iterator[_Gauge]:

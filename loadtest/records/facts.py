@@ -13,12 +13,11 @@ ENGINE_SCHEMA history:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from loadtest.errors import RecordsError
-from loadtest.frozen import Signed, read
+from loadtest.frozen import Signed
 from loadtest.records.failures import FailureExample
 
 ENGINE_SCHEMA: Final = 4
@@ -163,50 +162,3 @@ class EngineFacts:
     batches_refused: int
     workers: tuple[WorkerFacts, ...]
     segments: tuple[SegmentFacts, ...]
-
-
-def read_engine(content: object) -> EngineFacts:
-    """
-    Return what an engine.json tells; one that this version does not know in every key is refused.
-
-    Raises:
-        RecordsError: With the path of the first key at fault.
-    """
-    engine = read(EngineFacts, content, "engine.json")
-    for number, worker in enumerate(engine.workers):
-        if worker.state == FINISHED and (fault := next(_contradictions(worker), "")):
-            raise RecordsError(
-                f"engine.json.workers[{number}].{fault}: the account contradicts itself"
-            )
-    return engine
-
-
-def _contradictions(worker: WorkerFacts) -> Iterator[str]:
-    """Yield the keys of one finished worker that are not told, or cannot all be true."""
-    health, check, clock = worker.health, worker.self_check, worker.clock
-    if health is None or check is None or clock is None:
-        yield "health, self_check, clock: missing, of a worker that finished"
-        return
-    for name, *ascending in (
-        ("health.loop_lag", health.loop_lag_p50_us, health.loop_lag_p99_us, health.loop_lag_max_us),
-        ("health.lateness", health.lateness_p50_us, health.lateness_p99_us),
-        ("health.cpu_share", health.cpu_share_mean, health.cpu_share_max),
-        ("health.steal_share", health.steal_share_mean or 0, health.steal_share_max or 0),
-        ("health.gc_pause", health.gc_pause_max_us, health.gc_pause_total_us),
-        ("self_check.bias", check.bias_p50_us, check.bias_p99_us),
-    ):
-        if ascending != sorted(ascending):
-            yield f"{name}: {' > '.join(f'{value:g}' for value in ascending)}"
-    for first, second in (
-        ("steal_share_mean", "steal_share_max"),
-        ("retransmits", "segments_sent"),
-    ):
-        if (getattr(health, first) is None) != (getattr(health, second) is None):
-            yield f"health.{first}: told without {second}, or {second} without it"
-    for name, value in (
-        ("self_check.n", check.n),
-        ("clock.exchanges", clock.exchanges),
-        ("timeline", len(worker.timeline)),
-    ):
-        if not value:
-            yield f"{name}: nothing, of a worker that finished"

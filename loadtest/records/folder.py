@@ -17,7 +17,7 @@ from loadtest.records.facts import ENGINE_SCHEMA
 from loadtest.records.reader import open_records
 from loadtest.records.seal import MANIFEST
 from loadtest.records.watch import MachineLog
-from loadtest.records.whole import temporary_names, whole_file
+from loadtest.records.whole import read_json, temporary_names, whole_file
 from loadtest.records.world_facts import WORLD_SCHEMA
 from loadtest.records.writer import write_table
 
@@ -238,7 +238,7 @@ class RunFolder:
         """
         path = self.path / name
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = read_json(path)
         except FileNotFoundError as error:
             raise RecordsError(
                 f"{path}: no such file: this is not a complete run folder; did the run finish?"
@@ -340,7 +340,7 @@ def _holds_a_run(path: Path) -> bool:
     if (path / _LOCK).is_file() and not (path / _LOCK).is_symlink():
         return True
     try:
-        plan = json.loads((path / "plan.json").read_text(encoding="utf-8"))
+        plan = read_json(path / "plan.json")
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(plan, dict) and plan.keys() >= _PLAN_KEYS

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from loadtest.errors import RecordsError
-from loadtest.records.whole import whole_file
+from loadtest.records.whole import read_json, whole_file
 
 Sealed = Literal["", "run", "by hand"]
 """Who sealed a folder: nobody, the run that measured it, a person after an edit."""
@@ -68,7 +68,7 @@ def verify(folder: Path) -> Sealed:
     """
     path = folder / MANIFEST
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         return ""
     except (OSError, ValueError, RecursionError) as error:

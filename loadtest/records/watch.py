@@ -11,12 +11,18 @@ WATCH_SCHEMA history:
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from loadtest.errors import RecordsError
 
 WATCH_SCHEMA: Final = 2
+BUCKET: Final = 1.1
+"""Percentiles of lateness are kept in buckets, the largest is not: a tenth may be between them."""
+MOST_AFTER_MS: Final = 1_000.0
+"""A last word may come so long after the end that a watch tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +151,44 @@ def check_watch(facts: WatchFacts | NoWatch, where: str) -> None:
     for pair in facts.pairs:
         if len(pair.sent_ms) != len(pair.rtt_us):
             raise RecordsError(f"{where}: {pair.from_}-{pair.to}: not as many pings as round trips")
+    if fault := next(_contradictions(facts), ""):
+        raise RecordsError(f"{where}.{fault}: the account contradicts itself")
+
+
+def _contradictions(facts: WatchFacts) -> Iterator[str]:
+    """Yield the keys of a watch that tell a thing twice, out of order, or beyond its end."""
+    ends = [frozenset((pair.from_, pair.to)) for pair in facts.pairs]
+    if len(set(ends)) < len(ends):
+        yield "pairs: one is there twice"
+    told = {f"pairs: {pair.from_}-{pair.to}": pair.sent_ms for pair in facts.pairs}
+    told["moments"] = tuple(moment.t_ms for moment in facts.moments)
+    for name, at_ms in told.items():
+        if any(second < first for first, second in itertools.pairwise(at_ms)):
+            yield f"{name}: runs backwards"
+        if at_ms and at_ms[-1] > facts.lasted_ms + MOST_AFTER_MS:
+            yield f"{name}: goes on after the watch, which lasted {facts.lasted_ms:g} ms"
+    names = [process.name for process in facts.processes]
+    if len(set(names)) < len(names):
+        yield "processes: one is there twice"
+    for process in facts.processes:
+        if not process.n:
+            yield f"processes: {process.name}: never looked at"
+        if not _ascend(process.late_p50_us, process.late_p99_us, process.late_max_us):
+            yield f"processes: {process.name}: late_p50_us, late_p99_us, late_max_us do not ascend"
+    for moment in facts.moments:
+        if not (
+            _ascend(moment.links_late_p99_us, moment.links_late_max_us)
+            and _ascend(moment.world_late_p99_us, moment.world_late_max_us)
+        ):
+            yield f"moments: at {moment.t_ms} ms: later at p99 than at most"
+    for fault in facts.faults:
+        if fault.ended_ms is not None and fault.ended_ms < fault.began_ms:
+            yield f"faults: {fault.what!r:.60}: ended before it began"
+
+
+def _ascend(*late_us: float) -> bool:
+    """Tell whether each lateness is at least the one before it, as exactly as they are kept."""
+    return all(a <= b * BUCKET + 1 for a, b in itertools.pairwise(late_us))
 
 
 @dataclass(frozen=True, slots=True)

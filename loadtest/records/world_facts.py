@@ -12,7 +12,7 @@ WORLD_SCHEMA history:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,7 @@ WORLD_SCHEMA: Final = 3
 EMBEDDED: Final = "embedded"
 OWN: Final = "own"
 WORLD_KINDS: Final = (EMBEDDED, "fly", OWN)
+LINK_LAYERS: Final = ("hosts", "relay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +248,8 @@ def read_world(content: object) -> WorldFacts:
         _check_own(world, where)
     for number, link in enumerate(world.links):
         _check_link(link, f"{where}: links[{number}]")
+    if fault := next(_contradictions(world), ""):
+        raise RecordsError(f"{where}.{fault}: the account contradicts itself")
     if isinstance(world.watch, WatchFacts | NoWatch):
         check_watch(world.watch, f"{where}: watch")
     return world
@@ -261,6 +264,28 @@ def _check_own(world: WorldFacts, where: str) -> None:
             raise RecordsError(f"{where}.{key}: told, of machines of your own, which cannot tell")
     if world.links:
         raise RecordsError(f"{where}.links: told, of machines of your own, which cannot tell")
+
+
+def _contradictions(world: WorldFacts) -> Iterator[str]:
+    """Yield the keys that tell a thing twice, a layer that there is not, counts that went back."""
+    if len(set(world.regions)) < len(world.regions):
+        yield "regions: one is there twice"
+    if world.link_layer not in (None, *LINK_LAYERS):
+        yield f"link_layer: {world.link_layer!r:.40} is not one of {', '.join(LINK_LAYERS)}"
+    pairs = [frozenset((link.from_, link.to)) for link in world.links]
+    if len(set(pairs)) < len(pairs):
+        yield "links: one is there twice"
+    apps = list((world.apps or {}).values())
+    if len(set(apps)) < len(apps):
+        yield "apps: two deployments of one app"
+    if world.counters is not None:
+        stretches = [(world.counters.before, world.counters.after)]
+        stretches += [(segment.start, segment.end) for segment in world.counters.segments]
+        for begin, end in stretches:
+            asked = {(edge.region, edge.app): edge.requests for edge in begin.edges}
+            for edge in end.edges:
+                if edge.requests < asked.get((edge.region, edge.app), 0):
+                    yield f"counters: {edge.app} in {edge.region} was asked fewer times in the end"
 
 
 def _check_link(link: LinkFacts, where: str) -> None:

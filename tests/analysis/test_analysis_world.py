@@ -101,7 +101,11 @@ def stray(when: str) -> Callable[[Watch], None]:
         (bend(10, 11, 900_000), "stalled", "the link cdg-syd"),
         (stop_process("links"), "stalled", "the links process"),
         (stop_process("world"), "stalled", "the world's process"),
-        (lambda w: w["processes"][0].update(late_p99_us=60_000), "world late", "60.00 ms"),
+        (
+            lambda w: w["processes"][0].update(late_p99_us=60_000, late_max_us=60_000),
+            "world late",
+            "60.00 ms",
+        ),
         (silence, "watch", "of the world"),
         (no_pings, "watch", "the link cdg-syd"),
         (lambda w: w.update(processes=[]), "watch", "lacks"),

@@ -207,6 +207,28 @@ def hits(word: str, number: int, stage: str = "steady", again_s: float = 0.0) ->
     return act
 
 
+def both(first: Act, second: Act) -> Act:
+    """Do one thing after another."""
+
+    def act(program: Program, server: Target, place: Path) -> None:
+        first(program, server, place)
+        second(program, server, place)
+
+    return act
+
+
+def pauses(seconds: float) -> Act:
+    """Stop the command line itself, and let it go on."""
+
+    def act(program: Program, _server: Target, place: Path) -> None:
+        until_stage(program, place, "steady")
+        program.process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        program.process.send_signal(signal.SIGCONT)
+
+    return act
+
+
 def target_dies(_program: Program, server: Target, place: Path) -> None:
     until_stage(_program, place, "steady")
     server.die()

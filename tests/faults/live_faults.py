@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from live import BAD, Live, hits, signals, target_dies, target_restarts, turns
+from live import BAD, Live, both, hits, pauses, signals, target_dies, target_restarts, turns
 
 GOOD = frozenset({0})
 ANY = BAD | GOOD
@@ -17,6 +17,7 @@ WORLD = "loadtest.world"
 LINKS = "loadtest.world.links.process"
 COORDINATOR = "loadtest.engine.coordinator.main"
 WORKER = "loadtest.engine.worker.main"
+GUARDIAN = "loadtest.world.guard.guardian"
 
 FROM_THE_START = (
     *(("500", "HTTP 500"), ("404", "HTTP 404"), ("401", "HTTP 401"), ("301", "a redirect")),
@@ -45,6 +46,8 @@ TARGETS = (
     ),
     *(Live(f"target that is odd: {mode}", ANY, "verdict", act=turns(mode)) for mode in HARMLESS),
     Live("target in mid-run: stalls", ANY, "verdict", act=turns("stalls")),
+    *(Live(f"target in mid-run: {mode}", ANY, "verdict", act=turns(mode))
+      for mode in ("stalls 1 s in 8", "leaks", "another page")),
     Live("target dies in mid-run", BAD, "connection refused", act=target_dies),
     Live("target is started anew in mid-run", BAD, "connection refused", act=target_restarts),
     Live("closed model", GOOD, "verdict: PASS", load='model = "closed"',
@@ -99,7 +102,16 @@ PROCESSES = (
            act=hits(word, signal.SIGSTOP, again_s=2.0))
       for name, word in (("worker", WORKER), ("world", WORLD))),
     *(Live(f"{name} stopped for good in mid-run", BAD, "", act=hits(word, signal.SIGSTOP))
-      for name, word in (("worker", WORKER), ("coordinator", COORDINATOR), ("world", WORLD))),
+      for name, word in (("worker", WORKER), ("coordinator", COORDINATOR), ("world", WORLD),
+                         ("links", LINKS))),
+    *(Live(f"links and worker stopped for {seconds:g} s in mid-run", BAD, "",
+           act=both(hits(LINKS, signal.SIGSTOP, again_s=seconds), hits(WORKER, signal.SIGSTOP,
+                                                                     again_s=seconds)))
+      for seconds in (1.0, 2.0)),
+    Live("guardian stopped for 2 s in mid-run", ANY, "verdict",
+         act=hits(GUARDIAN, signal.SIGSTOP, again_s=2.0)),
+    Live("guardian killed in mid-run", ANY, "", act=hits(GUARDIAN, signal.SIGKILL)),
+    Live("command line stopped for 2 s in mid-run", ANY, "verdict", act=pauses(2.0)),
     *(Live(f"command line: {number.name} at {stage}", INTERRUPTED, "", act=signals(number, stage))
       for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
       for stage in ("Machines API", "links: ", "steady")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import struct
 import threading
@@ -48,6 +49,24 @@ def stalls(connection: socket.socket) -> None:
     connection.sendall(GOOD)
 
 
+def stalls_in_eight(connection: socket.socket) -> None:
+    """Stand still in 1 of 8 seconds, all connections alike."""
+    if time.time() % 8 < 1:
+        time.sleep(1 - time.time() % 8)
+    connection.sendall(GOOD)
+
+
+def leaks() -> Callable[[socket.socket], None]:
+    """Answer later and later, half a millisecond a request."""
+    answered = itertools.count()
+
+    def behave(connection: socket.socket) -> None:
+        time.sleep(next(answered) * 0.0005)
+        connection.sendall(GOOD)
+
+    return behave
+
+
 def slow(connection: socket.socket) -> None:
     time.sleep(0.4)
     connection.sendall(GOOD)
@@ -81,6 +100,9 @@ MODES: dict[str, Callable[[socket.socket], None]] = {
     "only 100s": sends(b"HTTP/1.1 100 Continue\r\n\r\n" * 50, then=hang),
     "trickles": sends(*[bytes([b]) for b in GOOD], pause_s=0.05),
     "stalls": stalls,
+    "stalls 1 s in 8": stalls_in_eight,
+    "leaks": leaks(),
+    "another page": sends(head("200 OK", body=b"sorry, come again" * 40)),
     "slow": slow,
     "odd charset": sends(
         head("200 OK", "Content-Type: text/html; charset=punycode\r\n", b"-" * 90_000)

@@ -15,6 +15,8 @@ import command_line
 import pytest
 import stored_accounts
 import stored_files
+import stored_forged
+import stored_places
 import stored_records
 from stored import Fault, bent, commands_on, make_pair, word_on, wrong_end
 
@@ -39,6 +41,8 @@ def catalogue(pair: Pair) -> Iterator[Fault]:
     yield from stored_accounts.stories()
     yield from stored_records.records()
     yield from stored_files.files()
+    yield from stored_forged.forged()
+    yield from stored_places.placed()
 
 
 def ended(faults: list[Fault], pair: Pair, place: Path) -> tuple[list[str], Counter[str]]:
@@ -71,6 +75,8 @@ def test_some_of_every_kind_of_fault(pair: Pair, tmp_path: Path) -> None:
         *list(stored_records.records())[::12],
         *list(stored_files.files())[::9],
         *list(stored_files.flips(3)),
+        *list(stored_forged.forged())[::9],
+        *list(stored_places.placed())[::9],
     ]
     assert ended(faults, pair, tmp_path)[0] == []
 
@@ -114,6 +120,8 @@ def test_every_command_on_stored_faults(pair: Pair, tmp_path: Path) -> None:
         *stored_records.records(),
         *stored_files.files(),
         *stored_files.flips(6),
+        *stored_forged.forged(),
+        *stored_places.placed(),
     ]
     wrong = []
     for number, fault in enumerate(faults):
