@@ -26,6 +26,10 @@ FREE = {"versions", "edges", "machines", "machine", "postgres", "failures", "tim
 """What is shown and not judged."""
 
 
+OF_EVERY_RUN = ("plan", "world", "engine", "records")
+"""What the names of files begin with that every run has; on Fly there is one more."""
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = synth.make_plan(regions=("cdg", "ord"), thresholds=("ttfb.p50 < 10s",))
@@ -161,7 +165,11 @@ def test_a_run_sealed_by_hand_says_so(whole: Path, tmp_path: Path) -> None:
     ]
 
 
-@given(st.sampled_from(MEASURED), st.floats(0, 1, exclude_max=True), st.integers(0, 7))
+@given(
+    st.sampled_from([name for name in MEASURED if name.startswith(OF_EVERY_RUN)]),
+    st.floats(0, 1, exclude_max=True),
+    st.integers(0, 7),
+)
 @settings(max_examples=60, deadline=None)
 def test_any_bit_that_flips_is_noticed(whole: Path, name: str, place: float, bit: int) -> None:
     path = whole / name
