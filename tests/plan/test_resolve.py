@@ -128,7 +128,7 @@ def test_a_retired_region_runs_embedded_and_is_refused_on_fly_with_its_replaceme
         ({"deployments": [{"name": "a", "of": "b"}]}, "no deployment 'b'"),
         ({"deployments": [{"name": "a", "fly_toml": "x.toml"}]}, "no file 'x.toml'"),
         ({"deployments": [{"name": "a", "url": "u"}] * 2}, "used more than once"),
-        ({"network": {"rtt": "nowhere.csv"}}, "neither 'published-era', 'neutral' nor a CSV"),
+        ({"network": {"rtt": "nowhere.csv"}}, "neither 'published-era', 'neutral', a CSV file nor"),
         ({"network": {"rtt_ms": {"cdgsyd": 1}}}, "'cdgsyd' is no pair of region codes"),
         ({"base": "fast"}, "neither 'published', a number of milliseconds"),
         ({"base": "9999"}, "not between 0 and"),
