@@ -236,7 +236,11 @@ def _count_interval(
     first = max(1, math.floor(low_share * sample.n))
     last = math.ceil(high_share * sample.n) + 1
     low = float(sample.values[first - 1])
-    high = float(sample.values[last - 1]) if last <= sample.n else math.inf
+    if last <= sample.n:
+        high = float(sample.values[last - 1])
+    else:  # beyond the largest lies nothing, which may be improbable enough
+        bounded = chance_of_so_many(effective, effective, share) <= side
+        high = float(sample.values[-1]) if bounded else math.inf
     low = min(low, float(sample.values[rank_of(percentile, sample.n) - 1]))
     return low, high
 

@@ -10,6 +10,7 @@ GOOD = frozenset({0})
 ANY = BAD | GOOD
 INVALID = frozenset({12})
 ENGINE = frozenset({15})
+PLAN = frozenset({13})
 INTERRUPTED = frozenset({130})
 KILLED = frozenset({-signal.SIGKILL})
 
@@ -86,10 +87,10 @@ SCENARIOS = (
          task='self.client.get("/", name=str(time.time()))'),
     Live("on_start raises", ENGINE, "on_start", on_start="raise ValueError('no')"),
     Live("on_start never ends", ENGINE, "on_start", on_start="time.sleep(3600)"),
-    Live("scenario without a class", ENGINE, "mine.py", scenario="x = 1"),
-    Live("scenario that exits", ENGINE, "", scenario="import sys; sys.exit(0)"),
-    Live("scenario that does not parse", ENGINE, "line 1", scenario="def broken(:"),
-    Live("scenario that is not UTF-8", ENGINE, "", scenario="x = '\\x00'"),
+    Live("scenario without a class", PLAN, "mine.py", scenario="x = 1"),
+    Live("scenario that exits", PLAN, "", scenario="import sys; sys.exit(0)"),
+    Live("scenario that does not parse", PLAN, "line 1", scenario="def broken(:"),
+    Live("scenario that is not UTF-8", PLAN, "", scenario="x = '\\x00'"),
 )  # fmt: skip
 
 PROCESSES = (
