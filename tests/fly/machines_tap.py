@@ -31,10 +31,12 @@ def listen_in(api: Any, faults_file: Path) -> Any:
             await api(scope, receive, send)
             return
         asked, told = bytearray(), bytearray()
-        status = 0
+        status, whole = 0, False
 
         async def hear() -> Message:
+            nonlocal whole
             message = await receive()
+            whole = whole or (message["type"] == "http.request" and not message.get("more_body"))
             asked.extend(message.get("body", b""))
             return message
 
@@ -42,7 +44,8 @@ def listen_in(api: Any, faults_file: Path) -> Any:
             nonlocal status
             status = message.get("status", status)
             told.extend(message.get("body", b""))
-            if not message.get("more_body") and message["type"] == "http.response.body":
+            over = not message.get("more_body") and message["type"] == "http.response.body"
+            if over and (whole or status < 400):  # a killed client's request may break off
                 note(scope, bytes(asked), status, bytes(told))
             await send(message)
 

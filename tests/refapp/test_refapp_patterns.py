@@ -69,7 +69,9 @@ def test_a_full_cache_lets_go_of_what_was_not_used_for_longest(far: App) -> None
         return told.partition("; ")[2]
 
     assert [look(version) for version in range(300)] == ["fwd=uri-miss"] * 300
-    assert (look(299), look(0)) == ("hit", "fwd=uri-miss")
+    assert [look(version) for version in range(290, 300)] == ["hit"] * 10
+    # it draws some and lets go of the oldest of those, so any of the first may have been lucky
+    assert "fwd=uri-miss" in [look(version) for version in range(30)]
 
 
 def test_a_page_costs_as_many_round_trips_as_it_asks_queries(far: App) -> None:

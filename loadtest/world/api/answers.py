@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from loadtest.errors import LoadtestError
@@ -42,7 +42,10 @@ async def body_of(request: Request) -> dict[str, Any]:
     Raises:
         ApiError: 400 when it is something else.
     """
-    raw = await request.body()
+    try:
+        raw = await request.body()
+    except ClientDisconnect:  # nobody hears the answer; it must not look like a fault of ours
+        raise ApiError(400, "the request broke off") from None
     if not raw.strip():
         return {}
     try:
