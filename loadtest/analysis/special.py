@@ -67,8 +67,12 @@ def _beta_fraction(x: float, a: float, b: float) -> float:
     return total
 
 
-def binomial_at_most(k: int, n: int, p: float) -> float:
-    """Return P(X <= k) of a binomial count of ``n`` trials with probability ``p``."""
+def binomial_at_most(k: float, n: float, p: float) -> float:
+    """
+    Return P(X <= k) of a binomial count of ``n`` trials with probability ``p``.
+
+    Exact for whole numbers; for fractions of requests, the same function between them.
+    """
     if k < 0:
         return 0.0
     if k >= n:
@@ -76,27 +80,13 @@ def binomial_at_most(k: int, n: int, p: float) -> float:
     return regularised_beta(1 - p, n - k, k + 1)
 
 
-def binomial_at_least(k: int, n: int, p: float) -> float:
-    """Return P(X >= k) of a binomial count of ``n`` trials with probability ``p``."""
+def binomial_at_least(k: float, n: float, p: float) -> float:
+    """Return P(X >= k) of a binomial count, as ``binomial_at_most``."""
     if k <= 0:
         return 1.0
     if k > n:
         return 0.0
     return regularised_beta(p, k, n - k + 1)
-
-
-def chance_of_so_many(count: float, n: float, share: float) -> float:
-    """
-    Return the probability of at least ``count`` of ``n`` when the true share is ``share``.
-
-    Exact for whole numbers; for fractions of requests, the same function between them.
-    """
-    return regularised_beta(share, count, n - count + 1) if count > 0 else 1.0
-
-
-def chance_of_so_few(count: float, n: float, share: float) -> float:
-    """Return the probability of at most ``count`` of ``n``, as ``chance_of_so_many``."""
-    return regularised_beta(1 - share, n - count, count + 1) if count < n else 1.0
 
 
 def student_tail(t: float, freedom: float) -> float:

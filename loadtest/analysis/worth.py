@@ -26,8 +26,8 @@ from loadtest.analysis.metrics import sample_of
 from loadtest.analysis.percentiles import LEVEL, Distribution, Quantile, describe, rank_of
 from loadtest.analysis.scores import WIDE_BELOW, arm_drifts, cosine_terms, low_frequency, mean_ranks
 from loadtest.analysis.special import (
-    chance_of_so_few,
-    chance_of_so_many,
+    binomial_at_least,
+    binomial_at_most,
     normal_quantile,
     student_quantile,
     student_tail,
@@ -225,9 +225,9 @@ def _count_interval(
             middle = (inside + outside) / 2
             count = middle * effective
             if upper:  # so many below: is the percentile truly lower?
-                kept = chance_of_so_many(count, effective, share) > side
+                kept = binomial_at_least(count, effective, share) > side
             else:
-                kept = chance_of_so_few(count, effective, share) > side
+                kept = binomial_at_most(count, effective, share) > side
             inside, outside = (middle, outside) if kept else (inside, middle)
         return inside
 
@@ -239,7 +239,7 @@ def _count_interval(
     if last <= sample.n:
         high = float(sample.values[last - 1])
     else:  # beyond the largest lies nothing, which may be improbable enough
-        bounded = chance_of_so_many(effective, effective, share) <= side
+        bounded = binomial_at_least(effective, effective, share) <= side
         high = float(sample.values[-1]) if bounded else math.inf
     low = min(low, float(sample.values[rank_of(percentile, sample.n) - 1]))
     return low, high

@@ -7,7 +7,7 @@ Where the limit is far, the blocks' own levels may decide.  Sources: see `analys
 from __future__ import annotations
 
 from loadtest.analysis.blocks import Blocked
-from loadtest.analysis.special import chance_of_so_few, chance_of_so_many, student_quantile
+from loadtest.analysis.special import binomial_at_least, binomial_at_most, student_quantile
 from loadtest.analysis.worth import UNLIKELY, Weather
 from loadtest.gate.decide import Levels
 from loadtest.gate.evidence import Measurement, sign_of
@@ -30,7 +30,7 @@ def against_limit(rule: Threshold, sample: Blocked, levels: Levels) -> Measureme
 
     def counted(n: float) -> tuple[float, float]:
         """Return how likely chance is that so few, and so many of ``n`` are within the limit."""
-        return chance_of_so_few(at_most * n, n, share), chance_of_so_many(below * n, n, share)
+        return binomial_at_most(at_most * n, n, share), binomial_at_least(below * n, n, share)
 
     level = weather.level(percentile)
     by_block = level.chances(rule.limit) if level is not None and rule.limit > 0 else (1.0, 1.0)

@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.analysis.special import chance_of_so_few, chance_of_so_many, normal_quantile
+from loadtest.analysis.special import binomial_at_least, binomial_at_most, normal_quantile
 
 WINDOW_S: Final = 3
 SUPPOSED_CLUSTER: Final = 3.0
@@ -90,8 +90,8 @@ def share_interval(count: float, n: float, level: float) -> tuple[float, float]:
         level: Coverage, such as 0.95.
     """
     tail = (1 - level) / 2
-    low = _edge(count / n, 0.0, lambda share: chance_of_so_many(count, n, share) > tail)
-    high = _edge(count / n, 1.0, lambda share: chance_of_so_few(count, n, share) > tail)
+    low = _edge(count / n, 0.0, lambda share: binomial_at_least(count, n, share) > tail)
+    high = _edge(count / n, 1.0, lambda share: binomial_at_most(count, n, share) > tail)
     return (low if count > 0 else 0.0), (high if count < n else 1.0)
 
 

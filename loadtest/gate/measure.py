@@ -23,7 +23,7 @@ from loadtest.analysis.bootstrap import (
     weigh,
 )
 from loadtest.analysis.scores import DRIFT_PENALTY, WIDE_BELOW, arm_drifts, mean_ranks
-from loadtest.analysis.special import chance_of_so_few, chance_of_so_many
+from loadtest.analysis.special import binomial_at_least, binomial_at_most
 from loadtest.gate.absolute import against_limit
 from loadtest.gate.comparison import ArmPair, margin_of, within_factor, within_margin
 from loadtest.gate.decide import Levels
@@ -198,7 +198,7 @@ def _share(rule: Threshold, found: Failures, levels: Levels) -> Measurement:
     count, n = found.count / cluster, found.n / cluster
     share = found.count / found.n
     low, high = share_interval(count, n, levels.coverage)
-    many, few = chance_of_so_many(count, n, rule.limit), chance_of_so_few(count, n, rule.limit)
+    many, few = binomial_at_least(count, n, rule.limit), binomial_at_most(count, n, rule.limit)
     p_fail, p_pass = (many, few) if sign > 0 else (few, many)
     if rule.limit in NEVER_OR_ALWAYS:
         excess = sign * (share - rule.limit)

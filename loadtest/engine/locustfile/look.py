@@ -8,19 +8,18 @@ command line has this done elsewhere.
 
 from __future__ import annotations
 
-import json
-import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from loadtest.engine.client.refusals import refused_calls
 from loadtest.engine.locustfile.configuration import with_configuration
 from loadtest.engine.locustfile.load import Locustfile, load_locustfile
 from loadtest.engine.locustfile.notes import notes_of
 from loadtest.engine.locustfile.shape import steps_of
-from loadtest.errors import EngineError, LoadtestError
+from loadtest.engine.locustfile.telling import tell
+from loadtest.errors import EngineError
 from loadtest.frozen import read, to_json
 from loadtest.plan.locustfile import LocustCommand, LocustfileFacts
 
@@ -73,25 +72,18 @@ def _modules_beside(path: Path) -> list[Path]:
     )
 
 
-def main() -> int:
-    """Look, tell, end; what the script itself prints goes to standard error."""
-    told = os.dup(1)
-    os.dup2(2, 1)
-    asked = json.load(sys.stdin)
-    answer: dict[str, Any]
-    try:
-        command, notes = with_configuration(read(LocustCommand, asked["settings"], "settings"))
-        facts = facts_of(load_locustfile(command.path, command.settings(), ""))
-        facts = replace(facts, notes=(*facts.notes, *notes))
-        answer = {"facts": facts.to_json(), "command": to_json(command)}
-    except LoadtestError as error:
-        answer = {"error": str(error)}
-    with os.fdopen(told, "w", encoding="utf-8") as out:
-        json.dump(answer, out)
-    return 0
+def look(_path: str, settings: Mapping[str, object]) -> dict[str, object]:
+    """
+    Return the facts of a locustfile, and the command as Locust's own settings complete it.
+
+    Raises:
+        LoadtestError: It cannot be played.
+    """
+    command, notes = with_configuration(read(LocustCommand, settings, "settings"))
+    facts = facts_of(load_locustfile(command.path, command.settings(), ""))
+    facts = replace(facts, notes=(*facts.notes, *notes))
+    return {"facts": facts.to_json(), "command": to_json(command)}
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stderr.flush()
-    os._exit(code)  # a script may have started threads that would keep the process
+    tell(look)

@@ -8,30 +8,22 @@ elsewhere.
 
 from __future__ import annotations
 
-import json
-import os
-import sys
+from collections.abc import Mapping
 
+from loadtest.engine.locustfile.telling import tell
 from loadtest.engine.worker.scenario import load_scenario
-from loadtest.errors import LoadtestError
 
 
-def main() -> int:
-    """Look, tell, end; what the scenario itself prints goes to standard error."""
-    told = os.dup(1)
-    os.dup2(2, 1)
-    asked = json.load(sys.stdin)
-    answer = {}
-    try:
-        load_scenario(asked["path"], insecure=asked["settings"]["insecure"])
-    except LoadtestError as error:
-        answer = {"error": str(error)}
-    with os.fdopen(told, "w", encoding="utf-8") as out:
-        json.dump(answer, out)
-    return 0
+def look(path: str, settings: Mapping[str, object]) -> dict[str, object]:
+    """
+    Return nothing that is wrong.
+
+    Raises:
+        LoadtestError: The scenario cannot be played.
+    """
+    load_scenario(path, insecure=bool(settings["insecure"]))
+    return {}
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stderr.flush()
-    os._exit(code)  # a scenario may have started threads that would keep the process
+    tell(look)
