@@ -7,12 +7,18 @@ Nothing of a framework is imported here; who uses an adapter has the framework.
 
 from __future__ import annotations
 
+import inspect
+import logging
 import os
 from collections.abc import Callable, MutableMapping
+from functools import wraps
 from importlib import import_module
+from traceback import format_exception
 from typing import Any
 
 from loadtest.refapp.regional_policy import RegionalSettings, note_error
+
+_logger = logging.getLogger(__name__)
 
 
 def watch_flask(app: Any) -> None:
@@ -49,6 +55,76 @@ def watch_quart(app: Any) -> None:
         note_error(quart.request.scope, exception)
 
     quart.got_request_exception.connect(tell, app, weak=False)
+
+
+def watch_bottle(app: Any) -> None:
+    """
+    Let the middleware see the errors of a Bottle app.
+
+        application = RegionalWsgiMiddleware(app)
+        watch_bottle(app)
+
+    Args:
+        app: The ``bottle.Bottle`` object; of routes that it has and of those that it gets.
+    """
+    bottle = import_module("bottle")
+
+    def telling(callback: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(callback)
+        def told(*arguments: Any, **named: Any) -> Any:
+            try:
+                return callback(*arguments, **named)
+            except Exception as error:
+                note_error(bottle.request.environ, error)
+                raise
+
+        return told
+
+    app.install(telling)
+
+
+def watch_falcon(app: Any) -> None:
+    """
+    Let the middleware see the errors of a Falcon app, ``falcon.App`` or ``falcon.asgi.App``.
+
+        application = RegionalWsgiMiddleware(app)  # or RegionalMiddleware, ASGI
+        watch_falcon(app)
+
+    It takes the place of Falcon's own handler of ``Exception`` and answers as that one does.  A
+    handler of your own calls `note_error` with ``request.env``, under ASGI ``request.scope``.
+
+    Args:
+        app: The Falcon app.
+    """
+    falcon = import_module("falcon")
+
+    def tell(request: Any, _response: Any, error: Exception, _parameters: Any) -> None:
+        note_error(request.env, error)
+        request.log_error("".join(format_exception(error)))
+        raise falcon.HTTPInternalServerError from error
+
+    async def tell_scope(
+        request: Any, _response: Any, error: Exception, _parameters: Any, **_socket: Any
+    ) -> None:
+        note_error(request.scope, error)
+        _logger.error("unhandled error of the app", exc_info=error)
+        raise falcon.HTTPInternalServerError from error
+
+    asynchronous = inspect.iscoroutinefunction(type(app).__call__)
+    app.add_error_handler(Exception, tell_scope if asynchronous else tell)
+
+
+def watch_litestar(error: Exception, scope: MutableMapping[str, Any]) -> None:
+    """
+    Let the middleware see the errors of a Litestar app.
+
+        application = RegionalMiddleware(Litestar(..., after_exception=[watch_litestar]))
+
+    Args:
+        error: What the handler raised.
+        scope: The request's ASGI scope.
+    """
+    note_error(scope, error)
 
 
 class DjangoWatch:

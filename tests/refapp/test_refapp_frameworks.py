@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from loadtest.refapp.frameworks import DjangoReplicaRouter, watch_flask
+from loadtest.refapp.frameworks import (
+    DjangoReplicaRouter,
+    watch_bottle,
+    watch_falcon,
+    watch_flask,
+    watch_litestar,
+    watch_quart,
+)
 from loadtest.refapp.regional import RegionalMiddleware
 from loadtest.refapp.regional_policy import RegionalSettings
 from loadtest.refapp.regional_wsgi import RegionalWsgiMiddleware
@@ -24,8 +32,10 @@ class ReadOnlyError(Exception):
     sqlstate = "25006"
 
 
-def wsgi(application: Any, path: str, **headers: str) -> tuple[str, str | None, bytes]:
-    """Return status, Fly-Replay and body of one GET."""
+def wsgi(
+    application: Any, path: str, *, method: str = "GET", **headers: str
+) -> tuple[str, str | None, bytes]:
+    """Return status, Fly-Replay and body of one request."""
     told: dict[str, Any] = {}
 
     def start_response(status: str, found: Any, exc_info: Any = None) -> Callable[[bytes], None]:
@@ -33,7 +43,7 @@ def wsgi(application: Any, path: str, **headers: str) -> tuple[str, str | None, 
         return lambda _: None
 
     environ = {
-        "REQUEST_METHOD": "GET", "PATH_INFO": path, "SCRIPT_NAME": "", "QUERY_STRING": "",
+        "REQUEST_METHOD": method, "PATH_INFO": path, "SCRIPT_NAME": "", "QUERY_STRING": "",
         "SERVER_NAME": "x", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1",
         "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(),
         "wsgi.errors": io.StringIO(), "wsgi.multithread": False, "wsgi.multiprocess": False,
@@ -46,7 +56,7 @@ def wsgi(application: Any, path: str, **headers: str) -> tuple[str, str | None, 
     return told["status"][:3], told["replay"], body
 
 
-def asgi(application: Any, path: str) -> tuple[str, str | None, bytes]:
+def asgi(application: Any, path: str, *, method: str = "GET") -> tuple[str, str | None, bytes]:
     """Return the same of an ASGI app."""
     sent: list[dict[str, Any]] = []
 
@@ -60,7 +70,7 @@ def asgi(application: Any, path: str) -> tuple[str, str | None, bytes]:
             sent.append(message)
 
         scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET",
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method,
             "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
             "scheme": "http", "headers": [(b"host", b"x")], "client": ("127.0.0.1", 1),
             "server": ("x", 80),
@@ -73,7 +83,10 @@ def asgi(application: Any, path: str) -> tuple[str, str | None, bytes]:
     return str(sent[0]["status"]), headers.get(b"fly-replay"), body
 
 
-def check(ask: Callable[..., tuple[str, str | None, bytes]], wrap: Callable[[Any], Any]) -> None:
+Ask = Callable[..., tuple[str, str | None, bytes]]
+
+
+def check(ask: Ask, wrap: Callable[[Any], Any]) -> None:
     """A refused write is replayed, an ordinary error and an ordinary page are the framework's."""
     assert ask(wrap(SECONDARY), "/write") == ("409", REPLAY, b"")
     status, replay, _ = ask(wrap(PRIMARY), "/write")
@@ -103,12 +116,99 @@ def test_flask() -> None:
     assert (status, replay) == ("500", None), "it was given back: no second time"
 
 
+def hello() -> str:
+    return "hello"
+
+
+def refused() -> str:
+    raise ReadOnlyError
+
+
+def broken() -> str:
+    raise ValueError("ours")
+
+
+PAGES: dict[str, Callable[[], str]] = {"/": hello, "/write": refused, "/fault": broken}
+
+
+def awaited(page: Callable[[], str]) -> Callable[[], Coroutine[Any, Any, str]]:
+    """Return a page as a coroutine function of the same name."""
+
+    async def answer() -> str:
+        return page()
+
+    answer.__name__ = page.__name__
+    return answer
+
+
+def test_quart() -> None:
+    app = pytest.importorskip("quart").Quart("shop")
+    for path, page in PAGES.items():
+        app.add_url_rule(path, view_func=awaited(page), endpoint=page.__name__)
+    watch_quart(app)
+    check(asgi, lambda settings: RegionalMiddleware(app.asgi_app, settings))
+
+
+def test_bottle() -> None:
+    app = pytest.importorskip("bottle").Bottle()
+    app.route("/", callback=hello)
+    watch_bottle(app)
+    for path in ("/write", "/fault"):
+        app.route(path, callback=PAGES[path])
+    check(wsgi, lambda settings: RegionalWsgiMiddleware(app, settings))
+
+
+class Resource:
+    """A page as Falcon has it."""
+
+    def __init__(self, page: Callable[[], str]) -> None:
+        self._page = page
+
+    def on_get(self, _request: Any, response: Any) -> None:
+        response.text = self._page()
+
+
+class AsyncResource(Resource):
+    """The same under ASGI."""
+
+    async def on_get(self, request: Any, response: Any) -> None:  # type: ignore[override]
+        super().on_get(request, response)
+
+
+def test_falcon_under_wsgi() -> None:
+    app = pytest.importorskip("falcon").App()
+    for path, page in PAGES.items():
+        app.add_route(path, Resource(page))
+    watch_falcon(app)
+    check(wsgi, lambda settings: RegionalWsgiMiddleware(app, settings))
+
+
+def test_falcon_under_asgi() -> None:
+    app = pytest.importorskip("falcon.asgi").App()
+    for path, page in PAGES.items():
+        app.add_route(path, AsyncResource(page))
+    watch_falcon(app)
+    check(asgi, lambda settings: RegionalMiddleware(app, settings))
+
+
+def test_litestar() -> None:
+    litestar = pytest.importorskip("litestar")
+    app = litestar.Litestar(
+        [
+            litestar.get(path, media_type="text/plain", sync_to_thread=False)(page)
+            for path, page in PAGES.items()
+        ],
+        after_exception=[watch_litestar],
+    )
+    check(asgi, lambda settings: RegionalMiddleware(app, settings))
+
+
 @pytest.fixture
 def django_urls(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("django")
     from django.conf import settings
     from django.http import HttpResponse
-    from django.urls import path
+    from django.urls import clear_url_caches, path
 
     def write(_request: Any) -> Any:
         try:
@@ -133,10 +233,16 @@ def django_urls(monkeypatch: pytest.MonkeyPatch) -> None:
             MIDDLEWARE=["loadtest.refapp.frameworks.DjangoWatch"],
             LOGGING_CONFIG=None,
             DATABASES={},
+            REST_FRAMEWORK={
+                "DEFAULT_AUTHENTICATION_CLASSES": [],
+                "DEFAULT_PERMISSION_CLASSES": [],
+                "UNAUTHENTICATED_USER": None,
+            },
         )
         import django
 
         django.setup()
+    clear_url_caches()
 
 
 @pytest.mark.usefixtures("django_urls")
@@ -153,6 +259,64 @@ def test_django_under_asgi() -> None:
 
     app = get_asgi_application()
     check(asgi, lambda settings: RegionalMiddleware(app, settings))
+
+
+@pytest.mark.usefixtures("django_urls")
+@pytest.mark.parametrize("server", [wsgi, asgi])
+def test_django_rest_framework(server: Ask) -> None:
+    decorators = pytest.importorskip("rest_framework.decorators")
+    from django.core.asgi import get_asgi_application
+    from django.core.wsgi import get_wsgi_application
+    from django.http import HttpResponse
+    from django.urls import clear_url_caches, path
+
+    def view(page: Callable[[], str]) -> Any:
+        return decorators.api_view(["GET"])(lambda _request: HttpResponse(page()))
+
+    sys.modules["shop_urls"].urlpatterns = [  # type: ignore[attr-defined]
+        path(address.removeprefix("/"), view(page)) for address, page in PAGES.items()
+    ]
+    clear_url_caches()
+    if server is wsgi:
+        app = get_wsgi_application()
+        check(server, lambda settings: RegionalWsgiMiddleware(app, settings))
+    else:
+        other = get_asgi_application()
+        check(server, lambda settings: RegionalMiddleware(other, settings))
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "middleware.md"
+EXAMPLES = {
+    section.partition("\n")[0]: section.partition("```python\n")[2].partition("```")[0]
+    for section in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]
+    if "```python\n" in section
+}
+
+
+def test_every_framework_of_the_page_but_django_has_an_example() -> None:
+    asynchronous = {"Starlette and FastAPI", "Quart", "Litestar"}
+    assert set(EXAMPLES) == {
+        *("How a visitor sees what they wrote", "Flask", "Bottle", "Falcon"),
+        *asynchronous,
+    }
+
+
+@pytest.mark.parametrize("heading", list(EXAMPLES))
+def test_an_example_of_the_page_answers_reads_and_replays_writes(
+    heading: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRIMARY_REGION", SECONDARY.primary_region)
+    monkeypatch.setenv("FLY_REGION", SECONDARY.current_region)
+    shop = ModuleType("shop_of_the_page")
+    monkeypatch.setitem(sys.modules, shop.__name__, shop)
+    names = vars(shop)
+    exec(compile(EXAMPLES[heading], str(PAGE), "exec", dont_inherit=True), names)
+    app = names["application"] if "application" in names else names["app"]
+    server = asgi if {"Mount", "Middleware", "Quart", "Litestar"} & set(names) else wsgi
+    assert server(app, "/", method="POST") == ("409", "region=cdg;state=http_method", b"")
+    if "page" in names or "Page" in names:
+        status, replay, body = server(app, "/")
+        assert (status, replay, body.strip(b'"')) == ("200", None, b"hello")
 
 
 def test_a_replica_is_read_from_and_the_primary_written_to() -> None:
