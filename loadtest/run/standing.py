@@ -7,6 +7,7 @@ A run in such a world measures the apps as they stand and brings only its load g
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -105,6 +106,8 @@ def _app_faults(order: AppOrder, machines: tuple[Machine, ...]) -> Iterator[str]
 def _differences(there: MachineConfig, wanted: MachineConfig) -> Iterator[str]:
     for key in sorted({*there.env, *wanted.env}):
         has, wants = there.env.get(key, "unset"), wanted.env.get(key, "unset")
+        if key == "PATH":  # the app's own programs are first; behind them is each terminal's own
+            has, wants = (path.partition(os.pathsep)[0] for path in (has, wants))
         if has != wants:
             yield f"{key} is {has}, the plan wants {wants}"
     if there.cmd != wanted.cmd:

@@ -85,6 +85,22 @@ def test_every_difference_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatc
     assert told.endswith("loadtest world up ...")
 
 
+def test_another_terminals_path_is_no_other_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, orders = planned()
+    multi = orders.apps["multi"]
+    machines = stand(orders)
+    machines[multi.name] = up(replace(multi, env={**multi.env, "PATH": "/app/bin:/usr/bin"}))
+
+    def with_path(path: str) -> RunDeployment:
+        app = replace(multi, env={**multi.env, "PATH": path})
+        return replace(orders, apps={**orders.apps, "multi": app})
+
+    missing = asked(plan, with_path("/app/bin:/opt/bin:/usr/bin"), machines, monkeypatch)
+    assert missing.apps == {}
+    with pytest.raises(WorldError, match="PATH is /app/bin, the plan wants /other/bin"):
+        asked(plan, with_path("/other/bin:/usr/bin"), machines, monkeypatch)
+
+
 def test_an_edge_that_opens_connections_anew_is_another_app(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
