@@ -42,7 +42,9 @@ _OF_A_STORED_RUN = frozenset(("--json", "--output", "--quiet"))
 @click.option("--command", metavar="LINE", default="",
               help="Start command, where fly.toml names none.")  # fmt: skip
 @click.option("--release-command", metavar="LINE", default="",
-              help="What makes and fills the database, in place of fly.toml's.")  # fmt: skip
+              help="What makes the database, in place of fly.toml's.")  # fmt: skip
+@click.option("--seed-command", metavar="LINE", default="",
+              help="What fills it after that, in place of fly.toml's.")  # fmt: skip
 @click.option("--image", metavar="FILE|NAME", default="",
               help="Image of the working tree: OCI layout, docker save, or a name.")  # fmt: skip
 @click.option("--base-image", metavar="FILE|NAME", default="", help="The same of REV.")
@@ -96,16 +98,22 @@ def gate(
         is_url,
         merge,
         revision_arms,
+        setup_of,
         url_arms,
+        with_arms,
         without_counts,
     )
 
     flags = {**flags_of(options), "paths": list(options["paths"]) or None}
+    raw, dropped = load_raw(what or GATE_PLAN, flags)
     scratch = None
     with ExitStack() as stack:
         if candidate is not None or is_url(base):
-            keys = url_arms(base, candidate or "")
+            if what is None and flags["thresholds"] is None:
+                raw["thresholds"] = without_counts(names_in(raw, "thresholds"))
+            raw = merge(raw, url_arms(base, candidate or ""))
         else:
+            images = options["image"] or options["base_image"]
             asked = BaseRevision(
                 app=app,
                 revision=base,
@@ -113,18 +121,16 @@ def gate(
                 base_app=options["base_app"],
                 machines=options["machines"],
                 programs=options["programs"],
-                setup=options["setup"],
+                setup=options["setup"] or ("" if images else setup_of(raw)),
                 command=options["command"],
                 release_command=options["release_command"],
+                seed_command=options["seed_command"],
                 image=options["image"],
                 base_image=options["base_image"],
             )
             arms = stack.enter_context(revision_arms(asked))
-            keys, scratch = arms.keys, arms.scratch
-        raw, dropped = load_raw(what or GATE_PLAN, flags)
-        if scratch is None and what is None and flags["thresholds"] is None:
-            raw["thresholds"] = without_counts(names_in(raw, "thresholds"))
-        plan = resolve_plan(merge(raw, keys), dropped)
+            raw, scratch = with_arms(raw, arms), arms.scratch
+        plan = resolve_plan(raw, dropped)
         plan, headers = give_headers(plan, read_headers(options["headers"]), os.environ)
         make = partial(
             RunConductor,

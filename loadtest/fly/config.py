@@ -87,6 +87,7 @@ class AppConfig:
         kill_signal: Signal that asks a machine to end.
         kill_timeout_s: Seconds from that signal to SIGKILL.
         release_command: Command run once before machines are replaced.
+        seed_command: Command run after that one where the app is deployed first, as in every run.
         release_timeout_s: Longest time it may take.
         release_guest: Size of its machine; None means that of the default group's.
         build: How the image comes to be.
@@ -115,6 +116,7 @@ class AppConfig:
     kill_signal: str = "SIGINT"
     kill_timeout_s: float = 5.0
     release_command: str = ""
+    seed_command: str = ""
     release_timeout_s: float = 300.0
     release_guest: Guest | None = None
     build: Build = field(default_factory=Build)
@@ -194,8 +196,18 @@ class AppConfig:
         primary_region: str = "",
         env: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
+        command: str = "",
     ) -> MachineConfig:
-        """Return what the release command's temporary machine runs: no services, no volumes."""
+        """
+        Return what a temporary machine runs, without services and volumes.
+
+        Args:
+            image: Its image.
+            primary_region: Becomes PRIMARY_REGION.
+            env: Laid over the file's environment.
+            metadata: Its labels.
+            command: What it runs; empty for the release command.
+        """
         usual = self.machine_config(
             self.default_group,
             image=image,
@@ -205,7 +217,7 @@ class AppConfig:
         )
         return replace(
             usual,
-            **self._init(self.release_command, ()),
+            **self._init(command or self.release_command, ()),
             guest=self.release_guest or usual.guest,
             env={**usual.env, "RELEASE_COMMAND": "1", "FLY_PROCESS_GROUP": RELEASE_GROUP},
             metadata={**usual.metadata, PROCESS_GROUP_KEY: RELEASE_GROUP},
@@ -326,6 +338,7 @@ def _read(top: TomlTable, path: Path) -> AppConfig:
         kill_signal=top.choice("kill_signal", SIGNALS, "SIGINT"),
         kill_timeout_s=_kill_timeout_s(top, vms),
         release_command=deploy.command("release_command"),
+        seed_command=deploy.command("seed_command"),
         release_timeout_s=deploy.duration_s("release_command_timeout", 300.0),
         release_guest=(
             read_guest(deploy.section("release_command_vm"))

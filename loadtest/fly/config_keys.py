@@ -210,7 +210,7 @@ KEYS: tuple[TomlKey, ...] = (
     TomlKey("deploy.strategy", "ignored", "machines of a run are new, none is replaced"),
     TomlKey("deploy.max_unavailable", "ignored", "machines of a run are new, none is replaced"),
     TomlKey("deploy.wait_timeout", "ignored", "the plan says how long machines may take"),
-    TomlKey("deploy.seed_command", "ignored", "flyctl runs it when an app is launched first"),
+    TomlKey("deploy.seed_command", "honoured", "after the release command; a run's apps are new"),
     TomlKey(
         "experimental.cmd", "honoured", "text is one word; where `[processes]` names no command"
     ),

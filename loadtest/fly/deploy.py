@@ -259,27 +259,39 @@ def last_lines(machine: Machine) -> str:
 
 
 def release_key(order: AppOrder) -> tuple[str, str]:
-    """Return what a release command is known by: image, command, the database it prepares."""
+    """Return what a release is known by: image, its commands, the database it prepares."""
     database = order.secrets.get("DATABASE_URL") or order.env.get("DATABASE_URL", order.name)
-    return f"{order.image} {order.config.release_command}", database
+    config = order.config
+    return f"{order.image} {config.release_command} {config.seed_command}".rstrip(), database
 
 
 async def _release(
     client: MachinesClient, order: AppOrder, done: set[tuple[str, str]], secrets_version: int
 ) -> None:
-    """Run the release command in a machine of its own, unless its database has seen it."""
-    command = order.config.release_command
-    if not command or release_key(order) in done:
+    """Run the release command, then the seed command, unless their database has seen them."""
+    commands = {"release": order.config.release_command, "seed": order.config.seed_command}
+    if not any(commands.values()) or release_key(order) in done:
         return
+    for what, command in commands.items():
+        if command:
+            await _run_once(client, order, what, command, secrets_version)
+    done.add(release_key(order))
+
+
+async def _run_once(
+    client: MachinesClient, order: AppOrder, what: str, command: str, secrets_version: int
+) -> None:
+    """Run a command in a machine of its own, to its end."""
     config = order.config.release_config(
         image=order.image or order.config.image,
         primary_region=order.primary_region,
         env={**order.env, **order.env_by_region.get(order.primary_region, {})},
         metadata=order.metadata,
+        command=command,
     )
     machine = await client.create_machine(
         order.name,
-        name=f"{order.name}-release-{order.run_id}",
+        name=f"{order.name}-{what}-{order.run_id}",
         region=order.primary_region,
         config=config,
         min_secrets_version=secrets_version,
@@ -294,10 +306,9 @@ async def _release(
     if ended is None or last is None or last.exit_code != 0:
         told = "unknown" if last is None else last.exit_code
         raise WorldError(
-            f"app {order.name}: the release command {command!r} ended with exit code {told}"
+            f"app {order.name}: the {what} command {command!r} ended with exit code {told}"
             + _indented(ended)
         )
-    done.add(release_key(order))
 
 
 async def _bring_up(

@@ -20,6 +20,7 @@ from pydantic import (
 
 from loadtest.plan.client import ClientSettings
 from loadtest.plan.credentials import split_credentials
+from loadtest.plan.database_url import DEFAULT_FORM, DatabaseUrl
 
 Millis = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -130,7 +131,9 @@ class Deployment(Frozen):
     command: str = ""
     """Start command of the app's only process group, in place of the one in ``fly_toml``."""
     release_command: str = ""
-    """What makes and fills its database, in place of the one in ``fly_toml``."""
+    """What makes its database, in place of the one in ``fly_toml``."""
+    seed_command: str = ""
+    """What fills it after that, in place of the one in ``fly_toml``."""
     image: str = ""
     """The app's image: embedded an OCI layout or what ``docker save`` writes, on Fly a name."""
     http: Literal["", "auto", "1.1", "2"] = ""
@@ -187,6 +190,8 @@ class DatabaseSettings(Frozen):
     name: Name = "recipes-db"
     database: DatabaseName = "recipes"
     regions: Literal["primary", "all"] = "all"
+    url: DatabaseUrl = DEFAULT_FORM
+    """The form of DATABASE_URL and REPLICA_DATABASE_URL."""
     first: bool = True
     """Apps start when the database is ready; false starts them beside it: they wait themselves."""
 
@@ -256,8 +261,12 @@ class LocustSettings(Frozen):
 
 
 class Gate(Frozen):
-    """How a verdict is reached; ``statistics`` in the documentation tells why."""
+    """How a verdict is reached (``statistics`` in the documentation tells why), and of what."""
 
+    setup: Annotated[str, Field(max_length=4_000)] = ""
+    """Of two revisions: shell line that prepares each."""
+    env: Environment = {}
+    """Of two revisions: environment of both, under that of an arm of the plan."""
     margin_share: Annotated[float, Field(ge=0, lt=1)] = 0.03
     margin_ms: Millis = 5.0
     alpha: Annotated[float, Field(ge=1e-6, le=0.2)] = 0.05

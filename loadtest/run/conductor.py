@@ -43,7 +43,8 @@ from loadtest.run.preflight import preflight, targets_from_here, told_from_here
 from loadtest.run.progress import Progress
 from loadtest.run.recording import PartStore
 from loadtest.run.round_trips import RoundTrip, measure_round_trips, write_round_trips
-from loadtest.run.run_deployment import RunDeployment, Secrets, file_notes, orders_of
+from loadtest.run.run_deployment import RunDeployment, file_notes, orders_of
+from loadtest.run.run_secrets import Secrets
 from loadtest.run.run_world import RunWorld, open_place
 from loadtest.run.standing import network_faults, still_to_deploy
 from loadtest.run.viewing import LoadViewer, Watcher
@@ -173,7 +174,7 @@ class RunConductor:
             told_from_here(plan, self._with_secrets(targets_from_here(plan)), self._progress)
         logs = KeptLogs(folder, self._progress)
         with (
-            scenario_looked_at(plan) as scenario,
+            scenario_looked_at(plan, self._app_secrets) as scenario,
             open_place(plan, orders, self._world_url, self._scratch, self._own) as place,
             logs.of(place.extras),
         ):

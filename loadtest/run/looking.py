@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,9 +31,16 @@ class Look:
         module: Which program looks: it reads a JSON object and writes one, with ``error`` or not.
         path: The file, as the person wrote it.
         settings: What the program has to know besides.
+        env: What the file finds in its environment besides our own.
     """
 
-    def __init__(self, module: str, path: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        module: str,
+        path: str,
+        settings: Mapping[str, Any],
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self._path = path
         self._question = json.dumps({"path": path, "settings": dict(settings)}).encode()
         self._process = subprocess.Popen(
@@ -40,6 +48,7 @@ class Look:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            env={**os.environ, **(env or {})},
         )
 
     def __enter__(self) -> Look:
@@ -82,18 +91,22 @@ class Look:
 
 
 @contextmanager
-def scenario_looked_at(plan: Plan) -> Iterator[Look | None]:
+def scenario_looked_at(plan: Plan, env: Mapping[str, str]) -> Iterator[Look | None]:
     """
     Have a plan's scenario imported beside what else has to be done before it is needed.
 
     Gives None where nothing can be found out: what comes with us is known, a locustfile has been
     looked at, and machines elsewhere may have packages that this one has not.
+
+    Args:
+        plan: Resolved plan.
+        env: What the scenario finds in its environment besides our own.
     """
     path = find_asset(plan.scenario)
     if plan.locustfile is not None or plan.world != "embedded" or comes_with_us(path):
         yield None
         return
-    with Look(SCENARIO, plan.scenario, {"insecure": plan.client.insecure}) as look:
+    with Look(SCENARIO, plan.scenario, {"insecure": plan.client.insecure}, env) as look:
         yield look
 
 

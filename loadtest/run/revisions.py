@@ -56,7 +56,8 @@ class BaseRevision:
             fly.toml or at the top of the repository, if there is one.
         setup: Shell line that prepares each revision's folder; empty for none.
         command: Start command in place of the one that fly.toml names; empty keeps it.
-        release_command: The same of what makes and fills its database.
+        release_command: The same of what makes its database.
+        seed_command: The same of what fills it after that.
         image: Image of the working tree: a file, a folder, or a name that an engine knows.
         base_image: The same of the base.
     """
@@ -70,6 +71,7 @@ class BaseRevision:
     setup: str = ""
     command: str = ""
     release_command: str = ""
+    seed_command: str = ""
     image: str = ""
     base_image: str = ""
 
@@ -90,6 +92,7 @@ class RevisionArm:
     machines: str
     command: str
     release_command: str
+    seed_command: str
     env: Mapping[str, str]
     image: str
     database: str
@@ -101,11 +104,6 @@ class RevisionArms:
 
     deployments: tuple[RevisionArm, ...]
     scratch: Path
-
-    @property
-    def keys(self) -> dict[str, object]:
-        """Keys to merge into a raw plan."""
-        return {"deployments": [to_json(arm) for arm in self.deployments]}
 
 
 def is_url(text: str) -> bool:
@@ -174,6 +172,7 @@ def revision_arms(asked: BaseRevision) -> Iterator[RevisionArms]:
                     machines=asked.machines,
                     command=asked.command,
                     release_command=asked.release_command,
+                    seed_command=asked.seed_command,
                     env=env,
                     image=images.get(name, ""),
                     database=name,  # a column that the candidate renames is the base's too
@@ -235,6 +234,46 @@ def _built(configs: Mapping[str, AppConfig], folders: Mapping[str, Path]) -> boo
         and not config.build.image
         for name, config in configs.items()
     )
+
+
+def setup_of(raw: Mapping[str, object]) -> str:
+    """Return ``gate.setup`` of a raw plan; what is wrong with it is told when the plan is read."""
+    gate = raw.get("gate")
+    setup = gate.get("setup") if isinstance(gate, Mapping) else None
+    return setup if isinstance(setup, str) else ""
+
+
+def with_arms(raw: Mapping[str, object], arms: RevisionArms) -> dict[str, object]:
+    """
+    Return a raw plan with revisions as its arms.
+
+    What the plan says of an arm of that name stays where the command line says nothing; its
+    environment is laid over that of ``gate.env``, and both over the search path.
+
+    Args:
+        raw: Raw plan.
+        arms: The revisions.
+    """
+    gate, written = raw.get("gate"), raw.get("deployments")
+    shared = gate.get("env") if isinstance(gate, Mapping) else None
+    own = {
+        table.get("name"): table
+        for table in (written if isinstance(written, list) else ())
+        if isinstance(table, Mapping)
+    }
+    deployments = []
+    for arm in arms.deployments:
+        table = own.get(arm.name, {})
+        said = {key: value for key, value in to_json(arm).items() if value != ""}
+        layers = (arm.env, shared, table.get("env"))
+        env = {
+            key: value
+            for layer in layers
+            if isinstance(layer, Mapping)
+            for key, value in layer.items()
+        }
+        deployments.append({**table, **said, "env": env})
+    return {**raw, "deployments": deployments}
 
 
 def merge(raw: Mapping[str, object], keys: Mapping[str, object]) -> dict[str, object]:

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import os
-import posixpath
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import quote
 
-from loadtest.assets import find_asset
 from loadtest.errors import PlanError
 from loadtest.fly.config import AppConfig
 from loadtest.fly.deploy import AppOrder
-from loadtest.fly.machines import GuestFile
 from loadtest.plan.model import Deployment, Plan
 from loadtest.run.app_files import OUR_IMAGE, image_name, our_image, platform_keys, read_file
 from loadtest.run.companions import addresses, companion_orders
+from loadtest.run.database_order import database_order, database_urls
+from loadtest.run.generator_order import generator_order
 from loadtest.run.images import checked
-from loadtest.run.own_keys import curve_keys
+from loadtest.run.run_secrets import Secrets
 from loadtest.run.start_command import search_path, with_start_command
 
-DATABASE_USER = "postgres"
-DATABASE_PORT = 5432
-REPLICA_PORT = 5433
 _UNNAMED_APP = "app"
-_IMAGE_FOLDER = "/app"  # where the Dockerfile's programs run
-_MOST_SCENARIO_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Secrets:
-    """Passwords and keys of one run, made anew for each; never shown, never stored."""
-
-    database: str = field(default_factory=lambda: secrets.token_urlsafe(18))
-    replication: str = field(default_factory=lambda: secrets.token_urlsafe(18))
-    token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
-    curve: Mapping[str, str] = field(default_factory=curve_keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +72,16 @@ def orders_of(
         run_id: Label of everything that is made.
         keys: The run's secrets.
         image: Image reference for our own apps; empty takes what each fly.toml names.
-        app_secrets: Environment of every app that is not stored or shown anywhere.
+        app_secrets: Environment of every app, and of the scenario, that is not stored or shown
+            anywhere.
 
     Raises:
         PlanError: A fly.toml is missing or wrong.
     """
     folders: dict[str, str] = {OUR_IMAGE: str(Path.cwd())}
     archives: dict[str, str] = {}
-    database = _database_order(plan, run_id, keys, image)
-    urls = _database_urls(plan, database, keys, "")
+    database = database_order(plan, run_id, keys, image)
+    urls = database_urls(plan, database, keys, "")
     companions = companion_orders(plan, run_id, urls, image)
     taken: set[str] = {order.name for order in companions.values()}
     apps: dict[str, AppOrder] = {}
@@ -115,7 +95,7 @@ def orders_of(
                 plan, deployment, order.config, image, folders=folders, archives=archives
             ),
             secrets={
-                **_database_urls(plan, database, keys, deployment.database),
+                **database_urls(plan, database, keys, deployment.database),
                 **(app_secrets or {}),
             },
             env={
@@ -128,7 +108,7 @@ def orders_of(
     return RunDeployment(
         database,
         apps,
-        _generator_order(plan, run_id, keys, image),
+        generator_order(plan, run_id, keys, image, app_secrets or {}),
         folders,
         archives=archives,
         database_first=plan.database.first,
@@ -157,61 +137,14 @@ def file_notes(plan: Plan, orders: RunDeployment) -> tuple[str, ...]:
     return tuple(f"fly.toml of {', '.join(names)}: {note}" for note, names in told.items())
 
 
-def _database_order(plan: Plan, run_id: str, keys: Secrets, image: str) -> AppOrder | None:
-    if not plan.database.fly_toml or not any(d.fly_toml for d in plan.deployments):
-        return None
-    config = read_file(plan.database.fly_toml, "database.fly_toml")
-    everywhere = plan.database.regions == "all"
-    return AppOrder(
-        config=config,
-        regions=plan.regions if everywhere else (plan.primary_region,),
-        primary_region=plan.primary_region,
-        run_id=run_id,
-        image=our_image(plan, config, image),
-        secrets={
-            "OPERATOR_PASSWORD": keys.database,
-            "SU_PASSWORD": keys.database,
-            "REPL_PASSWORD": keys.replication,
-        },
-        env={
-            "DATABASE_NAME": plan.database.database,
-            **({"MORE_DATABASES": ",".join(own)} if (own := _own_databases(plan)) else {}),
-        },
-        deadline_s=plan.healthy_within_s,
-        **platform_keys(plan),
-    )
-
-
-def _generator_order(plan: Plan, run_id: str, keys: Secrets, image: str) -> AppOrder:
-    config = read_file(plan.generator.fly_toml, "generator.fly_toml")
-    return AppOrder(
-        config=config,
-        regions=plan.regions,
-        primary_region=plan.primary_region,
-        run_id=run_id,
-        image=our_image(plan, config, image),
-        secrets={"LOADTEST_TOKEN": keys.token, **keys.curve, **_script_environment(plan)},
-        group_regions={"coordinator": (plan.primary_region,), "worker": plan.regions},
-        counts={"worker": plan.generator.workers_per_region},
-        deadline_s=plan.healthy_within_s,
-        public=True,
-        files=_scenario_files(plan),
-        **platform_keys(plan),
-    )
-
-
-def _own_databases(plan: Plan) -> tuple[str, ...]:
-    """Return the names of databases that single deployments have to themselves."""
-    asked = dict.fromkeys(d.database for d in plan.deployments if d.fly_toml)
-    return tuple(name for name in asked if name not in ("", plan.database.database))
-
-
 def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str]) -> AppOrder:
     """Return the order of one deployment but for its image and its secrets."""
     config = read_file(deployment.fly_toml, f"deployments.{deployment.name}.fly_toml")
     config = replace(config, name=_app_name(plan, deployment, config, taken))
     if deployment.release_command:
         config = replace(config, release_command=deployment.release_command)
+    if deployment.seed_command:
+        config = replace(config, seed_command=deployment.seed_command)
     if plan.world == "embedded" and config.gpu_groups:
         raise PlanError(
             f"deployments.{deployment.name}: {deployment.fly_toml} gives group "
@@ -245,39 +178,6 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str])
     )
 
 
-def _script_environment(plan: Plan) -> dict[str, str]:
-    """Return our own environment for a locustfile that is played on this machine, as one secret."""
-    if plan.locustfile is None or plan.world == "fly":
-        return {}
-    return {"LOADTEST_SCRIPT_ENVIRONMENT": json.dumps(dict(os.environ))}
-
-
-def _scenario_files(plan: Plan) -> tuple[GuestFile, ...]:
-    """
-    Return the scenario as a file of the generator's machines, where they are not this one.
-
-    A person's own scenario needs no image of its own; the one that the image has makes way for the
-    one that the plan was checked with.  Only the file itself travels.
-
-    Raises:
-        PlanError: It cannot be read, or is too large.
-    """
-    found = find_asset(plan.scenario)
-    if plan.world != "fly" or found is None:
-        return ()
-    try:
-        content = found.read_bytes()
-    except OSError as error:
-        raise PlanError(f"scenario: {found} cannot be read: {error.strerror}") from error
-    if len(content) > _MOST_SCENARIO_BYTES:
-        raise PlanError(
-            f"scenario: {found} has {len(content)} bytes; {_MOST_SCENARIO_BYTES} can travel to a "
-            "machine; put its data into an image of your own (--image)"
-        )
-    path = posixpath.normpath(posixpath.join(_IMAGE_FOLDER, plan.scenario))
-    return (GuestFile(path, base64.b64encode(content).decode()),)
-
-
 def _base_times(plan: Plan) -> str:
     """
     Return how long the app waits, by client region.
@@ -295,26 +195,6 @@ def _machine_regions(plan: Plan, deployment: Deployment) -> tuple[str, ...]:
         return tuple(c for c in plan.regions if c in (plan.primary_region, *deployment.regions))
     clients = plan.clients_of(deployment) if deployment.machines == "all" else ()
     return tuple(c for c in plan.regions if c == plan.primary_region or c in clients)
-
-
-def _database_urls(
-    plan: Plan, database: AppOrder | None, keys: Secrets, own: str
-) -> dict[str, str]:
-    """Return the addresses of primary and nearest replica; apps that want neither ignore them."""
-    if database is None:
-        return {}
-    login = f"postgres://{DATABASE_USER}:{quote(keys.database, safe='')}"
-    name = own or plan.database.database
-    nearest = f"top1.nearest.of.{database.name}.internal"
-    primary = f"{database.name}.internal:{DATABASE_PORT}"
-    if plan.world == "fly":
-        # 5432 is answered by any machine of the app, which passes it on to the primary: a query of
-        # Paris may travel by Sydney.  One region's own server is what is meant.
-        primary = f"{plan.primary_region}.{database.name}.internal:{REPLICA_PORT}"
-    return {
-        "DATABASE_URL": f"{login}@{primary}/{name}",
-        "REPLICA_DATABASE_URL": f"{login}@{nearest}:{REPLICA_PORT}/{name}",
-    }
 
 
 def _app_name(plan: Plan, deployment: Deployment, config: AppConfig, taken: set[str]) -> str:

@@ -8,15 +8,11 @@ from collections.abc import Callable, Iterable
 from loadtest.errors import PlanError
 from loadtest.plan.model import Plan
 from loadtest.records.world_facts import WorldFacts
+from loadtest.run.database_order import DATABASE_USER, REPLICA_PORT
 from loadtest.run.deployment import deploy_all
 from loadtest.run.progress import Progress
-from loadtest.run.run_deployment import (
-    DATABASE_USER,
-    REPLICA_PORT,
-    RunDeployment,
-    Secrets,
-    orders_of,
-)
+from loadtest.run.run_deployment import RunDeployment, orders_of
+from loadtest.run.run_secrets import Secrets
 from loadtest.run.run_world import WORLD_TOKEN_VARIABLE, RunWorld, open_place
 
 

@@ -15,7 +15,8 @@ from whole_program import Program, finished, gone_within, has_measured, loadtest
 
 from loadtest.errors import EXIT_WORLD
 from loadtest.plan.resolve import load_plan
-from loadtest.run.run_deployment import Secrets, orders_of
+from loadtest.run.run_deployment import orders_of
+from loadtest.run.run_secrets import Secrets
 from loadtest.run.run_world import world_spec
 from loadtest.world.handle import start_world
 

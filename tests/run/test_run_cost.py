@@ -24,7 +24,8 @@ from loadtest.run.cost import (
     ready_for_fly,
 )
 from loadtest.run.progress import Silent
-from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
+from loadtest.run.run_deployment import RunDeployment, orders_of
+from loadtest.run.run_secrets import Secrets
 from loadtest.units import NS_PER_S
 
 LARGE = Guest("performance", 1, 2_048)

@@ -14,7 +14,8 @@ from loadtest.fly.deploy import AppOrder
 from loadtest.plan.resolve import load_plan
 from loadtest.run import deployment as module
 from loadtest.run.progress import Silent
-from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
+from loadtest.run.run_deployment import RunDeployment, orders_of
+from loadtest.run.run_secrets import Secrets
 from loadtest.run.run_world import RunWorld
 
 PLACE = RunWorld("http://127.0.0.1:9", "t", None)

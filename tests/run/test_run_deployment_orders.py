@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from loadtest.fly.deploy import placements, release_key
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan, resolve_plan
 from loadtest.run import app_files as module
-from loadtest.run.run_deployment import RunDeployment, Secrets, file_notes, orders_of
+from loadtest.run.run_deployment import RunDeployment, file_notes, orders_of
+from loadtest.run.run_secrets import Secrets
 
 KEYS = Secrets(database="p/w", replication="r", token="t", curve={"LOADTEST_CURVE_X": "c"})
 
@@ -176,6 +178,51 @@ def test_secrets_reach_the_apps_that_need_them_and_no_other() -> None:
         ),
     }
     assert "p/w" not in repr(KEYS)
+
+
+def test_what_the_apps_are_given_the_scenario_finds_too() -> None:
+    orders = ordered(load_plan(), app_secrets={"SHOP_KEY": "k"})
+    assert orders.apps["single"].secrets["SHOP_KEY"] == "k"
+    assert json.loads(orders.generator.secrets["LOADTEST_SCRIPT_ENVIRONMENT"]) == {"SHOP_KEY": "k"}
+    assert orders.database is not None
+    assert "SHOP_KEY" not in orders.database.secrets
+
+
+@pytest.mark.parametrize(
+    ("form", "primary"),
+    [
+        (
+            "postgresql+psycopg://{user}:{password}@{host}:{port}/{name}?sslmode=disable",
+            "postgresql+psycopg://postgres:p%2Fw@recipes-db.internal:5432/recipes?sslmode=disable",
+        ),
+        (
+            "jdbc:postgresql://{host}:{port}/{name}?user={user}&password={password}",
+            "jdbc:postgresql://recipes-db.internal:5432/recipes?user=postgres&password=p%2Fw",
+        ),
+    ],
+)
+def test_addresses_of_databases_have_the_form_that_a_driver_wants(form: str, primary: str) -> None:
+    found = ordered(load_plan(None, {"database.url": form})).apps["multi"].secrets
+    assert found["DATABASE_URL"] == primary
+    replica = ("top1.nearest.of.recipes-db.internal", ":5433")
+    assert found["REPLICA_DATABASE_URL"] == primary.replace(
+        "recipes-db.internal", replica[0]
+    ).replace(":5432", replica[1])
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ("postgres://{login}@{host}/{name}", r"\{login\} is no field of it; there are \{user\}"),
+        ("postgres://{host:>9}/x", r"\{>9\} is no field"),
+        ("postgres://{host!r}/x", r"\{r\} is no field"),
+        ("postgres://{host", "it is like postgres://"),
+        ("postgres://localhost/x", r"has no \{host\}"),
+    ],
+)
+def test_a_form_that_cannot_be_filled_in_is_refused(form: str, words: str) -> None:
+    with pytest.raises(PlanError, match=words):
+        load_plan(None, {"database.url": form})
 
 
 def test_secrets_are_new_for_every_run() -> None:

@@ -25,7 +25,8 @@ from loadtest.run.fly_names import (
     remembered_prefix,
     with_hosts,
 )
-from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
+from loadtest.run.run_deployment import RunDeployment, orders_of
+from loadtest.run.run_secrets import Secrets
 
 IMAGE = "registry.fly.io/mine:v1"
 

@@ -11,7 +11,7 @@ import pytest
 
 from loadtest.errors import PlanError
 from loadtest.run.git import Git, clean_environment
-from loadtest.run.revisions import BaseRevision, revision_arms
+from loadtest.run.revisions import BaseRevision, revision_arms, setup_of, with_arms
 
 FLY = 'app = "tiny"\n[processes]\napp = "python3 app.py"\n[http_service]\ninternal_port = 8080\n'
 ZEROS = "0" * 40
@@ -217,3 +217,30 @@ def test_each_revision_is_set_up_in_its_own_folder(repo: Path) -> None:
 def test_a_setup_that_fails_says_whose_and_why(repo: Path) -> None:
     with pytest.raises(PlanError, match=r"--setup: .* of base ended with exit code 3:\n  \| no"):
         list(arms(repo, setup="echo no; exit 3"))
+
+
+def test_a_plan_says_what_prepares_both_revisions_and_what_they_need(repo: Path) -> None:
+    raw = {
+        "name": "gate",
+        "gate": {"setup": "touch made.txt", "env": {"SHOP_KEY": "k", "MODE": "test"}},
+        "deployments": [
+            {"name": "candidate", "env": {"MODE": "new"}, "http": "1.1", "command": "other"},
+            {"name": "other", "url": "http://x.example"},
+        ],
+    }
+    asked = BaseRevision(
+        app=str(repo / "fly.toml"), revision="HEAD~1", setup=setup_of(raw), command="run"
+    )
+    with revision_arms(asked) as arms:
+        found = with_arms(raw, arms)["deployments"]
+        assert all((Path(arm.folder) / "made.txt").exists() for arm in arms.deployments)
+    assert isinstance(found, list)
+    base, candidate = found
+    assert (base["name"], base["env"]) == ("base", {"SHOP_KEY": "k", "MODE": "test"})
+    assert candidate["env"] == {"SHOP_KEY": "k", "MODE": "new"}
+    assert (candidate["http"], candidate["command"]) == ("1.1", "run")
+
+
+@pytest.mark.parametrize("gate", [None, "x", {}, {"setup": 3}])
+def test_a_plan_that_prepares_nothing(gate: object) -> None:
+    assert setup_of({"gate": gate}) == ""

@@ -6,7 +6,8 @@ from loadtest.fly.deploy import AppOrder, placements
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan
 from loadtest.run.mortal import with_lifeline
-from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
+from loadtest.run.run_deployment import RunDeployment, orders_of
+from loadtest.run.run_secrets import Secrets
 
 
 def planned() -> tuple[Plan, RunDeployment]:

@@ -18,7 +18,8 @@ from loadtest.run.own_machines import (
     regions_there,
     spare_workers,
 )
-from loadtest.run.run_deployment import Secrets, orders_of
+from loadtest.run.run_deployment import orders_of
+from loadtest.run.run_secrets import Secrets
 from loadtest.run.run_world import open_place
 from loadtest.versions import versions_of
 

@@ -11,7 +11,8 @@ import synth
 from loadtest.errors import PlanError, RecordsError
 from loadtest.plan.model import Plan
 from loadtest.run.placement import CheckedRegion, advise_on, check_plan
-from loadtest.run.run_deployment import Secrets, orders_of
+from loadtest.run.run_deployment import orders_of
+from loadtest.run.run_secrets import Secrets
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from loadtest.plan.resolve import load_plan
 from loadtest.run import round_trips as module
 from loadtest.run.progress import Silent
 from loadtest.run.round_trips import RoundTrip, measure_round_trips, write_round_trips
-from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
+from loadtest.run.run_deployment import RunDeployment, orders_of
+from loadtest.run.run_secrets import Secrets
 from loadtest.run.run_world import RunWorld
 
 FLY = RunWorld("https://api.machines.dev", "t", None)

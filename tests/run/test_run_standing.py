@@ -15,7 +15,8 @@ from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan
 from loadtest.records.world_facts import WorldFacts
 from loadtest.run import standing as module
-from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
+from loadtest.run.run_deployment import RunDeployment, orders_of
+from loadtest.run.run_secrets import Secrets
 from loadtest.run.run_world import RunWorld
 from loadtest.run.standing import network_faults, still_to_deploy
 

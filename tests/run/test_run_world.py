@@ -13,7 +13,8 @@ from loadtest.frozen import to_json
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan, resolve_plan
 from loadtest.run import run_world as module
-from loadtest.run.run_deployment import RunDeployment, Secrets, orders_of
+from loadtest.run.run_deployment import RunDeployment, orders_of
+from loadtest.run.run_secrets import Secrets
 from loadtest.run.run_world import (
     FLY_TOKEN_VARIABLES,
     WORLD_TOKEN_VARIABLE,

@@ -68,6 +68,7 @@ def write_app(folder: Path) -> None:
     (folder / "release.py").write_text(
         "import os; open(os.environ['NOTE'], 'a').write(os.environ['RELEASE_COMMAND'])"
     )
+    (folder / "seed.py").write_text("import os; open(os.environ['NOTE'], 'a').write(' seed')")
 
 
 def spec(folder: Path, **overrides: Any) -> dict[str, Any]:

@@ -348,10 +348,12 @@ class TestDeployment:
             deployed(world, toml=toml, regions=("cdg",))
         assert "| no database" in str(caught.value)
 
-    def test_a_release_command_runs_once_per_database(
+    def test_release_and_seed_commands_run_once_per_database(
         self, world: WorldHandle, http: httpx.Client, tmp_path: Path
     ) -> None:
-        toml = small.TOML + '[deploy]\nrelease_command = "python release.py"\n'
+        toml = small.TOML + (
+            '[deploy]\nseed_command = "python seed.py"\nrelease_command = "python release.py"\n'
+        )
         note, done = tmp_path / "note", set[tuple[str, str]]()
         for app in ("hello", "again"):
             order = small.order(
@@ -362,7 +364,7 @@ class TestDeployment:
                 world.token,
                 lambda client, o=order: deploy(client, o, done),  # type: ignore[misc]
             )
-        assert note.read_text() == "1"
+        assert note.read_text() == "1 seed"
         assert len(http.get("/v1/apps/hello/machines").json()) == 2
 
     def test_a_release_command_that_fails_stops_the_deployment(

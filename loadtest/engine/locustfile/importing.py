@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -10,14 +12,21 @@ from types import ModuleType
 
 from loadtest.errors import EngineError, LoadtestError
 
+ENVIRONMENT = "LOADTEST_SCRIPT_ENVIRONMENT"
+"""Variable with the environment that the file was written for, as JSON."""
+
 
 def import_file(path: Path, name: str) -> ModuleType:
     """
-    Import a Python file under a module name; its folder leads the search path from then on.
+    Import a Python file under a module name, in the environment that it was written for.
+
+    Its folder leads the search path from then on.
 
     Raises:
         EngineError: It cannot be imported: file, line, reason.
     """
+    for key, value in json.loads(os.environ.pop(ENVIRONMENT, "{}")).items():
+        os.environ.setdefault(key, value)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise EngineError(f"{path}: no Python file; its name ends in .py")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import sys
 from dataclasses import dataclass
@@ -24,9 +23,6 @@ from loadtest.engine.locustfile.session import Session
 from loadtest.engine.user import TTFBUser
 from loadtest.errors import EngineError
 from loadtest.plan.model import LocustSettings
-
-ENVIRONMENT = "LOADTEST_SCRIPT_ENVIRONMENT"
-"""Variable with the environment that the script was written for, as JSON."""
 
 _MEASURED = (users.HttpUser, fasthttp.FastHttpUser, TTFBUser)
 
@@ -98,8 +94,6 @@ def _load(relative: str, settings: LocustSettings, host: str) -> Locustfile:
         raise EngineError(f"locustfile {relative!r}: there is no such file")
     if path.suffix != ".py":
         raise EngineError(f"locustfile {relative!r}: no Python file; its name ends in .py")
-    for name, value in json.loads(os.environ.pop(ENVIRONMENT, "{}")).items():
-        os.environ.setdefault(name, value)
     for module in (users, locust.clients):
         vars(module)["HttpSession"] = Session
     vars(fasthttp)["FastHttpSession"] = Session
