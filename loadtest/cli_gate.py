@@ -92,17 +92,16 @@ def gate(
     from loadtest.plan.resolve import load_raw, resolve_plan
     from loadtest.plan.selection import names_in
     from loadtest.run.conductor import RunConductor
-    from loadtest.run.revisions import (
+    from loadtest.run.gate_arms import (
         GATE_PLAN,
-        BaseRevision,
         is_url,
         merge,
-        revision_arms,
         setup_of,
         url_arms,
         with_arms,
         without_counts,
     )
+    from loadtest.run.revisions import BaseRevision, revision_arms
 
     flags = {**flags_of(options), "paths": list(options["paths"]) or None}
     raw, dropped = load_raw(what or GATE_PLAN, flags)
@@ -129,6 +128,8 @@ def gate(
                 base_image=options["base_image"],
             )
             arms = stack.enter_context(revision_arms(asked))
+            for note in arms.notes:
+                terminal.warn(note)
             raw, scratch = with_arms(raw, arms), arms.scratch
         plan = resolve_plan(raw, dropped)
         plan, headers = give_headers(plan, read_headers(options["headers"]), os.environ)

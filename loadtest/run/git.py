@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from loadtest.errors import PlanError
@@ -22,6 +23,12 @@ _LOCAL_VARIABLES = (
     *("GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_QUARANTINE_PATH", "GIT_REPLACE_REF_BASE"),
     *("GIT_SHALLOW_FILE", "GIT_WORK_TREE"),
 )
+
+# Settings of a repository that say where its files come from: remotes, tokens, proxies, Git LFS.
+_TO_THE_FORGE = (
+    r"^(remote\.origin\.url|core\.sshcommand|(http|url|lfs|credential|filter\.lfs)\..*)$"
+)
+_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 class Git:
@@ -97,14 +104,34 @@ class Git:
         info.mkdir(parents=True, exist_ok=True)
         objects = self._ask("rev-parse", "--git-path", "objects", what="the repository")
         (info / "alternates").write_text(f"{(self.top / objects).resolve()}\n", encoding="utf-8")
-        own = ("-C", str(folder), "-c", "core.hooksPath=/dev/null")
-        self._ask(*own, "config", "lfs.storage", str(self._common / "lfs"), what=what)
-        self._ask(*own, "checkout", "--quiet", "--detach", commit, what=what)
-        if (folder / ".gitmodules").is_file():
-            self._write_submodules(own, folder)
+        self._ask(*_in(folder), "config", "lfs.storage", str(self._common / "lfs"), what=what)
+        with self._knowing(self._way_to_the_forge(self.top)):
+            self._ask(*_in(folder), "checkout", "--quiet", "--detach", commit, what=what)
+        self._write_submodules(folder, self.top, self._common)
 
-    def _write_submodules(self, own: tuple[str, ...], folder: Path) -> None:
-        """Fill the submodules, from the user's own copies where there are any."""
+    def missing_large_files(self, folder: Path) -> tuple[str, ...]:
+        """
+        Return the files below a folder that Git LFS keeps and that are only named there.
+
+        Args:
+            folder: The top of a working tree.
+        """
+        listed = self._run(*_in(folder), "ls-files", "-z", ":(attr:filter=lfs)")
+        names = listed.stdout.split("\0") if listed.returncode == 0 else []
+        return tuple(name for name in names if name and _is_pointer(folder / name))
+
+    def _write_submodules(self, folder: Path, theirs: Path, common: Path) -> None:
+        """
+        Fill the submodules of a folder, from the user's own copies where there are any.
+
+        Args:
+            folder: A working tree of ours.
+            theirs: The user's repository of it; its remote is what relative addresses mean.
+            common: What that repository consists of.
+        """
+        if not (folder / ".gitmodules").is_file():
+            return
+        own = _in(folder)
         listed = self._ask(
             *own, "config", "--file", ".gitmodules", "--get-regexp", r"\.path$", what="submodules"
         )
@@ -112,17 +139,39 @@ class Git:
             key, _, path = line.partition(" ")
             name = key.removeprefix("submodule.").removesuffix(".path")
             what = f"submodule {path}"
-            self._ask(*own, "submodule", "--quiet", "init", "--", path, what=what)
-            copy = self._common / "modules" / name
-            if copy.is_dir():
-                self._ask(*own, "config", f"submodule.{name}.url", str(copy), what=what)
-            self._ask(
-                *own,
-                *("-c", "protocol.file.allow=always", "submodule", "--quiet", "update"),
-                *("--recursive", "--", path),
-                what=what,
-            )
-        assert folder.is_dir()
+            copy = common / "modules" / name
+            with self._knowing(self._way_to_the_forge(theirs)):
+                self._ask(*own, "submodule", "--quiet", "init", "--", path, what=what)
+                if copy.is_dir():
+                    self._ask(*own, "config", f"submodule.{name}.url", str(copy), what=what)
+                self._ask(
+                    *own,
+                    *("-c", "protocol.file.allow=always", "submodule", "--quiet", "update"),
+                    *("--", path),
+                    what=what,
+                )
+            self._write_submodules(folder / path, copy if copy.is_dir() else folder / path, copy)
+
+    def _way_to_the_forge(self, repository: Path) -> dict[str, str]:
+        """Return what a repository's own settings say of its remote, and of how to get there."""
+        listed = self._run(
+            *("-C", str(repository), "config", "--local", "--null", "--get-regexp", _TO_THE_FORGE)
+        )
+        entries = (entry.partition("\n") for entry in listed.stdout.split("\0") if entry)
+        return {key: value for key, _, value in entries}
+
+    @contextmanager
+    def _knowing(self, settings: Mapping[str, str]) -> Iterator[None]:
+        """Let git know settings for a while, in its environment: tokens are written nowhere."""
+        before = dict(self._environment)
+        self._environment["GIT_CONFIG_COUNT"] = str(len(settings))
+        for number, (key, value) in enumerate(settings.items()):
+            self._environment[f"GIT_CONFIG_KEY_{number}"] = key
+            self._environment[f"GIT_CONFIG_VALUE_{number}"] = value
+        try:
+            yield
+        finally:
+            self._environment = before
 
     def _default_branch(self) -> str:
         for name in _DEFAULT_BRANCHES:
@@ -165,6 +214,20 @@ class Git:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise PlanError(f"git: {error}; the base revision's files come from git") from error
+
+
+def _in(folder: Path) -> tuple[str, ...]:
+    """Return words that let git work in a folder of ours, without hooks."""
+    return "-C", str(folder), "-c", "core.hooksPath=/dev/null"
+
+
+def _is_pointer(path: Path) -> bool:
+    """Tell whether a file only names what Git LFS keeps."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_POINTER)) == _POINTER
+    except OSError:
+        return False
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:

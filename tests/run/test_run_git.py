@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from loadtest.errors import PlanError
+from loadtest.run.gate_arms import setup_of, with_arms
 from loadtest.run.git import Git, clean_environment
-from loadtest.run.revisions import BaseRevision, revision_arms, setup_of, with_arms
+from loadtest.run.revisions import BaseRevision, revision_arms
 
 FLY = 'app = "tiny"\n[processes]\napp = "python3 app.py"\n[http_service]\ninternal_port = 8080\n'
 ZEROS = "0" * 40
@@ -144,6 +145,25 @@ def test_a_branch_is_compared_with_where_it_left_main(repo: Path) -> None:
     assert found.base_commit("main", exact=True) == tip
 
 
+def test_what_forges_name_as_base_is_what_the_change_is_held_against(repo: Path) -> None:
+    """The table of docs/gate.md: a merge as HEAD, the branch itself, a push, a forced push."""
+    left = git(repo, "rev-parse", "HEAD")
+    git(repo, "branch", "feature")
+    tip = commit(repo, "main goes on", app_py="faster = 1\n")
+    git(repo, "checkout", "-q", "feature")
+    head = commit(repo, "words", README="words")
+    assert Git(repo).base_commit(tip, exact=False) == left, "the branch is checked out"
+    assert Git(repo).base_commit(left, exact=False) == left, "GitLab names where it left"
+    git(repo, "merge", "-q", "-m", "as a pull request is tried", "main")
+    assert Git(repo).base_commit(tip, exact=False) == tip, "the merge has all of main"
+    git(repo, "reset", "-q", "--hard", head)
+    pushed = commit(repo, "more words", README="more")
+    assert Git(repo).base_commit(head, exact=False) == head, "what was there before the push"
+    git(repo, "reset", "-q", "--hard", head)
+    commit(repo, "other words", README="other")
+    assert Git(repo).base_commit(pushed, exact=False) == head, "a forced push"
+
+
 @pytest.mark.parametrize("revision", ["", ZEROS, " "])
 def test_no_revision_means_the_default_branch(repo: Path, revision: str) -> None:
     with pytest.raises(PlanError, match="empty or all zeros"):
@@ -206,6 +226,60 @@ def test_submodules_come_with_the_revision(repo: Path, tmp_path: Path) -> None:
     commit(repo, "and on", app_py="more = 1\n")
     for base, _ in arms(repo):
         assert (base / "lib" / "lib.py").read_text() == "there = 1\n"
+
+
+def test_a_submodule_that_is_not_here_comes_from_beside_the_remote(
+    repo: Path, tmp_path: Path
+) -> None:
+    """Its address is relative to the repository's own, as forges have them; it has one itself."""
+    forge = tmp_path / "forge"
+    for name, inner in (("deep", ""), ("library", "deep"), ("shop", "library")):
+        folder = repo if name == "shop" else tmp_path / name
+        if name != "shop":
+            folder.mkdir()
+            git(folder, "init", "-q", "-b", "main")
+            commit(folder, name, **{f"{name}_py": "there = 1\n"})
+        if inner:
+            add = ("submodule", "--quiet", "add", str(forge / f"{inner}.git"), inner)
+            git(folder, "-c", "protocol.file.allow=always", *add)
+            git(folder, "config", "-f", ".gitmodules", f"submodule.{inner}.url", f"../{inner}.git")
+            commit(folder, f"with {inner}")
+        git(tmp_path, "clone", "-q", "--bare", str(folder), str(forge / f"{name}.git"))
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(forge / "shop.git"), str(clone))
+    for base, _ in arms(clone, "HEAD"):
+        assert (base / "library" / "library.py").read_text() == "there = 1\n"
+        assert (base / "library" / "deep" / "deep.py").read_text() == "there = 1\n"
+    assert not (clone / "library" / "library.py").exists(), "the user's own are left alone"
+
+
+def test_large_files_that_are_only_named_are_told(repo: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n"
+    (repo / ".gitattributes").write_text("*.bin filter=lfs\n")
+    commit(repo, "large", model_bin=pointer, other_bin="here", text_txt=pointer)
+    asked = BaseRevision(app=str(repo / "fly.toml"), revision="HEAD")
+    with revision_arms(asked) as found:
+        assert [note.partition(" is kept")[0] for note in found.notes] == [
+            "base: model.bin",
+            "candidate: model.bin",
+        ]
+
+
+def test_large_files_are_fetched_as_the_users_repository_would(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fills them is told where the forge is, by the settings of the user's repository."""
+    smudge = tmp_path / "smudge"
+    smudge.write_text("#!/bin/sh\ncat > /dev/null\ngit config --get remote.origin.url\n")
+    smudge.chmod(0o755)
+    (repo / ".gitattributes").write_text("*.bin filter=lfs\n")
+    commit(repo, "large", model_bin="version https://git-lfs.github.com/spec/v1\n")
+    git(repo, "config", "filter.lfs.smudge", str(smudge))
+    git(repo, "config", "filter.lfs.required", "true")
+    git(repo, "config", "remote.origin.url", "https://forge.example/shop.git")
+    for base, _ in arms(repo, "HEAD"):
+        assert (base / "model.bin").read_text() == "https://forge.example/shop.git\n"
+        assert "forge.example" not in (base / ".git" / "config").read_text()
 
 
 def test_each_revision_is_set_up_in_its_own_folder(repo: Path) -> None:
