@@ -48,6 +48,8 @@ _OF_A_STORED_RUN = frozenset(("--json", "--output", "--quiet"))
 @click.option("--image", metavar="FILE|NAME", default="",
               help="Image of the working tree: OCI layout, docker save, or a name.")  # fmt: skip
 @click.option("--base-image", metavar="FILE|NAME", default="", help="The same of REV.")
+@click.option("--context", metavar="DIR",
+              help="Folder that images are built from; default: fly.toml's.")  # fmt: skip
 @header_option
 @client_options
 @app_environment
@@ -126,6 +128,7 @@ def gate(
                 seed_command=options["seed_command"],
                 image=options["image"],
                 base_image=options["base_image"],
+                context=options["context"],
             )
             arms = stack.enter_context(revision_arms(asked))
             for note in arms.notes:

@@ -50,7 +50,8 @@ _UNTOUCHED = "the embedded world's edges pass answers on as they are"
 _NO_GRACE = "the plan says how long machines may take to get healthy"
 _HTTP_ALONE = "the embedded world's edges forward HTTP alone"
 _ONE_PORT = "the embedded world's edges listen on a port of their own"
-_BUILD = "no image is built to run an app's folder"
+_BUILD = "where `loadtest gate` builds the image"
+_NO_PACKS = "buildpacks are not run: give the image, or a Dockerfile"
 _VOLUME = "volumes of a run are new and end with it"
 _ONE_HOST = "apps of the embedded world share one computer"
 _TESTS = "test machines run when flyctl deploys"
@@ -191,19 +192,19 @@ KEYS: tuple[TomlKey, ...] = (
     TomlKey(
         f"processes.{ANY}", "honoured", "empty: `[experimental] cmd`, else the image's command"
     ),
-    TomlKey("build.image"),
-    TomlKey("build.dockerfile", "honoured", "for its command; from the folder of fly.toml"),
-    TomlKey("build.ignorefile", "ignored", _BUILD),
-    TomlKey("build.build-target", "ignored", _BUILD),
-    TomlKey("build.build_target", "ignored", "of old for `build.build-target`"),
-    TomlKey(f"build.args.{ANY}", "ignored", _BUILD),
-    TomlKey("build.builder", "ignored", "buildpacks are not offered"),
-    TomlKey("build.buildpacks", "ignored", "buildpacks are not offered"),
-    TomlKey("build.builtin", "ignored", _BUILD),
-    TomlKey(f"build.settings.{ANY}", "ignored", _BUILD),
+    TomlKey("build.image", "honoured", "`loadtest gate` runs it where an engine can pull it"),
+    TomlKey("build.dockerfile", "honoured", "from the folder of fly.toml"),
+    TomlKey("build.ignorefile", "honoured", "from the folder of fly.toml"),
+    TomlKey("build.build-target", "honoured", _BUILD),
+    TomlKey("build.build_target", "honoured", "of old for `build.build-target`"),
+    TomlKey(f"build.args.{ANY}", "honoured", _BUILD),
+    TomlKey("build.builder", "ignored", _NO_PACKS, loud=True),
+    TomlKey("build.buildpacks", "ignored", _NO_PACKS),
+    TomlKey("build.builtin", "ignored", _NO_PACKS, loud=True),
+    TomlKey(f"build.settings.{ANY}", "ignored", _NO_PACKS),
     TomlKey("build.compose.file", "ignored", "one container a machine is offered", loud=True),
-    TomlKey("build.compression", "ignored", _BUILD),
-    TomlKey("build.compression_level", "ignored", _BUILD),
+    TomlKey("build.compression", "ignored", "images stay on this machine"),
+    TomlKey("build.compression_level", "ignored", "images stay on this machine"),
     TomlKey("deploy.release_command", "honoured", "once for each database"),
     TomlKey("deploy.release_command_timeout", "honoured", "5 minutes where it is missing"),
     *_vm("deploy.release_command_vm"),

@@ -57,6 +57,7 @@ class BaseRevision:
         seed_command: The same of what fills it after that.
         image: Image of the working tree: a file, a folder, or a name that an engine knows.
         base_image: The same of the base.
+        context: Folder that images are built from; None takes that of fly.toml.
     """
 
     app: str | None
@@ -71,6 +72,7 @@ class BaseRevision:
     seed_command: str = ""
     image: str = ""
     base_image: str = ""
+    context: str | None = None
 
     @property
     def speaks_of_folders(self) -> bool:
@@ -98,7 +100,7 @@ def revision_arms(asked: BaseRevision) -> Iterator[RevisionArms]:
                 "revision, or with --base-app where the file was"
             )
         arms = {BASE_ARM: (tree, base_inside), CANDIDATE_ARM: (git.top, inside)}
-        images = _images(asked, arms, tree.parent)
+        images = _images(asked, arms, _context_inside(asked, git.top), tree.parent)
         env = {} if images else search_path(asked.programs, (path.parent, git.top))
         if asked.setup:
             for name, (root, file) in arms.items():
@@ -140,13 +142,30 @@ def _more(names: Sequence[str]) -> str:
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
+def _context_inside(asked: BaseRevision, top: Path) -> Path | None:
+    """Return the folder that images are built from, from the top of the repository."""
+    if asked.context is None:
+        return None
+    folder = Path(asked.context).resolve()
+    if not folder.is_dir() or not folder.is_relative_to(top):
+        raise PlanError(
+            f"--context: {asked.context!r} is no folder of the repository {top}; name the one "
+            "that `fly deploy` is run in"
+        )
+    return folder.relative_to(top)
+
+
 def _images(
-    asked: BaseRevision, arms: Mapping[str, tuple[Path, Path]], scratch: Path
+    asked: BaseRevision,
+    arms: Mapping[str, tuple[Path, Path]],
+    context: Path | None,
+    scratch: Path,
 ) -> dict[str, str]:
     """
     Return the image of each arm, or nothing where both run in their folders.
 
-    What is given is taken; otherwise a Dockerfile is built where an engine works.
+    What is given is taken; otherwise the image that fly.toml names is pulled, or a Dockerfile is
+    built, where an engine works.
 
     Raises:
         PlanError: One arm has an image and the other cannot have one, or a build failed.
@@ -158,8 +177,14 @@ def _images(
             "and --command, or the image"
         )
     configs = {name: read_app_config(root / file) for name, (root, file) in arms.items()}
-    folders = {name: _start_folder(root, file) for name, (root, file) in arms.items()}
-    if not any(given.values()) and (asked.speaks_of_folders or not _built(configs, folders)):
+    folders = {
+        name: _start_folder(root, file) if context is None else root / context
+        for name, (root, file) in arms.items()
+    }
+    if not any(given.values()) and (
+        asked.speaks_of_folders
+        or not all(_has_image(configs[name], folders[name]) for name in configs)
+    ):
         return {}
     engine = find_engine()
     if engine is None and not any(given.values()):
@@ -173,24 +198,27 @@ def _images(
         if text:
             found[name] = str(image_from(text, option, target))
             continue
-        if engine is None or find_dockerfile(configs[name], folders[name]) is None:
+        config, folder = configs[name], folders[name]
+        if engine is None or not _has_image(config, folder):
             raise PlanError(
                 f"{option}: the other revision runs as an image, so this one needs one too; name "
                 "it, or give it a Dockerfile where docker, podman or buildah works"
             )
         target.mkdir()
-        found[name] = str(checked(engine.build(configs[name], folders[name], target), option))
+        made = (
+            engine.save(config.build.image, target)
+            if config.build.image
+            else engine.build(config, folder, target)
+        )
+        found[name] = str(checked(made, option))
     return found
 
 
-def _built(configs: Mapping[str, AppConfig], folders: Mapping[str, Path]) -> bool:
-    """Tell whether both revisions have an image to build that is not our own program's."""
-    return all(
-        find_dockerfile(config, folders[name]) is not None
-        and image_name(config.image) != OUR_IMAGE
-        and not config.build.image
-        for name, config in configs.items()
-    )
+def _has_image(config: AppConfig, folder: Path) -> bool:
+    """Tell whether a revision names an image, or has one to build, that is not our program's."""
+    if image_name(config.image) == OUR_IMAGE:
+        return False
+    return bool(config.build.image) or find_dockerfile(config, folder) is not None
 
 
 def _find_app(app: str | None) -> Path:

@@ -57,13 +57,15 @@ def with_start_command(config: AppConfig, command: str, folder: Path, key: str) 
     found = ""
     if dockerfile is not None:
         text = dockerfile.read_text(encoding="utf-8", errors="replace")
-        found = dockerfile_command(text, own_entrypoint=bool(config.entrypoint))
+        found = dockerfile_command(
+            text, own_entrypoint=bool(config.entrypoint), target=config.build.target
+        )
     if not found and config.entrypoint:
         return config
     found = found or _procfile_command(folder)
     if not found:
         looked = (
-            f"{dockerfile} has no CMD that is not a stage's of before"
+            f"{dockerfile} has no CMD in the stage that is shipped"
             if dockerfile
             else f"there is no {config.build.dockerfile or _NAMES[0]} and no {_PROCFILE} with a "
             f"line for web in its folder ({folder})"
@@ -103,28 +105,35 @@ def find_dockerfile(config: AppConfig, folder: Path) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def dockerfile_command(text: str, *, own_entrypoint: bool = False) -> str:
+def dockerfile_command(text: str, *, own_entrypoint: bool = False, target: str = "") -> str:
     """
-    Return what the last stage of a Dockerfile starts: ENTRYPOINT and CMD as one shell-quoted line.
+    Return what a stage of a Dockerfile starts: ENTRYPOINT and CMD as one shell-quoted line.
 
     The exec form is taken as it is, the shell form is run by ``sh -c``, as Docker does; CMD of the
-    shell form is no argument to an ENTRYPOINT of the exec form.  Empty when the stage has neither.
+    shell form is no argument to an ENTRYPOINT of the exec form.  A stage that is built from another
+    one of the file starts what that one starts.  Empty when the stage has neither.
 
     Args:
         text: The Dockerfile.
         own_entrypoint: Something else is put before CMD in place of ENTRYPOINT.
+        target: Name of the stage; empty for the last one.
 
-    Source: Dockerfile reference, "Understand how CMD and ENTRYPOINT interact".
+    Source: Dockerfile reference, "Understand how CMD and ENTRYPOINT interact", "FROM".
     """
-    entrypoint: list[str] = []
-    command: list[str] = []
-    for name, rest in _instructions(text):
-        if name == "FROM":
-            entrypoint, command = [], []
-        elif name == "ENTRYPOINT":
+    stages: dict[str, tuple[list[str], list[str]]] = {}
+    name, entrypoint, command = "", list[str](), list[str]()
+    for instruction, rest in _instructions(text):
+        if instruction == "FROM":
+            if target and name == target.lower():
+                break
+            words = [word.lower() for word in rest.split() if not word.startswith("--")]
+            entrypoint, command = stages.get(words[0] if words else "", ([], []))
+            name = words[2] if words[1:2] == ["as"] and len(words) > 2 else str(len(stages))
+        elif instruction == "ENTRYPOINT":
             entrypoint, command = _words(rest), []
-        elif name == "CMD":
+        elif instruction == "CMD":
             command = _words(rest)
+        stages[name] = entrypoint, command
     return shlex.join(command if own_entrypoint else [*entrypoint, *command])
 
 

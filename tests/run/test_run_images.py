@@ -161,6 +161,33 @@ class TestRevisions:
         assert contexts[1] == str(repo)
         assert git(repo, "status", "--short") == ""
 
+    def test_an_image_that_the_file_names_is_taken_or_pulled(
+        self, repo: Path, bin_dir: Path
+    ) -> None:
+        commit(repo, "three", fly_toml=f'{FLY}[build]\nimage = "far:1"\n')
+        commit(repo, "four", fly_toml=f'{FLY}[build]\nimage = "here:2"\n')
+        put_engine(bin_dir, "docker")
+        base, candidate = images_of(repo)
+        assert "image-base" in base
+        assert "image-candidate" in candidate
+        assert [words[1] for words in told(bin_dir) if words[0] == "pull"] == ["far:1"]
+
+    def test_the_context_is_the_folder_that_is_named(self, repo: Path, bin_dir: Path) -> None:
+        (repo / "web").mkdir()
+        git(repo, "mv", "fly.toml", "web/fly.toml")
+        commit(repo, "three")
+        put_engine(bin_dir, "docker")
+        asked = BaseRevision(app=str(repo / "web" / "fly.toml"), revision="HEAD", context=str(repo))
+        with revision_arms(asked) as arms:
+            assert all(arm.image for arm in arms.deployments)
+        contexts = [words[-1] for words in told(bin_dir) if words[0] == "build"]
+        assert contexts[0].endswith("/base")
+        assert contexts[1] == str(repo)
+        for wrong in (str(repo.parent), str(repo / "nowhere")):
+            asked = BaseRevision(app=asked.app, revision="HEAD", context=wrong)
+            with pytest.raises(PlanError, match="--context"), revision_arms(asked):
+                pass
+
     def test_what_speaks_of_the_folder_runs_in_it(self, repo: Path, bin_dir: Path) -> None:
         put_engine(bin_dir, "docker")
         assert images_of(repo, command="python app.py") == ["", ""]

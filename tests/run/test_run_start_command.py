@@ -34,6 +34,40 @@ def test_a_dockerfile_says_what_its_last_stage_starts(text: str, command: list[s
     assert shlex.split(dockerfile_command(text)) == command
 
 
+STAGES = """
+ARG NODE=22
+FROM --platform=$BUILDPLATFORM node:${NODE} AS base
+CMD ["node", "server.js"]
+FROM base AS Build
+RUN npm run build
+FROM build as dev
+CMD ["npm", "run", "dev"]
+FROM base AS worker
+ENTRYPOINT ["tini", "--"]
+CMD ["node", "worker.js"]
+FROM base
+COPY --from=build /app /app
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "command"),
+    [
+        ("", "node server.js"),
+        ("build", "node server.js"),
+        ("dev", "npm run dev"),
+        ("Worker", "tini -- node worker.js"),
+    ],
+)
+def test_a_stage_starts_what_the_stage_starts_that_it_is_made_from(
+    tmp_path: Path, target: str, command: str
+) -> None:
+    assert dockerfile_command(STAGES, target=target) == command
+    (tmp_path / "Dockerfile").write_text(STAGES)
+    config = parse_app_config(f'{PLAIN}[build]\nbuild-target = "{target}"\n', Path("fly.toml"))
+    assert with_start_command(config, "", tmp_path, "d").processes == {"app": command}
+
+
 def test_a_given_command_comes_before_the_files_and_the_dockerfiles(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text('FROM x\nCMD ["docker"]')
     plain = parse_app_config(PLAIN, Path("fly.toml"))
