@@ -47,7 +47,7 @@ _SCHEME = "in the embedded world the plan's `scheme` says how an app is called"
 _PLAIN_CHECKS = "the embedded world's checks ask in plain HTTP"
 _NO_STOP = "machines of a run stay up while it lasts"
 _UNTOUCHED = "the embedded world's edges pass answers on as they are"
-_NO_GRACE = "the plan says how long machines may take to get healthy"
+_GRACE = "where it is longer than the plan's `healthy_within_s`, it is waited for"
 _HTTP_ALONE = "the embedded world's edges forward HTTP alone"
 _ONE_PORT = "the embedded world's edges listen on a port of their own"
 _BUILD = "where `loadtest gate` builds the image"
@@ -72,7 +72,7 @@ def _checks(path: str, *, named: bool) -> tuple[TomlKey, ...]:
         *own,
         TomlKey(f"{path}.interval", "honoured", "a bare number counts milliseconds"),
         TomlKey(f"{path}.timeout", "honoured", "a bare number counts milliseconds"),
-        TomlKey(f"{path}.grace_period", "on Fly only", _NO_GRACE),
+        TomlKey(f"{path}.grace_period", "honoured", _GRACE),
         TomlKey(f"{path}.method"),
         TomlKey(f"{path}.path"),
         TomlKey(f"{path}.headers.{ANY}", "honoured", "also a list of name and value"),
@@ -86,7 +86,7 @@ def _tcp_checks(path: str) -> tuple[TomlKey, ...]:
     return (
         TomlKey(f"{path}.interval", "honoured", "a bare number counts milliseconds"),
         TomlKey(f"{path}.timeout", "honoured", "a bare number counts milliseconds"),
-        TomlKey(f"{path}.grace_period", "on Fly only", _NO_GRACE),
+        TomlKey(f"{path}.grace_period", "honoured", _GRACE),
         TomlKey(f"{path}.restart_limit", "ignored", "Fly gave it up with Nomad", old=True),
     )
 

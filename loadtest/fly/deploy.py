@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from loadtest.errors import PlanError, WorldError
+from loadtest.errors import WorldError
 from loadtest.fly.answers import Machine
 from loadtest.fly.client import MachinesClient
-from loadtest.fly.config import AppConfig
 from loadtest.fly.machines import (
-    EDGE_CONNECTIONS_KEY,
-    FRESH,
     MADE_SECRET,
-    RUN_ID_KEY,
-    GuestFile,
-    MachineConfig,
     Mount,
 )
+from loadtest.fly.orders import AppOrder, Placement, patience_s, placements
 from loadtest.fly.transport import MachinesApiError
 from loadtest.text import telling_lines
 
@@ -39,124 +34,12 @@ _NO_ROOM = ("insufficient_capacity", "volume_placement_capacity")
 
 
 @dataclass(frozen=True, slots=True)
-class AppOrder:
-    """
-    What to deploy, and where.
-
-    Args:
-        config: The app's fly.toml.
-        regions: Where its machines run unless ``group_regions`` says otherwise.
-        primary_region: Becomes PRIMARY_REGION.
-        run_id: Label that clean-up finds machines by.
-        image: Image; empty means the one fly.toml names.
-        app: Name of the app; empty means the one fly.toml names.
-        org: Organization that a missing app is made in.
-        secrets: Set before any machine is made.
-        env: Laid over fly.toml's environment.
-        env_by_region: Laid over that, for machines of one region.
-        edge_keeps_connections: False asks an embedded world for edges that open a connection to
-            the app for every request.
-        group_regions: Regions by process group.
-        counts: Machines per region by process group; 1 where a group is not named.
-        deadline_s: Seconds until every machine must be healthy.
-        public: Give the app the addresses that its public name needs.
-        adopt: Deploy to an app of this name that exists and that no run of ours made.
-        mark: Mark the app as a run's own where this deployment makes it.
-        restart: Restart policy of every machine, in place of what fly.toml says.
-        auto_destroy: The platform destroys a machine once it has stopped.
-        wrap: Words that are put before the program of every machine that names one.
-        files: Files written into every machine, beside those of fly.toml.
-    """
-
-    config: AppConfig
-    regions: tuple[str, ...]
-    primary_region: str
-    run_id: str
-    image: str = ""
-    app: str = ""
-    org: str = "personal"
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
-    env_by_region: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    edge_keeps_connections: bool = True
-    group_regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
-    deadline_s: float = 60.0
-    public: bool = False
-    adopt: bool = True
-    mark: bool = False
-    restart: str = ""
-    auto_destroy: bool = False
-    wrap: tuple[str, ...] = ()
-    files: tuple[GuestFile, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """Return the name of the app."""
-        return self.app or self.config.name
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """Return the labels that tell the run."""
-        return {RUN_ID_KEY: self.run_id}
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """One machine to be: its name, region and config."""
-
-    name: str
-    region: str
-    config: MachineConfig
-
-
-@dataclass(frozen=True, slots=True)
 class DeployedApp:
     """An app that runs: its name, its machines, and whether this deployment made the app."""
 
     app: str
     machines: tuple[Machine, ...]
     app_created: bool
-
-
-def placements(order: AppOrder) -> tuple[Placement, ...]:
-    """
-    Return the machines that an order asks for, primary region first.
-
-    Raises:
-        PlanError: No image is named, or a process group that fly.toml does not define.
-    """
-    config, image = order.config, order.image or order.config.image
-    if not image:
-        raise PlanError(f"app {order.name}: no image; name one in [build] image or when deploying")
-    named = {*order.group_regions, *order.counts}
-    if unknown := sorted(named - set(config.processes)):
-        raise PlanError(
-            f"app {order.name}: no process group {unknown[0]!r} in its fly.toml; "
-            f"there are: {', '.join(config.processes)}"
-        )
-    found = []
-    for group in config.processes:
-        for region in order.group_regions.get(group, order.regions):
-            machine = config.machine_config(
-                group,
-                image=image,
-                primary_region=order.primary_region,
-                env={**order.env, **order.env_by_region.get(region, {})},
-                metadata=order.metadata
-                if order.edge_keeps_connections
-                else {**order.metadata, EDGE_CONNECTIONS_KEY: FRESH},
-            )
-            if order.restart:
-                machine = replace(machine, restart_policy=order.restart)
-            machine = replace(machine, auto_destroy=machine.auto_destroy or order.auto_destroy)
-            machine = _wrapped(machine, order.wrap)
-            machine = replace(machine, files=(*machine.files, *order.files))
-            for number in range(1, order.counts.get(group, 1) + 1):
-                name = f"{order.name}-{group}-{region}-{number}-{order.run_id}"
-                found.append(Placement(name, region, machine))
-    found.sort(key=lambda place: place.region != order.primary_region)
-    return tuple(found)
 
 
 async def deploy(
@@ -180,10 +63,9 @@ async def deploy(
     """
     places = placements(order)
     made = await release(client, order, done)
+    order = replace(order, deadline_s=patience_s(order))
     until = time.monotonic() + order.deadline_s
-    machines = await _all(
-        [_bring_up(client, order, place, until, made.secrets_version) for place in places]
-    )
+    machines = await _all([_bring_up(client, order, place, until, made) for place in places])
     return DeployedApp(order.name, tuple(machines), made.app_created)
 
 
@@ -312,11 +194,11 @@ async def _run_once(
 
 
 async def _bring_up(
-    client: MachinesClient, order: AppOrder, place: Placement, until: float, secrets_version: int
+    client: MachinesClient, order: AppOrder, place: Placement, until: float, made: ReleasedApp
 ) -> Machine:
     """Create one machine and return it healthy."""
     app, deadline_s = order.name, order.deadline_s
-    machine = await _create(client, app, place, secrets_version)
+    machine = await _create(client, app, place, made.secrets_version)
     poll_s = _POLL_S
     while True:
         seen = await client.machine(app, machine.id)
@@ -383,13 +265,6 @@ def _unhealthy(app: str, machine: Machine, deadline_s: float) -> str:
 def _indented(machine: Machine | None) -> str:
     lines = last_lines(machine) if machine is not None else ""
     return f"; its last output:\n{lines}" if lines else ""
-
-
-def _wrapped(config: MachineConfig, words: tuple[str, ...]) -> MachineConfig:
-    """Put words before the program; an image's own start command, which is not known, stays."""
-    if config.entrypoint:
-        return replace(config, entrypoint=(*words, *config.entrypoint))
-    return replace(config, cmd=(*words, *config.cmd)) if config.cmd else config
 
 
 async def _all(jobs: Sequence[Awaitable[T]]) -> list[T]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from loadtest.errors import PlanError
 from loadtest.fly.config import AppConfig
-from loadtest.fly.deploy import AppOrder
+from loadtest.fly.orders import AppOrder
 from loadtest.fly.values import is_cache
 from loadtest.plan.model import Companion, Plan
 from loadtest.run.app_files import OUR_IMAGE, image_name, our_image, platform_keys, read_file

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from loadtest.errors import PlanError
-from loadtest.fly.deploy import AppOrder, placements
 from loadtest.fly.ledger import MachineLedger
 from loadtest.fly.machines import Guest
+from loadtest.fly.orders import AppOrder, placements
 from loadtest.fly.prices import PRICES_OF, size_name, usd_per_s
 from loadtest.plan.model import Plan
 from loadtest.plan.profile import LoadProfile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from loadtest.fly.deploy import AppOrder
+from loadtest.fly.orders import AppOrder
 from loadtest.plan.database_url import fill_url
 from loadtest.plan.model import Plan
 from loadtest.run.app_files import our_image, platform_keys, read_file

@@ -7,8 +7,9 @@ import asyncio
 from loadtest.errors import WorldError
 from loadtest.fly.cleanup import destroy_run
 from loadtest.fly.client import connect
-from loadtest.fly.deploy import AppOrder, deploy, placements, release, release_key
+from loadtest.fly.deploy import deploy, release, release_key
 from loadtest.fly.machines import Guest
+from loadtest.fly.orders import AppOrder, placements
 from loadtest.fly.room import check_room
 from loadtest.run.companions import is_server
 from loadtest.run.progress import Progress

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loadtest.errors import PlanError
-from loadtest.fly.deploy import AppOrder
+from loadtest.fly.orders import AppOrder
 from loadtest.plan.model import Plan
 from loadtest.run.run_deployment import RunDeployment
 

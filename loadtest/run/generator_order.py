@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from loadtest.assets import find_asset
 from loadtest.errors import PlanError
-from loadtest.fly.deploy import AppOrder
 from loadtest.fly.machines import GuestFile
+from loadtest.fly.orders import AppOrder
 from loadtest.plan.model import Plan
 from loadtest.run.app_files import our_image, platform_keys, read_file
 from loadtest.run.run_secrets import Secrets

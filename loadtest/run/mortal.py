@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from loadtest.fly.deploy import AppOrder
+from loadtest.fly.orders import AppOrder
 from loadtest.plan.model import Plan
 from loadtest.run.coordinator import FIRST_ANSWER_S
 from loadtest.run.run_deployment import RunDeployment

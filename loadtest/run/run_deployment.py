@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loadtest.errors import PlanError
 from loadtest.fly.config import AppConfig
-from loadtest.fly.deploy import AppOrder
+from loadtest.fly.orders import AppOrder
 from loadtest.plan.model import Deployment, Plan
 from loadtest.run.app_files import OUR_IMAGE, image_name, our_image, platform_keys, read_file
 from loadtest.run.companions import addresses, companion_orders

@@ -14,8 +14,8 @@ from dataclasses import replace
 from loadtest.errors import WorldError
 from loadtest.fly.answers import Machine
 from loadtest.fly.client import connect
-from loadtest.fly.deploy import AppOrder, placements
 from loadtest.fly.machines import EDGE_CONNECTIONS_KEY, FRESH, MachineConfig
+from loadtest.fly.orders import AppOrder, placements
 from loadtest.plan.model import Plan
 from loadtest.records.world_facts import WorldFacts
 from loadtest.run.run_deployment import RunDeployment

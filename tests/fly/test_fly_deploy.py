@@ -11,8 +11,9 @@ import pytest
 from loadtest.errors import PlanError
 from loadtest.fly.answers import Machine
 from loadtest.fly.config import parse_app_config
-from loadtest.fly.deploy import AppOrder, last_lines, placements
+from loadtest.fly.deploy import last_lines
 from loadtest.fly.machines import EDGE_CONNECTIONS_KEY, FRESH
+from loadtest.fly.orders import AppOrder, patience_s, placements
 
 TOML = """
 app = "load"
@@ -42,6 +43,16 @@ def test_machines_are_named_by_app_group_region_number_and_run() -> None:
     ]
     assert all(place.config.metadata["loadtest_run_id"] == "r1" for place in places)
     assert placements(order()) == placements(order())
+
+
+def test_a_grace_period_beyond_the_deadline_is_waited_for() -> None:
+    check = '[[http_service.checks]]\ngrace_period = "90s"\ntimeout = "5s"\n'
+    other = '[checks.up]\ntype = "tcp"\nport = 80\ngrace_period = "2m"\ntimeout = "3s"\n'
+    slow, slower = (parse_app_config(TOML + more, Path("fly.toml")) for more in (check, other))
+    assert patience_s(order()) == 60.0
+    assert patience_s(replace(order(), config=slow)) == 95.0
+    assert patience_s(replace(order(deadline_s=300.0), config=slow)) == 300.0
+    assert patience_s(replace(order(), config=slower)) == 123.0
 
 
 def test_environment_is_laid_over_region_last() -> None:

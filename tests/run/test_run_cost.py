@@ -9,9 +9,9 @@ import pytest
 
 from loadtest.clock import FakeClock
 from loadtest.errors import PlanError
-from loadtest.fly.deploy import placements
 from loadtest.fly.ledger import MachineLedger
 from loadtest.fly.machines import Guest
+from loadtest.fly.orders import placements
 from loadtest.fly.prices import usd_per_s
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan

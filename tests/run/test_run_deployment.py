@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from loadtest.errors import WorldError
-from loadtest.fly.deploy import AppOrder
+from loadtest.fly.orders import AppOrder
 from loadtest.plan.resolve import load_plan
 from loadtest.run import deployment as module
 from loadtest.run.progress import Silent

@@ -12,7 +12,8 @@ import image_files as made
 import pytest
 
 from loadtest.errors import PlanError
-from loadtest.fly.deploy import placements, release_key
+from loadtest.fly.deploy import release_key
+from loadtest.fly.orders import placements
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan, resolve_plan
 from loadtest.run import app_files as module

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.errors import PlanError
-from loadtest.fly.deploy import placements
+from loadtest.fly.orders import placements
 from loadtest.plan.resolve import load_plan
 from loadtest.run.fly_names import (
     FlyNames,

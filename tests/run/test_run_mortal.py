@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtest.fly.deploy import AppOrder, placements
+from loadtest.fly.orders import AppOrder, placements
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan
 from loadtest.run.mortal import with_lifeline

@@ -10,7 +10,7 @@ from run_places import link_facts, world_facts
 
 from loadtest.errors import WorldError
 from loadtest.fly.answers import Machine
-from loadtest.fly.deploy import AppOrder, placements
+from loadtest.fly.orders import AppOrder, placements
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan
 from loadtest.records.world_facts import WorldFacts

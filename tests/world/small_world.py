@@ -16,7 +16,8 @@ from typing import Any
 from loadtest.fly.answers import Machine
 from loadtest.fly.client import MachinesClient, connect
 from loadtest.fly.config import parse_app_config
-from loadtest.fly.deploy import AppOrder, deploy
+from loadtest.fly.deploy import deploy
+from loadtest.fly.orders import AppOrder
 from loadtest.world.guard.reaper import descendants, start_time
 
 DEADLINE_S = 15.0

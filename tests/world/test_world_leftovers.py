@@ -11,7 +11,7 @@ import pytest
 import small_world as small
 
 from loadtest.errors import PlanError, WorldError
-from loadtest.fly.deploy import AppOrder
+from loadtest.fly.orders import AppOrder
 from loadtest.run.leftovers import FlyStatus, destroy, look
 from loadtest.world.handle import WorldHandle, start_world
 
