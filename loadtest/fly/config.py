@@ -98,6 +98,7 @@ class AppConfig:
         unknown: Keys that Fly does not know, dotted.
         notes: Sentences about keys that do nothing, and about sections that hold for no machine.
         embedded_notes: Sentences about what a visitor gets on Fly, but not in the embedded world.
+        folder_notes: The same of an app that runs in its folder there, not as its image.
         folder: Folder of the file.
     """
 
@@ -127,6 +128,7 @@ class AppConfig:
     unknown: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     embedded_notes: tuple[str, ...] = ()
+    folder_notes: tuple[str, ...] = ()
     folder: Path = Path()
 
     @property
@@ -351,7 +353,8 @@ def _read(top: TomlTable, path: Path) -> AppConfig:
         metrics=tuple(_owned(read_metrics(top), default)),
         swap_mb=top.whole("swap_size_mb", 0),
         unknown=tuple(unknown_keys(top.data)),
-        embedded_notes=tuple(_sentences(embedded_notes(top.data))),
+        embedded_notes=tuple(_sentences(embedded_notes(top.data, in_folder=False))),
+        folder_notes=tuple(_sentences(embedded_notes(top.data, in_folder=True))),
         folder=path.parent,
     )
     owned: tuple[tuple[str, Sequence[Scoped[Any]]], ...] = (

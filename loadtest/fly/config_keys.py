@@ -32,6 +32,7 @@ class TomlKey:
             embedded world; ignored everywhere; or refused by the embedded world.
         why: Why it is not honoured, or what it means; empty where the name says it.
         loud: It changes what a visitor gets, so it is told when a file has it.
+        in_images: It has its effect where an app runs as its image, so it is told of folders alone.
         old: flyctl does not know it any more.
     """
 
@@ -39,6 +40,7 @@ class TomlKey:
     fate: Fate = "honoured"
     why: str = ""
     loud: bool = False
+    in_images: bool = False
     old: bool = False
 
 
@@ -259,14 +261,13 @@ KEYS: tuple[TomlKey, ...] = (
     TomlKey("restart.policy", "honoured", "always, never or on-failure; must be there"),
     TomlKey("restart.retries", "honoured", "10 where it is missing"),
     TomlKey("restart.processes", "honoured", "without it: the default group"),
-    TomlKey(
-        "mounts.source", "on Fly only", "the app finds this computer's own folder of that name"
-    ),
+    TomlKey("mounts.source", "on Fly only", "volumes of a run are new and empty"),
     TomlKey(
         "mounts.destination",
-        "on Fly only",
-        "the app finds this computer's own folder of that name",
+        "honoured",
+        "in an image, as an empty folder; an app in its folder finds this computer's own",
         loud=True,
+        in_images=True,
     ),
     TomlKey("mounts.initial_size", "on Fly only", "a bare number counts GB"),
     TomlKey("mounts.processes", "honoured", "without it: the default group"),
@@ -278,9 +279,10 @@ KEYS: tuple[TomlKey, ...] = (
     *(
         TomlKey(
             f"files.{name}",
-            "on Fly only",
-            "the app finds this computer's own file of that name",
+            "honoured",
+            "in an image; an app in its folder finds this computer's own file of that name",
             loud=True,
+            in_images=True,
         )
         for name in ("guest_path", "local_path", "secret_name", "raw_value")
     ),
@@ -335,14 +337,21 @@ def idle_keys(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from told.items()
 
 
-def embedded_notes(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what a visitor gets on Fly and not in the embedded world: the key, and why."""
+def embedded_notes(data: Mapping[str, Any], *, in_folder: bool) -> Iterator[tuple[str, str]]:
+    """
+    Yield what a visitor gets on Fly and not in the embedded world: the key, and why.
+
+    Args:
+        data: The file.
+        in_folder: Tell what holds for an app in its folder alone, in place of the rest.
+    """
     told: dict[str, str] = {}
     for path, node, _ in _walk(_plain(data)):
-        if node is not None and node.key is not None and node.key.loud:
+        key = None if node is None else node.key
+        if key is not None and key.loud and key.in_images == in_folder:
             told.setdefault(
-                _section(node.key.path, path),
-                f"has no effect here: {node.key.why}",
+                _section(key.path, path),
+                f"works {key.why}" if in_folder else f"has no effect here: {key.why}",
             )
     yield from told.items()
 

@@ -131,8 +131,11 @@ def file_notes(plan: Plan, orders: RunDeployment) -> tuple[str, ...]:
     ):
         if order is None:
             continue
-        here = () if plan.world == "fly" else order.config.embedded_notes
-        for note in (*order.config.notes, *here):
+        config = order.config
+        here = () if plan.world == "fly" else config.embedded_notes
+        if plan.world != "fly" and name in orders.apps and config.name not in orders.archives:
+            here += config.folder_notes
+        for note in (*config.notes, *here):
             told.setdefault(note, []).append(name)
     return tuple(f"fly.toml of {', '.join(names)}: {note}" for note, names in told.items())
 

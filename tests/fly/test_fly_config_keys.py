@@ -94,8 +94,6 @@ def test_a_key_is_told_once_however_often_it_is_there() -> None:
             ["services.ports.http_options.replay_cache"],
         ),
         ("[[statics]]\nguest_path = '/a'\nurl_prefix = '/b'", ["statics"]),
-        ("[[files]]\nguest_path = '/a'\nraw_value = 'b'", ["files"]),
-        ("[mount]\nsource = 'a'\ndestination = '/b'", ["mount"]),
         ("build.compose.file = 'compose.yml'", ["build.compose.file"]),
         ("swap_size_mb = 512\n[metrics]\nport = 9091\npath = '/m'", []),
     ],
@@ -106,3 +104,24 @@ def test_what_a_visitor_gets_on_fly_alone_is_told_for_the_embedded_world(
     config = parse(text)
     assert [note.partition(": has no effect here: ")[0] for note in config.embedded_notes] == keys
     assert config.notes == ()
+    assert config.folder_notes == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        (
+            "[[files]]\nguest_path = '/a'\nraw_value = 'b'",
+            "files: works in an image; an app in its folder finds this computer's own file of "
+            "that name",
+        ),
+        (
+            "[mount]\nsource = 'a'\ndestination = '/b'",
+            "mount: works in an image, as an empty folder; an app in its folder finds this "
+            "computer's own",
+        ),
+    ],
+)
+def test_what_works_in_an_image_alone_is_told_of_an_app_in_its_folder(text: str, note: str) -> None:
+    config = parse(text)
+    assert (config.folder_notes, config.embedded_notes) == ((note,), ())

@@ -291,7 +291,7 @@ class TestRun:
         )
         enter = root.entrance(
             hostname="machine",
-            files={"hosts": ""},
+            files={"/etc/hosts": b""},
             enter_network=lambda: None,
             user_namespace=namespace,
         )
@@ -321,6 +321,49 @@ class TestRun:
     def test_where_there_is_one_id_it_is_the_images(self, tmp_path: Path, program: bytes) -> None:
         config = ImageConfig(entrypoint=("/program",), user="1000:1001")
         assert self.told(tmp_path, program, config, one_id=True).startswith("uid=1000 gid=1001 ")
+
+    @pytest.mark.parametrize("one_id", [True, False])
+    def test_files_and_volumes_of_the_machine_are_in_its_tree_and_in_no_other(
+        self, tmp_path: Path, program: bytes, *, one_id: bool
+    ) -> None:
+        for name in ("tree/data", "point"):
+            (tmp_path / name).mkdir(parents=True)
+        (tmp_path / "tree" / "program").write_bytes(program)
+        (tmp_path / "tree" / "program").chmod(0o755)
+        (tmp_path / "tree" / "data" / "old").touch()
+        (tmp_path / "tree" / "app.conf").symlink_to("/nowhere")
+        namespace = (
+            None if one_id or not users.has_all_ids() else users.make_namespace_with_all_ids()
+        )
+        enter = ImageRoot(
+            tmp_path / "tree", ImageConfig(entrypoint=("/program",)), tmp_path / "point"
+        ).entrance(
+            hostname="machine",
+            files={"/app.conf": b"one", "srv/deep/two": b"\0two"},
+            volumes=("/data", "/var/lib/shop"),
+            enter_network=lambda: None,
+            user_namespace=namespace,
+        )
+        reading, writing = os.pipe()
+
+        def look() -> None:
+            enter()
+            Path("/var/lib/shop/written").touch()
+            found = [
+                Path("/app.conf").read_bytes(),
+                Path("/srv/deep/two").read_bytes(),
+                *(",".join(os.listdir(path)).encode() for path in ("/data", "/var/lib/shop")),
+            ]
+            os.write(writing, b" ".join(found))
+
+        subprocess.run(["/program"], preexec_fn=look, pass_fds=(writing,), capture_output=True,
+                       check=True)  # fmt: skip
+        if namespace is not None:
+            os.close(namespace)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as told:
+            assert told.read() == b"one \0two  written"
+        assert {p.name for p in (tmp_path / "tree").iterdir()} == {"program", "data", "app.conf"}
 
     @pytest.mark.parametrize("one_id", [True, False])
     def test_a_start_script_may_step_down(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from loadtest.world.images.config import SEARCH_PATH, ImageConfig
 FILES_OPEN = 10_240
 """As many files as Fly's init lets a program open."""
 
+_IN_MEMORY = mounts.NO_SETUID | mounts.NO_DEVICES
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _LINKS = {
     "ptmx": "pts/ptmx",
@@ -77,7 +78,8 @@ class ImageRoot:
         self,
         *,
         hostname: str,
-        files: Mapping[str, str],
+        files: Mapping[str, bytes],
+        volumes: Sequence[str] = (),
         enter_network: Callable[[], None],
         user_namespace: int | None,
     ) -> Callable[[], None]:
@@ -86,7 +88,8 @@ class ImageRoot:
 
         Args:
             hostname: The machine's name.
-            files: Texts of files in ``/etc`` that are the machine's own, by name.
+            files: Contents of files that are the machine's own, by path.
+            volumes: Folders that are empty and the machine's own.
             enter_network: Moves a process into the machine's network.
             user_namespace: Descriptor of one that has all ids; None where there is one id.
 
@@ -107,6 +110,8 @@ class ImageRoot:
             namespaces.keep_mounts_private()
             namespaces.set_hostname(hostname)
             self._build()
+            for path in volumes:
+                _mount_volume(path)
             _write_files(files)
             os.makedirs(self.config.folder, exist_ok=True)
             os.chdir(self.config.folder)
@@ -116,8 +121,7 @@ class ImageRoot:
 
     def _build(self) -> None:
         """Make the tree and let it be the root."""
-        memory = mounts.NO_SETUID | mounts.NO_DEVICES
-        mounts.mount("tmpfs", self.point, flags=memory, options="mode=0755")
+        mounts.mount("tmpfs", self.point, flags=_IN_MEMORY, options="mode=0755")
         upper, work, new = (self.point / name for name in ("upper", "work", "root"))
         for folder in (upper, work, new):
             folder.mkdir()
@@ -126,11 +130,11 @@ class ImageRoot:
             (new / name).mkdir(exist_ok=True)
         for name in ("proc", "sys"):  # fresh ones are for who owns the whole machine
             mounts.bind_tree(Path("/", name), new / name)
-        mounts.mount("tmpfs", new / "run", flags=memory, options="mode=0755")
+        mounts.mount("tmpfs", new / "run", flags=_IN_MEMORY, options="mode=0755")
         devices = new / "dev"
         mounts.mount("tmpfs", devices, flags=mounts.NO_SETUID, options="mode=0755")
         for name, kind, flags, options in (
-            ("shm", "tmpfs", memory, "mode=1777"),
+            ("shm", "tmpfs", _IN_MEMORY, "mode=1777"),
             (
                 "pts",
                 "devpts",
@@ -184,15 +188,21 @@ def _rows(path: Path, columns: int) -> list[list[str]]:
     return [row for row in rows if len(row) >= columns and row[2].isdecimal()]
 
 
-def _write_files(files: Mapping[str, str]) -> None:
+def _mount_volume(path: str) -> None:
+    """Put an empty folder at a place of the new tree, over whatever the image has there."""
+    place = Path("/", path)
+    place.mkdir(parents=True, exist_ok=True)
+    mounts.mount("tmpfs", place, flags=_IN_MEMORY, options="mode=0755")
+
+
+def _write_files(files: Mapping[str, bytes]) -> None:
     """Give the new tree what is the machine's own, in place of whatever the image has there."""
-    for name, text in files.items():
-        path = f"/etc/{name}"
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        if os.path.lexists(path):  # often a link to nothing
-            os.unlink(path)
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(text)
+    for path, content in files.items():
+        place = Path("/", path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)  # often a link to nothing
+        with place.open("xb") as file:
+            file.write(content)
     if not os.path.isdir("/tmp"):  # noqa: S108 - the new tree's own
         os.mkdir("/tmp")  # noqa: S108
         os.chmod("/tmp", 0o1777)  # noqa: S103, S108 - as everywhere

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Mapping
 from dataclasses import replace
 
-from loadtest.fly.machines import GuestFile
 from loadtest.fly.values import split_image
 from loadtest.world.caches.binary import find_cache_server
 from loadtest.world.caches.command import CacheCommand, configuration, read_command
 from loadtest.world.machines.context import WorldContext
 from loadtest.world.machines.environment import declared_ports, fly_environment
+from loadtest.world.machines.guest_files import guest_files
 from loadtest.world.machines.programs import AppProgram, launch_app, signal_number
 from loadtest.world.machines.store import MachineRecord
 
@@ -38,7 +35,9 @@ async def launch_cache(machine: MachineRecord, context: WorldContext) -> AppProg
     env = {**config.env, **app.secrets}
     words = (*config.entrypoint, *config.cmd)
     image, _ = split_image(config.image)
-    command = read_command(image, words, env, _files(config.files, app.secrets))
+    files = guest_files(config.files, app.secrets)
+    texts = {path: content.decode("utf-8", "replace") for path, content in files.items()}
+    command = read_command(image, words, env, texts)
     wanted = dict.fromkeys((command.port, *declared_ports(config)))
     platform = fly_environment(
         app=machine.app,
@@ -92,15 +91,3 @@ async def _on_loopback(
         else:
             found.append((name, *values))
     return replace(command, directives=tuple(found))
-
-
-def _files(files: tuple[GuestFile, ...], secrets: Mapping[str, str]) -> dict[str, str]:
-    """Return the text of the files that are written into a machine, by path."""
-    found = {}
-    for file in files:
-        content = secrets.get(file.secret, "") if file.secret else file.content
-        try:
-            found[file.path] = base64.b64decode(content).decode("utf-8", "replace")
-        except binascii.Error:
-            continue
-    return found

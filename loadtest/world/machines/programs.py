@@ -216,6 +216,7 @@ async def launch_image(
     log: Path,
     stop_signal: int,
     hide: tuple[str, ...],
+    files: Mapping[str, bytes],
 ) -> AppProgram:
     """
     Start the program of an image, in a file tree of its own.
@@ -229,6 +230,7 @@ async def launch_image(
         log: File its output is appended to.
         stop_signal: What ends it politely.
         hide: Secrets that must not be shown from its output.
+        files: Contents of files that are written into its tree, by path.
 
     Raises:
         PlanError: It is no image, or one for another machine.
@@ -244,7 +246,11 @@ async def launch_image(
     try:
         enter = root.entrance(
             hostname=host.name,
-            files=host.texts(),
+            files={
+                **files,
+                **{f"/etc/{name}": text.encode() for name, text in host.texts().items()},
+            },
+            volumes=tuple(mount.path for mount in config.mounts),
             enter_network=host.enter_network,
             user_namespace=images.user_namespace,
         )

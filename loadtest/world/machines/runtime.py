@@ -22,6 +22,7 @@ from loadtest.world.machines.environment import (
     trust_variables,
     with_real_ports,
 )
+from loadtest.world.machines.guest_files import guest_files
 from loadtest.world.machines.programs import (
     AppProgram,
     PostgresProgram,
@@ -236,6 +237,7 @@ class MachineRuntime:
                 log=context.base / "logs" / machine.id,
                 stop_signal=signal_number(config.stop_signal),
                 hide=tuple(app.secrets.values()),
+                files=guest_files(config.files, app.secrets),
             )
         return await launch_app(
             [*config.entrypoint, *config.cmd],
