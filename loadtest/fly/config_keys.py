@@ -48,7 +48,7 @@ _OWN_TLS = "the embedded world's edges offer TLS 1.2 and 1.3, HTTP/2 and 1.1"
 _SCHEME = "in the embedded world the plan's `scheme` says how an app is called"
 _PLAIN_CHECKS = "the embedded world's checks ask in plain HTTP"
 _NO_STOP = "machines of a run stay up while it lasts"
-_UNTOUCHED = "the embedded world's edges pass answers on as they are"
+_UNTOUCHED = "the embedded world's edges pass bodies on as they are"
 _GRACE = "where it is longer than the plan's `healthy_within_s`, it is waited for"
 _HTTP_ALONE = "the embedded world's edges forward HTTP alone"
 _ONE_PORT = "the embedded world's edges listen on a port of their own"
@@ -103,8 +103,8 @@ def _http_options(path: str) -> tuple[TomlKey, ...]:
     cache = f"{options}.replay_cache"
     return (
         TomlKey(f"{options}.compress", "on Fly only", _UNTOUCHED, loud=True),
-        TomlKey(f"{options}.response.headers.{ANY}", "on Fly only", _UNTOUCHED, loud=True),
-        TomlKey(f"{options}.response.pristine", "on Fly only", _UNTOUCHED),
+        TomlKey(f"{options}.response.headers.{ANY}", "honoured", "of the first HTTP port"),
+        TomlKey(f"{options}.response.pristine", "honoured", "of the first HTTP port"),
         TomlKey(
             f"{options}.h2_backend", "on Fly only", "the embedded world's edges ask in HTTP/1.1"
         ),

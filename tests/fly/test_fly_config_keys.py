@@ -84,10 +84,7 @@ def test_a_key_is_told_once_however_often_it_is_there() -> None:
     ("text", "keys"),
     [
         ("[http_service.http_options]\ncompress = true", ["http_service.http_options.compress"]),
-        (
-            "[http_service.http_options.response.headers]\na = 'b'\nc = false",
-            ["http_service.http_options.response.headers"],
-        ),
+        ("[http_service.http_options.response]\npristine = true\nheaders = { a = 'b' }", []),
         (
             "[[services]]\n[[services.ports]]\nport = 80\n"
             "[[services.ports.http_options.replay_cache]]\nname = 'a'\nttl_seconds = 9",

@@ -7,6 +7,7 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ import trustme
 import uvloop
 
 from loadtest.errors import WorldError
+from loadtest.fly.config import parse_app_config
 from loadtest.world.edge.proxy import EdgeListener
-from loadtest.world.edge.types import AppSettings, Backend, EdgeSettings
+from loadtest.world.edge.types import AnswerOptions, AppSettings, Backend, EdgeSettings
+from loadtest.world.machines.answers import answer_options
 
 pytestmark = pytest.mark.contract
 
@@ -100,6 +103,7 @@ class World:
 
     machines: dict[str, list[Machine]]
     settings: AppSettings = field(default_factory=AppSettings)
+    answers: AnswerOptions | None = None
 
     def app_settings(self, app: str) -> AppSettings | None:
         return self.settings if app in self.machines else None
@@ -114,7 +118,8 @@ class World:
         return None
 
     def _backend(self, machine: Machine) -> Backend:
-        return Backend(machine.machine_id, machine.region, "127.0.0.1", machine.port)
+        place = ("127.0.0.1", machine.port)
+        return Backend(machine.machine_id, machine.region, *place, self.answers)
 
 
 @dataclass
@@ -259,6 +264,36 @@ def test_a_request_reaches_the_nearest_machine_with_flys_headers(play: Play) -> 
         assert not far.seen
 
     play(scene)
+
+
+def test_headers_of_answers_are_those_that_the_app_asks_for(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        answer = b"HTTP/1.1 200 X\r\nServer: shop\r\nX-Age: 1\r\nContent-Length: 2\r\n\r\nok"
+        machine = await stage.machine("m1", "syd", answer=lambda _seen: answer)
+        toml = (
+            "[http_service.http_options.response.headers]\nX-Age = ['2', '3']\nVia = false\n"
+            "Content-Length = '9'\n"
+        )
+        for pristine in (False, True):
+            more = "[http_service.http_options.response]\npristine = true\n" if pristine else ""
+            config = parse_app_config("[http_service]\n" + more + toml, Path("fly.toml"))
+            options = answer_options(config.machine_config("app", image="i"))
+            await stage.open_world(World({"app": [machine]}, answers=options))
+            reply = await (await stage.client()).get()
+            await stage.edge.close()
+            own = [line for line in reply.head.split("\r\n")[1:] if line]
+            assert [line for line in own if line.startswith("x-")] == ["x-age: 2", "x-age: 3"]
+            assert "content-length: 2" in own
+            assert ("server: shop" in own) is pristine
+            assert any(line.startswith("fly-request-id: ") for line in own) is not pristine
+            assert not any(line.startswith("via: ") for line in own)
+
+    play(scene)
+
+
+def test_an_app_that_asks_for_nothing_keeps_its_answers() -> None:
+    config = parse_app_config("[http_service]\n", Path("fly.toml"))
+    assert answer_options(config.machine_config("app", image="i")) is None
 
 
 def test_connections_are_kept(play: Play) -> None:

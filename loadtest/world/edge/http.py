@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from loadtest.fly.ids import ulid
+from loadtest.world.edge.types import AnswerOptions
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -100,12 +101,14 @@ class AnswerHead:
         reason: The status's phrase.
         headers: As sent.
         region: Where the machine stands; empty for an answer of the edge's own.
+        options: What the edge does to its headers; None leaves them.
     """
 
     status: int
     reason: bytes
     headers: Headers
     region: bytes = b""
+    options: AnswerOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +251,14 @@ def answer_headers(answer: AnswerHead, identity: bytes, *, sized: bool) -> Heade
         identity: The request's id; empty when there was no request yet.
         sized: A length that the machine told still holds.
 
-    Which region answered is told by the edge where the app does not tell it itself.
+    Which region answered is told by the edge where the app does not tell it itself, unless fly.toml
+    wants the answers of the app as they are.
     """
-    dropped = _dropped(answer.headers) | _SET_ON_ANSWERS
+    options = answer.options
+    pristine = options is not None and options.pristine
+    dropped = _dropped(answer.headers)
+    if not pristine:
+        dropped |= _SET_ON_ANSWERS
     if answer.status == 204 or not sized:
         dropped |= {b"content-length"}
     kept, via = [], b"1.1 fly.io"
@@ -260,10 +268,16 @@ def answer_headers(answer: AnswerHead, identity: bytes, *, sized: bool) -> Heade
             kept.append((name, value))
         elif key == b"via":
             via = value + b", " + via
-    if answer.region and find(kept, b"fly-region") is None:
-        kept.append((b"fly-region", answer.region))
-    kept += [(b"server", _SERVER), (b"via", via)]
-    return [*kept, (b"fly-request-id", identity)] if identity else kept
+    if not pristine:
+        if answer.region and find(kept, b"fly-region") is None:
+            kept.append((b"fly-region", answer.region))
+        kept += [(b"server", _SERVER), (b"via", via)]
+        if identity:
+            kept.append((b"fly-request-id", identity))
+    if options is not None:
+        kept = [pair for pair in kept if pair[0].lower() not in options.gone]
+        kept += options.added
+    return kept
 
 
 def answer_lines(

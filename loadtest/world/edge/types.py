@@ -8,6 +8,22 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerOptions:
+    """
+    What edges do to the headers of a machine's answers.
+
+    Args:
+        gone: Names of headers that are taken away, in lower case.
+        added: Headers that are put in.
+        pristine: The edge adds none of its own.
+    """
+
+    gone: frozenset[bytes] = frozenset()
+    added: tuple[tuple[bytes, bytes], ...] = ()
+    pristine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """
     One machine as one edge reaches it.
@@ -17,12 +33,14 @@ class Backend:
         region: Region the machine runs in.
         host: Address to dial: the loopback end of the link from the edge's region.
         port: Port to dial.
+        answers: What is done to the headers of its answers; None leaves them.
     """
 
     machine_id: str
     region: str
     host: str
     port: int
+    answers: AnswerOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,8 +191,9 @@ class Upstream(asyncio.Protocol):
         if not self._busy:
             return
         status = self._parser.get_status_code()
-        region = self.backend.region.encode()
-        answer = AnswerHead(status, self._reason, self._headers, region)
+        backend = self.backend
+        region = backend.region.encode()
+        answer = AnswerHead(status, self._reason, self._headers, region, backend.answers)
         if status < 200:
             if status != SWITCHING:
                 self.on_informational(answer)

@@ -15,6 +15,7 @@ from loadtest.fly.machines import EDGE_CONNECTIONS_KEY, FRESH
 from loadtest.world.edge.types import AppSettings, Backend
 from loadtest.world.links.connection import LinkAddress
 from loadtest.world.links.control import LinkControl, LinkCounters, LinkKind
+from loadtest.world.machines.answers import answer_options
 from loadtest.world.machines.names import Name, find_names, parse_name, rewrite, select
 from loadtest.world.machines.store import MachineRecord, Store
 from loadtest.world.spec import WorldSpec
@@ -245,7 +246,10 @@ class WorldNetwork:
 
     def _backend(self, machine: MachineRecord, edge_region: str) -> Backend | None:
         link = self._to_machine.get((edge_region, machine.id))
-        return None if link is None else Backend(machine.id, machine.region, _HOST, link.near_port)
+        if link is None:
+            return None
+        answers = answer_options(machine.config)
+        return Backend(machine.id, machine.region, _HOST, link.near_port, answers)
 
     def _on_change(self, _machine: MachineRecord) -> None:
         self._candidates.clear()
