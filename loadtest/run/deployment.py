@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from loadtest.errors import WorldError
 from loadtest.fly.cleanup import destroy_run
@@ -83,8 +85,9 @@ async def _deploy_all(
         async def database() -> None:
             if orders.database is not None:
                 await one(orders.database)
-            for order in orders.apps.values():
-                await release(client, order, released)
+            for name, order in orders.apps.items():
+                with _named(name):
+                    await release(client, order, released)
             ready.set()
 
         async def server(order: AppOrder) -> None:
@@ -94,12 +97,13 @@ async def _deploy_all(
             if not waited:
                 served.set()
 
-        async def app(order: AppOrder, *, patient: bool) -> None:
+        async def app(order: AppOrder, *, patient: bool, name: str) -> None:
             if servers:
                 await served.wait()
             if patient:
                 await ready.wait()
-            await one(order)
+            with _named(name):
+                await one(order)
 
         progress.step("starting the database, the apps and the load generator")
         try:
@@ -108,9 +112,9 @@ async def _deploy_all(
                 for order in servers:
                     group.create_task(server(order))
                 for order in workers:
-                    group.create_task(app(order, patient=True))
-                for order in orders.apps.values():
-                    group.create_task(app(order, patient=orders.database_first))
+                    group.create_task(app(order, patient=True, name=""))
+                for name, order in orders.apps.items():
+                    group.create_task(app(order, patient=orders.database_first, name=name))
                 if generator:
                     group.create_task(one(orders.generator))
         except BaseExceptionGroup as errors:
@@ -127,6 +131,17 @@ async def _destroy_all(place: RunWorld, orders: RunDeployment) -> None:
                 faults.append(str(error))
         if faults:
             raise WorldError("\n".join(faults))
+
+
+@contextmanager
+def _named(deployment: str) -> Iterator[None]:
+    """Say which deployment an error is about: the apps of two revisions have one name."""
+    try:
+        yield
+    except WorldError as error:
+        if not deployment or type(error) is not WorldError:
+            raise
+        raise WorldError(f"deployment {deployment}: {error}") from error
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

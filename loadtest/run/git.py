@@ -232,10 +232,14 @@ def _is_pointer(path: Path) -> bool:
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return an environment in which git finds its repository by the folder alone, in English."""
-    kept = {
+    return {**without_repository(environ), "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def without_repository(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what tells git which repository it works in."""
+    return {
         name: value
         for name, value in environ.items()
         if name not in _LOCAL_VARIABLES
         and not name.startswith(("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"))
     }
-    return {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}

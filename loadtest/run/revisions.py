@@ -20,7 +20,7 @@ from loadtest.fly.config import AppConfig, read_app_config
 from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM
 from loadtest.run.app_files import OUR_IMAGE, image_name
 from loadtest.run.gate_arms import RevisionArm, RevisionArms
-from loadtest.run.git import Git
+from loadtest.run.git import Git, without_repository
 from loadtest.run.images import (
     checked,
     find_engine,
@@ -110,7 +110,7 @@ def revision_arms(asked: BaseRevision) -> Iterator[RevisionArms]:
                 RevisionArm(
                     name=name,
                     title=(git.subject(commit) if name == BASE_ARM else "working tree")
-                    + (", its image" if images else ""),
+                    + (", its image" if images else ", in its folder"),
                     fly_toml=str(root / file),
                     folder=str(_start_folder(root, file)),
                     machines=asked.machines,
@@ -261,7 +261,7 @@ def _set_up(command: str, folder: Path, name: str, env: Mapping[str, str]) -> No
             command,
             shell=True,
             cwd=folder,
-            env={**os.environ, **env},
+            env={**without_repository(os.environ), **env},
             capture_output=True,
             text=True,
             errors="replace",

@@ -48,6 +48,7 @@ class Shelf:
         round_trips: What a page of the base waits for on the way to its database.
         flags: What its users type behind ``loadtest gate --base main``.
         programs: What has to be on PATH for it.
+        needs: A command in its folder that ends well where its packages are here.
         packages: Its requirements go into a ``.venv`` before.
         prepare: Makes further flags of its two revisions' folders, such as images.
     """
@@ -56,6 +57,7 @@ class Shelf:
     round_trips: float
     flags: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
     packages: bool = False
     prepare: Callable[[Path, Path], tuple[str, ...]] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
@@ -110,6 +112,7 @@ SHELVES = {
     ),
     "FastAPI, asyncpg": Shelf("fastapi_asyncpg", 2, packages=True),
     "Express, node-postgres": Shelf("express_pg", 1, ("--setup", "npm ci"), ("node", "npm")),
+    "Fastify, Postgres.js": Shelf("fastify_postgres", 1, ("--setup", "npm ci"), ("node", "npm")),
     "Go, pgx": Shelf(
         "go_pgx",
         1,
@@ -120,6 +123,16 @@ SHELVES = {
         ("go",),
     ),
     "Rack, pg": Shelf("rack", 1, programs=("ruby", "puma")),
+    "Rails, Active Record": Shelf(
+        "rails_pg",
+        2,  # a connection is asked whether it lives before it is used
+        (
+            *("--command", "puma -C config/puma.rb"),
+            *("--seed-command", "./bin/rails db:seed", "--env", "SECRET_KEY_BASE=for-this-run"),
+        ),
+        ("ruby", "puma"),
+        needs=("ruby", "-e", 'require_relative "config/application"'),
+    ),
     "static image FROM scratch": Shelf("go_pgx", 1, programs=("go",), prepare=scratch_images),
     "Dockerfile on Debian": Shelf(
         "debian_image", 3, programs=("buildah",), prepare=debian_root,
@@ -175,6 +188,8 @@ def test_a_change_for_the_worse_is_found_at_the_first_try(
     shelf = SHELVES[name]
     if missing := [program for program in shelf.programs if shutil.which(program) is None]:
         pytest.skip(f"{', '.join(missing)} is not here")
+    if shelf.needs and subprocess.run(shelf.needs, cwd=APPS / shelf.folder, check=False).returncode:
+        pytest.skip("its packages are not here")
     if shelf.prepare is not None and not hosts_are_possible():
         pytest.skip("images need machines that are hosts of their own")
     clone = clone_with(shelf, change, tmp_path)

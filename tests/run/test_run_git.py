@@ -288,6 +288,15 @@ def test_each_revision_is_set_up_in_its_own_folder(repo: Path) -> None:
         assert (candidate / "made.txt").read_text() == "candidate = 1\n"
 
 
+def test_a_setup_does_not_work_on_the_repository_whose_hook_runs_the_gate(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"):
+        monkeypatch.setenv(name, str(repo / ".git"))
+    for base, candidate in arms(repo, setup="env | grep ^GIT_ > told.txt; true"):
+        assert (base / "told.txt").read_text() == (candidate / "told.txt").read_text() == ""
+
+
 def test_a_setup_that_fails_says_whose_and_why(repo: Path) -> None:
     with pytest.raises(PlanError, match=r"--setup: .* of base ended with exit code 3:\n  \| no"):
         list(arms(repo, setup="echo no; exit 3"))
