@@ -119,12 +119,7 @@ def _http_options(path: str) -> tuple[TomlKey, ...]:
             "the embedded world's edges have one limit for all",
         ),
         *(
-            TomlKey(
-                f"{cache}.{name}",
-                "on Fly only",
-                "the embedded world's edges keep replays as answers tell them",
-                loud=True,
-            )
+            TomlKey(f"{cache}.{name}", "honoured", "of the first HTTP port")
             for name in ("path_prefix", "ttl_seconds", "type", "name", "allow_bypass")
         ),
         TomlKey(f"{path}.tls_options.alpn", "on Fly only", _OWN_TLS),
@@ -358,7 +353,7 @@ def embedded_notes(data: Mapping[str, Any], *, in_folder: bool) -> Iterator[tupl
 
 def _section(pattern: str, path: str) -> str:
     """Return the part of a path that a sentence names: the section, not each key in it."""
-    if pattern.startswith(("files.", "mounts.", "statics.")) or ".replay_cache." in pattern:
+    if pattern.startswith(("files.", "mounts.", "statics.")):
         return path.rpartition(".")[0]
     return path.rpartition(".")[0] if pattern.endswith(f".{ANY}") else path
 

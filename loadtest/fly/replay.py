@@ -12,8 +12,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
+
+from loadtest.fly.replay_cache import Keep, keep_in_json
 
 Fallback = Literal["force_self", "prefer_self"]
 FailureReason = Literal["timeout", "retries_exhausted", "no_candidate"]
@@ -76,6 +78,7 @@ class Replay:
         timeout_s: How long to try to reach the target.
         fallback: Whom to give the request back to when the target cannot be reached.
         transform: What to change in the request.
+        keep: What the JSON form wants to be remembered of it.
     """
 
     regions: tuple[str, ...] = ()
@@ -88,6 +91,7 @@ class Replay:
     timeout_s: float | None = None
     fallback: Fallback | None = None
     transform: Transform = Transform()
+    keep: Keep | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,9 @@ def parse_replay_json(body: bytes) -> Replay:
             values[key] = str(value).lower()
         elif key in _KEYS and not isinstance(value, str):
             raise ReplayError(f"the replay's {key} is {value!r}; it must be text")
-    return _replay(values, _transform(values.get("transform") or {}))
+    replay = _replay(values, _transform(values.get("transform") or {}))
+    keep = keep_in_json(values.get("cache"))
+    return replay if keep is None else replace(replay, keep=keep)
 
 
 def format_replay(replay: Replay) -> str:

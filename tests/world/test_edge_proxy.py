@@ -16,6 +16,8 @@ import uvloop
 
 from loadtest.errors import WorldError
 from loadtest.fly.config import parse_app_config
+from loadtest.fly.port_options import ReplayCache
+from loadtest.fly.replay import REPLAY_CONTENT_TYPE
 from loadtest.world.edge.proxy import EdgeListener
 from loadtest.world.edge.types import AnswerOptions, AppSettings, Backend, EdgeSettings
 from loadtest.world.machines.answers import answer_options
@@ -33,6 +35,10 @@ class Seen:
     head: bytes
     body: bytes
     connection: int
+
+    @property
+    def path(self) -> str:
+        return self.head.split(b" ", 2)[1].decode().partition("?")[0]
 
     def header(self, name: str) -> str | None:
         match = re.search(rf"(?im)^{name}: (.*?)\r?$", self.head.decode("latin-1"))
@@ -104,6 +110,7 @@ class World:
     machines: dict[str, list[Machine]]
     settings: AppSettings = field(default_factory=AppSettings)
     answers: AnswerOptions | None = None
+    sessions: tuple[ReplayCache, ...] = ()
 
     def app_settings(self, app: str) -> AppSettings | None:
         return self.settings if app in self.machines else None
@@ -119,7 +126,7 @@ class World:
 
     def _backend(self, machine: Machine) -> Backend:
         place = ("127.0.0.1", machine.port)
-        return Backend(machine.machine_id, machine.region, *place, self.answers)
+        return Backend(machine.machine_id, machine.region, *place, self.answers, self.sessions)
 
 
 @dataclass
@@ -294,6 +301,108 @@ def test_headers_of_answers_are_those_that_the_app_asks_for(play: Play) -> None:
 def test_an_app_that_asks_for_nothing_keeps_its_answers() -> None:
     config = parse_app_config("[http_service]\n", Path("fly.toml"))
     assert answer_options(config.machine_config("app", image="i")) is None
+
+
+def remembering(region: str, *headers: str) -> Callable[[Seen], bytes]:
+    lines = (f"fly-replay: region={region}", *headers)
+    return with_header("\r\n".join(lines))
+
+
+@pytest.mark.parametrize("json_form", [False, True])
+def test_a_replay_that_is_remembered_leads_there_at_once(play: Play, json_form: bool) -> None:
+    async def scene(stage: Stage) -> None:
+        cached = ("fly-replay-cache: /shop/*", "fly-replay-cache-ttl-secs: 60")
+        answer = remembering("cdg", *cached, "fly-replay-cache-allow-bypass: yes")
+        if json_form:
+            cache = '"cache": {"prefix": "/shop/*", "ttl": 60, "allow_bypass": true}'
+            body = f'{{"region": "cdg", {cache}}}'.encode()
+            head = f"content-type: {REPLAY_CONTENT_TYPE}\r\ncontent-length: {len(body)}".encode()
+
+            def answer(_seen: Seen) -> bytes:
+                return b"HTTP/1.1 200 X\r\n" + head + b"\r\n\r\n" + body
+
+        near = await stage.machine("m1", "syd", answer=answer)
+        far = await stage.machine("m2", "cdg")
+        await stage.open(near, far)
+        client = await stage.client()
+        for path in ("/shop/a", "/shop/b?c=/", "/other", "/shop/"):
+            assert (await client.get(path)).status == 200
+        assert [seen.path for seen in near.seen] == ["/shop/a", "/other"]
+        status = [seen.header("Fly-Replay-Cache-Status") for seen in far.seen]
+        assert status == ["miss", "hit", None, "hit"], "what is kept has to hold for the request"
+        sources = [seen.header("Fly-Replay-Src") is not None for seen in far.seen]
+        assert sources == [True, False, True, False]
+        skip = "Fly-Replay-Cache-Control: skip\r\nFly-Replay-Cache-Status: hit\r\n"
+        await client.get("/shop/a", skip)
+        assert near.seen[-1].header("Fly-Replay-Cache-Status") == "bypass"
+
+    play(scene)
+
+
+def test_what_is_remembered_is_forgotten_when_its_target_says_so_or_is_gone(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        near = await stage.machine("m1", "syd")
+        gone = "fly-replay-cache: invalidate"
+        far = await stage.machine("m2", "cdg", answer=remembering("syd", gone))
+        world = World({"app": [near, far]})
+        cached = ("fly-replay-cache: /", "fly-replay-cache-ttl-secs: 60")
+        near.answer = remembering("cdg", *cached)
+        await stage.open_world(world)
+        client = await stage.client()
+        far.answer = lambda _seen: OK
+        await client.get()
+        near.answer = lambda _seen: OK
+        await client.get()
+        assert (len(near.seen), len(far.seen)) == (1, 2)
+        far.answer = remembering("syd", gone)
+        assert (await client.get()).status == 200
+        assert (await client.get()).status == 200
+        assert (len(near.seen), len(far.seen)) == (3, 3), "forgotten"
+        near.answer, far.answer = remembering("cdg", *cached), lambda _seen: OK
+        await client.get()
+        near.answer = lambda _seen: OK
+        world.machines["app"] = [near]
+        assert (await client.get()).status == 200
+        assert (len(near.seen), len(far.seen)) == (5, 4), "there is nobody any more"
+
+    play(scene)
+
+
+def test_a_session_that_fly_toml_names_is_remembered_by_its_value(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        near = await stage.machine("m1", "syd", answer=remembering("cdg"))
+        far = await stage.machine("m2", "cdg")
+        rules = (ReplayCache("/", 60, "cookie", "sid"), ReplayCache("/api", 60, "header", "X-Key"))
+        await stage.open_world(World({"app": [near, far]}, sessions=rules))
+        client = await stage.client()
+        for path, headers in (
+            ("/", "Cookie: a=b; sid=one\r\n"),
+            ("/page", "Cookie: sid=one\r\n"),
+            ("/page", "Cookie: sid=two\r\n"),
+            ("/page", "X-Key: k\r\n"),
+            ("/api/a", "X-Key: k\r\n"),
+            ("/api/b", "x-key: k\r\n"),
+        ):
+            assert (await client.get(path, headers)).status == 200
+        assert [seen.path for seen in near.seen] == ["/", "/page", "/page", "/api/a"]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("words", [";state=s", ";timeout=5s", ";fallback=force_self"])
+def test_a_replay_with_a_purpose_of_its_own_is_not_remembered(play: Play, words: str) -> None:
+    async def scene(stage: Stage) -> None:
+        cached = ("fly-replay-cache: /", "fly-replay-cache-ttl-secs: 60")
+        near = await stage.machine("m1", "syd", answer=remembering(f"cdg{words}", *cached))
+        far = await stage.machine("m2", "cdg")
+        await stage.open(near, far)
+        client = await stage.client()
+        for _ in range(2):
+            await client.get()
+        assert len(near.seen) == 2
+        assert far.seen[-1].header("Fly-Replay-Cache-Status") is None
+
+    play(scene)
 
 
 def test_connections_are_kept(play: Play) -> None:

@@ -18,16 +18,19 @@ from loadtest.fly.replay import (
     parse_replay,
     parse_replay_json,
 )
+from loadtest.fly.replay_cache import keep_in_headers
 from loadtest.world.edge.body import RequestBody
 from loadtest.world.edge.hop import ClientSide, EdgeContext, HopError, Hops
 from loadtest.world.edge.http import (
     SWITCHING,
     AnswerHead,
+    Headers,
     RequestHead,
     error_answer,
     find,
     request_id,
 )
+from loadtest.world.edge.memory import Remembered
 from loadtest.world.edge.route import (
     EdgeError,
     Route,
@@ -39,6 +42,9 @@ from loadtest.world.edge.upstream import Upstream, UpstreamError, UpstreamLostEr
 
 _logger = logging.getLogger(__name__)
 _JSON_BYTES = 65_536
+_CACHE_STATUS = b"fly-replay-cache-status"
+_NOBODY = ("PA04", "PR01", "PR02")
+"""Codes of what nobody was asked for: the request can still go elsewhere."""
 
 
 class EdgeExchange:
@@ -63,6 +69,7 @@ class EdgeExchange:
         self._identity = request_id(self._start_us // 1_000, random.getrandbits(80), context.region)
         self._hops = Hops(context, client, body, identity=self._identity, start_us=self._start_us)
         self._answering = False
+        self._known: Remembered | None = None
 
     async def run(self) -> None:
         """Carry the exchange through; whatever goes wrong stays within it."""
@@ -90,25 +97,65 @@ class EdgeExchange:
 
     async def _serve(self) -> bool:
         context = self._context
-        route = first_route(context.resolver, context.app, context.region, self._head.headers)
-        try:
-            answer = await self._hops.ask(self._head, route, [])
-        except HopError as error:
-            raise EdgeError(502, "PC07", str(error)) from None
+        route, answer = await self._ask_first()
         hops = 0
         while (replay := await self._replay_asked(answer)) is not None:
             hops += 1
             if hops > context.settings.replay_hops:
                 raise EdgeError(502, "PA02", f"the request was replayed more than {hops - 1} times")
             context.tally.replays += 1
-            route, answer, given_back = await self._replay(route, replay)
+            told = self._remember(replay, answer)
+            route, answer, given_back = await self._replay(route, replay, told)
             if given_back and _wants_replay(answer):
                 raise EdgeError(
                     502, "PA03", "a request given back by a failed replay may not be replayed"
                 )
         return await self._forward(route, answer)
 
+    async def _ask_first(self) -> tuple[Route, AnswerHead]:
+        """Ask where a replay of before led, if one is remembered, else where requests go."""
+        context = self._context
+        route = first_route(context.resolver, context.app, context.region, self._head.headers)
+        issuer, now_s = route.backends[0], time.monotonic()
+        known = context.memory.recall(self._head, issuer.sessions, now_s)
+        status: Headers = []
+        if known is not None and known.allow_bypass and _wants_no_memory(self._head):
+            status = [(_CACHE_STATUS, b"bypass")]
+        elif known is not None:
+            try:
+                target = replay_route(
+                    context.resolver, context.app, context.region, known.replay, issuer
+                )
+                answer = await self._hops.ask(self._head, target, [(_CACHE_STATUS, b"hit")])
+            except HopError:
+                context.memory.forget(known)  # whoever it was is not there any more
+            except EdgeError as error:
+                if error.code not in _NOBODY:
+                    raise
+                context.memory.forget(known)
+            else:
+                self._known = known
+                return target, answer
+        try:
+            return route, await self._hops.ask(self._head, route, status)
+        except HopError as error:
+            raise EdgeError(502, "PC07", str(error)) from None
+
     # -- replays -----------------------------------------------------------------------------
+
+    def _remember(self, replay: Replay, answer: AnswerHead) -> Headers:
+        """Keep a replay, or forget the one that led here; return what the target is told of it."""
+        memory = self._context.memory
+        keep = replay.keep or keep_in_headers(lambda name: find(answer.headers, name))
+        if keep is not None and keep.invalidate:
+            if self._known is not None:
+                memory.forget(self._known)
+            return []
+        sessions = self._hops.backend.sessions
+        if keep is None and not sessions:
+            return []
+        kept = memory.keep(self._head, replay, keep, sessions, time.monotonic())
+        return [(_CACHE_STATUS, b"miss")] if kept else []
 
     async def _replay_asked(self, answer: AnswerHead) -> Replay | None:
         try:
@@ -135,7 +182,9 @@ class EdgeExchange:
             raise EdgeError(502, "PA03", f"the replay's body exceeds {_JSON_BYTES} bytes")
         return body
 
-    async def _replay(self, route: Route, replay: Replay) -> tuple[Route, AnswerHead, bool]:
+    async def _replay(
+        self, route: Route, replay: Replay, told: Headers
+    ) -> tuple[Route, AnswerHead, bool]:
         """Follow ``replay``; return the route taken, the answer, and whether it was given back."""
         context, issuer = self._context, self._hops.backend
         self._hops.leave(route)
@@ -148,7 +197,7 @@ class EdgeExchange:
         source = ReplaySource(
             issuer.machine_id, issuer.region, time.time_ns() // 1_000, replay.state
         )
-        added = [(b"fly-replay-src", format_replay_source(source).encode("latin-1"))]
+        added = [(b"fly-replay-src", format_replay_source(source).encode("latin-1")), *told]
         began = time.monotonic_ns()
         try:
             target = replay_route(context.resolver, route.app, context.region, replay, issuer)
@@ -222,6 +271,10 @@ class EdgeExchange:
 def _is_replay_json(answer: AnswerHead) -> bool:
     content_type = find(answer.headers, b"content-type") or b""
     return content_type.split(b";")[0].strip().lower() == REPLAY_CONTENT_TYPE.encode()
+
+
+def _wants_no_memory(head: RequestHead) -> bool:
+    return (find(head.headers, b"fly-replay-cache-control") or b"").strip().lower() == b"skip"
 
 
 def _wants_replay(answer: AnswerHead) -> bool:

@@ -17,6 +17,7 @@ from loadtest.world.edge.http import (
     RequestHead,
     request_lines,
 )
+from loadtest.world.edge.memory import ReplayMemory
 from loadtest.world.edge.route import EdgeError, Route
 from loadtest.world.edge.types import AppSettings, Backend, EdgeSettings, MachineResolver
 from loadtest.world.edge.upstream import Pool, Upstream, UpstreamError, UpstreamLostError
@@ -44,6 +45,7 @@ class EdgeContext:
     settings: EdgeSettings
     pool: Pool
     tally: Tally
+    memory: ReplayMemory
 
 
 class ClientSide(Protocol):

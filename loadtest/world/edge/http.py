@@ -40,6 +40,7 @@ _SET_BY_EDGE = frozenset(
         b"fly-forwarded-ssl",
         b"fly-preferred-instance-unavailable",
         b"fly-region",
+        b"fly-replay-cache-status",
         b"fly-replay-failed",
         b"fly-replay-src",
         b"fly-request-id",

@@ -10,6 +10,7 @@ from loadtest.world.edge.client import ClientConnection
 from loadtest.world.edge.doors import SecureDoor
 from loadtest.world.edge.hop import EdgeContext, Tally
 from loadtest.world.edge.http2 import Http2Client
+from loadtest.world.edge.memory import ReplayMemory
 from loadtest.world.edge.types import EdgeCounters, EdgeSettings, MachineResolver
 from loadtest.world.edge.upstream import Pool
 
@@ -37,6 +38,7 @@ class EdgeListener:
         self._servers: dict[tuple[str, bool], asyncio.Server] = {}
         self._clients: dict[str, set[ClientConnection | Http2Client]] = {}
         self._tallies: dict[str, Tally] = {}
+        self._memories: dict[str, ReplayMemory] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def listen(
@@ -65,7 +67,10 @@ class EdgeListener:
             raise WorldError(f"the edge in {self.region} listens for app {app!r} already")
         tally = self._tallies.setdefault(app, Tally())
         clients = self._clients.setdefault(app, set())
-        context = EdgeContext(self.region, app, self._resolver, self._settings, self._pool, tally)
+        memory = self._memories.setdefault(app, ReplayMemory())
+        context = EdgeContext(
+            self.region, app, self._resolver, self._settings, self._pool, tally, memory
+        )
 
         def old() -> ClientConnection:
             clients.add(client := ClientConnection(context, secure=secure, on_lost=clients.discard))
@@ -97,6 +102,7 @@ class EdgeListener:
         servers = [self._servers.pop(key) for key in list(self._servers) if key[0] == app]
         for server in servers:
             server.close()
+        self._memories.pop(app, None)
         for client in list(self._clients.pop(app, ())):
             client.abort()
         for server in servers:

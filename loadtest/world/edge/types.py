@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from loadtest.fly.port_options import ReplayCache
+
 
 @dataclass(frozen=True, slots=True)
 class AnswerOptions:
@@ -34,6 +36,7 @@ class Backend:
         host: Address to dial: the loopback end of the link from the edge's region.
         port: Port to dial.
         answers: What is done to the headers of its answers; None leaves them.
+        sessions: What its replays are remembered by.
     """
 
     machine_id: str
@@ -41,6 +44,7 @@ class Backend:
     host: str
     port: int
     answers: AnswerOptions | None = None
+    sessions: tuple[ReplayCache, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

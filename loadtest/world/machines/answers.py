@@ -1,8 +1,9 @@
-"""What fly.toml has edges do to the headers of a machine's answers."""
+"""What fly.toml has edges do to the headers of a machine's answers, and remember of its replays."""
 
 from __future__ import annotations
 
 from loadtest.fly.machines import MachineConfig
+from loadtest.fly.port_options import HttpOptions, ReplayCache
 from loadtest.world.edge.http import HOP_BY_HOP
 from loadtest.world.edge.types import AnswerOptions
 
@@ -18,8 +19,7 @@ def answer_options(config: MachineConfig) -> AnswerOptions | None:
     Args:
         config: The machine's.
     """
-    ports = (port for service in config.services if service.is_http for port in service.ports)
-    options = next((port.http for port in ports if "http" in port.handlers), None)
+    options = _options(config)
     if options is None:
         return None
     gone, added = set[bytes](), list[tuple[bytes, bytes]]()
@@ -34,3 +34,15 @@ def answer_options(config: MachineConfig) -> AnswerOptions | None:
     if not gone and not options.pristine:
         return None
     return AnswerOptions(frozenset(gone), tuple(added), pristine=bool(options.pristine))
+
+
+def replay_caches(config: MachineConfig) -> tuple[ReplayCache, ...]:
+    """Return what the replays of a machine's first HTTP service are remembered by."""
+    options = _options(config)
+    return () if options is None else options.replay_cache
+
+
+def _options(config: MachineConfig) -> HttpOptions | None:
+    """Return what is done to HTTP on the first port of a machine that has it."""
+    ports = (port for service in config.services if service.is_http for port in service.ports)
+    return next((port.http for port in ports if "http" in port.handlers), None)

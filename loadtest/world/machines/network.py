@@ -15,7 +15,7 @@ from loadtest.fly.machines import EDGE_CONNECTIONS_KEY, FRESH
 from loadtest.world.edge.types import AppSettings, Backend
 from loadtest.world.links.connection import LinkAddress
 from loadtest.world.links.control import LinkControl, LinkCounters, LinkKind
-from loadtest.world.machines.answers import answer_options
+from loadtest.world.machines.answers import answer_options, replay_caches
 from loadtest.world.machines.names import Name, find_names, parse_name, rewrite, select
 from loadtest.world.machines.store import MachineRecord, Store
 from loadtest.world.spec import WorldSpec
@@ -248,8 +248,9 @@ class WorldNetwork:
         link = self._to_machine.get((edge_region, machine.id))
         if link is None:
             return None
-        answers = answer_options(machine.config)
-        return Backend(machine.id, machine.region, _HOST, link.near_port, answers)
+        config = machine.config
+        treatment = (answer_options(config), replay_caches(config))
+        return Backend(machine.id, machine.region, _HOST, link.near_port, *treatment)
 
     def _on_change(self, _machine: MachineRecord) -> None:
         self._candidates.clear()
