@@ -16,9 +16,16 @@ from h2.exceptions import ProtocolError
 
 
 class Http2Server:
-    """Serves connections of port ``port`` until closed."""
+    """
+    Serves connections of port ``port`` until closed.
 
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+    Args:
+        context: Of TLS; None for plain TCP.
+        most: Streams that it takes at once on a connection.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None = None, most: int = 100) -> None:
+        self._most = most
         self.listener = socket.create_server(("127.0.0.1", 0))
         scheme = "https" if context else "http"
         self.url = f"{scheme}://localhost:{self.listener.getsockname()[1]}"
@@ -55,7 +62,7 @@ class Http2Server:
             thread.start()
 
     def _serve(self, sock: socket.socket) -> None:
-        peer = ServerSide()
+        peer = ServerSide(_3=self._most)
         with contextlib.suppress(OSError, ProtocolError):
             sock.sendall(peer.take())
             while data := sock.recv(65_536):
@@ -65,6 +72,7 @@ class Http2Server:
                 peer.seen, peer.bodies = [], []
                 sock.sendall(peer.take())
                 if peer.over:
+                    sock.shutdown(socket.SHUT_RDWR)
                     return
 
 
@@ -115,6 +123,10 @@ class ServerSide:
             h2.send_headers(stream, ok, end_stream=True)
             h2.close_connection(0, last_stream_id=stream)
             self.over = True
+        elif path == b"/hang":
+            pass
+        elif path == b"/slam":
+            self.over = True
         elif path == b"/early":
             h2.send_headers(stream, [(b":status", b"103"), (b"link", b"</a>")])
             h2.send_headers(stream, [*ok, (b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")])
@@ -145,9 +157,9 @@ class ServerSide:
 
 
 @contextlib.contextmanager
-def http2_server(context: ssl.SSLContext | None = None) -> Iterator[Http2Server]:
+def http2_server(context: ssl.SSLContext | None = None, most: int = 100) -> Iterator[Http2Server]:
     """A server that is gone when the block ends."""
-    server = Http2Server(context)
+    server = Http2Server(context, most)
     try:
         yield server
     finally:

@@ -160,7 +160,7 @@ def check_a_scenario_is_refused_for_what_the_client_would_refuse() -> None:
         path.write_text(
             "from loadtest.engine.user import TTFBUser\n"
             "class Odd(TTFBUser):\n"
-            "    def t(self): self.client.get('/', stream=True)\n"
+            "    def t(self): self.client.get('/', context={'a': 1})\n"
             "    tasks = [t]\n"
         )
         told = ""
@@ -168,7 +168,7 @@ def check_a_scenario_is_refused_for_what_the_client_would_refuse() -> None:
             load_scenario(str(path))
         except EngineError as error:
             told = str(error)
-        assert f"{path}, line 3: stream=" in told, told
+        assert f"{path}, line 3: context=" in told, told
 
 
 def check_an_arm_plays_the_scenarios_that_it_names() -> None:

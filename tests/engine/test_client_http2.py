@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from loadtest.engine.client.http2 import Http2Framer
 from loadtest.engine.client.http2_heads import HeadPacker, HeadReader, fields_of
+from loadtest.engine.client.http2_stream import Http2Stream
 from loadtest.engine.client.tolerant import FramingError
 
 GET = b"GET %s HTTP/1.1\r\nHost: shop.example\r\nAccept: */*\r\n\r\n"
@@ -37,27 +38,48 @@ HEAD_OF_5 = frame(1, 4, 1, OK + b"\x5c\x015")  # 28 of the table is content-leng
 WHOLE, END = 4, 1
 
 
-def framer() -> Http2Framer:
-    return Http2Framer(secure=False, head_bytes=65_536, keep_bytes=1 << 20)
+class Client(Http2Framer):
+    """The client's end, with the stream that was asked for last."""
+
+    def __init__(self, head_bytes: int = 65_536) -> None:
+        super().__init__(secure=False, head_bytes=head_bytes)
+        self.latest = self.stream(b"GET")
+
+    @staticmethod
+    def stream(request: bytes, *, held: bool = False) -> Http2Stream:
+        return Http2Stream(bodiless=request.startswith(b"HEAD"), keep_bytes=1 << 20, held=held)
+
+    def ask(self, request: bytes, *, held: bool = False) -> Http2Stream:
+        self.latest = self.stream(request, held=held)
+        self.request(self.latest, request)
+        return self.latest
+
+    @property
+    def body(self) -> bytes:
+        return self.latest.pieces.take_apart()[1]
 
 
-def talk(client: Http2Framer, server: ServerSide, request: bytes, size: int = 1 << 20) -> None:
+def framer() -> Client:
+    return Client()
+
+
+def talk(client: Client, server: ServerSide, request: bytes, size: int = 1 << 20) -> Http2Stream:
     """Let both ends talk until the answer is there; the client gets ``size`` bytes a piece."""
-    client.start(bodiless=request.startswith(b"HEAD"))
-    client.request(request)
+    stream = client.ask(request)
     for _ in range(1_000):
         server.receive(client.outgoing())
         data = server.take()
         for begin in range(0, len(data), size):
             client.feed(data[begin : begin + size])
-        if client.done or not data:
-            return
+        if stream.done or not data:
+            break
+    return stream
 
 
 def test_settings_in_front_of_a_head_are_acknowledged_once() -> None:
     """A second acknowledgement would end the connection."""
     client = framer()
-    client.request(GET % b"/")
+    client.ask(GET % b"/")
     client.outgoing()
     client.feed(frame(4, 0, 0, b"") + frame(1, WHOLE | END, 1, OK))
     assert client.outgoing() == frame(4, 1, 0, b"")
@@ -68,31 +90,31 @@ def test_an_answer_is_read_however_it_is_cut(size: int) -> None:
     """Interim heads are passed over, trailers come last, cookies stay apart; a ping is answered."""
     client, server = framer(), ServerSide()
     talk(client, server, GET % b"/early", size)
-    assert (client.status, client.region, client.begun) == (200, b"cdg", 2)
-    assert client.cookies == [b"a=1", b"b=2"]
-    headers, body = client.pieces.take_apart()
+    assert (client.latest.status, client.latest.region, client.latest.begun) == (200, b"cdg", 2)
+    assert client.latest.cookies == [b"a=1", b"b=2"]
+    headers, body = client.latest.pieces.take_apart()
     assert body == b"body"
     assert headers[-1] == ("x-check", "sum")
-    assert client.keep_alive
+    assert not client.leaving
     talk(client, server, GET % b"/", size)
-    assert client.pieces.take_apart()[1] == b"hello"
+    assert client.body == b"hello"
     talk(client, server, GET.replace(b"GET", b"HEAD") % b"/", size)
-    assert (client.status, client.pieces.take_apart()[1]) == (200, b"")
+    assert (client.latest.status, client.body) == (200, b"")
 
 
 def test_the_piece_that_began_the_head_is_told() -> None:
     """The first byte is that of the HEADERS frame, though its end comes with a later piece."""
     client, server = framer(), ServerSide()
-    client.request(GET % b"/")
+    client.ask(GET % b"/")
     server.receive(client.outgoing())
     data = server.take()
     at = next(place for place, kind in frames(data) if kind == 1)
     client.feed(data[: at + 3])
-    assert (client.begun, client.split_here) == (0, True)
+    assert (client.latest.begun, client.split_here) == (0, True)
     client.feed(data[at + 3 : at + 12])
-    assert (client.begun, client.split_here) == (0, False)
+    assert (client.latest.begun, client.split_here) == (0, False)
     client.feed(data[at + 12 :])
-    assert (client.begun, client.began_before, client.done) == (1, True, True)
+    assert (client.latest.begun, client.latest.began_before, client.latest.done) == (1, True, True)
 
 
 def frames(data: bytes) -> list[tuple[int, int]]:
@@ -107,61 +129,59 @@ def frames(data: bytes) -> list[tuple[int, int]]:
 def test_bodies_keep_to_the_windows_of_both_sides() -> None:
     """Three megabytes go up and five come down, a window at a time; memory stays bounded."""
     client, server = framer(), ServerSide()
-    talk(client, server, POST % 3_000_000 + b"y" * 3_000_000)
-    assert (server.bodies, client.status, client.handed_over) == ([3_000_000], 200, True)
-    talk(client, server, GET % b"/big/5000000")
-    assert (client.done, client.received > 5_000_000) == (True, True)
-    assert sum(map(len, client.pieces)) <= 1 << 20
+    sent = talk(client, server, POST % 3_000_000 + b"y" * 3_000_000)
+    assert (server.bodies, sent.status, len(sent.body)) == ([3_000_000], 200, 0)
+    big = talk(client, server, GET % b"/big/5000000")
+    assert (big.done, big.received > 5_000_000) == (True, True)
+    assert sum(map(len, big.pieces)) <= 1 << 20
     talk(client, server, GET % b"/")
-    assert client.pieces.take_apart()[1] == b"hello"
+    assert client.body == b"hello"
 
 
 def test_a_smaller_window_in_mid_body_is_kept_to() -> None:
     """SETTINGS may change a window while a body is under way (RFC 9113, 6.9.2)."""
     client, server = framer(), ServerSide(_4=1_000, _5=16_384)
     client.feed(server.take())
-    client.start(bodiless=False)
-    client.request(POST % 5_000 + b"y" * 5_000)
+    stream = client.ask(POST % 5_000 + b"y" * 5_000)
     sent = client.outgoing()
-    assert not client.handed_over
+    assert stream.body
     server.receive(sent)
     server.h2.update_settings({4: 100_000})
     for _ in range(10):
         client.feed(server.take())
         server.receive(client.outgoing())
-    assert (client.handed_over, server.bodies) == (True, [5_000])
+    assert (len(stream.body), server.bodies) == (0, [5_000])
 
 
-@pytest.mark.parametrize(
-    ("path", "unanswered", "stays"), [(b"/refuse", True, True), (b"/reset", False, True)]
-)
+@pytest.mark.parametrize(("path", "unanswered"), [(b"/refuse", True), (b"/reset", False)])
 def test_a_reset_stream_is_a_failure_and_the_connection_goes_on(
-    path: bytes, unanswered: bool, stays: bool
+    path: bytes, unanswered: bool
 ) -> None:
     """Only a refused stream was not looked at, so only it may be sent again (RFC 9113, 8.7)."""
     client, server = framer(), ServerSide()
-    talk(client, server, GET % path)
-    assert client.failure is not None
-    assert (client.failure.kind, client.failure.unanswered) == ("closed-early", unanswered)
-    assert client.keep_alive is stays
-    talk(client, server, GET % b"/")
-    assert client.failure is None
-    assert client.status == 200
+    failure = talk(client, server, GET % path).failure
+    assert failure is not None
+    assert (failure.kind, failure.unanswered) == ("closed-early", unanswered)
+    assert not client.leaving
+    stream = talk(client, server, GET % b"/")
+    assert (stream.failure, stream.status) == (None, 200)
 
 
 def test_a_farewell_lets_the_stream_finish_or_says_that_it_was_not_taken() -> None:
     """GOAWAY names the last stream that counts: others may be sent elsewhere."""
     client, server = framer(), ServerSide()
-    client.request(GET % b"/bye")
+    client.ask(GET % b"/bye")
     server.receive(client.outgoing())
     client.feed(server.take())
-    assert (client.done, client.failure, client.keep_alive) == (True, None, False)
+    assert (client.latest.done, client.latest.failure, client.leaving) == (True, None, True)
     client = framer()
-    client.request(GET % b"/")
-    goaway = b"\0\0\x08\x07\0\0\0\0\0" + bytes(8)
-    assert client.feed(b"\0\0\0\x04\0\0\0\0\0" + goaway)
-    assert client.failure is not None
-    assert (client.failure.unanswered, client.leaving) == (True, True)
+    first, second = client.ask(GET % b"/"), client.ask(GET % b"/")
+    client.feed(frame(4, 0, 0, b"") + frame(7, 0, 0, b"\0\0\0\1" + bytes(4)))
+    assert (first.done, client.over, client.leaving) == (False, [second], True)
+    assert second.failure is not None
+    assert second.failure.unanswered
+    client.feed(frame(1, WHOLE | END, 1, OK))
+    assert (first.done, first.failure, client.streams) == (True, None, {})
 
 
 def test_what_only_one_connection_means_stays_out_of_a_request() -> None:
@@ -188,21 +208,22 @@ def test_what_only_one_connection_means_stays_out_of_a_request() -> None:
 def test_what_is_no_http2_is_said_in_a_sentence(data: bytes) -> None:
     """A server that speaks something else, or breaks a rule, is a failed request."""
     client = framer()
-    client.request(GET % b"/")
+    client.ask(GET % b"/")
     with pytest.raises(FramingError, match=r"\w"):
         client.feed(data)
 
 
 def test_a_head_beyond_the_limit_is_too_large() -> None:
     """The limit is that of HTTP/1.1, counted on what HPACK unpacks."""
-    client = Http2Framer(secure=False, head_bytes=2_000, keep_bytes=100)
+    client = Client(head_bytes=2_000)
     server = ServerSide()
     server.answer = lambda stream, _: server.h2.send_headers(  # type: ignore[method-assign, assignment]
         stream, [(b":status", b"200"), (b"x-long", b"a" * 3_000)], end_stream=True
     )
+    first = client.ask(GET % b"/")  # both share the table that is broken off
     talk(client, server, GET % b"/")
-    assert client.failure is not None
-    assert client.failure.kind == "too-large"
+    failures = first.failure, client.latest.failure
+    assert [failure and failure.kind for failure in failures] == ["too-large", "closed-early"]
 
 
 FIELDS = st.tuples(
@@ -243,27 +264,25 @@ def test_a_request_is_the_same_block_every_time() -> None:
 def test_a_stream_that_is_given_up_leaves_the_connection_as_it_was() -> None:
     """Its answer comes all the same: read for the table's sake, counted for the window's."""
     client, server = framer(), ServerSide()
-    client.request(GET % b"/big/600000")
+    client.ask(GET % b"/big/600000")
     server.receive(client.outgoing())
     late = server.take()
     client.feed(late[:20_000])
-    client.cancel()
+    client.cancel(client.latest, doubtful=True)
     assert client.asked_for_life
-    client.start(bodiless=False)
-    client.request(GET % b"/")
+    client.ask(GET % b"/")
     client.feed(late[20_000:])
     server.receive(client.outgoing())
     for _ in range(3):
         client.feed(server.take())
         server.receive(client.outgoing())
-    assert (client.status, client.pieces.take_apart()[1]) == (200, b"hello")
+    assert (client.latest.status, client.body) == (200, b"hello")
     assert not client.asked_for_life
-    client.start(bodiless=False)
-    client.request(POST % 100_000 + b"y" * 100_000)
+    client.ask(POST % 100_000 + b"y" * 100_000)
     client.outgoing()
-    client.cancel()
+    client.cancel(client.latest, doubtful=True)
     talk(client, server, GET % b"/early")
-    assert client.pieces.take_apart()[1] == b"body"
+    assert client.body == b"body"
 
 
 @pytest.mark.parametrize(
@@ -287,19 +306,85 @@ def test_a_stream_that_is_given_up_leaves_the_connection_as_it_was() -> None:
 def test_what_a_stream_may_not_do_is_said(data: bytes, said: str) -> None:
     """Bodies keep to their length, heads to one piece, streams to their numbers."""
     client = framer()
-    client.request(GET % b"/")
+    client.ask(GET % b"/")
     with pytest.raises(FramingError, match=said):
         client.feed(data)
 
 
 def test_padding_priority_and_frames_of_no_known_kind_are_passed_over() -> None:
     client = framer()
-    client.request(GET % b"/")
+    client.ask(GET % b"/")
     padded = b"\2" + bytes(5) + OK + b"\0\0"
     head = frame(1, WHOLE | 0x28, 1, padded)
     others = frame(0x77, 0, 1, b"?") + frame(8, 0, 1, b"\0\0\0\1") + frame(2, 0, 1, bytes(5))
-    assert client.feed(head + others + frame(0, END | 8, 1, b"\1hi\0"))
-    assert (client.status, client.pieces.take_apart()[1]) == (200, b"hi")
+    client.feed(head + others + frame(0, END | 8, 1, b"\1hi\0"))
+    assert client.over == [client.latest]
+    assert (client.latest.status, client.body) == (200, b"hi")
+
+
+def test_an_answer_before_the_end_of_its_request_stops_the_rest() -> None:
+    """Also where the server says so itself, as RFC 9113, 8.1 lets it: others go on."""
+    for reset in (b"", frame(3, 0, 1, bytes(4))):
+        client, server = framer(), ServerSide()
+        client.feed(server.take())
+        stream = client.ask(POST % 200_000 + b"y" * 200_000)
+        assert len(stream.body) == 200_000 - 65_535
+        client.feed(HEAD_OF_5 + frame(0, END, 1, b"hello") + reset)
+        assert (client.over, stream.failure, len(stream.body)) == ([stream], None, 0)
+        client.feed(frame(8, 0, 1, b"\0\0\1\0"))
+        other = client.ask(GET % b"/")
+        client.feed(frame(1, WHOLE | END, 3, OK))
+        assert (other.done, client.leaving) == (True, False)
+
+
+def test_streams_at_once_have_their_own_answers_and_moments() -> None:
+    """However their frames are mixed; the piece that began each head is told of each."""
+    client = framer()
+    client.ask(POST % 3 + b"abc")
+    client.ask(GET % b"/")
+    client.ask(GET % b"/", held=True)
+    slow, quick, held = client.streams.values()
+    client.feed(HEAD_OF_5.replace(b"\0\0\0\1", b"\0\0\0\3") + frame(1, WHOLE, 5, OK))
+    assert (client.begun, client.over) == ([quick, held], [])
+    mixed = [
+        frame(0, 0, 3, b"he"), frame(0, 0, 5, b"un"), frame(1, WHOLE, 1, OK),
+        frame(0, END, 3, b"llo"), frame(0, END, 1, b"post"), frame(0, 0, 5, b"ended"),
+    ]  # fmt: skip
+    client.feed(b"".join(mixed))
+    assert (client.begun, client.over) == ([slow], [quick, slow])
+    assert [b"".join(s.pieces) for s in (slow, quick, held)] == [b"post", b"hello", b"unended"]
+    client.cancel(held)
+    assert (client.streams, client.has_room) == ({}, True)
+
+
+def test_a_body_that_nobody_reads_holds_its_server_up_and_no_other() -> None:
+    """The window of a held stream opens when it is read; that of the connection at once."""
+    client, server = framer(), ServerSide()
+    held = client.ask(GET % b"/big/5000000", held=True)
+    for _ in range(50):
+        server.receive(client.outgoing())
+        client.feed(server.take())
+    assert not held.done
+    assert sum(map(len, held.pieces)) == 1 << 20
+    assert talk(client, server, GET % b"/big/3000000").done
+    read = 0
+    for _ in range(100):
+        read += sum(map(len, held.pieces))
+        held.pieces.clear()
+        client.catch_up(held)
+        server.receive(client.outgoing())
+        client.feed(server.take())
+    assert (held.done, read) == (True, 5_000_000)
+
+
+def test_a_server_says_how_many_streams_it_takes_at_once() -> None:
+    client, server = framer(), ServerSide(_3=2)
+    assert client.has_room
+    client.feed(server.take())
+    client.ask(GET % b"/")
+    assert client.has_room
+    client.ask(GET % b"/")
+    assert not client.has_room
 
 
 @settings(max_examples=60, deadline=None)
@@ -308,7 +393,7 @@ def test_mutated_frames_end_in_an_answer_or_a_sentence(data: st.DataObject) -> N
     """Nothing that a server may send raises anything but FramingError."""
     client, server = framer(), ServerSide()
     path = data.draw(st.sampled_from([b"/", b"/early", b"/refuse", b"/reset", b"/big/40000"]))
-    client.request(GET % path)
+    client.ask(GET % path)
     server.receive(client.outgoing())
     answer = bytearray(server.take())
     for _ in range(data.draw(st.integers(1, 4))):
@@ -347,7 +432,7 @@ def test_what_is_read_is_what_the_library_reads(data: st.DataObject) -> None:
     """Of frames that were bent; each may refuse what the other takes, none reads it otherwise."""
     path = data.draw(st.sampled_from([b"/", b"/early", b"/big/4000"]))
     client, server = framer(), ServerSide()
-    client.request(GET % path)
+    client.ask(GET % path)
     server.receive(client.outgoing())
     answer = bytearray(server.take())
     for _ in range(data.draw(st.integers(0, 3))):
@@ -356,9 +441,10 @@ def test_what_is_read_is_what_the_library_reads(data: st.DataObject) -> None:
     with contextlib.suppress(FramingError):
         client.feed(bytes(answer))
         reference = read_by_the_library(path, bytes(answer))
-        if client.done and client.failure is None and reference is not None:
+        if client.latest.done and client.latest.failure is None and reference is not None:
             fields, body = reference  # the library moves cookies to the end
-            assert (sorted(client.pieces.fields), b"".join(client.pieces)) == (sorted(fields), body)
+            told = client.latest.pieces
+            assert (sorted(told.fields), b"".join(told)) == (sorted(fields), body)
 
 
 @pytest.fixture(scope="module")

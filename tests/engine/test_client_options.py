@@ -12,7 +12,7 @@ import pytest
 from client_servers import OK, ScriptServer, client_of, read_request
 
 from loadtest.engine.client.codings import decode
-from loadtest.engine.client.options import apply_options
+from loadtest.engine.client.options import cookie_header, settle, time_outs
 from loadtest.engine.client.refusals import refused_calls
 from loadtest.engine.client.request import with_query
 from loadtest.errors import LoadtestError
@@ -23,14 +23,20 @@ else:
     from backports import zstd
 
 
-def test_auth_and_cookies_become_headers() -> None:
-    found = apply_options({"auth": ("me", "pä:ss"), "cookies": {"a": "1"}}, {"X": "y"}, "a=0; b=2")
-    assert found == {"X": "y", "Authorization": "Basic bWU6cMOkOnNz", "Cookie": "b=2; a=1"}
+def test_options_come_to_headers_a_body_and_cookies() -> None:
+    asked = settle({"auth": ("me", "pä:ss"), "cookies": {"a": "1"}, "stream": True}, {"X": "y"})
+    assert asked.headers == {"X": "y", "Authorization": "Basic bWU6cMOkOnNz"}
+    assert (asked.cookies, asked.stream, asked.follow) == ({"a": "1"}, True, False)
+    assert cookie_header({"a": "1"}, "a=0; b=2") == "b=2; a=1"
+    form = settle({"files": {"f": ("f.txt", b"1")}, "allow_redirects": True}, None, {"k": "v"})
+    assert form.headers["Content-Type"].startswith("multipart/form-data; boundary=")
+    assert (b'name="k"' in form.data, form.follow) == (True, True)
 
 
 @pytest.mark.parametrize("option", [{"verify": True}, {"stream": False}, {"cert": None}])
 def test_what_holds_anyway_may_be_said(option: dict[str, Any]) -> None:
-    assert apply_options(option, None, "") == {}
+    asked = settle(option, None)
+    assert (asked.headers, asked.data, asked.stream) == ({}, None, False)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +44,7 @@ def test_what_holds_anyway_may_be_said(option: dict[str, Any]) -> None:
     [
         ({"verify": False}, "client.insecure"),
         ({"cert": "me.pem"}, "client.certificate"),
-        ({"stream": True}, "leave it out"),
+        ({"proxies": {"http": "x"}}, "leave it out"),
         ({"auth": "me"}, "two texts"),
         ({"auth": ("a:b", "c")}, "colon"),
         ({"cookies": {"a": "1\r\nX: y"}}, "control characters"),
@@ -47,9 +53,21 @@ def test_what_holds_anyway_may_be_said(option: dict[str, Any]) -> None:
 )
 def test_what_cannot_be_is_refused_in_a_sentence(option: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        apply_options(option, None, "")
+        settle(option, None)
     with pytest.raises(TypeError, match="no option 'foo'"):
-        apply_options({"foo": 1}, None, "")
+        settle({"foo": 1}, None)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "pair"),
+    [(None, (None, None)), (2, (2.0, 2.0)), ((1, None), (1.0, None)), ([1, 2], (1.0, 2.0))],
+)
+def test_a_time_out_is_one_of_connecting_and_one_of_the_answer(
+    timeout: Any, pair: tuple[float | None, float | None]
+) -> None:
+    assert time_outs(timeout) == pair
+    with pytest.raises(ValueError, match="need seconds, or a pair"):
+        time_outs((1, 2, 3))  # type: ignore[arg-type]
 
 
 def test_parameters_that_are_none_and_fragments_are_not_sent() -> None:
@@ -105,14 +123,14 @@ SCENARIO = """
 from loadtest import TTFBUser
 class One(TTFBUser):
     def a(self, verify, redis):
-        self.client.get("/", stream=True)
-        self.client.get("/", stream=False, verify=verify, cert=None)
+        self.client.get("/", context={"a": 1})
+        self.client.get("/", stream=True, verify=verify, cert=None)
         self.client.post(
             "/",
             verify=False,
             cert=("a", "b"),
         )
-        redis.get("/", stream=True)
+        redis.get("/", context={"a": 1})
 """
 
 
@@ -123,8 +141,8 @@ def test_what_cannot_be_is_told_with_its_line_before_any_load(tmp_path: Path) ->
     assert [sentence.partition(": ")[0].rpartition(" ")[2] for sentence in told] == ["5", "9", "10"]
     assert "client.insecure" in told[1]
     assert [f", line {n}" in told[0] for n in (5, 6)] == [True, False]
-    streams = list(refused_calls(path, insecure=True, streams=True))
-    assert [sentence.partition(": ")[2][:6] for sentence in streams] == ["cert=:"]
+    theirs = list(refused_calls(path, insecure=True, of_locust=True))
+    assert [sentence.partition(": ")[2][:6] for sentence in theirs] == ["cert=:"]
 
 
 def test_headers_and_auth_of_a_client_are_sent_from_then_on() -> None:

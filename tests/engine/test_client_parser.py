@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.engine.client.parser import FramingError, ResponseFramer, take_apart
+from loadtest.engine.client.apart import take_apart
+from loadtest.engine.client.parser import FramingError, ResponseFramer
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

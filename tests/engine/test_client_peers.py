@@ -11,7 +11,8 @@ import pytest
 from odd_answers import ANSWERS, Answer
 from peer_readers import READERS, read_with, version_of
 
-from loadtest.engine.client.parser import FramingError, ResponseFramer, take_apart
+from loadtest.engine.client.apart import take_apart
+from loadtest.engine.client.parser import FramingError, ResponseFramer
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "client.md"
 PEERS = ("curl", "Go", "urllib3", "Node")

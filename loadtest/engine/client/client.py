@@ -13,45 +13,45 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from functools import partial
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from loadtest.engine.client.connection import HttpConnection
+from loadtest.engine.client.bodies import Body
 from loadtest.engine.client.cookies import CookieJar
-from loadtest.engine.client.dial import Dialer
-from loadtest.engine.client.http2_connection import Http2Connection
+from loadtest.engine.client.courier import Courier
 from loadtest.engine.client.limits import Limits
 from loadtest.engine.client.long_lived import LongLived
-from loadtest.engine.client.multipart import encode_form
 from loadtest.engine.client.names import AddressResolver
-from loadtest.engine.client.options import apply_options, basic_credentials
+from loadtest.engine.client.options import (
+    Asked,
+    Timeout,
+    basic_credentials,
+    cookie_header,
+    settle,
+    time_outs,
+)
 from loadtest.engine.client.origin import TargetLike, origin_of
 from loadtest.engine.client.redirects import Following, Hop
 from loadtest.engine.client.request import (
     build_fields,
     build_request_line,
     encode_body,
+    jar_header,
     with_cookies,
     with_query,
 )
 from loadtest.engine.client.response import CaughtResponse, Response
 from loadtest.engine.client.sample import RequestSample
-from loadtest.engine.client.state import TargetState
+from loadtest.engine.client.state import Connection, TargetState
+from loadtest.engine.client.streamed import StreamedResponse
 from loadtest.engine.client.tls import PLAIN, TlsChoice
 from loadtest.engine.client.verbs import Verbs
-from loadtest.engine.hub.instruments import Instruments
-from loadtest.engine.hub.wait import Failure
-from loadtest.records.kinds import ERROR_CANCELLED, HTTP_2
 from loadtest.records.statuses import refuses, status_sentence
-from loadtest.units import NS_PER_S
 
-_IDEMPOTENT: Final = frozenset(
-    ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE")
-)  # RFC 9110, 9.2.2
 _monotonic_ns = time.monotonic_ns
 
 Recorder = Callable[[RequestSample], object]
-Timeout = float | tuple[float | None, float | None] | None
 Params = Mapping[str, Any] | list[tuple[str, Any]] | str
 
 
@@ -85,17 +85,15 @@ class TTFBClient(Verbs, Following, LongLived):
         self._record = record
         self._tls = tls
         self._limits = limits or Limits()
-        self._resolver = resolver or AddressResolver()
-        self._instruments = Instruments.here()
+        self._courier = Courier(self._limits, resolver or AddressResolver(), record)
         self._headers = dict(headers or {})
         self._headers_key: tuple[tuple[str, str], ...] | None = tuple(self._headers.items())
         self._auth: Any = None
-        self._read_ns = int(self._limits.read_s * NS_PER_S)
-        self._send_ns = int(self._limits.send_s * NS_PER_S)
         self._places: dict[tuple[str, str, str, str, TlsChoice], TargetState] = {}
         self._elsewhere: dict[tuple[TargetState, str], TargetState] = {}
         self._unrecorded: CaughtResponse | None = None
         self._long_lived = []
+        self._streams: list[StreamedResponse] = []
         self._intended_ns = 0
         self._context: object = None
         self._cold = self._first_visit = False
@@ -134,6 +132,8 @@ class TTFBClient(Verbs, Following, LongLived):
             new_connection: Its first request opens a connection of its own, as ``request`` does.
             first_visit: The plan wants no connection to be open: opening one is no part of TTFB.
         """
+        if self._streams:
+            self._close_streams()
         self._intended_ns = intended_ns
         self._first_visit = first_visit
         self._cold = new_connection
@@ -176,6 +176,7 @@ class TTFBClient(Verbs, Following, LongLived):
         """Close every connection, and record what a scenario left unrecorded."""
         self._settle_unrecorded()
         self._close_long_lived()
+        self._close_streams()
         for place in (*self._places.values(), *self._elsewhere.values()):
             place.close()
 
@@ -217,7 +218,8 @@ class TTFBClient(Verbs, Following, LongLived):
             catch_response: Return a context manager that lets the scenario judge the answer.
             options: Of Locust's clients: ``auth``, a user and a password; ``cookies``, sent besides
                 and kept nowhere; ``files``, a form; ``allow_redirects``, where each hop is a row
-                and later ones are called ``NAME (redirected)``; others are refused in a sentence.
+                and later ones are called ``NAME (redirected)``; ``stream``, which returns a
+                ``StreamedResponse``; others are refused in a sentence.
 
         Returns:
             The response; ``error`` says what went wrong, ``status_code`` is 0 if no answer came.
@@ -228,24 +230,26 @@ class TTFBClient(Verbs, Following, LongLived):
         start_ns = _monotonic_ns()
         if self._unrecorded is not None:
             self._settle_unrecorded()
-        if options and options.pop("allow_redirects", False):
-            hop = Hop(method, with_query(path, params or ""), dict(headers or {}), data, json)
-            return self._follow(
-                hop, options, name=name, timeout=timeout, new_connection=new_connection,
-                catch_response=catch_response,
-            )  # fmt: skip
+        asked: Asked | None = None
+        if options:
+            asked = settle(options, headers, data, insecure=self._tls.insecure)
+            headers, data = asked.headers, asked.data
+            if asked.follow:
+                hop = Hop(
+                    method, with_query(path, params or ""), headers, data, json, asked.cookies
+                )
+                return self._follow(
+                    hop, name=name, timeout=timeout, new_connection=new_connection,
+                    catch_response=catch_response, stream=asked.stream,
+                )  # fmt: skip
         place = self._place
         if path[:1] != "/":
             place, path = self._resolve_place(path)
         if params:
             path = with_query(path, params)
-        if options:
-            if files := options.get("files"):
-                data, form = encode_form(files, data)
-                headers = {**(headers or {}), "Content-Type": form}
-            origin, kept = place.origin, place.cookies
-            value = kept.header(host=origin.server_name, path=path, secure=origin.secure)
-            headers = apply_options(options, headers, value, insecure=self._tls.insecure)
+        if asked is not None and asked.cookies:
+            kept = jar_header(place.cookies, place.origin, path)
+            asked.headers["Cookie"] = cookie_header(asked.cookies, kept)
         body, kind = encode_body(method, data, json)
         head, default_name = self._head(place, method, path, headers, kind)
         if body is not None:
@@ -264,9 +268,12 @@ class TTFBClient(Verbs, Following, LongLived):
         sample.cold = new_connection or self._first_visit
         if body is not None:
             head += body
-        connection = self._perform(place, head, sample, timeout, new_connection)
+        carried = self._courier.carry(
+            place, head, sample, time_outs(timeout), new_connection=new_connection,
+            stream=asked is not None and asked.stream,
+        )  # fmt: skip
         return self._conclude(
-            place, path, sample, connection, cold=new_connection, catch_response=catch_response
+            place, path, sample, carried, cold=new_connection, catch_response=catch_response
         )
 
     # How it is done.
@@ -276,24 +283,39 @@ class TTFBClient(Verbs, Following, LongLived):
         place: TargetState,
         path: str,
         sample: RequestSample,
-        connection: HttpConnection | None,
+        carried: tuple[Connection | None, Body | None],
         *,
         cold: bool,
         catch_response: bool,
     ) -> Response:
         """Keep cookies and connection, have the sample recorded, make the response."""
         pieces: list[bytes] = []
+        connection, body = carried
         if connection is not None:
             pieces = connection.pieces
-            if (cookies := connection.framer.cookies) is not None:
-                place.store_cookies(cookies, path)
-            if cold:
+            if connection.cookies is not None:
+                place.store_cookies(connection.cookies, path)
+            if body is not None:
+                pass  # it is under way
+            elif cold:
                 connection.close()
             else:
                 place.give_back(connection, self._limits.idle_connections)
         if refuses(self._limits.expect, sample.method, sample.status):
             sample.unexpected = status_sentence(sample.status)
         url, kept = place.origin.url + path, sample.bytes <= self._limits.keep_bytes
+        if body is not None:
+            streamed = StreamedResponse(
+                sample,
+                url,
+                pieces,
+                body,
+                recorder=self._record,
+                let_go=partial(self._let_go, place, connection, cold=cold),
+                limits=self._limits,
+            )
+            self._streams.append(streamed)
+            return streamed
         if catch_response:
             caught = CaughtResponse(sample, url, pieces, kept, self._record)
             self._unrecorded = caught
@@ -302,6 +324,20 @@ class TTFBClient(Verbs, Following, LongLived):
             sample.error, sample.detail = "status", sample.unexpected
         self._record(sample)
         return Response(sample, url, pieces, kept)
+
+    def _let_go(self, place: TargetState, connection: Connection | None, *, cold: bool) -> None:
+        """See to the connection of a body that is read no more."""
+        if connection is None:
+            return
+        if cold:
+            connection.close()
+        else:
+            place.give_back(connection, self._limits.idle_connections)
+
+    def _close_streams(self) -> None:
+        """Close the bodies that a scenario left open."""
+        while self._streams:
+            self._streams.pop().close()
 
     def _head(
         self,
@@ -351,67 +387,6 @@ class TTFBClient(Verbs, Following, LongLived):
         named = f"{urlsplit(origin.url).scheme}://{origin.host_header}"
         return _path_of(parts) if parts.netloc and base in (origin.url, named) else url
 
-    def _perform(
-        self,
-        place: TargetState,
-        request: bytes,
-        sample: RequestSample,
-        timeout: Timeout,
-        new_connection: bool,
-    ) -> HttpConnection | None:
-        """Do it; the outcome goes into the sample. Returns the connection, if one came to be."""
-        connection: HttpConnection | None = None
-        try:
-            if not new_connection:
-                connection = place.take_idle()
-            if connection is None:
-                connection = self._open(place, sample, timeout)
-            else:
-                sample.reused = True
-                sample.address = connection.address
-            try:
-                self._exchange(connection, request, sample, timeout)
-            except Failure as failure:
-                if not connection.usable:
-                    connection.close()
-                if not (failure.unanswered and sample.reused and sample.method in _IDEMPOTENT):
-                    raise
-                connection.close()
-                _forget_attempt(sample)
-                connection = self._open(place, sample, timeout)
-                self._exchange(connection, request, sample, timeout)
-        except Failure as failure:
-            sample.error, sample.detail = failure.kind, failure.detail
-        except BaseException as error:
-            if connection is not None:
-                connection.close()
-            sample.error, sample.detail = ERROR_CANCELLED, type(error).__name__
-            self._record(sample)
-            raise
-        return connection
-
-    def _open(self, place: TargetState, sample: RequestSample, timeout: Timeout) -> HttpConnection:
-        line = Dialer(place.origin, self._limits, self._instruments)
-        line.dial(sample, self._resolver, timeout[0] if isinstance(timeout, tuple) else timeout)
-        kind = Http2Connection if line.protocol == HTTP_2 else HttpConnection
-        return kind(line, sample.address, self._limits, self._instruments)
-
-    def _exchange(
-        self,
-        connection: HttpConnection,
-        request: bytes,
-        sample: RequestSample,
-        timeout: Timeout,
-    ) -> None:
-        sample.protocol = connection.protocol
-        if isinstance(timeout, tuple):
-            timeout = timeout[1]
-        read_ns = self._read_ns if timeout is None else int(timeout * NS_PER_S)
-        send_ns = self._send_ns if timeout is None else min(self._send_ns, read_ns)
-        connection.exchange(
-            request, sample, bodiless=sample.method == "HEAD", read_ns=read_ns, send_ns=send_ns
-        )
-
     def _new_sample(self, name: str, method: str) -> RequestSample:
         """Return the sample of what begins now; the first one of an arrival opens it."""
         self._settle_unrecorded()
@@ -428,11 +403,3 @@ class TTFBClient(Verbs, Following, LongLived):
 
 def _path_of(parts: SplitResult) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-
-
-def _forget_attempt(sample: RequestSample) -> None:
-    """Make a sample ready for a second attempt; its start stays that of the first."""
-    sample.attempts = 2
-    sample.reused = False
-    sample.kernel = False
-    sample.sent_ns = sample.first_ns = sample.first_user_ns = sample.last_ns = 0

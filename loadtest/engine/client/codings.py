@@ -26,6 +26,7 @@ _MAX_DECODED: Final = 64 * 1024 * 1024  # a bomb of zeros must not take the work
 _MAX_CODINGS: Final = 4
 _TOO_LONG: Final = f"more than {_MAX_DECODED} bytes when decoded"
 _ZSTD_WINDOW_LOG: Final = 23
+_BROKEN: Final = (OSError, EOFError, zlib.error, brotli.error, zstd.ZstdError, ValueError)
 
 
 def decode(body: bytes, coding: str, url: str) -> bytes:
@@ -40,15 +41,19 @@ def decode(body: bytes, coding: str, url: str) -> bytes:
     Raises:
         LoadtestError: It is broken, or would become larger than 64 MiB.
     """
-    names = [name.strip().lower() for name in coding.split(",") if name.strip()]
     try:
-        if len(names) > _MAX_CODINGS:
-            raise ValueError(f"{len(names)} codings one over the other, {_MAX_CODINGS} are undone")
-        for name in reversed(names):
+        for name in _innermost_last(coding):
             body = _undo(name, body)
-    except (OSError, EOFError, zlib.error, brotli.error, zstd.ZstdError, ValueError) as error:
+    except _BROKEN as error:
         raise LoadtestError(f"{url}: the body's coding {coding!r} is broken: {error}") from None
     return body
+
+
+def _innermost_last(coding: str) -> list[str]:
+    names = [name.strip().lower() for name in coding.split(",") if name.strip()]
+    if len(names) > _MAX_CODINGS:
+        raise ValueError(f"{len(names)} codings one over the other, {_MAX_CODINGS} are undone")
+    return names[::-1]
 
 
 def _undo(coding: str, body: bytes) -> bytes:
@@ -94,8 +99,7 @@ def _unzstd(body: bytes) -> bytes:
     """Undo zstd: every frame (RFC 8878, 3), with windows up to 8 MiB (RFC 9659)."""
     decoded, rest = bytearray(), body
     while rest:
-        options = {int(zstd.DecompressionParameter.window_log_max): _ZSTD_WINDOW_LOG}
-        decompressor = zstd.ZstdDecompressor(options=options)
+        decompressor = _new_unzstd()
         decoded += decompressor.decompress(rest, _MAX_DECODED + 1 - len(decoded))
         if len(decoded) > _MAX_DECODED:
             raise ValueError(_TOO_LONG)
@@ -111,4 +115,105 @@ _UNDONE: Final[dict[str, Callable[[bytes], bytes]]] = {
     "deflate": _inflate,
     "br": _unbrotli,
     "zstd": _unzstd,
+}
+
+
+class StreamDecoder:
+    """
+    Undoes the codings of a body piece by piece.
+
+    Args:
+        coding: Value of Content-Encoding; empty for none.
+        url: Where the body is from, for the sentence.
+
+    Raises:
+        LoadtestError: There are too many of them.
+    """
+
+    def __init__(self, coding: str, url: str) -> None:
+        self._coding, self._url = coding, url
+        try:
+            names = _innermost_last(coding)
+        except ValueError as error:
+            raise self._broken(error) from None
+        self._steps = [_PIECEWISE[name]() for name in names if name in _PIECEWISE]
+
+    def decode(self, data: bytes) -> bytes:
+        """
+        Return what a piece comes to.
+
+        Raises:
+            LoadtestError: It is broken, or would become larger than 64 MiB.
+        """
+        try:
+            for step in self._steps:
+                data = step(data)
+        except _BROKEN as error:
+            raise self._broken(error) from None
+        return data
+
+    def _broken(self, error: Exception) -> LoadtestError:
+        return LoadtestError(f"{self._url}: the body's coding {self._coding!r} is broken: {error}")
+
+
+class _OneAfterTheOther:
+    """Undoes a coding whose members or frames follow one another."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make, self._now = make, make()
+        self._between = False
+
+    def __call__(self, data: bytes) -> bytes:
+        decoded = b""
+        while data := (data.lstrip(b"\0") if self._between else data):
+            decoded += self._now.decompress(data, _MAX_DECODED + 1 - len(decoded))
+            if len(decoded) > _MAX_DECODED:
+                raise ValueError(_TOO_LONG)
+            self._between = self._now.eof
+            if not self._between:
+                return decoded
+            data, self._now = self._now.unused_data, self._make()
+        return decoded
+
+
+def _piecewise_inflate() -> Callable[[bytes], bytes]:
+    """Zlib by the book, raw by some servers; the first byte tells (RFC 1950, 2.2)."""
+    step: list[_OneAfterTheOther] = []
+
+    def undo(data: bytes) -> bytes:
+        if data and not step:
+            bits = zlib.MAX_WBITS if data[0] & 0x0F == zlib.DEFLATED else -zlib.MAX_WBITS
+            step.append(_OneAfterTheOther(lambda: zlib.decompressobj(bits)))
+        return step[0](data) if step else data
+
+    return undo
+
+
+def _piecewise_unbrotli() -> Callable[[bytes], bytes]:
+    decompressor = brotli.Decompressor()
+
+    def undo(data: bytes) -> bytes:
+        decoded = bytes(decompressor.process(data, output_buffer_limit=_MAX_DECODED))
+        if len(decoded) >= _MAX_DECODED:
+            raise ValueError(_TOO_LONG)
+        return decoded
+
+    return undo
+
+
+def _new_unzstd() -> Any:
+    options = {int(zstd.DecompressionParameter.window_log_max): _ZSTD_WINDOW_LOG}
+    return zstd.ZstdDecompressor(options=options)
+
+
+def _new_gunzip() -> Any:
+    return zlib.decompressobj(16 + zlib.MAX_WBITS)
+
+
+_PIECEWISE: Final[dict[str, Callable[[], Callable[[bytes], bytes]]]] = {
+    "gzip": lambda: _OneAfterTheOther(_new_gunzip),
+    "x-gzip": lambda: _OneAfterTheOther(_new_gunzip),
+    "deflate": _piecewise_inflate,
+    "br": _piecewise_unbrotli,
+    "zstd": lambda: _OneAfterTheOther(_new_unzstd),
 }

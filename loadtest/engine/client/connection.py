@@ -1,34 +1,30 @@
 """
-One keep-alive connection, plain or TLS, and the stamps of what passes over it.
+One keep-alive connection of HTTP/1.1, and the stamps of what passes over it.
 
-The socket is read in a hub callback the moment it becomes readable, before any other greenlet runs;
-the waiting user is switched to only when its response is complete.  The watcher of the socket stays
-started for the connection's life, so a request costs one send and one recvmsg.  Under TLS the
-encrypted bytes are read the same way and decrypted through memory BIOs, so the stamp of the packet
-that carried the first application byte is at hand.
+The waiting user is switched to only when its response is complete, or, of a body that is read as it
+comes, when there is more of it.
 """
 
 from __future__ import annotations
 
-import ssl
 import time
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from gevent import getcurrent
 
-from loadtest.engine.client.dial import Dialer, Tls
+from loadtest.engine.client.bodies import BodyFramer, Http1Body
+from loadtest.engine.client.dial import Dialer
 from loadtest.engine.client.framer import Framer
 from loadtest.engine.client.limits import Limits
 from loadtest.engine.client.parser import FramingError, ResponseFramer
 from loadtest.engine.client.sample import RequestSample
+from loadtest.engine.client.stamped import StampedSocket
 from loadtest.engine.hub.instruments import Instruments
-from loadtest.engine.hub.wait import READ, WRITE, Expired, Failure, HubWaiter, blamed, why
-from loadtest.kernel.stamps import ANCILLARY_BYTES, TcpInfo, receive_stamp_ns, tcp_info
+from loadtest.engine.hub.wait import WRITE, Expired, Failure, blamed, why
 from loadtest.records.kinds import HTTP_1
 from loadtest.units import NS_PER_S, NS_PER_US
 
-_READ_BYTES: Final = 64 * 1024
-_CLOCK_SLACK_NS: Final = 20 * NS_PER_US  # what two stamps of one moment may differ by
 SEND_NS: Final = 50 * NS_PER_US
 """
 What send() takes at most when nothing interrupts it.  The moment of handing over lies between the
@@ -39,7 +35,7 @@ counts: a paused generator may make a wait look longer, never shorter.
 _monotonic_ns = time.monotonic_ns
 
 
-class HttpConnection(HubWaiter):
+class HttpConnection(StampedSocket):
     """
     An open connection.
 
@@ -48,37 +44,28 @@ class HttpConnection(HubWaiter):
         address: Where it leads to.
         limits: Sizes.
         instruments: The hub's shared parts.
+        framer: Follows what comes; None for one request's answer after the other's.
     """
-
-    def __init__(
-        self, line: Dialer, address: str, limits: Limits, instruments: Instruments
-    ) -> None:
-        super().__init__(instruments)
-        self.address = address
-        self.usable = True
-        """Whether another request may be sent on it."""
-        self.pieces: list[bytes] = []
-        """Raw bytes of the latest response, up to ``limits.keep_bytes``."""
-        self.received = 0
-        """Bytes of the latest response, head and body."""
-        self.framer: Framer = self._new_framer(limits, secure=line.tls is not None)
-        self._limits = limits
-        self._offset = instruments.offset
-        self._alarm = instruments.alarm
-        self._send_began = 0
-        self._sample: RequestSample | None = None
-        self._over = True
-        self._failure: Failure | None = None
-        self._socket: Any = line.socket
-        self._tls = line.tls
-        instruments.opened(self)
-        self._watcher: Any = self._hub.loop.io(self._socket.fileno(), READ)
-        self._watcher.start(self._on_readable)
 
     protocol = HTTP_1
 
-    def _new_framer(self, limits: Limits, *, secure: bool) -> Framer:  # noqa: ARG002 - for HTTP/2
-        return ResponseFramer()
+    def __init__(
+        self,
+        line: Dialer,
+        address: str,
+        limits: Limits,
+        instruments: Instruments,
+        framer: Framer | None = None,
+    ) -> None:
+        self.framer: Framer = framer or ResponseFramer()
+        self._body: Http1Body | None = None
+        self._send_began = 0
+        self._failure: Failure | None = None
+        super().__init__(line, address, limits, instruments)
+
+    def ready(self) -> bool:
+        """Tell whether the next request may be sent on it."""
+        return self.usable
 
     # One request and its response.
 
@@ -113,6 +100,7 @@ class HttpConnection(HubWaiter):
         finally:
             self._sample = None
             self._over = True
+            self.cookies = framer.cookies
             sample.bytes = self.received
             sample.status = framer.status
             sample.region_header = framer.region
@@ -121,18 +109,9 @@ class HttpConnection(HubWaiter):
 
     def _conclude(self) -> None:
         """Note whether another request may be sent, and raise what went wrong."""
-        if (failure := self._failure) is not None:
-            self.usable = self._outlives(failure)
-            raise failure
+        if self._failure is not None:
+            raise self._failure
         self.usable = self.framer.keep_alive and not self.framer.surplus
-
-    def _outlives(self, failure: Failure) -> bool:  # noqa: ARG002 - HTTP/2 has streams
-        """Tell whether the next request may be sent after a failure: its answer may come still."""
-        return False
-
-    def ready(self) -> bool:
-        """Tell whether the next request may be sent on it."""
-        return self.usable
 
     def _send_request(self, request: bytes, sample: RequestSample, send_ns: int) -> None:
         if self._tls is not None:
@@ -204,88 +183,17 @@ class HttpConnection(HubWaiter):
 
     # In the hub.
 
-    def _on_readable(self) -> None:
-        try:
-            data, ancillary, _, _ = self._socket.recvmsg(_READ_BYTES, ANCILLARY_BYTES)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._on_closed(why(error), orderly=False)
-        else:
-            now = _monotonic_ns()
-            if self._alarm.due_ns <= now:
-                self._alarm.fire()  # an arrival is not to wait until a burst of answers is read
-            tls = self._tls
-            if not data:
-                # under TLS an end without close_notify may be anybody's: it ends no body
-                # (RFC 8446, 6.1)
-                self._on_closed("closed by the server", orderly=tls is None)
-            elif tls is not None:
-                self._decrypt(tls, data, now, 0 if self._over else self._arrival_ns(ancillary, now))
-            elif self._over:
-                self._take_unasked(data)
-            else:
-                arrival = self._arrival_ns(ancillary, now)
-                if not self._over:
-                    self._take(data, now, arrival)
-        if self._over and self._greenlet is not None:
-            self._greenlet.switch()  # the last thing to do here: the user may send again
-
-    def _decrypt(self, tls: Tls, data: bytes, now: int, arrival: int) -> None:
-        session, incoming = tls.session, tls.incoming
-        incoming.write(data)
-        try:
-            while plain := session.read(_READ_BYTES):
-                if self._over:
-                    self._take_unasked(plain)
-                else:
-                    self._take(plain, now, arrival)
-                if not incoming.pending and not session.pending():
-                    break
-            else:
-                self._on_closed("closed by the server", orderly=True)
-        except ssl.SSLWantReadError:
-            pass  # no application data in it, or half a record
-        except ssl.SSLError as error:
-            self._settle(Failure("tls", f"broken TLS record: {why(error)}"))
-        if tls.outgoing.pending and self._socket is not None:  # the answer to a key update
-            try:
-                self._socket.send(tls.outgoing.read())
-            except OSError:
-                self.usable = False
-
-    def _arrival_ns(self, ancillary: Any, now: int) -> int:
-        """Return when the kernel received it, monotonic; 0 where there is no stamp to believe."""
-        wall_ns = receive_stamp_ns(ancillary)
-        if not wall_ns:
-            return 0
-        sample = self._sample
-        assert sample is not None
-        offset = self._offset
-        arrival = wall_ns - offset.offset_ns
-        began = sample.start_ns
-        if (
-            began - _CLOCK_SLACK_NS <= arrival <= now + _CLOCK_SLACK_NS
-            and offset.stepped_ns < began
-        ):
-            return arrival if arrival < now else now
-        stepped = offset.refresh() or offset.stepped_ns >= began
-        if not stepped and arrival < began and not self.received:
-            # it was here before the request was made, so it answers something else
-            self._came_early()
-        return 0  # the clock was set under this request: nobody knows by how much
-
     def _came_early(self) -> None:
-        """Judge bytes that were here before the request was made: they answer something else."""
         self._settle(Failure("closed-early", "bytes came unasked", unanswered=True))
 
-    def _take_unasked(self, data: bytes) -> None:  # noqa: ARG002 - what they are matters in HTTP/2
-        """Take bytes that came while no request was in flight."""
+    def _take_unasked(self, data: bytes) -> None:
+        if self._body is not None:
+            self._body.take(data)
+            return
         self.framer.surplus = True
         self._on_closed("data that nobody asked for", orderly=False)
 
     def _take(self, data: bytes, now: int, arrival: int) -> None:
-        """Take response bytes that arrived at ``arrival`` (0: unknown) and were read at ``now``."""
         sample = self._sample
         framer = self.framer
         assert sample is not None
@@ -310,6 +218,8 @@ class HttpConnection(HubWaiter):
             self.pieces.append(data)
         if done or failure is not None:
             self._settle(failure)
+        elif self._body is not None and framer.head_done:
+            self._settle(None)
         elif received > self._limits.head_bytes:
             self._check_size(received, self._limits)
 
@@ -320,10 +230,11 @@ class HttpConnection(HubWaiter):
             self._settle(Failure("too-large", f"body of more than {limits.body_bytes} bytes"))
 
     def _on_closed(self, why: str, *, orderly: bool) -> None:
-        """The peer closed, or spoilt the connection while nobody waited."""
         self._watcher.stop()
         if self._over:
             self.usable = False
+            if self._body is not None:
+                self._body.end(why, orderly=orderly)
         elif orderly and self.framer.end_of_stream():
             self._settle(None)
         else:
@@ -337,31 +248,85 @@ class HttpConnection(HubWaiter):
             self._settle(Failure("closed-early", f"{got}: {why}", unanswered=unanswered))
 
     def _settle(self, failure: Failure | None) -> None:
-        """The request's outcome is known; its greenlet goes on when the callback is through."""
         if self._over:
             self.usable = False
             return
         self._failure = failure
         self._over = True
 
-    # The end.
+    # A body that is read as it comes.
 
-    def tcp_info(self) -> TcpInfo | None:
-        """Return the kernel's counts of this connection, or None."""
-        return tcp_info(self._socket) if self._socket is not None else None
+    def open(
+        self, request: bytes, sample: RequestSample, *, bodiless: bool, read_ns: int, send_ns: int
+    ) -> Http1Body:
+        """
+        Do what ``exchange`` does, up to the end of the head of the answer.
+
+        Returns:
+            What gives the body.
+
+        Raises:
+            Failure: There is no answer.
+        """
+        framer = self.framer = BodyFramer()
+        body = self._body = Http1Body(self, framer, sample, self._limits)
+        try:
+            self.exchange(request, sample, bodiless=bodiless, read_ns=read_ns, send_ns=send_ns)
+        except BaseException:
+            self._body = None
+            raise
+        return body
+
+    def wait_until(self, there: Callable[[], bool], timeout_ns: int) -> bool:
+        """
+        Wait for what comes without being asked for.
+
+        Args:
+            there: Tells whether it has come.
+            timeout_ns: Longest time to wait.
+
+        Returns:
+            Whether it has; False also when nothing can come any more.
+        """
+        if there():
+            return True
+        self.guard(_monotonic_ns() + timeout_ns)
+        try:
+            while not there() and self._may_come():
+                self._hub.switch()
+        except Expired:
+            pass
+        finally:
+            self.unguard()
+        return there()
+
+    def _may_come(self) -> bool:
+        return self._watcher is not None
+
+    def hold_up(self, *, held: bool) -> None:
+        """Read nothing for a while, so that the server is held up; or read on."""
+        if self._watcher is not None and held == self._watcher.active:
+            if held:
+                self._watcher.stop()
+            else:
+                self._watcher.start(self._on_readable)
+
+    def let_go(self) -> None:
+        """Read no more of the body; where it was at its end the next request may be sent."""
+        self._body = None
+        framer = self.framer
+        self.usable = framer.keep_alive and not framer.surplus and self._failure is None
+        if self.usable:
+            framer.dispose()
+            self.framer = ResponseFramer()
+
+    # The end.
 
     def close(self) -> None:
         """Close; harmless when closed."""
-        self.usable = False
-        if self._socket is None:
-            return
-        self._watcher.stop()
-        self._watcher.close()
-        self._watcher = None
-        self._instruments.closing(self)
-        self._socket.close()
-        self._socket = None
-        self.framer.dispose()
+        if self._socket is not None:
+            super().close()
+            self.framer.dispose()
 
 
 def ready_ns(sample: RequestSample) -> int:

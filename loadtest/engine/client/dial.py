@@ -51,10 +51,19 @@ class Dialer(HubWaiter):
         origin: Where to.
         limits: Time-outs of the phases.
         instruments: The hub's shared parts.
+        silent: Addresses that let the user wait when others answered: they are tried last, and who
+            does so now is noted; None where nothing is known of any.
     """
 
-    def __init__(self, origin: Origin, limits: Limits, instruments: Instruments) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        limits: Limits,
+        instruments: Instruments,
+        silent: set[str] | None = None,
+    ) -> None:
         super().__init__(instruments)
+        self._silent = silent
         self._origin = origin
         self._limits = limits
         self.socket: Any = None
@@ -135,10 +144,13 @@ class Dialer(HubWaiter):
         """
         Connect to the address that answers first; each has a head start before the next is tried.
 
-        Source: RFC 8305, sections 4 (families in turn) and 5 (connection attempt delay).
+        Source: RFC 8305, sections 4 (families in turn; what a client knows of addresses) and 5
+        (connection attempt delay).
         """
         failure = Failure("connect", f"{self._origin.name!r} has no address")
         left = _interleaved(addresses)
+        if self._silent:
+            left.sort(key=self._is_silent)
         trying: dict[Any, Address] = {}
         try:
             while left or trying:
@@ -166,6 +178,7 @@ class Dialer(HubWaiter):
                 if not code:
                     if (info := tcp_info(ready)) is not None:
                         sample.connect_rtt_us = info.rtt_us
+                    self._note_silent(address, trying.values())
                     return
                 failure = self._refusal(address, code)
                 self.hang_up()
@@ -173,6 +186,14 @@ class Dialer(HubWaiter):
             for loser in trying:
                 loser.close()
         raise failure
+
+    def _is_silent(self, address: Address) -> bool:
+        return self._silent is not None and address.host in self._silent
+
+    def _note_silent(self, answered: Address, others: Iterable[Address]) -> None:
+        if self._silent is not None:
+            self._silent.discard(answered.host)
+            self._silent.update(address.host for address in others)
 
     def _begin_connect(self, address: Address) -> Any:
         """Return a socket that connects; Failure if it cannot even begin."""

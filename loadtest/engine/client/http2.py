@@ -6,7 +6,7 @@ here.  Frames are looked at before the library gets them also because the first 
 the first byte of its HEADERS frame, in whichever piece that came, and because a GOAWAY must not end
 the streams that it lets finish.
 
-Source: RFC 9113, sections 4.1 (frames), 6.8 (GOAWAY), 8.1 (messages), 8.7 (what may be resent).
+Source: RFC 9113, sections 4.1 (frames), 6.8 (GOAWAY).
 """
 
 from __future__ import annotations
@@ -31,156 +31,165 @@ from loadtest.engine.client.http2_frames import (
     QuickStreams,
     new_connection,
 )
-from loadtest.engine.client.http2_heads import Fields, Pieces, ReadHead
-from loadtest.engine.client.tolerant import FramingError, interim_fault
-from loadtest.engine.hub.wait import Failure
+from loadtest.engine.client.http2_heads import ReadHead
+from loadtest.engine.client.http2_stream import Http2Stream, error_name
+from loadtest.engine.client.tolerant import FramingError
 from loadtest.text import one_line
 
 _WINDOW: Final = 1 << 20
 """Bytes of an answer that a server may send before it is told that they were read."""
 _SIGN_OF_LIFE: Final = b"loadtest"
-_SAFE_TO_RESEND: Final = frozenset((ErrorCodes.REFUSED_STREAM, ErrorCodes.HTTP_1_1_REQUIRED))
 _FOREIGN: Final = (H2Error, HPACKError, HyperframeError, ValueError, LookupError)
+_UNANSWERED: Final = "before any response byte"
+_OF_ANSWERS: Final = (DATA, HEADERS, CONTINUATION)
 
 
 class Http2Framer:
     """
-    Follows one stream after another on one connection; the counterpart of ``ResponseFramer``.
+    Follows the streams of one connection.
 
     Args:
         secure: The connection is TLS.
         head_bytes: Bytes of header fields that an answer may have.
-        keep_bytes: Bytes of an answer that are kept.
+
+    Attributes:
+        streams: Those under way, by number.
+        touched: Streams that the latest piece brought something of; one may be there twice.
+        begun: Those among them of which a head began.
+        over: Those that are over since the piece before.
+        split_here: The latest piece ends with the beginning of a frame.
+        leaving: The server takes no more requests on this connection.
+        asked_for_life: A ping is under way that a stream was given up with.
     """
 
-    def __init__(self, *, secure: bool, head_bytes: int, keep_bytes: int) -> None:
-        self._keep_bytes = keep_bytes
+    def __init__(self, *, secure: bool, head_bytes: int) -> None:
         self._h2 = new_connection(head_bytes=head_bytes, window=_WINDOW)
-        scheme = b"https" if secure else b"http"
-        self._quick = QuickStreams(self._h2, scheme, self, window=_WINDOW, most=head_bytes)
+        self.streams: dict[int, Http2Stream] = {}
+        self.touched: list[Http2Stream] = []
+        self.begun: list[Http2Stream] = []
+        self.over: list[Http2Stream] = []
+        self._quick = QuickStreams(
+            self._h2,
+            b"https" if secure else b"http",
+            self.streams,
+            self._end,
+            window=_WINDOW,
+            most=head_bytes,
+        )
         self._head_bytes = head_bytes
         self._waiting = b""
-        self._body = memoryview(b"")
-        self._stream = 0
-        self._slow = 0
-        """The stream under way, where it is the library's."""
-        self._leaving = False
         self._in_fields = False
-        self.asked_for_life = False
-        """A ping is under way that a stream was given up with."""
-        self.start(bodiless=False)
-
-    def start(self, *, bodiless: bool) -> None:
-        """Expect the answer to the next request."""
-        self._bodiless = bodiless
-        self._stream = self._slow = 0
-        self._interim = 0
-        self.pieces = Pieces()
-        self.received = 0
-        """Bytes of the frames that carried the answer."""
-        self.begun = 0
-        self.began_before = False
-        """The latest head began in an earlier piece than the one that completed its frame."""
-        self.split_here = False
-        """The latest piece ends with the beginning of a frame."""
-        self.head_done = self.done = self.surplus = False
-        self.keep_alive = False
-        self.failure: Failure | None = None
-        self.status = 0
-        self.region = self.timing = b""
-        self.cookies: list[bytes] | None = None
+        self._headed = 0
+        """The stream whose head came last."""
+        self.split_here = self.leaving = self.asked_for_life = False
 
     @property
-    def handed_over(self) -> bool:
-        """Whether every byte of the request was given to ``outgoing``."""
-        return not self._body
+    def has_room(self) -> bool:
+        """Whether the server takes one more stream at the same time."""
+        streams = len(self.streams)
+        return not streams or streams < self._h2.remote_settings.max_concurrent_streams
 
-    @property
-    def leaving(self) -> bool:
-        """Whether the server takes no more requests on this connection."""
-        return self._leaving
-
-    def request(self, request: bytes) -> None:
+    def request(self, stream: Http2Stream, request: bytes) -> None:
         """
         Begin a stream for a request; what is to be sent is in ``outgoing``.
 
         Args:
+            stream: Gets the answer.
             request: Head and body as HTTP/1.1 has them.
 
         Raises:
             FramingError: The connection takes no more streams.
         """
         head, _, body = request.partition(b"\r\n\r\n")
+        quick, h2 = self._quick, self._h2
         try:
-            if not body and self._quick.fits(block := self._quick.requests.block(head)):
-                self._stream = self._quick.begin(block, bodiless=self._bodiless)
+            if not body and quick.fits(block := quick.requests.block(head)):
+                quick.begin(block, stream)
                 return
-            self._stream = self._slow = self._h2.get_next_available_stream_id()
-            fields = self._quick.requests.fields(head)
-            self._h2.send_headers(self._stream, fields, end_stream=not body)
-            self._body = memoryview(body)
-            self._push_body()
+            number = h2.get_next_available_stream_id()
+            h2.send_headers(number, quick.requests.fields(head), end_stream=not body)
+            stream.number, stream.quick, stream.body = number, False, memoryview(body)
+            self.streams[number] = stream
+            self._push_body(stream)
         except _FOREIGN as error:
             raise FramingError(_words(error)) from None
 
     def outgoing(self) -> bytes:
-        """Return what is to be sent now: frames of the request, acknowledgements, replies."""
+        """Return what is to be sent now: frames of requests, acknowledgements, replies."""
         data: bytes = self._h2.data_to_send()
         if self._quick.out:
             data = bytes(self._quick.out) + data
             self._quick.out.clear()
         return data
 
-    def cancel(self) -> None:
-        """Give up the stream under way, and ask for a sign of life of the connection."""
-        if self._slow:
-            self._body = memoryview(b"")
-            with contextlib.suppress(H2Error):  # it is over already
-                self._h2.reset_stream(self._slow, ErrorCodes.CANCEL)
-        else:
-            self._quick.cancel()
-        self._stream = self._slow = 0
-        self.asked_for_life = True
-        self._h2.ping(_SIGN_OF_LIFE)
-
-    def feed(self, data: bytes) -> bool:
+    def cancel(self, stream: Http2Stream, *, doubtful: bool = False) -> None:
         """
-        Take the next bytes.
+        Give up a stream.
 
-        Returns:
-            True when the stream is over: with an answer, or with ``failure``.
+        Args:
+            stream: Nothing more is taken on it.
+            doubtful: The connection may be dead: a sign of life is asked for.
+        """
+        if self.streams.pop(stream.number, None) is not None:
+            if stream.quick:
+                self._quick.cancel(stream)
+            else:
+                with contextlib.suppress(H2Error):  # it is over already
+                    self._h2.reset_stream(stream.number, ErrorCodes.CANCEL)
+        if doubtful:
+            self.asked_for_life = True
+            self._h2.ping(_SIGN_OF_LIFE)
+
+    def catch_up(self, stream: Http2Stream) -> None:
+        """Note that everything that a held stream brought was read."""
+        self._quick.catch_up(stream)
+
+    def feed(self, data: bytes) -> None:
+        """
+        Take the next bytes; what they brought is in ``touched``, ``begun`` and ``over``.
 
         Raises:
             FramingError: They cannot belong to an HTTP/2 connection.
         """
+        self.touched, self.begun, self.over = [], [], []
         old = len(self._waiting)
         if old:
             data = self._waiting + data
         try:
             taken = self._take_frames(data, old)
         except (DenialOfServiceError, OversizedHeaderListError, OverflowError):
-            self.failure = Failure("too-large", f"head of more than {self._head_bytes} bytes")
-            self.done, self._leaving = True, True
-            return True
+            self._too_large()
+            return
         except _FOREIGN as error:
-            self._leaving = True
+            self.leaving = True
             raise FramingError(_words(error)) from None
         self.split_here = len(data) > taken and (taken > 0 or old == 0)
         self._waiting = data[taken:]
-        self.keep_alive = self.done and not self._leaving
-        return self.done
 
-    def end_of_stream(self) -> bool:
-        """Return False: the end of a connection is never the end of an answer."""
-        return self.done and self.failure is None
+    def end_all(self, kind: str, detail: str) -> list[Http2Stream]:
+        """
+        End every stream without an answer, as the connection has ended.
 
-    def dispose(self) -> None:
-        """Let go of what is kept."""
-        self._waiting = b""
+        Args:
+            kind: Why, of ``records.kinds.ERROR_KINDS``.
+            detail: The same, for a person.
+
+        Returns:
+            The streams.
+        """
+        ended = list(self.streams.values())
+        for stream in ended:
+            text, fresh = detail, not stream.received and kind in ("closed-early", "send")
+            if kind == "closed-early":
+                got = f"after {stream.received} bytes" if stream.received else _UNANSWERED
+                text = f"{got}: {detail}"
+            stream.fail(kind, text, fresh=fresh)
+            self._end(stream)
+        return ended
 
     def _take_frames(self, data: bytes, old: int) -> int:
         """Hand whole frames to whom they are for; return how many bytes they were."""
-        quick, size = self._quick, len(data)
+        quick, streams, size = self._quick, self.streams, len(data)
         begin = end = 0
         while size - end >= FRAME_HEAD:
             head = int.from_bytes(data[end : end + FRAME_HEAD], "big")
@@ -190,20 +199,20 @@ class Http2Framer:
             after = end + FRAME_HEAD + length
             if after > size:
                 break
-            kind, flags, stream = head >> 40 & 0xFF, head >> 32 & 0xFF, head & 0x7FFF_FFFF
-            own = stream and stream != self._slow
+            kind, flags, number = head >> 40 & 0xFF, head >> 32 & 0xFF, head & 0x7FFF_FFFF
+            stream = streams.get(number)
+            own = number and (stream is None or stream.quick)
             if own or kind == HEADERS:  # what came before it counts before it
                 self._give(data, begin, end)
                 begin = end
-            if stream and stream == self._stream and kind in (DATA, HEADERS, CONTINUATION):
-                self.received += after - end
-                if kind == HEADERS and not self.head_done:
-                    self.begun += 1
-                    self.began_before = end < old
+            if kind in _OF_ANSWERS:
+                self._headed = number
+                if stream is not None:
+                    self._touch(stream, kind, after - end, before=end < old)
             if own:
                 if self._in_fields:
                     raise ValueError("a frame in the midst of a head")
-                quick.take(kind, flags, stream, data[end + FRAME_HEAD : after])
+                quick.take(kind, flags, number, data[end + FRAME_HEAD : after])
                 begin = after
             elif quick.in_fields:
                 raise ValueError("a frame in the midst of a head")
@@ -213,10 +222,19 @@ class Http2Framer:
             elif kind == GOAWAY and not self._in_fields:
                 self._give(data, begin, end)
                 begin = after
-                self._on_goaway(stream, data[end + FRAME_HEAD : after])
+                self._on_goaway(number, data[end + FRAME_HEAD : after])
             end = after
         self._give(data, begin, end)
         return end
+
+    def _touch(self, stream: Http2Stream, kind: int, size: int, *, before: bool) -> None:
+        """Note that a piece brought a frame of an answer."""
+        stream.received += size
+        self.touched.append(stream)
+        if kind == HEADERS and not stream.head_done:
+            stream.begun += 1
+            stream.began_before = before
+            self.begun.append(stream)
 
     def _give(self, data: bytes, begin: int, end: int) -> None:
         if begin == end:
@@ -226,94 +244,74 @@ class Http2Framer:
             if handle is not None:
                 handle(self, event)
 
-    def _push_body(self) -> None:
-        """Send as much of the body as the server's windows allow."""
-        while self._body:
+    def _push_body(self, stream: Http2Stream) -> None:
+        """Send as much of a body as the server's windows allow."""
+        while stream.body:
             room = min(
-                self._h2.local_flow_control_window(self._stream),
+                self._h2.local_flow_control_window(stream.number),
                 self._h2.max_outbound_frame_size,
             )
             if room <= 0:
                 return
-            part, self._body = bytes(self._body[:room]), self._body[room:]
-            self._h2.send_data(self._stream, part, end_stream=not self._body)
+            part, stream.body = bytes(stream.body[:room]), stream.body[room:]
+            self._h2.send_data(stream.number, part, end_stream=not stream.body)
 
-    def _on_goaway(self, stream: int, payload: bytes) -> None:
-        if stream or len(payload) < 8:
+    def _on_goaway(self, number: int, payload: bytes) -> None:
+        if number or len(payload) < 8:
             raise ValueError("a GOAWAY frame that is none")
-        self._leaving = True
+        self.leaving = True
         last = int.from_bytes(payload[:4], "big") & 0x7FFF_FFFF
-        if self._stream > last:
-            code = _error_name(int.from_bytes(payload[4:8], "big"))
-            self._fail("closed-early", f"GOAWAY before the request was taken: {code}", fresh=True)
+        code = error_name(int.from_bytes(payload[4:8], "big"))
+        for stream in [one for one in self.streams.values() if one.number > last]:
+            text = f"GOAWAY before the request was taken: {code}"
+            stream.fail("closed-early", text, fresh=True)
+            self._end(stream)
 
-    def _fail(self, kind: str, detail: str, *, fresh: bool = False) -> None:
-        if not self.done:
-            self.failure = Failure(kind, detail, unanswered=fresh and not self.head_done)
-            self.done = True
+    def _too_large(self) -> None:
+        """End the stream with a head beyond the limit, and with it those that share the table."""
+        self.leaving = True
+        if (stream := self.streams.get(self._headed)) is not None:
+            stream.fail("too-large", f"head of more than {self._head_bytes} bytes")
+            self._end(stream)
+        self.end_all("closed-early", "the head of another stream was too large")
 
-    # What comes on the stream under way, whoever read the frames.
-
-    def take_head(self, head: ReadHead) -> None:
-        """Take a head, of an interim answer or the final one."""
-        if head.status < 200:
-            self._interim += 1
-            if fault := interim_fault(head.status, self._interim):
-                raise ValueError(fault)
-            return
-        self.head_done = True
-        self.status, self.region, self.timing = head.status, head.region, head.timing
-        self.cookies = head.cookies
-        self.pieces.fields += head.fields
-
-    def take_data(self, data: bytes) -> None:
-        """Take part of the body."""
-        if self.received <= self._keep_bytes:
-            self.pieces.append(data)
-
-    def take_trailers(self, fields: Fields) -> None:
-        """Take the fields behind the body."""
-        self.pieces.fields += fields
-
-    def take_end(self) -> None:
-        """Take the end of the stream."""
-        self.done = True
-
-    def take_reset(self, code: int) -> None:
-        """Take the server's giving the stream up."""
-        self._body = memoryview(b"")
-        text = f"the server reset the stream: {_error_name(code)}"
-        self._fail("closed-early", text, fresh=code in _SAFE_TO_RESEND)
+    def _end(self, stream: Http2Stream) -> None:
+        del self.streams[stream.number]
+        self.over.append(stream)
 
     # Events of the library, of streams that are its own and of the connection.
 
     def _on_head(self, event: Any) -> None:
-        if event.stream_id == self._slow:
-            self.take_head(ReadHead.of([(name, value) for name, value in event.headers]))
+        if (stream := self.streams.get(event.stream_id)) is not None:
+            stream.take_head(ReadHead.of([(name, value) for name, value in event.headers]))
 
     def _on_data(self, event: Any) -> None:
         self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-        if event.stream_id == self._slow:
-            self.take_data(bytes(event.data))
+        if (stream := self.streams.get(event.stream_id)) is not None:
+            stream.take_data(bytes(event.data))
 
     def _on_trailers(self, event: Any) -> None:
-        if event.stream_id == self._slow:
-            self.take_trailers([(name, value) for name, value in event.headers])
+        if (stream := self.streams.get(event.stream_id)) is not None:
+            stream.take_trailers([(name, value) for name, value in event.headers])
 
     def _on_ended(self, event: Any) -> None:
-        if event.stream_id == self._slow:
-            self.take_end()
-            if self._body:  # answered before it was asked in full: the rest is not sent
-                self._body = memoryview(b"")
-                self._h2.reset_stream(self._slow, ErrorCodes.CANCEL)
+        if (stream := self.streams.get(event.stream_id)) is None:
+            return
+        stream.done = True
+        self._end(stream)
+        if stream.body:  # answered before it was asked in full: the rest is not sent
+            stream.body = memoryview(b"")
+            with contextlib.suppress(H2Error):  # the server may have reset it in the same breath
+                self._h2.reset_stream(stream.number, ErrorCodes.CANCEL)
 
     def _on_reset(self, event: Any) -> None:
-        if event.stream_id == self._slow:
-            self.take_reset(event.error_code)
+        if (stream := self.streams.get(event.stream_id)) is not None:
+            stream.take_reset(event.error_code)
+            self._end(stream)
 
     def _on_room(self, _event: Any) -> None:
-        if self._body and not self.done:
-            self._push_body()
+        for stream in list(self.streams.values()):
+            self._push_body(stream)
 
     def _on_alive(self, event: Any) -> None:
         if event.ping_data == _SIGN_OF_LIFE:
@@ -331,13 +329,6 @@ _HANDLERS: Final[dict[type, Any]] = {
     events.RemoteSettingsChanged: Http2Framer._on_room,
     events.PingAckReceived: Http2Framer._on_alive,
 }
-
-
-def _error_name(code: int) -> str:
-    try:
-        return ErrorCodes(code).name
-    except ValueError:
-        return f"error {code}"
 
 
 def _words(error: Exception) -> str:

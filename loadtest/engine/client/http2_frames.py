@@ -10,14 +10,16 @@ Source: RFC 9113, sections 5.1 (a stream's states), 6 (frames), 8.1 (an answer's
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes, Settings
 
-from loadtest.engine.client.http2_heads import Fields, HeadReader, ReadHead, packer_of
+from loadtest.engine.client.http2_heads import HeadReader, packer_of
+from loadtest.engine.client.http2_stream import Http2Stream
 
 DATA, HEADERS, RESET, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 3, 4, 5, 6, 7, 8, 9
 _OF_CONNECTION: Final = frozenset((SETTINGS, PING, GOAWAY))
@@ -58,81 +60,55 @@ def new_connection(*, head_bytes: int, window: int) -> H2Connection:
     return connection
 
 
-class AnswerTaker(Protocol):
-    """Who wants the answer of the stream under way."""
-
-    def take_head(self, head: ReadHead) -> None:
-        """Take a head, of an interim answer or the final one."""
-        ...
-
-    def take_data(self, data: bytes) -> None:
-        """Take part of the body."""
-        ...
-
-    def take_trailers(self, fields: Fields) -> None:
-        """Take the fields behind the body."""
-        ...
-
-    def take_end(self) -> None:
-        """Take the end of the stream."""
-        ...
-
-    def take_reset(self, code: int) -> None:
-        """Take the server's giving the stream up."""
-        ...
-
-
 class QuickStreams:
     """
-    One such stream after another.
+    Those streams, as many at a time as there are.
 
     Args:
         h2: The connection, which numbers streams.
         scheme: ``http`` or ``https``.
-        taker: Gets the answers.
+        streams: Those under way, the library's among them, by number.
+        ended: Called with each that is over.
         window: Bytes that the server may send before it is told that they were read.
         most: Bytes that a field block may have.
 
     Attributes:
         out: Frames to be sent.
         in_fields: Stream whose field block goes on in the next frame; 0 for none.
-        too_large: A field block had more than ``most`` bytes.
     """
 
     def __init__(
-        self, h2: H2Connection, scheme: bytes, taker: AnswerTaker, *, window: int, most: int
+        self,
+        h2: H2Connection,
+        scheme: bytes,
+        streams: dict[int, Http2Stream],
+        ended: Callable[[Http2Stream], None],
+        *,
+        window: int,
+        most: int,
     ) -> None:
         self.out = bytearray()
         self.in_fields = 0
         self.heads = HeadReader(h2.decoder)
         self.requests = packer_of(scheme)
         self._h2 = h2
-        self._taker = taker
+        self._streams = streams
+        self._ended = ended
         self._most = most
         self._worth_telling = window // 2
-        self._number = 0
-        self._headed = False  # the final head has come
-        self._left: int | None = None  # bytes of the body still to come, where that is known
-        self._bodiless = False
-        self._unsaid = self._unsaid_here = 0
+        self._unsaid = 0
         self._block = b""
         self._ends = False
 
-    def begin(self, block: bytes, *, bodiless: bool) -> int:
-        """
-        Ask; return the stream's number.
-
-        Args:
-            block: The request's fields.
-            bodiless: The request is a HEAD.
-        """
+    def begin(self, block: bytes, stream: Http2Stream) -> None:
+        """Ask, with a block of fields, for what a stream is to bring."""
         h2 = self._h2
-        self._number = number = h2.get_next_available_stream_id()
+        number = h2.get_next_available_stream_id()
         h2.highest_outbound_stream_id = number
-        self._headed, self._left, self._bodiless, self._unsaid_here = False, None, bodiless, 0
+        stream.number = number
+        self._streams[number] = stream
         self.out += h2.data_to_send()  # what comes first stays first: the preface, settings
         self.out += _frame(HEADERS, END_STREAM | END_HEADERS, number, block)
-        return number
 
     def fits(self, block: bytes) -> bool:
         """Tell whether a request can be asked this way now."""
@@ -141,12 +117,17 @@ class QuickStreams:
             h2.remote_settings.max_concurrent_streams
         )
 
-    def cancel(self) -> None:
-        """Give up the stream under way; what still comes on it is passed over."""
+    def cancel(self, stream: Http2Stream) -> None:
+        """Give up a stream; what still comes on it is passed over."""
         code = int(ErrorCodes.CANCEL).to_bytes(4, "big")
         self.out += self._h2.data_to_send()
-        self.out += _frame(RESET, 0, self._number, code)
-        self._number = 0
+        self.out += _frame(RESET, 0, stream.number, code)
+
+    def catch_up(self, stream: Http2Stream) -> None:
+        """Tell the server that what a held stream brought was read, where that is worth a frame."""
+        if stream.unsaid >= self._worth_telling and not stream.done:
+            self._tell(stream.number, stream.unsaid)
+            stream.unsaid = 0
 
     def take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         """
@@ -162,7 +143,7 @@ class QuickStreams:
         if number > self._h2.highest_outbound_stream_id or not number & 1:
             raise ValueError(f"a frame of stream {number}, which nobody has begun")
         if kind == DATA:
-            self._on_data(flags, number, payload)
+            self._on_data(flags, self._streams.get(number), payload)
         elif kind == HEADERS:
             self._block = _bare(flags, payload, priority=True)
             self._ends = bool(flags & END_STREAM)
@@ -175,9 +156,9 @@ class QuickStreams:
         elif kind == RESET:
             if len(payload) != 4:
                 raise ValueError("a RST_STREAM frame that is none")
-            if number == self._number:
-                self._number = 0
-                self._taker.take_reset(int.from_bytes(payload, "big"))
+            if (stream := self._streams.get(number)) is not None:
+                stream.take_reset(int.from_bytes(payload, "big"))
+                self._ended(stream)
         elif kind == PUSH or kind in _OF_CONNECTION:
             raise ValueError(f"a frame of type {kind} on a stream")
 
@@ -188,53 +169,54 @@ class QuickStreams:
         if self.in_fields:
             return
         block, self._block = self._block, b""
-        if number != self._number:
+        stream = self._streams.get(number)
+        if stream is None:
             self.heads.pass_over(block)
-        elif self._headed:
+            return
+        if stream.head_done:
             if not self._ends:
                 raise ValueError("trailers that do not end the stream")
-            self._taker.take_trailers(self.heads.read_trailers(block))
+            stream.take_trailers(self.heads.read_trailers(block))
         else:
             head = self.heads.read(block)
             if head.status >= 200:
-                self._headed = True
-                if not self._bodiless and head.status not in (204, 304):
-                    self._left = head.length
+                if not stream.bodiless and head.status not in (204, 304):
+                    stream.left = head.length
             elif self._ends:
                 raise ValueError("an interim answer that ends the stream")
-            self._taker.take_head(head)
-        if self._ends and number == self._number:
-            self._end()
+            stream.take_head(head)
+        if self._ends:
+            self._end(stream)
 
-    def _on_data(self, flags: int, number: int, payload: bytes) -> None:
-        self._unsaid += len(payload)
+    def _on_data(self, flags: int, stream: Http2Stream | None, payload: bytes) -> None:
+        size = len(payload)
+        self._unsaid += size
         if self._unsaid >= self._worth_telling:
             self._tell(0, self._unsaid)
             self._unsaid = 0
-        if number != self._number:
+        if stream is None:
             return
-        if not self._headed:
+        if not stream.head_done:
             raise ValueError("a body before its head")
         data = _bare(flags, payload, priority=False)
-        if self._left is not None:
-            self._left -= len(data)
-            if self._left < 0:
+        if stream.left is not None:
+            stream.left -= len(data)
+            if stream.left < 0:
                 raise ValueError("more of a body than its content-length")
         if data:
-            self._taker.take_data(data)
+            stream.take_data(data)
         if flags & END_STREAM:
-            self._end()
+            self._end(stream)
             return
-        self._unsaid_here += len(payload)
-        if self._unsaid_here >= self._worth_telling:
-            self._tell(number, self._unsaid_here)
-            self._unsaid_here = 0
+        stream.unsaid += size
+        if not stream.held:
+            self.catch_up(stream)
 
-    def _end(self) -> None:
-        if self._left:
-            raise ValueError(f"{self._left} bytes less of a body than its content-length")
-        self._number = 0
-        self._taker.take_end()
+    def _end(self, stream: Http2Stream) -> None:
+        if stream.left:
+            raise ValueError(f"{stream.left} bytes less of a body than its content-length")
+        stream.done = True
+        self._ended(stream)
 
     def _tell(self, number: int, size: int) -> None:
         self.out += _frame(WINDOW, 0, number, size.to_bytes(4, "big"))

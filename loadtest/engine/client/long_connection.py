@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 from loadtest.engine.client.connection import HttpConnection
 from loadtest.engine.client.dial import Dialer
@@ -12,9 +10,7 @@ from loadtest.engine.client.framer import Framer
 from loadtest.engine.client.limits import Limits
 from loadtest.engine.client.tolerant import FramingError
 from loadtest.engine.hub.instruments import Instruments
-from loadtest.engine.hub.wait import Expired, Failure, why
-
-_monotonic_ns: Final = time.monotonic_ns
+from loadtest.engine.hub.wait import Failure, why
 
 
 class LongFramer(Framer, Protocol):
@@ -58,10 +54,7 @@ class LongConnection(HttpConnection):
         """When the latest piece arrived that was read while a request was under way."""
         self.headed_ns = 0
         """When the piece arrived that completed the head of the answer."""
-        super().__init__(line, address, limits, instruments)
-
-    def _new_framer(self, limits: Limits, *, secure: bool) -> Framer:  # noqa: ARG002 - it is here
-        return self._long
+        super().__init__(line, address, limits, instruments, framer)
 
     def send(self, data: bytes) -> bool:
         """Send bytes that nobody waits on an answer to; return whether the connection lives."""
@@ -81,28 +74,8 @@ class LongConnection(HttpConnection):
             self._give_up("the server does not read")
         return self.usable
 
-    def wait_until(self, there: Callable[[], bool], timeout_ns: int) -> bool:
-        """
-        Wait for what a server sends by itself.
-
-        Args:
-            there: Tells whether it has come.
-            timeout_ns: Longest time to wait.
-
-        Returns:
-            Whether it has; False also when nothing can come any more.
-        """
-        if there():
-            return True
-        self.guard(_monotonic_ns() + timeout_ns)
-        try:
-            while not there() and self.usable:
-                self._hub.switch()
-        except Expired:
-            pass
-        finally:
-            self.unguard()
-        return there()
+    def _may_come(self) -> bool:
+        return self.usable
 
     # In the hub.
 

@@ -6,17 +6,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from loadtest.engine.client.courier import Courier
 from loadtest.engine.client.dial import Dialer
 from loadtest.engine.client.limits import Limits
 from loadtest.engine.client.long_connection import LongConnection, LongFramer
-from loadtest.engine.client.names import AddressResolver
 from loadtest.engine.client.origin import origin_of
-from loadtest.engine.client.request import build_fields, build_request_line
+from loadtest.engine.client.request import build_fields, build_request_line, jar_header
 from loadtest.engine.client.sample import RequestSample
 from loadtest.engine.client.server_events import CONTENT_TYPE, EventFramer, EventStream
 from loadtest.engine.client.state import TargetState
 from loadtest.engine.client.websocket import OPEN, WebSocket, WebSocketFramer
-from loadtest.engine.hub.instruments import Instruments
 from loadtest.engine.hub.wait import Failure
 from loadtest.records.kinds import ERROR_CANCELLED, HTTP_1
 from loadtest.records.statuses import status_sentence
@@ -40,15 +39,12 @@ class LongLived:
 
     _place: TargetState
     _limits: Limits
-    _resolver: AddressResolver
-    _instruments: Instruments
+    _courier: Courier
     _headers: dict[str, str]
     _record: Callable[[RequestSample], object]
     _resolve_place: Callable[[str], tuple[TargetState, str]]
     _new_sample: Callable[[str, str], RequestSample]
     _long_lived: list[WebSocket | EventStream]
-    _read_ns: int
-    _send_ns: int
 
     def websocket(
         self,
@@ -90,7 +86,7 @@ class LongLived:
             origin.host_header, target, fields, subprotocols, self._limits.body_bytes
         )
         sample = self._new_sample(name or path.partition("?")[0], "GET")
-        read_ns = self._read_ns if timeout is None else int(timeout * NS_PER_S)
+        read_ns = self._courier.read_ns if timeout is None else int(timeout * NS_PER_S)
         connection = self._open_long(
             place, path, framer, sample, request=framer.hello, read_ns=read_ns
         )
@@ -108,7 +104,7 @@ class LongLived:
             new_sample=self._new_sample,
             record=self._record,
             read_ns=read_ns,
-            send_ns=self._send_ns,
+            send_ns=self._courier.send_ns,
         )
         return self._keep(opened)
 
@@ -143,7 +139,7 @@ class LongLived:
         request = build_request_line("GET", path) + build_fields(place.origin, given, "")
         framer = EventFramer(self._limits.body_bytes)
         sample = self._new_sample(name or path.partition("?")[0], "GET")
-        read_ns = self._read_ns if timeout is None else int(timeout * NS_PER_S)
+        read_ns = self._courier.read_ns if timeout is None else int(timeout * NS_PER_S)
         connection = self._open_long(place, path, framer, sample, request=request, read_ns=read_ns)
         first: RequestSample | None = None
         if framer.streams and connection is not None:
@@ -194,14 +190,14 @@ class LongLived:
         connection: LongConnection | None = None
         try:
             spoken = origin_of(origin.url, origin.host, origin.ca_file, HTTP_1, origin.tls)
-            line = Dialer(spoken, self._limits, self._instruments)
-            line.dial(sample, self._resolver, None)
+            line = Dialer(spoken, self._limits, self._courier.instruments)
+            line.dial(sample, self._courier.resolver, None)
             connection = LongConnection(
-                line, sample.address, self._limits, self._instruments, framer
+                line, sample.address, self._limits, self._courier.instruments, framer
             )
             sample.protocol = connection.protocol
             connection.exchange(
-                request, sample, bodiless=False, read_ns=read_ns, send_ns=self._send_ns
+                request, sample, bodiless=False, read_ns=read_ns, send_ns=self._courier.send_ns
             )
         except Failure as failure:
             sample.error, sample.detail = failure.kind, failure.detail
@@ -231,6 +227,5 @@ def _first_event(answer: RequestSample, connection: LongConnection) -> RequestSa
 
 
 def _cookie(place: TargetState, path: str) -> dict[str, str]:
-    origin = place.origin
-    value = place.cookies.header(host=origin.server_name, path=path, secure=origin.secure)
+    value = jar_header(place.cookies, place.origin, path)
     return {"Cookie": value} if value else {}

@@ -1,15 +1,21 @@
-"""What Locust's clients take besides: accepted with its meaning, or refused in a sentence."""
+"""
+What Locust's clients take besides: accepted with its meaning, or refused in a sentence.
+
+All that makes requests of a scenario's options goes through `settle` and `time_outs`: the measuring
+client, the redirects that it follows, and the sessions of locustfiles.
+"""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from loadtest.engine.client.cookies import check_pair
+from loadtest.engine.client.multipart import encode_form
 
 REFUSED: Final = {
-    "stream": "the body is always read to its end, within limits; leave it out",
     "cert": "a client certificate is the plan's: client.certificate, or --cert",
     "proxies": "requests go straight to their target; leave it out",
     "hooks": "there are none; judge the response after the call",
@@ -20,49 +26,95 @@ REFUSED: Final = {
 VERIFY: Final = (
     "what is trusted is the plan's: client.ca_file or client.insecure (--ca-file, --insecure)"
 )
-DEALT_WITH: Final = frozenset(("allow_redirects", "files"))
+
+Timeout = float | tuple[float | None, float | None] | None
+TimeOuts = tuple[float | None, float | None]
+_UNSAID: Final[TimeOuts] = (None, None)
 
 
-def apply_options(
-    options: Mapping[str, Any],
-    headers: Mapping[str, str] | None,
-    kept_cookies: str,
-    *,
-    insecure: bool = False,
-) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Asked:
     """
-    Return a request's headers with what the options of Locust's clients say.
+    What a request's options come to.
 
     Args:
-        options: By name; ``auth`` and ``cookies`` become headers, ``verify`` may say what holds
-            anyway. Those that are dealt with before may be there, and none of them is read.
+        headers: Its headers.
+        data: Its body, as ``encode_body`` takes it.
+        cookies: Sent besides those that are kept, and kept nowhere.
+        follow: Redirects are followed.
+        stream: The body of the answer is read as it comes.
+    """
+
+    headers: dict[str, str]
+    data: Any
+    cookies: Mapping[str, str] | None = None
+    follow: bool = False
+    stream: bool = False
+
+
+def settle(
+    options: Mapping[str, Any],
+    headers: Mapping[str, str] | None,
+    data: Any = None,
+    *,
+    insecure: bool = False,
+) -> Asked:
+    """
+    Return what the options of Locust's clients say.
+
+    Args:
+        options: By name; ``auth`` becomes a header and ``files`` a body, ``verify`` may say what
+            holds anyway.
         headers: The request's own.
-        kept_cookies: Cookie header of the cookies that servers have set; empty for none.
+        data: Its body, or the other fields of a form with files.
         insecure: Whether certificates are not verified.
 
     Raises:
         ValueError: The client cannot do what an option says; the sentence tells what to do instead.
         TypeError: There is no such option.
     """
-    found = dict(headers or {})
+    found, cookies, flags = dict(headers or {}), None, {"allow_redirects": False, "stream": False}
     for name, value in options.items():
-        if name == "auth":
+        if name in flags:
+            flags[name] = bool(value)
+        elif name == "auth":
             if value is not None:
                 found["Authorization"] = basic_credentials(value)
         elif name == "cookies":
+            cookies = _checked(value) if value else None
+        elif name == "files":
             if value:
-                found["Cookie"] = cookie_header(value, kept_cookies)
+                data, found["Content-Type"] = encode_form(value, data)
         elif name == "verify":
             if value not in (True, None) and not (value is False and insecure):
                 raise ValueError(f"verify={value!r}: {VERIFY}")
-        elif name in REFUSED:
-            if value:
-                raise ValueError(f"{name}=: {REFUSED[name]}")
-        elif name in DEALT_WITH:
-            pass
-        else:
+        elif name not in REFUSED:
             raise TypeError(f"request() has no option {name!r}")
-    return found
+        elif value:
+            raise ValueError(f"{name}=: {REFUSED[name]}")
+    return Asked(found, data, cookies, flags["allow_redirects"], flags["stream"])
+
+
+def time_outs(timeout: Timeout) -> TimeOuts:
+    """
+    Return seconds for each phase of opening a connection, and to the last byte of the answer.
+
+    Args:
+        timeout: Seconds for either; a pair, one of which may be None; None for the client's own.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if timeout is None:
+        return _UNSAID
+    pair = timeout if isinstance(timeout, tuple | list) else (timeout, timeout)
+    try:
+        connect, read = (None if seconds is None else float(seconds) for seconds in pair)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"timeout={timeout!r}: need seconds, or a pair of seconds to connect and to the answer"
+        ) from None
+    return connect, read
 
 
 def basic_credentials(auth: Any) -> str:
@@ -84,21 +136,22 @@ def basic_credentials(auth: Any) -> str:
     return "Basic " + base64.b64encode(user + b":" + password).decode()
 
 
-def cookie_header(cookies: Any, kept: str) -> str:
+def _checked(cookies: Any) -> Mapping[str, str]:
+    if not isinstance(cookies, Mapping):
+        raise ValueError("cookies=: need a mapping of names to values")
+    for name, value in cookies.items():
+        check_pair(name, value)
+    return cookies
+
+
+def cookie_header(cookies: Mapping[str, str], kept: str) -> str:
     """
     Return a Cookie header with cookies of one request's own besides those that are kept.
 
     Args:
         cookies: Names and values.
         kept: Cookie header of those that are kept, where the others win; empty for none.
-
-    Raises:
-        ValueError: They are no mapping, or one could not stand in a header.
     """
-    if not isinstance(cookies, Mapping):
-        raise ValueError("cookies=: need a mapping of names to values")
-    for name, value in cookies.items():
-        check_pair(name, value)
     own = [f"{name}={value}" for name, value in cookies.items()]
     others = [pair for pair in kept.split("; ") if pair and pair.partition("=")[0] not in cookies]
     return "; ".join([*others, *own])

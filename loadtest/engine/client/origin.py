@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from loadtest.engine.client.names import ascii_name
 from loadtest.engine.client.tls import PLAIN, TlsChoice, tls_context
 from loadtest.errors import EngineError
-from loadtest.records.kinds import HTTP_AUTO
+from loadtest.records.kinds import HTTP_2, HTTP_AUTO
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _REMEMBERED_HEADS = 1024
@@ -81,6 +81,8 @@ class Origin:
         self.host_header = host or _authority(plain, port)
         self.server_name = urlsplit(f"//{self.host_header}").hostname or self.name
         self.context = tls_context(ca_file, http, tls) if parts.scheme == "https" else None
+        self.shares = http == HTTP_2
+        """Whether requests of one user can share a connection, as far as anybody has seen."""
         self.heads: dict[Any, Any] = {}
         """Request heads built before; emptied when it has grown too large."""
 

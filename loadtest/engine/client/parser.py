@@ -1,30 +1,27 @@
 """
 Where a response begins and ends: framing on top of llhttp (httptools), as tolerant as a browser.
 
-Bodies are not collected here.  The connection keeps the raw bytes, and ``take_apart`` reads
-headers and body out of them when a scenario asks: an answer nobody looks at costs neither.
+Bodies are not collected here.  The connection keeps the raw bytes, and `apart` reads headers and
+body out of them when a scenario asks: an answer nobody looks at costs neither.
 
 Source: RFC 9112, section 6.3 (message body length) and 9.6 (tear-down).
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Sequence
 from typing import Any, Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from loadtest.engine.client.tolerant import SWITCHED, FramingError, TolerantReader, interim_fault
 
-__all__ = ["FramingError", "ResponseFramer", "new_parser", "take_apart"]
+__all__ = ["FramingError", "OddName", "ResponseFramer", "new_parser"]
 
 _KNOWN_NAMES = 512
 _REREAD_BYTES: Final = 1 << 20  # of an answer are at hand, should the parser refuse it
-_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _BARE_CR = re.compile(rb"\r[^\n]")
-_FOLD = re.compile(rb"\n[ \t]")
 
 _IGNORED, _REGION, _TIMING, _COOKIE, _SIZE, _CODING, _CONNECTION = range(7)
 _KINDS: Final = {
@@ -94,6 +91,7 @@ class ResponseFramer:
 
     # spelling of a name as it came -> what it is; servers spell the same few names over and over
     _spellings: Final[dict[bytes, int]] = dict(_KINDS)
+    _collects = False
 
     def __init__(self) -> None:
         self._parser: Any = new_parser(self)
@@ -177,7 +175,7 @@ class ResponseFramer:
     def _refuse_odd(self) -> None:
         """Refuse what the parser lets pass in a head; a body may hold any."""
         raw = b"".join(self._pieces)
-        end = _BLANK_LINE.search(raw)
+        end = BLANK_LINE.search(raw)
         head = raw[: end.start() + 1] if end is not None else raw
         if b"\0" in head:
             raise FramingError("a header holds a zero byte")
@@ -200,7 +198,7 @@ class ResponseFramer:
         """Have what the parser refuses read by the reader that is as tolerant as others are."""
         if self.fault or self._at_hand > _REREAD_BYTES:
             raise FramingError(self.fault or str(error))
-        self._tolerant = TolerantReader(bodiless=self._bodiless)
+        self._tolerant = TolerantReader(bodiless=self._bodiless, collect=self._collects)
         self._head_done = False
         return self._feed_tolerant(self._tolerant, b"".join(self._pieces))
 
@@ -233,7 +231,7 @@ class ResponseFramer:
         if self.fault:
             raise FramingError(self.fault)
         if self.done:
-            heads = _BLANK_LINE.split(b"".join(self._pieces), self.begun)
+            heads = BLANK_LINE.split(b"".join(self._pieces), self.begun)
             self.surplus = heads[-1] != b""
             self._parser = new_parser(self)  # the old one waits for a body
         return self.done
@@ -256,7 +254,7 @@ class ResponseFramer:
             if b" " in name:
                 if self._tolerant is not None:
                     return
-                raise _OddName  # the parser takes it for what it would be without the blank
+                raise OddName  # the parser takes it for what it would be without the blank
             kind = _KINDS.get(name.lower(), _IGNORED)
             if len(self._spellings) < _KNOWN_NAMES:
                 self._spellings[name] = kind
@@ -318,82 +316,5 @@ class _EndOfHead(Exception):  # noqa: N818 - a signal to the parser to stop, no 
     """Stops the parser at the end of a head."""
 
 
-class _OddName(Exception):  # noqa: N818 - a signal to the parser to stop, no error
+class OddName(Exception):  # noqa: N818 - a signal to the parser to stop, no error
     """Stops the parser at a header whose name holds a blank."""
-
-
-class _Collector:
-    """Collects headers and body of the last response in a run of raw bytes."""
-
-    def __init__(self) -> None:
-        self.parser = new_parser(self)
-        self.headers: list[tuple[str, str]] = []
-        self.body: list[bytes] = []
-        self.complete = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if b" " in name:
-            raise _OddName
-        if not self.complete:
-            self.headers.append((name.decode("latin-1"), value.decode("latin-1")))
-
-    def on_body(self, data: bytes) -> None:
-        if not self.complete:
-            self.body.append(data)
-
-    def on_message_complete(self) -> None:
-        if self.parser.get_status_code() < 200:
-            self.headers.clear()
-        else:
-            self.complete = True
-
-
-def take_apart(
-    pieces: Sequence[bytes], *, bodiless: bool = False
-) -> tuple[list[tuple[str, str]], bytes]:
-    """
-    Return headers and body out of the raw bytes of one framed response.
-
-    Args:
-        pieces: The bytes as they arrived; bytes beyond the response are passed over.
-        bodiless: It answers a HEAD: what follows the head is no body.
-
-    Returns:
-        Headers in their order (trailers of a chunked body last), and the body as sent, undecoded.
-    """
-    collector = _Collector()
-    try:
-        if bodiless or _is_folded(pieces):
-            return _read_tolerantly(pieces, bodiless)
-        for piece in pieces:
-            collector.parser.feed_data(piece)
-    except HttpParserError:
-        if not collector.complete:
-            return _read_tolerantly(pieces, bodiless)
-    except FramingError:
-        pass
-    return collector.headers, b"".join(collector.body)
-
-
-def _is_folded(pieces: Sequence[bytes]) -> bool:
-    """Tell whether a header may go on in a second line, which the parser joins without a blank."""
-    if not pieces:
-        return False
-    raw = pieces[0]
-    end = _BLANK_LINE.search(raw)
-    if end is None:
-        raw = b"".join(pieces)
-        end = _BLANK_LINE.search(raw)
-    return _FOLD.search(raw, 0, end.start() if end else len(raw)) is not None
-
-
-def _read_tolerantly(
-    pieces: Sequence[bytes], bodiless: bool
-) -> tuple[list[tuple[str, str]], bytes]:
-    reader = TolerantReader(bodiless=bodiless, collect=True)
-    # the response was framed already: what came before a fault stands
-    with contextlib.suppress(FramingError):
-        for piece in pieces:
-            reader.feed(piece)
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in reader.fields]
-    return headers if reader.head_done else [], b"".join(reader.body)

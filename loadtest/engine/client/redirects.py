@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
-from loadtest.engine.client.multipart import encode_form
-from loadtest.engine.client.options import basic_credentials
 from loadtest.engine.client.response import CaughtResponse, Response
 
 MOST_REDIRECTS: Final = 30
@@ -87,7 +85,6 @@ class Following:
     def _follow(
         self,
         first: Hop,
-        options: dict[str, Any],
         *,
         name: str | None,
         new_connection: bool,
@@ -95,13 +92,6 @@ class Following:
         **others: Any,
     ) -> Response:
         """Send a request and follow its redirects; its own secrets go to no other host."""
-        if files := options.pop("files", None):
-            data, form = encode_form(files, first.data)
-            first = replace(first, data=data, headers={**first.headers, "Content-Type": form})
-        if auth := options.pop("auth", None):
-            headers = {**first.headers, "Authorization": basic_credentials(auth)}
-            first = replace(first, headers=headers)
-        first = replace(first, cookies=options.pop("cookies", None))
         title = str(name) if name else first.url.partition("?")[0]
 
         def send(hop: Hop) -> CaughtResponse:
@@ -115,7 +105,6 @@ class Following:
                 cookies=hop.cookies,
                 catch_response=True,
                 new_connection=new_connection and not hop.number,
-                **options,
                 **others,
             )
             assert isinstance(caught, CaughtResponse)
@@ -124,7 +113,7 @@ class Following:
         answer, hops = follow(first, send, self._home_path)
         answer.hops = hops
         if not catch_response:
-            answer.record()
+            answer.conclude()
         return answer
 
 

@@ -10,11 +10,11 @@ from typing import Final
 from loadtest.engine.client.options import REFUSED, VERIFY
 
 _VERBS: Final = frozenset(("get", "post", "put", "patch", "delete", "head", "options", "request"))
-_OF_LOCUST: Final = ("stream", "context", "hooks")
+_OF_LOCUST: Final = ("context", "hooks")
 _HARMLESS: Final = (None, False, "", 0)
 
 
-def refused_calls(path: Path, *, insecure: bool, streams: bool = False) -> Iterator[str]:
+def refused_calls(path: Path, *, insecure: bool, of_locust: bool = False) -> Iterator[str]:
     """
     Yield a sentence, with file and line, for every call of a user's client that cannot be.
 
@@ -23,7 +23,7 @@ def refused_calls(path: Path, *, insecure: bool, streams: bool = False) -> Itera
     Args:
         path: The scenario.
         insecure: Whether the plan lets certificates be unverified.
-        streams: Whether ``stream``, ``context`` and ``hooks`` are taken, as for locustfiles.
+        of_locust: Whether ``context`` and ``hooks`` are taken, as for locustfiles.
     """
     try:
         tree = ast.parse(path.read_text(encoding="utf-8-sig"))
@@ -32,7 +32,7 @@ def refused_calls(path: Path, *, insecure: bool, streams: bool = False) -> Itera
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and _is_of_client(node.func):
             for keyword in node.keywords:
-                if why := _why(keyword, insecure=insecure, streams=streams):
+                if why := _why(keyword, insecure=insecure, of_locust=of_locust):
                     yield f"{path}, line {keyword.value.lineno}: {keyword.arg}=: {why}"
 
 
@@ -46,16 +46,12 @@ def _is_of_client(function: ast.expr) -> bool:
     )
 
 
-def _why(keyword: ast.keyword, *, insecure: bool, streams: bool) -> str:
+def _why(keyword: ast.keyword, *, insecure: bool, of_locust: bool) -> str:
     known = isinstance(keyword.value, ast.Constant)
     value = keyword.value.value if isinstance(keyword.value, ast.Constant) else True
     name = keyword.arg or ""
     if name == "verify":
         return VERIFY if known and value not in (True, None) and not insecure else ""
-    if (
-        name not in REFUSED
-        or value in _HARMLESS
-        or (streams and name in ("stream", "context", "hooks"))
-    ):
+    if name not in REFUSED or value in _HARMLESS or (of_locust and name in _OF_LOCUST):
         return ""
     return REFUSED[name]

@@ -125,7 +125,12 @@ def with_cookies(head: bytes, jar: CookieJar, origin: Origin, path: str) -> byte
     """Return a head with the cookies that belong in it; a Cookie header of one's own wins."""
     if b"\r\nCookie: " in head:
         return head
-    value = jar.header(host=origin.server_name, path=path, secure=origin.secure)
+    value = jar_header(jar, origin, path)
     if not value:
         return head
     return head[:-2] + b"Cookie: " + value.encode("latin-1", "replace") + b"\r\n\r\n"
+
+
+def jar_header(jar: CookieJar, origin: Origin, path: str) -> str:
+    """Return the Cookie header of the cookies that a jar has for a request; empty for none."""
+    return jar.header(host=origin.server_name, path=path, secure=origin.secure)

@@ -10,9 +10,9 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final
 
+from loadtest.engine.client.apart import take_apart
 from loadtest.engine.client.codings import decode
 from loadtest.engine.client.http2_heads import Pieces
-from loadtest.engine.client.parser import take_apart
 from loadtest.engine.client.sample import RequestSample
 from loadtest.errors import LoadtestError
 from loadtest.records.kinds import ERROR_CHECK
@@ -166,13 +166,7 @@ class Response:
     @property
     def text(self) -> str:
         """The body as text, by the charset that the headers name, else UTF-8; never an error."""
-        content = self.content
-        match = _CHARSET.search(self.headers.get("content-type", ""))
-        try:
-            charset = codecs.lookup(match[1]).name if match else "utf-8"
-        except (LookupError, ValueError):
-            charset = "utf-8"
-        return content.decode(charset if _is_quick(charset) else "utf-8", "replace")
+        return self.content.decode(charset_of(self.headers), "replace")
 
     def json(self) -> Any:
         """
@@ -327,6 +321,10 @@ class CaughtResponse(Response):
         self.record()
         return isinstance(error, ResponseError)
 
+    def conclude(self) -> None:
+        """Record it, where nobody is to judge it; a body that is read as it comes may go on."""
+        self.record()
+
     def record(self) -> None:
         """Hand the sample to the recorder, once."""
         recorder, self._recorder = self._recorder, None
@@ -341,10 +339,16 @@ class CaughtResponse(Response):
         recorder(sample)
 
 
-def _is_quick(charset: str) -> bool:
+def charset_of(headers: Mapping[str, str]) -> str:
     """
-    Tell whether a charset is one of text, decoded in a time that grows with its length alone.
+    Return the charset that the headers of a text name, else UTF-8.
 
-    Python has codecs that are neither: ``punycode`` takes seconds for 200 kB.
+    Python has codecs that are no charsets, and take a time that does not grow with the length
+    alone: ``punycode`` takes seconds for 200 kB.
     """
-    return charset.startswith(_CHARSETS)
+    match = _CHARSET.search(headers.get("content-type", ""))
+    try:
+        charset = codecs.lookup(match[1]).name if match else "utf-8"
+    except (LookupError, ValueError):
+        charset = "utf-8"
+    return charset if charset.startswith(_CHARSETS) else "utf-8"

@@ -18,6 +18,7 @@ from locust.exception import (
 )
 
 from loadtest.engine.client.response import CaughtResponse, Response
+from loadtest.engine.client.streamed import StreamedResponse
 from loadtest.errors import LoadtestError
 
 _DIRECTIONS = (InterruptTaskSet, RescheduleTask, StopTest, StopUser)
@@ -98,17 +99,30 @@ class Answer:
         named = (pair.partition(";")[0].partition("=") for pair in pairs)
         return {name.strip(): value.strip() for name, _, value in named}
 
-    def iter_content(self, chunk_size: int = 1) -> Iterator[bytes]:
-        """Yield the body in pieces; it is here already."""
+    def iter_content(self, chunk_size: int | None = 1) -> Iterator[bytes]:
+        """Yield the body in pieces: as they come with ``stream=True``, else it is here already."""
+        if isinstance(self.inner, StreamedResponse):
+            return self.inner.iter_content(chunk_size)
         body = self.inner.content
-        return (body[at : at + chunk_size] for at in range(0, len(body), chunk_size))
+        size = chunk_size or max(1, len(body))
+        return (body[at : at + size] for at in range(0, len(body), size))
 
-    def iter_lines(self) -> Iterator[bytes]:
-        """Yield the body line by line; it is here already."""
-        return iter(self.inner.content.splitlines())
+    def iter_lines(self, *_: Any, decode_unicode: bool = False, **__: Any) -> Iterator[Any]:
+        """Yield the body line by line, as above."""
+        if isinstance(self.inner, StreamedResponse):
+            return self.inner.iter_lines(decode_unicode=decode_unicode)
+        return iter((self.inner.text if decode_unicode else self.inner.content).splitlines())
 
     def close(self) -> None:
-        """Do nothing: the answer is complete and its connection taken care of."""
+        """Read no more of a body that is read as it comes; else there is nothing to do."""
+        if isinstance(self.inner, StreamedResponse):
+            self.inner.close()
+
+    def conclude(self) -> None:
+        """Have it recorded, where no ``with`` block judges it, and tell of it."""
+        if isinstance(self.inner, CaughtResponse):
+            self.inner.conclude()
+        self.tell()
 
     def success(self) -> None:
         """Count the request as a success; where it is recorded already, say how to."""
@@ -159,11 +173,20 @@ class Answer:
         done, self._done = self._done, None
         if done is not None:
             sample = self.inner.sample
-            done(self, f"{sample.error}: {sample.detail}" if sample.error else "")
+            kind, detail = sample.error, sample.detail
+            if not kind and self._unjudged():
+                kind, detail = "status", sample.unexpected
+            done(self, f"{kind}: {detail}" if kind else "")
+
+    def _unjudged(self) -> bool:
+        """Tell whether the row is yet to come, and will say that the status is no success."""
+        return isinstance(self.inner, StreamedResponse) and bool(self.inner.expected_fault)
 
     @property
     def body_bytes(self) -> int:
-        """Length of the body; that of the whole answer where it was not kept."""
+        """Length of the body; that of the whole answer where it was not kept, or is under way."""
+        if isinstance(self.inner, StreamedResponse):
+            return self.inner.bytes_received
         try:
             return len(self.inner.content)
         except LoadtestError:

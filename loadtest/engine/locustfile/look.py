@@ -41,7 +41,7 @@ def facts_of(loaded: Locustfile) -> LocustfileFacts:
     refused = [
         why
         for path in (loaded.path, *modules)
-        for why in refused_calls(path, insecure=True, streams=True)
+        for why in refused_calls(path, insecure=True, of_locust=True)
     ]
     if refused:
         raise EngineError("\n".join(refused))

@@ -38,7 +38,6 @@ _ATTRIBUTES: Final = {
 }
 _KEYWORDS: Final = {
     "verify": _VERIFIED,
-    "stream": "the whole answer is read; the first byte is stamped anyway",
 }
 _CLASS_SETTINGS: Final = frozenset(
     (

@@ -14,9 +14,8 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from loadtest.engine.client.client import Timeout, TTFBClient
-from loadtest.engine.client.multipart import encode_form
-from loadtest.engine.client.options import basic_credentials, cookie_header
+from loadtest.engine.client.client import TTFBClient
+from loadtest.engine.client.options import Timeout, settle
 from loadtest.engine.client.redirects import MOST_REDIRECTS, REDIRECTS, Hop, follow
 from loadtest.engine.client.request import with_query
 from loadtest.engine.client.response import CaughtResponse
@@ -24,7 +23,7 @@ from loadtest.engine.locustfile.answer import Answer
 from loadtest.engine.locustfile.cookies import SessionCookies
 from loadtest.errors import LoadtestError
 
-_UNUSED = frozenset(("stream", "verify", "hooks", "context"))
+_UNUSED = frozenset(("verify", "hooks"))
 """Options without an effect; the look at the file has told of those that would have had one."""
 
 
@@ -183,8 +182,9 @@ class Session:
         cookies: Mapping[str, str] | None = None,
         files: Any = None,
         auth: Any = None,
-        timeout: Any = None,
+        timeout: Timeout = None,
         allow_redirects: bool = True,
+        stream: bool = False,
         **others: Any,
     ) -> Answer:
         """
@@ -198,10 +198,12 @@ class Session:
         method = method.upper() or "GET"
         self._clients.next_request()
         title = name or self.request_name or url
-        fields = self._fields(method, headers, auth or self.auth, cookies)
-        if files:
-            data, fields["Content-Type"] = encode_form(files, data)
-        elif data and json is not None:
+        fields, signed = self._fields(headers), auth or self.auth
+        if callable(signed):
+            fields, signed = _signed(signed, method, fields), None
+        options = {"auth": signed or None, "cookies": cookies, "files": files}
+        settled = settle(options, fields, data or None)
+        if settled.data and json is not None:
             json = None
         meta = self._meta(method, title, url, context)
         asked = {**self.params, **_pairs(params)} if self.params else params
@@ -214,13 +216,16 @@ class Session:
                 headers=hop.headers,
                 data=hop.data,
                 json=hop.json,
-                timeout=_seconds(timeout),
+                cookies=hop.cookies,
+                timeout=timeout,
+                stream=stream,
                 catch_response=True,
             )
             assert isinstance(inner, CaughtResponse)
             return inner
 
-        first = Hop(method, with_query(self._place(url), asked or ""), fields, data or None, json)
+        place = with_query(self._place(url), asked or "")
+        first = Hop(method, place, settled.headers, settled.data, json, settled.cookies)
         if allow_redirects:
             inner, hops = follow(first, send, self._place)
         else:
@@ -237,28 +242,20 @@ class Session:
             # not to be followed: what was asked for came
             answer.inner.success()
         if not caught:
-            answer.__enter__().__exit__(None, None, None)
+            answer.conclude()
         found = (hooks or {}).get("response") or ()
         for hook in found if isinstance(found, list | tuple) else (found,):
             hook(answer)
         return answer
 
-    def _fields(
-        self, method: str, headers: Mapping[str, Any] | None, auth: Any, cookies: Any
-    ) -> dict[str, str]:
+    def _fields(self, headers: Mapping[str, Any] | None) -> dict[str, str]:
         own = {str(k).lower(): (str(k), v) for k, v in self.headers.items()}
         own |= {str(k).lower(): (str(k), v) for k, v in (headers or {}).items()}
-        fields = {
+        return {
             name: value.decode("latin-1") if isinstance(value, bytes) else str(value)
             for key, (name, value) in own.items()
             if value is not None and key != "content-length"
         }
-        if auth:
-            fields |= _authorization(auth, method, fields)
-        if cookies:
-            kept = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-            fields["Cookie"] = cookie_header(cookies, kept)
-        return fields
 
     def _meta(
         self, method: str, title: str, url: str, context: dict[str, Any] | None
@@ -300,21 +297,7 @@ def _pairs(params: Any) -> dict[str, Any]:
     return dict(params) if params else {}
 
 
-def _seconds(timeout: Any) -> Timeout:
-    """Return the time-out of the answer, or a pair of that of connecting and that."""
-    if isinstance(timeout, tuple):
-        connect, read = timeout
-        return _number(connect), _number(read)
-    return _number(timeout)
-
-
-def _number(seconds: Any) -> float | None:
-    return None if seconds is None else float(seconds)
-
-
-def _authorization(auth: Any, method: str, fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers that an ``auth`` of ``requests`` adds: a pair, or a callable."""
-    if not callable(auth):
-        return {"Authorization": basic_credentials(auth)}
+def _signed(auth: Any, method: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """Return headers with what an ``auth`` of ``requests`` adds that is a callable."""
     request = SimpleNamespace(headers=dict(fields), method=method, body=None, url="")
     return dict(auth(request).headers)

@@ -1,0 +1,85 @@
+"""The servers that people run, in both versions, plain and TLS, and pauses that outlast them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+import trustme
+from client_servers import client_of
+from real_servers import BIG, KINDS, is_here, prepare, serving, url_of
+
+from loadtest.engine.client.sample import RequestSample
+
+pytestmark = pytest.mark.contract
+
+CASES = [(name, *spoken) for name, kind in KINDS.items() for spoken in kind.speaks]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found: Path = tmp_path_factory.mktemp("servers")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(found / "ca.pem"))
+    issued = authority.issue_cert("localhost")
+    issued.private_key_pem.write_to_path(str(found / "key.pem"))
+    issued.cert_chain_pems[0].write_to_path(str(found / "cert.pem"))
+    prepare(found)
+    return found
+
+
+def visit(url: str, http: str, ca_file: str) -> list[RequestSample]:
+    """Ask for everything, pause for longer than the server waits, ask again."""
+    with client_of(url, http=http, ca_file=ca_file) as (client, samples):
+        assert client.get("/").text == "hello"
+        assert client.post("/", data=b"y" * 200_000).text == "hello"
+        assert client.head("/").content == b""
+        with client.get("/big", stream=True) as streamed:
+            assert sum(map(len, streamed.iter_content())) == BIG  # type: ignore[attr-defined]
+        assert client.get("/big").sample.bytes > BIG
+        for method in ("GET", "POST"):
+            with gevent.Timeout(15):
+                while any(connection.ready() for connection in client._place.idle):
+                    gevent.sleep(0.01)
+            assert client.request(method, "/").text == "hello"
+        if http == "2":
+            jobs = [gevent.spawn(client.get, "/") for _ in range(5)]
+            assert [job.get(10).text for job in jobs] == ["hello"] * 5
+    return samples
+
+
+@pytest.fixture(scope="module")
+def outcomes(folder: Path) -> dict[tuple[str, str, str], Any]:
+    """Visit all at once: a pause costs its time once."""
+    here = {name: kind for name, kind in KINDS.items() if is_here(kind)}
+    ca_file = str(folder / "ca.pem")
+    with serving(here, folder) as ports:
+        jobs = {
+            (name, *spoken): gevent.spawn(visit, url_of(ports[name], *spoken), spoken[1], ca_file)
+            for name, kind in here.items()
+            for spoken in kind.speaks
+        }
+        gevent.joinall(list(jobs.values()), timeout=60)
+    return {case: job.value if job.successful() else job.exception for case, job in jobs.items()}
+
+
+@pytest.mark.parametrize(("name", "scheme", "http"), CASES)
+def test_a_server_is_spoken_to_as_browsers_do(
+    outcomes: dict[tuple[str, str, str], Any], name: str, scheme: str, http: str
+) -> None:
+    """Without a failure, a connection for as long as the server keeps it, and every phase told."""
+    if not is_here(KINDS[name]):
+        pytest.skip(f"needs {KINDS[name].program}")
+    samples = outcomes[name, scheme, http]
+    if isinstance(samples, BaseException):
+        raise samples
+    assert [(s.error, s.detail) for s in samples if s.error] == []
+    assert {s.protocol for s in samples} == {http}
+    first = samples[:7]
+    assert [s.reused for s in first] == [False, True, True, True, True, False, False]
+    # who does not read a body may answer before it has come
+    assert all(s.wait_ns > 0 for s in samples if s.method != "POST")
+    assert all(s.reused for s in samples[7:])
+    assert [s.tls_ns > 0 for s in first if not s.reused] == [scheme == "https"] * 3
