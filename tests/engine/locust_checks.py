@@ -28,9 +28,10 @@ from locust.runners import WorkerNode
 from loadtest.engine.coordinator.dispatch import PinnedDispatcher
 from loadtest.engine.user import TTFBUser
 from loadtest.engine.wire.secure_rpc import parse_message, shield
-from loadtest.engine.worker.closed import ClosedPlayer
+from loadtest.engine.worker.closed import ReadyArrivals
 from loadtest.engine.worker.player import Player
 from loadtest.engine.worker.scenario import load_scenario
+from loadtest.engine.worker.scheduled import ScheduledArrivals
 from loadtest.errors import EngineError
 from loadtest.plan.crowd import Share, changes
 from loadtest.plan.model import Deployment, Load, Plan, UserStep
@@ -119,17 +120,18 @@ class Stage:
         user = self.make_user(user_class, arm)
         return user, user.client
 
-    def open(self) -> Player:
-        chunks = self.schedule.chunks()
-        return Player(chunks, self.classes, self.recorder, self.make_user, arms=((), ()), seed=1)
+    def open(self, *, chunks: Any = None, arms: Any = ((), ()), users: int = 4) -> Player:
+        chunks = chunks or self.schedule.chunks()
+        source = ScheduledArrivals(
+            chunks, self.classes, self.recorder, users=users, arms=arms, seed=1
+        )
+        return self.player(source)
 
-    def play(
-        self, player: Player | ClosedPlayer, users: int = 4, grace_s: float = 1.0
-    ) -> list[Any]:
-        if isinstance(player, Player):
-            player.prepare(users)
-        else:
-            player.prepare()
+    def player(self, source: Any) -> Player:
+        return Player(source, self.classes, self.recorder, self.open_user)
+
+    def play(self, player: Player, grace_s: float = 1.0) -> list[Any]:
+        player.prepare()
         player.start(time.monotonic_ns() + 10_000_000, 0)
         assert player.finished.wait(10)
         player.close(grace_s)
@@ -176,10 +178,7 @@ def check_an_arm_plays_the_scenarios_that_it_names() -> None:
         "Other", (TTFBUser,), {"scenario": "other", "page": Visit.page, "tasks": Visit.tasks}
     )
     stage = Stage(Visit, other)
-    chunks = stage.schedule.chunks()
-    arms = ((), ("other",))
-    player = Player(chunks, stage.classes, stage.recorder, stage.make_user, arms=arms, seed=1)
-    begun = stage.play(player)
+    begun = stage.play(stage.open(arms=((), ("other",))))
     assert {arrival[3:5] for _, _, arrival in begun} == {(0, 0), (0, 1), (1, 1)}
 
 
@@ -189,7 +188,7 @@ def check_empty_chunks_do_not_end_the_load() -> None:
     empty = Chunk("steady", 0, (), array("q"), b"", b"")
     last = Chunk("steady", 0, (7,), array("q", [1_000]), b"\x01", b"\x00")
     chunks = iter([*[empty] * 100, last])
-    player = Player(chunks, stage.classes, stage.recorder, stage.make_user, arms=((), ()), seed=1)
+    player = stage.open(chunks=chunks)
     begun = stage.play(player)
     assert [arrival[0] for _, _, arrival in begun] == [7]
     assert player.finished.is_set()
@@ -197,8 +196,8 @@ def check_empty_chunks_do_not_end_the_load() -> None:
 
 def check_an_arrival_without_a_free_user_is_dropped() -> None:
     stage = Stage(Visit, pause_s=0.3)
-    player = stage.open()
-    begun = stage.play(player, users=2)
+    player = stage.open(users=2)
+    begun = stage.play(player)
     assert len(begun) + len(stage.recorder.dropped) == 100
     assert len(begun) >= 4
     assert len(stage.recorder.dropped) > 50
@@ -219,7 +218,7 @@ def check_a_task_that_raises_is_a_row_and_the_user_lives_on() -> None:
             raise gevent.Timeout(1)
 
     stage = Stage(Broken)
-    begun = stage.play(stage.open(), users=1)
+    begun = stage.play(stage.open(users=1))
     assert len(begun) == len(stage.recorder.failed_rows) == 100
     assert {kind for _, kind in stage.recorder.failed_rows} == {"check"}
     said = set(stage.recorder.notes)
@@ -237,7 +236,7 @@ def check_a_failure_that_has_its_row_gets_no_second_one() -> None:
             raise ValueError("the page is empty")
 
     stage.classes = (Judging,)
-    stage.play(stage.open(), users=1)
+    stage.play(stage.open(users=1))
     assert not stage.recorder.failed_rows
     assert len(stage.recorder.notes) == 100
 
@@ -262,7 +261,7 @@ def check_tasks_and_classes_are_picked_by_weight() -> None:
             counts["other"] += 1
 
     stage = Stage(First, Second, rate=400, duration_s=1)
-    begun = stage.play(stage.open(), users=8)
+    begun = stage.play(stage.open(users=8))
     assert sum(counts.values()) == len(begun) == 800
     assert 140 < counts["other"] < 260
     assert 30 < counts["seldom"] < 100
@@ -272,7 +271,7 @@ def check_tasks_and_classes_are_picked_by_weight() -> None:
 
 def check_cold_arrivals_close_what_their_user_kept() -> None:
     stage = Stage(Visit, new_connections=0.2)
-    stage.play(stage.open(), users=4)
+    stage.play(stage.open())
     at_the_end = 2 * 4
     assert sum(kind == "close" for kind, _, _ in stage.heard) == 20 + at_the_end
 
@@ -280,7 +279,7 @@ def check_cold_arrivals_close_what_their_user_kept() -> None:
 def check_stop_ends_the_load_and_cancels_what_hangs() -> None:
     stage = Stage(Visit, pause_s=30, duration_s=20)
     player = stage.open()
-    player.prepare(4)
+    player.prepare()
     player.start(time.monotonic_ns(), 0)
     gevent.sleep(0.2)
     player.stop()
@@ -316,9 +315,9 @@ def check_on_start_runs_before_the_load_and_its_failure_is_told() -> None:
 
     stage = Stage(Failing)
     sys.stderr = open("/dev/null", "w")  # noqa: SIM115 - gevent prints the trace of the greenlet
-    player = stage.open()
+    player = stage.open(users=2)
     try:
-        assert "no login" in sentence_of(lambda: player.prepare(2))
+        assert "no login" in sentence_of(player.prepare)
     finally:
         sys.stderr.close()
         sys.stderr = sys.__stderr__
@@ -329,15 +328,8 @@ def check_the_closed_model_keeps_its_users_busy_until_the_end() -> None:
     stage = Stage(Visit, pause_s=0.02, model="closed", duration_s=0.5, warmup_s=0.2)
     end_s = stage.schedule.total_ns / 1e9
     crowd = changes(["Visit"], [Share(1.0)], [UserStep(at_s=0, users=3)], end_s)
-    player = ClosedPlayer(
-        stage.schedule,
-        (0, 1),
-        stage.classes,
-        stage.recorder,
-        stage.open_user,
-        crowds=(crowd, crowd),
-    )
-    begun = stage.play(player)
+    source = ReadyArrivals(stage.schedule, (0, 1), crowds=(crowd, crowd))
+    begun = stage.play(stage.player(source))
     assert 6 < len(begun) <= 2 * 3 * 36
     numbers = [arrival[0] for _, _, arrival in begun]
     assert numbers == list(range(len(numbers)))

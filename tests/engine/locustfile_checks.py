@@ -24,8 +24,10 @@ from loadtest.engine.locustfile.configuration import with_configuration
 from loadtest.engine.locustfile.load import load_locustfile
 from loadtest.engine.locustfile.look import facts_of
 from loadtest.engine.locustfile.notes import notes_of
-from loadtest.engine.worker.closed import ClosedPlayer
-from loadtest.engine.worker.users import UserOpener, crowd_of
+from loadtest.engine.worker.closed import ReadyArrivals
+from loadtest.engine.worker.player import Player
+from loadtest.engine.worker.sources import crowd_of
+from loadtest.engine.worker.users import UserOpener
 from loadtest.errors import EngineError, LoadtestError
 from loadtest.frozen import read, to_json
 from loadtest.plan.locustfile import LocustCommand, LocustfileFacts, plan_of_locustfile
@@ -177,9 +179,10 @@ def check_a_locustfile_is_played_as_it_is() -> None:
     )  # fmt: skip
     crowd = crowd_of(order, schedule, loaded.classes, (), (0, 1))
     assert [change.kind for change in crowd] == [1, 0, 0, 0]
-    player = ClosedPlayer(schedule, (0, 1), loaded.classes, rows, opener.open_user, crowds=(crowd,))
+    source = ReadyArrivals(schedule, (0, 1), crowds=(crowd,))
+    player = Player(source, loaded.classes, rows, opener.open_user)
     complete: list[int] = []
-    player.spawned = complete.append
+    source.spawned = complete.append
     player.prepare()
     began_ns = time.monotonic_ns()
     player.start(began_ns, 0)

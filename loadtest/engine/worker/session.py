@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import logging
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import gevent
@@ -19,7 +16,6 @@ from loadtest.engine.client.names import AddressResolver
 from loadtest.engine.hub.instruments import Instruments, TcpTotals
 from loadtest.engine.hub.wait import Breath
 from loadtest.engine.locustfile.load import Locustfile, load_locustfile
-from loadtest.engine.user import TTFBUser
 from loadtest.engine.wire.clocksync import ClockSync, Timeline
 from loadtest.engine.wire.messages import (
     FinMessage,
@@ -29,20 +25,21 @@ from loadtest.engine.wire.messages import (
     spoken,
 )
 from loadtest.engine.wire.protocol import BATCH, FIN, HEALTH, READY, REPEAT_S
-from loadtest.engine.worker.closed import ClosedPlayer
+from loadtest.engine.worker.closed import ReadyArrivals
 from loadtest.engine.worker.health import HealthMonitor
 from loadtest.engine.worker.lag import LagProbe
 from loadtest.engine.worker.player import Player
 from loadtest.engine.worker.recorder import Recorder
+from loadtest.engine.worker.run_state import RunState
 from loadtest.engine.worker.scenario import load_scenario
 from loadtest.engine.worker.selfcheck import self_check
 from loadtest.engine.worker.shipping import Shipper
-from loadtest.engine.worker.users import UserOpener, crowd_of, scenario_name
+from loadtest.engine.worker.sources import source_of
+from loadtest.engine.worker.users import UserOpener, scenario_name
 from loadtest.errors import EngineError
 from loadtest.frozen import Signed
 from loadtest.plan.order import RunOrder
-from loadtest.plan.schedule import RegionSchedule
-from loadtest.records.facts import NameMove, SelfCheckFacts
+from loadtest.records.facts import NameMove
 from loadtest.units import NS_PER_S, NS_PER_US, US_PER_MS
 
 logger = logging.getLogger(__name__)
@@ -60,20 +57,6 @@ _LOCUST_START_S = 5.0
 """How long the load waits for the first users of a locustfile to start."""
 
 Send = Callable[[str, dict[str, Any]], None]
-
-
-@dataclass(slots=True)
-class RunState:
-    """What lasts over the segments of one run on this worker."""
-
-    run_id: str
-    recorder: Recorder
-    shipper: Shipper
-    health: HealthMonitor
-    tcp: TcpTotals
-    """What TCP had counted before the run."""
-    names: AddressResolver
-    self_check: SelfCheckFacts | None = None
 
 
 class SegmentSession:
@@ -118,8 +101,7 @@ class SegmentSession:
         self._timeline = timeline
         self._arms = order.plan.arms_in(region)
         self._load = order.plan.load
-        self._schedule = RegionSchedule(order.plan, region, order.segment, order.first_block)
-        self._player: Player | ClosedPlayer | None = None
+        self._player: Player | None = None
         self._locustfile: Locustfile | None = None
         self._run: RunState | None = None
 
@@ -182,22 +164,22 @@ class SegmentSession:
             loaded.fire("init", environment=loaded.environment, runner=runner, web_ui=None)
         return list(loaded.classes)
 
-    def _prepare(self, player: Player | ClosedPlayer) -> None:
+    def _prepare(self, player: Player) -> None:
         """Get the users ready; the listeners of a locustfile's start come first."""
-        index, workers = self._share
-        if isinstance(player, Player):
-            player.prepare(len(range(index, self._load.users, workers)))
+        loaded, source = self._locustfile, player.source
+        if loaded is None or not isinstance(source, ReadyArrivals):
+            player.prepare()
             return
-        if (loaded := self._locustfile) is not None:
-            loaded.runner.crowd = lambda: player.users
-            loaded.runner.end = self.stop
-            loaded.runner.target_user_count = len(self._arms) * len(
-                range(index, self._load.users, workers)
-            )
-            loaded.fire("test_start", environment=loaded.environment)
-            loaded.runner.begin()
-            player.spawned = self._tell_spawned
-        player.prepare(*((_LOCUST_START_S,) if loaded else ()), patient=loaded is not None)
+        loaded.runner.crowd = lambda: player.users
+        loaded.runner.end = self.stop
+        index, workers = self._share
+        loaded.runner.target_user_count = len(self._arms) * len(
+            range(index, self._load.users, workers)
+        )
+        loaded.fire("test_start", environment=loaded.environment)
+        loaded.runner.begin()
+        source.spawned = self._tell_spawned
+        player.prepare(_LOCUST_START_S, patient=True)
 
     def _tell_spawned(self, users: int) -> None:
         """Tell a locustfile that its users have started."""
@@ -219,40 +201,18 @@ class SegmentSession:
         if self._player is not None:
             self._player.stop()
 
-    def _make_player(self, classes: list[type[User]], state: RunState) -> Player | ClosedPlayer:
-        plan, recorder = self.order.plan, state.recorder
+    def _make_player(self, classes: list[type[User]], state: RunState) -> Player:
         targets = self.order.targets.get(self._region, {})
         absent = [arm for arm in self._arms if arm not in targets]
         if absent:
             raise EngineError(f"order: no target for {', '.join(absent)} in {self._region}")
         opener = UserOpener(
-            self.order, self._arms, self._region, targets=targets, record=recorder.record,
+            self.order, self._arms, self._region, targets=targets, record=state.recorder.record,
             resolver=state.names,
             environment=self._environment, locustfile=self._locustfile,
         )  # fmt: skip
-        names = [scenario_name(cls) for cls in classes]
-        asked = [plan.deployment(arm).scenarios for arm in self._arms]
-        for arm, wanted in zip(self._arms, asked, strict=True):
-            if missing := [name for name in wanted if name not in names]:
-                raise EngineError(
-                    f"deployments.{arm}.scenarios: {plan.scenario} has no scenario "
-                    f"{missing[0]!r}; it has {', '.join(names)}"
-                )
-        if self._load.model == "closed":
-            crowds = [
-                crowd_of(self.order, self._schedule, classes, wanted, self._share)
-                for wanted in asked
-            ]
-            steps = plan.locustfile.steps if plan.locustfile is not None else ()
-            return ClosedPlayer(
-                self._schedule, self._share, classes, recorder, opener.open_user,
-                crowds=crowds, complete_s=steps[1].at_s if len(steps) > 1 else math.inf,
-            )  # fmt: skip
-        text = f"{plan.seed} {self._region} {self._share} {self.order.segment}"
-        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-        chunks = self._schedule.chunks(*self._share)
-        ours = [cls for cls in classes if issubclass(cls, TTFBUser)]
-        return Player(chunks, ours, recorder, opener.make_user, arms=asked, seed=seed)
+        source = source_of(self.order, self._region, self._share, classes, state.recorder)
+        return Player(source, classes, state.recorder, opener.open_user)
 
     def _await_start(self) -> bool:
         """Say that we are ready until the start is told; False when there will be none."""
@@ -265,7 +225,7 @@ class SegmentSession:
             self.told_start.wait(REPEAT_S)
         return self.start_ns != 0 and not self.stop_asked
 
-    def _play(self, player: Player | ClosedPlayer) -> None:
+    def _play(self, player: Player) -> None:
         """Play the share of the schedule from the moment that the coordinator named."""
         assert self._run is not None
         offset_ns = self._clocks.settle()
@@ -293,7 +253,7 @@ class SegmentSession:
             health.stop()
             gc.unfreeze()
 
-    def _keep_house(self, player: Player | ClosedPlayer) -> None:
+    def _keep_house(self, player: Player) -> None:
         """Ship rows every FLUSH_S and report health every second, in small steps."""
         assert self._run is not None
         due = time.monotonic() + 1.0
@@ -309,16 +269,14 @@ class SegmentSession:
                 self._beat(player, breathe)
         recorder.patient = False
 
-    def _note_lateness(self, player: Player | ClosedPlayer, breathe: Callable[[], None]) -> None:
+    def _note_lateness(self, player: Player, breathe: Callable[[], None]) -> None:
         assert self._run is not None
         lateness_us = player.take_lateness()
         for first in range(0, len(lateness_us), _LATENESS_STEP):
             self._run.health.on_lateness(lateness_us[first : first + _LATENESS_STEP])
             breathe()
 
-    def _beat(
-        self, player: Player | ClosedPlayer, breathe: Callable[[], None] = lambda: None
-    ) -> None:
+    def _beat(self, player: Player, breathe: Callable[[], None] = lambda: None) -> None:
         assert self._run is not None
         self._note_lateness(player, breathe)
         moment = self._run.health.second(

@@ -1,4 +1,4 @@
-"""Makes the users of a segment, ours and Locust's, and says when they come and go."""
+"""Makes the users of a segment, ours and Locust's."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ from loadtest.engine.locustfile.load import Locustfile
 from loadtest.engine.locustfile.session import OPENING, UserClients
 from loadtest.engine.user import TTFBUser
 from loadtest.errors import EngineError
-from loadtest.plan.crowd import Change, Share, changes
-from loadtest.plan.model import LocustSettings, UserStep
 from loadtest.plan.order import RunOrder, Target
-from loadtest.plan.schedule import RegionSchedule
-from loadtest.units import NS_PER_S
 
 
 class UserOpener:
@@ -121,33 +117,3 @@ def scenario_name(user_class: type[User]) -> str:
     if issubclass(user_class, TTFBUser):
         return user_class.scenario_name()
     return user_class.__name__
-
-
-def crowd_of(
-    order: RunOrder,
-    schedule: RegionSchedule,
-    classes: Sequence[type[User]],
-    wanted: Sequence[str],
-    share: tuple[int, int],
-) -> list[Change]:
-    """
-    Return when a worker's users of one arm start and stop.
-
-    Args:
-        order: What to do; only its first segment lets users come one by one.
-        schedule: Says when the load ends.
-        classes: User classes of the scenario.
-        wanted: Names of those that the arm plays; none means all.
-        share: This worker's index among those of its region, and their number.
-    """
-    settings = order.plan.locustfile or LocustSettings()
-    rate = 0.0 if order.segment else settings.spawn_rate
-    first = UserStep(at_s=0.0, users=order.plan.load.users, spawn_rate=rate)
-    names = [scenario_name(cls) for cls in classes]
-    shares = [
-        Share(cls.weight, cls.fixed_count) if not wanted or name in wanted else Share(0.0)
-        for cls, name in zip(classes, names, strict=True)
-    ]
-    crowd = changes(names, shares, settings.steps or (first,), schedule.total_ns / NS_PER_S)
-    index, workers = share
-    return [change for change in crowd if change.number % workers == index]
