@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import random
 import ssl
 from pathlib import Path
 
@@ -387,22 +389,53 @@ def test_a_server_says_how_many_streams_it_takes_at_once() -> None:
     assert not client.has_room
 
 
-@settings(max_examples=60, deadline=None)
-@given(data=st.data())
-def test_mutated_frames_end_in_an_answer_or_a_sentence(data: st.DataObject) -> None:
-    """Nothing that a server may send raises anything but FramingError."""
-    client, server = framer(), ServerSide()
-    path = data.draw(st.sampled_from([b"/", b"/early", b"/refuse", b"/reset", b"/big/40000"]))
-    client.ask(GET % path)
-    server.receive(client.outgoing())
-    answer = bytearray(server.take())
-    for _ in range(data.draw(st.integers(1, 4))):
-        place = data.draw(st.integers(0, min(len(answer), 200) - 1))
-        answer[place] = data.draw(st.integers(0, 255))
-    with contextlib.suppress(FramingError):
-        for begin in range(0, len(answer), 1_000):
-            client.feed(bytes(answer[begin : begin + 1_000]))
-            client.outgoing()
+ASKED = [
+    (GET % b"/", GET % b"/early", GET % b"/big/40000"),
+    (GET % b"/refuse", POST % 9 + b"123456789", GET.replace(b"GET", b"HEAD") % b"/"),
+    (POST % 70_000 + b"y" * 70_000, GET % b"/reset", GET % b"/bye"),
+]
+
+
+def asked_at_once(requests: tuple[bytes, ...]) -> Client:
+    client = framer()
+    for number, request in enumerate(requests):
+        client.ask(request, held=number == 1)
+    return client
+
+
+def answers_to(requests: tuple[bytes, ...]) -> bytes:
+    """What a server sends all the way, to a client that reads it."""
+    client, server, said = asked_at_once(requests), ServerSide(), b""
+    for _ in range(9):
+        server.receive(client.outgoing())
+        said += (data := server.take())
+        client.feed(data)
+        if server.over:
+            break
+    return said
+
+
+def test_mutated_frames_end_in_answers_or_a_sentence() -> None:
+    """Seeded; nothing that a server may send raises anything but FramingError, or hangs."""
+    rng = random.Random(20_261_128)
+    answers = [answers_to(requests) for requests in ASKED]
+    for _ in range(int(os.environ.get("LOADTEST_FUZZ", "400"))):
+        kind = rng.randrange(len(ASKED))
+        client, data = asked_at_once(ASKED[kind]), bytearray(answers[kind])
+        streams = list(client.streams.values())
+        for _ in range(rng.randrange(5)):
+            at = rng.randrange(min(len(data), 400))
+            change = rng.randbytes(rng.choice([0, 1, 1, 1, 4, 9]))
+            data[at : at + rng.choice([0, 1, 1, 9])] = change
+        step = rng.choice([7, 100, 5_000, 1 << 20])
+        with contextlib.suppress(FramingError):
+            for begin in range(0, len(data), step):
+                client.feed(bytes(data[begin : begin + step]))
+                assert len(client.outgoing()) < 100_000
+        ended = [stream for stream in streams if stream.done]
+        assert {stream.number for stream in ended}.isdisjoint(client.streams)
+        assert len(client.end_all("closed-early", "over")) == len(streams) - len(ended)
+        assert all(stream.done for stream in streams)
 
 
 def read_by_the_library(

@@ -6,13 +6,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import gevent
 import pytest
 from client_servers import OK, ScriptServer, answering, client_of
 
 from loadtest.engine.client.client import TTFBClient
-from loadtest.engine.client.dial import _interleaved
+from loadtest.engine.client.dial import Dialer, _interleaved
 from loadtest.engine.client.limits import Limits
 from loadtest.engine.client.names import Address, AddressResolver
 from loadtest.engine.client.origin import Origin
@@ -61,6 +62,29 @@ def test_a_dead_first_address_costs_its_head_start_alone(silent: int) -> None:
         sample = ask(Given(silent, server.port))
     assert sample.error == ""
     assert 240_000_000 <= sample.connect_ns < 4_000_000_000
+
+
+def test_a_user_tries_an_address_last_that_let_it_wait(
+    silent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is dead once; who visits for the first time knows nothing of that."""
+    tried: list[int] = []
+    begin_connect = Dialer._begin_connect
+
+    def noted(self: Dialer, address: Address) -> Any:
+        tried.append(address.sockaddr[1])
+        return begin_connect(self, address)
+
+    monkeypatch.setattr(Dialer, "_begin_connect", noted)
+    with ScriptServer(answering(OK, then_close=True)) as server:
+        resolver = Given(silent, server.port)
+        with client_of("http://dual.example", resolver=resolver) as (client, samples):
+            for _ in range(3):
+                client.get("/")
+            client.get("/", new_connection=True)
+        assert [s.error for s in samples] == [""] * 4
+        live = server.port
+    assert tried == [silent, live, live, live, silent, live]
 
 
 def test_a_refusal_is_followed_by_the_next_address_at_once() -> None:

@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
-from loadtest.engine.client.bodies import Body
+from loadtest.engine.client.concluding import Concluding
 from loadtest.engine.client.cookies import CookieJar
 from loadtest.engine.client.courier import Courier
 from loadtest.engine.client.limits import Limits
@@ -31,7 +29,8 @@ from loadtest.engine.client.options import (
     settle,
     time_outs,
 )
-from loadtest.engine.client.origin import TargetLike, origin_of
+from loadtest.engine.client.origin import TargetLike
+from loadtest.engine.client.places import Places, home_path
 from loadtest.engine.client.redirects import Following, Hop
 from loadtest.engine.client.request import (
     build_fields,
@@ -43,11 +42,10 @@ from loadtest.engine.client.request import (
 )
 from loadtest.engine.client.response import CaughtResponse, Response
 from loadtest.engine.client.sample import RequestSample
-from loadtest.engine.client.state import Connection, TargetState
+from loadtest.engine.client.state import TargetState
 from loadtest.engine.client.streamed import StreamedResponse
 from loadtest.engine.client.tls import PLAIN, TlsChoice
 from loadtest.engine.client.verbs import Verbs
-from loadtest.records.statuses import refuses, status_sentence
 
 _monotonic_ns = time.monotonic_ns
 
@@ -55,7 +53,7 @@ Recorder = Callable[[RequestSample], object]
 Params = Mapping[str, Any] | list[tuple[str, Any]] | str
 
 
-class TTFBClient(Verbs, Following, LongLived):
+class TTFBClient(Verbs, Following, LongLived, Concluding):
     """
     The client of one user.
 
@@ -89,8 +87,7 @@ class TTFBClient(Verbs, Following, LongLived):
         self._headers = dict(headers or {})
         self._headers_key: tuple[tuple[str, str], ...] | None = tuple(self._headers.items())
         self._auth: Any = None
-        self._places: dict[tuple[str, str, str, str, TlsChoice], TargetState] = {}
-        self._elsewhere: dict[tuple[TargetState, str], TargetState] = {}
+        self._places = Places(tls)
         self._unrecorded: CaughtResponse | None = None
         self._long_lived = []
         self._streams: list[StreamedResponse] = []
@@ -108,11 +105,7 @@ class TTFBClient(Verbs, Following, LongLived):
         Raises:
             EngineError: Its URL or CA file cannot be used.
         """
-        key = (target.url, target.host, target.ca_file, target.http, self._tls)
-        place = self._places.get(key)
-        if place is None:
-            place = self._places[key] = TargetState(origin_of(*key), CookieJar())
-        self._place = place
+        self._place = self._places.of(target)
 
     def begin(
         self,
@@ -121,6 +114,7 @@ class TTFBClient(Verbs, Following, LongLived):
         *,
         new_connection: bool = False,
         first_visit: bool = False,
+        goes_on: bool = False,
     ) -> None:
         """
         Begin an arrival.
@@ -131,8 +125,9 @@ class TTFBClient(Verbs, Following, LongLived):
             context: Whatever ``record`` wants to find again in ``sample.context``.
             new_connection: Its first request opens a connection of its own, as ``request`` does.
             first_visit: The plan wants no connection to be open: opening one is no part of TTFB.
+            goes_on: The task before does: bodies that it reads stay open.
         """
-        if self._streams:
+        if self._streams and not goes_on:
             self._close_streams()
         self._intended_ns = intended_ns
         self._first_visit = first_visit
@@ -177,7 +172,7 @@ class TTFBClient(Verbs, Following, LongLived):
         self._settle_unrecorded()
         self._close_long_lived()
         self._close_streams()
-        for place in (*self._places.values(), *self._elsewhere.values()):
+        for place in self._places:
             place.close()
 
     # What a scenario calls, besides the verbs.
@@ -278,67 +273,6 @@ class TTFBClient(Verbs, Following, LongLived):
 
     # How it is done.
 
-    def _conclude(
-        self,
-        place: TargetState,
-        path: str,
-        sample: RequestSample,
-        carried: tuple[Connection | None, Body | None],
-        *,
-        cold: bool,
-        catch_response: bool,
-    ) -> Response:
-        """Keep cookies and connection, have the sample recorded, make the response."""
-        pieces: list[bytes] = []
-        connection, body = carried
-        if connection is not None:
-            pieces = connection.pieces
-            if connection.cookies is not None:
-                place.store_cookies(connection.cookies, path)
-            if body is not None:
-                pass  # it is under way
-            elif cold:
-                connection.close()
-            else:
-                place.give_back(connection, self._limits.idle_connections)
-        if refuses(self._limits.expect, sample.method, sample.status):
-            sample.unexpected = status_sentence(sample.status)
-        url, kept = place.origin.url + path, sample.bytes <= self._limits.keep_bytes
-        if body is not None:
-            streamed = StreamedResponse(
-                sample,
-                url,
-                pieces,
-                body,
-                recorder=self._record,
-                let_go=partial(self._let_go, place, connection, cold=cold),
-                limits=self._limits,
-            )
-            self._streams.append(streamed)
-            return streamed
-        if catch_response:
-            caught = CaughtResponse(sample, url, pieces, kept, self._record)
-            self._unrecorded = caught
-            return caught
-        if sample.unexpected and not sample.error:
-            sample.error, sample.detail = "status", sample.unexpected
-        self._record(sample)
-        return Response(sample, url, pieces, kept)
-
-    def _let_go(self, place: TargetState, connection: Connection | None, *, cold: bool) -> None:
-        """See to the connection of a body that is read no more."""
-        if connection is None:
-            return
-        if cold:
-            connection.close()
-        else:
-            place.give_back(connection, self._limits.idle_connections)
-
-    def _close_streams(self) -> None:
-        """Close the bodies that a scenario left open."""
-        while self._streams:
-            self._streams.pop().close()
-
     def _head(
         self,
         place: TargetState,
@@ -365,27 +299,10 @@ class TTFBClient(Verbs, Following, LongLived):
 
     def _resolve_place(self, url: str) -> tuple[TargetState, str]:
         """Return where a whole URL leads; its cookies are those of the target in use."""
-        if (path := self._home_path(url))[:1] == "/":
-            return self._place, path
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ValueError(f"path {url!r}: need /PATH, http://HOST/PATH or https://HOST/PATH")
-        base = f"{parts.scheme}://{parts.netloc}"
-        path = _path_of(parts)
-        here = self._place
-        found = self._elsewhere.get((here, base))
-        if found is None:
-            known = here.origin
-            origin = origin_of(base, "", known.ca_file, known.http, self._tls.for_others())
-            found = self._elsewhere[(here, base)] = TargetState(origin, here.cookies)
-        return found, path
+        return self._places.led_to(self._place, url)
 
     def _home_path(self, url: str) -> str:
-        """Return the path of a URL of the target, by its address or Host; others as they are."""
-        origin, parts = self._place.origin, urlsplit(url)
-        base = f"{parts.scheme}://{parts.netloc}"
-        named = f"{urlsplit(origin.url).scheme}://{origin.host_header}"
-        return _path_of(parts) if parts.netloc and base in (origin.url, named) else url
+        return home_path(self._place, url)
 
     def _new_sample(self, name: str, method: str) -> RequestSample:
         """Return the sample of what begins now; the first one of an arrival opens it."""
@@ -393,13 +310,3 @@ class TTFBClient(Verbs, Following, LongLived):
         sample = RequestSample(name, method, _monotonic_ns(), self._intended_ns, self._context)
         self._intended_ns = 0
         return sample
-
-    def _settle_unrecorded(self) -> None:
-        """Record a caught response that no ``with`` block ever judged."""
-        caught, self._unrecorded = self._unrecorded, None
-        if caught is not None and not caught.entered:
-            caught.record()
-
-
-def _path_of(parts: SplitResult) -> str:
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -60,7 +60,7 @@ class Dialer(HubWaiter):
         origin: Origin,
         limits: Limits,
         instruments: Instruments,
-        silent: set[str] | None = None,
+        silent: set[tuple[Any, ...]] | None = None,
     ) -> None:
         super().__init__(instruments)
         self._silent = silent
@@ -188,12 +188,12 @@ class Dialer(HubWaiter):
         raise failure
 
     def _is_silent(self, address: Address) -> bool:
-        return self._silent is not None and address.host in self._silent
+        return self._silent is not None and address.sockaddr in self._silent
 
     def _note_silent(self, answered: Address, others: Iterable[Address]) -> None:
         if self._silent is not None:
-            self._silent.discard(answered.host)
-            self._silent.update(address.host for address in others)
+            self._silent.discard(answered.sockaddr)
+            self._silent.update(address.sockaddr for address in others)
 
     def _begin_connect(self, address: Address) -> Any:
         """Return a socket that connects; Failure if it cannot even begin."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gevent.event import Event
 
 from loadtest.engine.client.connection import HttpConnection
@@ -76,7 +78,7 @@ class TargetState:
         self.idle: list[Connection] = []
         """Connections that take a request; of HTTP/2 also those with requests under way."""
         self.opening: Opening | None = None
-        self.silent: set[str] = set()
+        self.silent: set[tuple[Any, ...]] = set()
         """Addresses that let the user wait when others answered."""
 
     def take_idle(self) -> Connection | None:

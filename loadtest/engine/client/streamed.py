@@ -116,6 +116,11 @@ class StreamedResponse(CaughtResponse):
         self.record()
 
     @property
+    def alive(self) -> bool:
+        """Whether the body may be read on."""
+        return self._source is not None
+
+    @property
     def expected_fault(self) -> str:
         """Why its row will be one of a failed request, as far as is known; empty for no reason."""
         return "" if self._verdict is not None else self.sample.unexpected

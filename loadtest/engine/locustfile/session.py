@@ -51,11 +51,11 @@ class UserClients:
         self.clients.append(client)
         return client
 
-    def begin(self, intended_ns: int, context: object = None) -> None:
+    def begin(self, intended_ns: int, context: object = None, *, goes_on: bool = False) -> None:
         """Begin an arrival, as `TTFBClient.begin` does."""
         self._context = context
         for client in self.clients:
-            client.begin(intended_ns, context)
+            client.begin(intended_ns, context, goes_on=goes_on)
 
     def next_request(self) -> None:
         """Let the next request belong to an arrival that has sent none."""

@@ -1,4 +1,4 @@
-"""What plays a segment: a player with its users, and a source that says when each has an arrival."""
+"""What moves a segment: users, and a source that says when which of them has an arrival."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ class ReadyArrivals(ArrivalSource):
                 self.in_flight += 1
         now_ns = time.monotonic_ns()
         visitor.arrival = self._next_arrival(visitor, now_ns)
-        visitor.clients.begin(now_ns, visitor.arrival)
+        visitor.clients.begin(now_ns, visitor.arrival, goes_on=True)
 
     def _next_arrival(self, visitor: Visitor, now_ns: int) -> Arrival:
         elapsed = max(0, now_ns - self.start_ns)

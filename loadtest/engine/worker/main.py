@@ -27,7 +27,8 @@ from loadtest.engine.wire.messages import FailedMessage, spoken
 from loadtest.engine.wire.protocol import curve_keys, log_level, required, seconds, split_address
 from loadtest.engine.wire.secure_rpc import secure_locust, step_back
 from loadtest.engine.wire.worker_user import WorkerUser
-from loadtest.engine.worker.session import RunState, SegmentSession
+from loadtest.engine.worker.run_state import RunState
+from loadtest.engine.worker.session import SegmentSession
 from loadtest.errors import EXIT_ENGINE, LoadtestError
 from loadtest.kernel.descriptors import raise_descriptor_limit
 from loadtest.plan.order import RunOrder, parse_order

@@ -1,0 +1,78 @@
+"""Where the requests of one user go: its targets, and other hosts that a scenario names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import SplitResult, urlsplit
+
+from loadtest.engine.client.cookies import CookieJar
+from loadtest.engine.client.origin import TargetLike, origin_of
+from loadtest.engine.client.state import TargetState
+from loadtest.engine.client.tls import TlsChoice
+
+
+class Places:
+    """
+    What a user has at each place that it asked.
+
+    Args:
+        tls: What connections trust and show; another host is shown no certificate.
+    """
+
+    def __init__(self, tls: TlsChoice) -> None:
+        self._tls = tls
+        self._targets: dict[tuple[str, str, str, str], TargetState] = {}
+        self._elsewhere: dict[tuple[TargetState, str], TargetState] = {}
+
+    def __iter__(self) -> Iterator[TargetState]:
+        yield from self._targets.values()
+        yield from self._elsewhere.values()
+
+    def of(self, target: TargetLike) -> TargetState:
+        """
+        Return what the user has at a target.
+
+        Raises:
+            EngineError: Its URL or CA file cannot be used.
+        """
+        key = (target.url, target.host, target.ca_file, target.http)
+        place = self._targets.get(key)
+        if place is None:
+            place = self._targets[key] = TargetState(origin_of(*key, self._tls), CookieJar())
+        return place
+
+    def led_to(self, here: TargetState, url: str) -> tuple[TargetState, str]:
+        """
+        Return where a whole URL leads, and its path; cookies are those of the target in use.
+
+        Args:
+            here: What the user has there.
+            url: URL, or a path.
+
+        Raises:
+            ValueError: It is neither.
+        """
+        if (path := home_path(here, url))[:1] == "/":
+            return here, path
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError(f"path {url!r}: need /PATH, http://HOST/PATH or https://HOST/PATH")
+        base = f"{parts.scheme}://{parts.netloc}"
+        found = self._elsewhere.get((here, base))
+        if found is None:
+            known = here.origin
+            origin = origin_of(base, "", known.ca_file, known.http, self._tls.for_others())
+            found = self._elsewhere[(here, base)] = TargetState(origin, here.cookies)
+        return found, _path_of(parts)
+
+
+def home_path(here: TargetState, url: str) -> str:
+    """Return the path of a URL of the target, by its address or Host; others as they are."""
+    origin, parts = here.origin, urlsplit(url)
+    base = f"{parts.scheme}://{parts.netloc}"
+    named = f"{urlsplit(origin.url).scheme}://{origin.host_header}"
+    return _path_of(parts) if parts.netloc and base in (origin.url, named) else url
+
+
+def _path_of(parts: SplitResult) -> str:
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
