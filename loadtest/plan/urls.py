@@ -15,12 +15,14 @@ from loadtest.regions import HERE
 ARMS: Final = ("first", "second", "third", "fourth")
 _FLY_HEALTHY_S: Final = 300.0  # machines pull the image within it
 _LOAD: Final = {"rate": 5.0, "duration_s": 20.0, "warmup_s": 2.0, "block_s": 1.0}
+_SCHEME: Final = re.compile(r"\s*https?(:/*|;/*|//+)(?=[^:;/\s])", re.IGNORECASE)
+"""What people write for a scheme that is one, colon or no colon."""
 _FORM: Final = re.compile(r"https?://[^\s/?#]+", re.ASCII)
 
 
 def looks_like_url(text: str) -> bool:
     """Tell whether somebody means a URL, well-formed or not, and no file."""
-    return "://" in text or bool(re.match(r"(?i)https?:", text))
+    return "://" in text or bool(_SCHEME.match(text))
 
 
 def url_faults(key: str, url: str) -> Iterator[str]:
@@ -61,6 +63,9 @@ def undeployed_faults(plan: Plan) -> Iterator[str]:
 def probable(url: str) -> str:
     """Return the base URL that somebody probably meant; empty when there is none to see."""
     text = url.strip()
+    if written := _SCHEME.match(text):
+        secure = "s" if text[4:5].lower() == "s" else ""
+        text = f"http{secure}://{text[written.end() :]}"
     scheme, colon, rest = text.partition(":")
     rest = rest.lstrip("/")
     if scheme.lower() not in ("http", "https") or not colon:
