@@ -17,6 +17,7 @@ from http2_server import Http2Server, http2_server
 
 from loadtest.engine.client.bodies import MOST_UNREAD
 from loadtest.engine.client.codings import StreamDecoder
+from loadtest.engine.hub.instruments import Instruments
 from loadtest.errors import LoadtestError
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -227,6 +228,19 @@ def test_a_stream_that_is_given_up_leaves_others_alone(server2: Http2Server) -> 
         assert late.get().error == "read-timeout"
     assert server2.connections == 1
     assert sorted(s.error for s in samples) == ["", "", "", "cancelled", "read-timeout"]
+
+
+def test_a_request_that_is_killed_takes_a_connection_of_its_own_with_it(
+    server2: Http2Server,
+) -> None:
+    with client_of(server2.url, http="2") as (client, samples):
+        job = gevent.spawn(client.get, "/hang", new_connection=True)
+        with gevent.Timeout(10):
+            while not server2.seen:
+                gevent.sleep(0.002)
+        job.kill()
+        assert not Instruments.here().open_connections
+    assert samples[0].error == "cancelled"
 
 
 def test_a_body_of_http2_is_read_as_it_comes(server2: Http2Server) -> None:

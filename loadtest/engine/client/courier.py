@@ -103,7 +103,8 @@ class Courier:
         except Failure as failure:
             sample.error, sample.detail = failure.kind, failure.detail
         except BaseException as error:
-            if connection is not None and not (connection.shared and connection.usable):
+            others = not new_connection and connection is not None and connection.shared
+            if connection is not None and not (others and connection.usable):
                 place.drop(connection)
             sample.error, sample.detail = ERROR_CANCELLED, type(error).__name__
             self._record(sample)
