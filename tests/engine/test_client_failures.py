@@ -110,7 +110,7 @@ def test_bytes_that_came_unasked_are_no_answer() -> None:
         client.get("/")
         spoken.set()
         deadline = time.monotonic() + 5
-        (place,) = client._places.values()
+        (place,) = client._places
         while place.idle[0].usable and time.monotonic() < deadline:
             gevent.sleep(0.005)
         assert client.get("/").status_code == 200
@@ -242,7 +242,7 @@ def test_a_connection_closed_while_idle_is_not_used() -> None:
 
     with ScriptServer(handler) as server, client_of(server.url) as (client, samples):
         client.get("/")
-        (place,) = client._places.values()
+        (place,) = client._places
         deadline = time.monotonic() + 5
         while place.idle[0].usable and time.monotonic() < deadline:
             gevent.sleep(0.005)
@@ -429,7 +429,7 @@ def test_a_killed_user_leaves_a_cancelled_sample() -> None:
         with pytest.raises(gevent.Timeout), gevent.Timeout(0.05):
             client.get("/")
         assert [s.error for s in samples] == ["cancelled", "cancelled"]
-        assert not any(place.idle for place in client._places.values())
+        assert not any(place.idle for place in client._places)
     assert len(Instruments.here().watchdog) == 0
 
 

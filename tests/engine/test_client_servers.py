@@ -12,6 +12,7 @@ from client_servers import client_of
 from real_servers import BIG, KINDS, is_here, prepare, serving, url_of
 
 from loadtest.engine.client.sample import RequestSample
+from loadtest.engine.client.streamed import StreamedResponse
 
 pytestmark = pytest.mark.contract
 
@@ -37,7 +38,8 @@ def visit(url: str, http: str, ca_file: str) -> list[RequestSample]:
         assert client.post("/", data=b"y" * 200_000).text == "hello"
         assert client.head("/").content == b""
         with client.get("/big", stream=True) as streamed:
-            assert sum(map(len, streamed.iter_content())) == BIG  # type: ignore[attr-defined]
+            assert isinstance(streamed, StreamedResponse)
+            assert sum(map(len, streamed.iter_content())) == BIG
         assert client.get("/big").sample.bytes > BIG
         for method in ("GET", "POST"):
             with gevent.Timeout(15):

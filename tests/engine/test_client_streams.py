@@ -16,12 +16,20 @@ from client_servers import OK, ScriptServer, answering, client_of, read_request
 from http2_server import Http2Server, http2_server
 
 from loadtest.engine.client.bodies import MOST_UNREAD
+from loadtest.engine.client.client import TTFBClient
 from loadtest.engine.client.codings import StreamDecoder
+from loadtest.engine.client.streamed import StreamedResponse
 from loadtest.engine.hub.instruments import Instruments
 from loadtest.errors import LoadtestError
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def streamed(client: TTFBClient, path: str, **options: Any) -> StreamedResponse:
+    answer = client.get(path, stream=True, **options)
+    assert isinstance(answer, StreamedResponse)
+    return answer
 
 
 def chunk(data: bytes) -> bytes:
@@ -60,9 +68,9 @@ def test_a_body_is_read_as_it_comes_and_its_connection_used_again() -> None:
         answering(OK)(connection, index)
 
     with ScriptServer(handler) as server, client_of(server.url) as (client, samples):
-        answer = client.get("/feed", stream=True)
+        answer = streamed(client, "/feed")
         assert (answer.status_code, samples) == (200, [])
-        lines = answer.iter_lines()  # type: ignore[attr-defined]
+        lines = answer.iter_lines()
         assert next(lines) == b"one"
         serve.go_on()
         assert list(lines) == [b"two", b"three"]
@@ -76,21 +84,21 @@ def test_a_body_is_read_as_it_comes_and_its_connection_used_again() -> None:
 def test_who_reads_slowly_holds_up_the_server_not_the_memory() -> None:
     """What the kernels do not hold waits at the server."""
     with ScriptServer(endless) as server, client_of(server.url) as (client, samples):
-        with client.get("/", stream=True) as answer:
+        with streamed(client, "/") as answer:
             with gevent.Timeout(10):
                 while answer.sample.bytes <= MOST_UNREAD:
                     gevent.sleep(0.002)
             assert answer.sample.bytes < 2 * MOST_UNREAD
-            pieces = answer.iter_content(30_000)  # type: ignore[attr-defined]
+            pieces = answer.iter_content(30_000)
             assert {len(next(pieces)) for _ in range(100)} == {30_000}
-        assert client.get("/", stream=True).ok
+        assert streamed(client, "/").ok
     assert [s.error for s in samples] == ["", ""]
     assert [s.reused for s in samples] == [False, False]
 
 
 def test_an_endless_body_has_a_limit() -> None:
     with ScriptServer(endless) as server, client_of(server.url, body_bytes=200_000) as (client, s):
-        read = sum(map(len, client.get("/", stream=True).iter_content()))  # type: ignore[attr-defined]
+        read = sum(map(len, streamed(client, "/").iter_content()))
     assert 100_000 < read < 600_000
     assert (s[0].error, s[0].detail) == ("too-large", "body of more than 200000 bytes")
 
@@ -111,8 +119,8 @@ def test_a_body_that_breaks_off_ends_and_its_row_says_why(
     for _ in steps:
         serve.go_on()
     with ScriptServer(serve) as server, client_of(server.url) as (client, samples):
-        answer = client.get("/", stream=True)
-        body = b"".join(answer.iter_content())  # type: ignore[attr-defined]
+        answer = streamed(client, "/")
+        body = b"".join(answer.iter_content())
         assert body in ({b"one", b""} if error == "protocol" else {b"one"})
     assert [sample.error for sample in samples] == [error]
 
@@ -120,7 +128,7 @@ def test_a_body_that_breaks_off_ends_and_its_row_says_why(
 def test_a_piece_that_does_not_come_is_a_time_out() -> None:
     serve = Steps(CHUNKED + chunk(b"one"))
     with ScriptServer(serve) as server, client_of(server.url, read_s=0.1) as (client, samples):
-        assert client.get("/", stream=True).content == b"one"
+        assert streamed(client, "/").content == b"one"
         serve.go_on()
     assert samples[0].error == "read-timeout"
 
@@ -129,7 +137,7 @@ def test_an_answer_that_curl_reads_is_read_as_it_comes() -> None:
     """Also where the parser gives up in the middle of it."""
     odd = CHUNKED + chunk(b"one") + b'3 ; "\r\ntwo\r\n0\r\n\r\n'
     with ScriptServer(answering(odd)) as server, client_of(server.url) as (client, _):
-        assert client.get("/", stream=True).content == b"onetwo"
+        assert streamed(client, "/").content == b"onetwo"
 
 
 def test_redirects_verdicts_and_what_is_left_open() -> None:
@@ -138,11 +146,11 @@ def test_redirects_verdicts_and_what_is_left_open() -> None:
         ScriptServer(answering(moved, HEAD + b"Content-Length: 4\r\n\r\nbody")) as server,
         client_of(server.url) as (client, samples),
     ):
-        answer = client.get("/", stream=True, allow_redirects=True)
+        answer = streamed(client, "/", allow_redirects=True)
         assert (answer.content, len(answer.history)) == (b"body", 1)
-        with client.get("/", stream=True, catch_response=True) as judged:
+        with streamed(client, "/", catch_response=True) as judged:
             judged.failure("not this")
-        client.get("/", stream=True)
+        streamed(client, "/")
         client.begin(0)
         assert len(samples) == 4
     assert [s.error for s in samples] == ["", "", "check", ""]
@@ -221,8 +229,8 @@ def test_a_stream_that_is_given_up_leaves_others_alone(server2: Http2Server) -> 
         client.get("/")
         killed = gevent.spawn(client.get, "/hang")
         late = gevent.spawn(client.get, "/hang", timeout=0.05)
-        with client.get("/big/3000000", stream=True) as big:
-            assert len(next(big.iter_content(100_000))) == 100_000  # type: ignore[attr-defined]
+        with streamed(client, "/big/3000000") as big:
+            assert len(next(big.iter_content(100_000))) == 100_000
             killed.kill()
             assert client.get("/").text == "hello"
         assert late.get().error == "read-timeout"
@@ -245,9 +253,9 @@ def test_a_request_that_is_killed_takes_a_connection_of_its_own_with_it(
 
 def test_a_body_of_http2_is_read_as_it_comes(server2: Http2Server) -> None:
     with client_of(server2.url, http="2") as (client, samples):
-        answer = client.get("/big/3000000", stream=True)
-        sizes = [len(piece) for piece in answer.iter_content(1_000_000)]  # type: ignore[attr-defined]
-        assert client.get("/early", stream=True).content == b"body"
+        answer = streamed(client, "/big/3000000")
+        sizes = [len(piece) for piece in answer.iter_content(1_000_000)]
+        assert streamed(client, "/early").content == b"body"
     assert sizes == [1_000_000] * 3
     assert [(s.error, s.protocol, s.reused) for s in samples] == [("", "2", False), ("", "2", True)]
     assert all(before.last_ns <= after.first_ns for before, after in pairwise(samples))

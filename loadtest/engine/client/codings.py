@@ -171,9 +171,9 @@ class _OneAfterTheOther:
                 raise ValueError(_TOO_LONG)
             self._between = self._now.eof
             if not self._between:
-                return decoded
+                return bytes(decoded)
             data, self._now = self._now.unused_data, self._make()
-        return decoded
+        return bytes(decoded)
 
 
 def _piecewise_inflate() -> Callable[[bytes], bytes]:

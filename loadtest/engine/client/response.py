@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from loadtest.engine.client.apart import take_apart
 from loadtest.engine.client.codings import decode
@@ -306,7 +306,7 @@ class CaughtResponse(Response):
         """Count it as failed; ``why`` is a text or an exception."""
         self._verdict = str(why) or "failed"
 
-    def __enter__(self) -> CaughtResponse:
+    def __enter__(self) -> Self:
         self.entered = True
         return self
 

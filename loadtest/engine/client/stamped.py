@@ -69,8 +69,11 @@ class StampedSocket(HubWaiter, ABC):
     """What is spoken on it."""
     shared = False
     """Several requests of a user may be under way on it."""
-    busy = False
-    """There are such requests."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are such requests."""
+        return False
 
     @abstractmethod
     def ready(self) -> bool:
