@@ -23,7 +23,7 @@ UNTYPED = {
     "engine.client.client.TTFBClient.request",
     "engine.client.multipart.encode_form",
     "engine.client.options.basic_credentials",
-    "engine.client.options.cookie_header",
+    "engine.client.options.settle",
     "engine.client.redirects.Hop.data",
     "engine.client.redirects.Hop.json",
     "engine.client.request.with_query",

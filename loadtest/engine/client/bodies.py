@@ -93,7 +93,7 @@ class NoBody:
         """Do nothing."""
 
 
-class Carrier(Protocol):
+class BodyCarrier(Protocol):
     """The connection that such a body of HTTP/1.1 comes on."""
 
     def wait_until(self, there: Callable[[], bool], timeout_ns: int) -> bool:
@@ -121,7 +121,7 @@ class Http1Body:
     """
 
     def __init__(
-        self, carrier: Carrier, framer: BodyFramer, sample: RequestSample, limits: Limits
+        self, carrier: BodyCarrier, framer: BodyFramer, sample: RequestSample, limits: Limits
     ) -> None:
         self._carrier = carrier
         self._framer = framer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from loadtest.engine.client.bodies import Body
 from loadtest.engine.client.codings import StreamDecoder
@@ -73,7 +72,7 @@ class StreamedResponse(CaughtResponse):
         if held:
             yield held
 
-    def iter_lines(self, *, decode_unicode: bool = False) -> Iterator[Any]:
+    def iter_lines(self, *, decode_unicode: bool = False) -> Iterator[bytes | str]:
         """
         Yield the lines of the body as they come, without their ends.
 
