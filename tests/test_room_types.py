@@ -21,8 +21,6 @@ UNTYPED = {
     # what the authors of scenarios give and get is theirs, as in the client that Locust has
     "engine.client.client.TTFBClient.auth",
     "engine.client.client.TTFBClient.request",
-    "engine.client.multipart.encode_form",
-    "engine.client.options.basic_credentials",
     "engine.client.options.settle",
     "engine.client.redirects.Hop.data",
     "engine.client.redirects.Hop.json",
