@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 
 _ASK_TIMEOUT_S = 5.0
+_LEAST_ASKED = 3  # one slow answer, or a machine that slept, is not silence
 _GRACE_S = 10.0
 _POLL_S = 0.1
 _USAGE, _NO_PROGRAM = 2, 127  # as shells end
@@ -41,7 +42,7 @@ def watch(
     Args:
         alive: Tells whether the program is there.
         answers: Tells whether the coordinator is.
-        silent_s: Seconds of silence after which the run is over.
+        silent_s: Seconds of silence after which the run is over, asked some times in vain.
         first_s: The same before it was heard the first time.
         now_s: Monotonic seconds.
         pause: Waits for seconds.
@@ -49,12 +50,14 @@ def watch(
     Returns:
         Whether the run is over while the program is still there.
     """
-    heard_s, patience_s = now_s(), first_s
+    heard_s, patience_s, asked = now_s(), first_s, 0
     while alive():
         if answers():
-            heard_s, patience_s = now_s(), silent_s
-        elif now_s() - heard_s >= patience_s:
-            return True
+            heard_s, patience_s, asked = now_s(), silent_s, 0
+        else:
+            asked += 1
+            if asked >= _LEAST_ASKED and now_s() - heard_s >= patience_s:
+                return True
         pause(silent_s / 4)
     return False
 

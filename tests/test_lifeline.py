@@ -53,6 +53,25 @@ def test_silence_ends_it_after_its_time(answers: str, ends_s: float) -> None:
     assert coordinator.now_s == ends_s
 
 
+def test_a_machine_that_slept_asks_again_before_it_ends() -> None:
+    now_s, asked = 0.0, 0
+
+    def answers() -> bool:
+        nonlocal asked, now_s
+        asked += 1
+        now_s += 100.0 * (asked == 2)  # the machine sleeps here, or one answer takes for ever
+        return asked in (1, 4)
+
+    def pause(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+
+    over = lifeline.watch(
+        lambda: True, answers, silent_s=4.0, first_s=20.0, now_s=lambda: now_s, pause=pause
+    )
+    assert (over, asked) == (True, 8)  # not after the third, though 100 s had gone
+
+
 def test_a_program_that_ends_by_itself_is_not_watched_on() -> None:
     assert not Coordinator("+", alive_s=100).over()
 

@@ -41,7 +41,6 @@ UNLIKELY: Final = 0.001
 _LEVELS: Final = (50.0, 75.0, 90.0)
 _LEAST_SPREAD: Final = 0.01  # blocks that agree better than this are a few steps of a clock
 _LARGEST_LOG: Final = 700.0
-_STEPS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +219,11 @@ def _count_interval(
     """Return the values that the exact binomial would not reject as the true percentile."""
     share = percentile / 100
 
-    def edge(inside: float, outside: float, *, upper: bool) -> float:
-        for _ in range(_STEPS):
-            middle = (inside + outside) / 2
-            count = middle * effective
+    def farthest(inside: int, outside: int, *, upper: bool) -> int:
+        """Return the count farthest from the percentile that is not rejected, by bisection."""
+        while abs(outside - inside) > 1:
+            middle = (inside + outside) // 2
+            count = middle / sample.n * effective
             if upper:  # so many below: is the percentile truly lower?
                 kept = binomial_at_least(count, effective, share) > side
             else:
@@ -231,10 +231,8 @@ def _count_interval(
             inside, outside = (middle, outside) if kept else (inside, middle)
         return inside
 
-    low_share = edge(share, 0.0, upper=False)
-    high_share = edge(share, 1.0, upper=True)
-    first = max(1, math.floor(low_share * sample.n))
-    last = math.ceil(high_share * sample.n) + 1
+    first = max(1, farthest(math.ceil(share * sample.n), 0, upper=False) - 1)
+    last = farthest(math.floor(share * sample.n), sample.n, upper=True) + 2
     low = float(sample.values[first - 1])
     if last <= sample.n:
         high = float(sample.values[last - 1])

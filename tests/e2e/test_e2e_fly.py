@@ -130,7 +130,7 @@ def test_nothing_is_ordered_where_nobody_agrees_or_the_budget_is_too_small(fly: 
 
 def test_what_a_killed_run_left_is_shown_and_destroyed(fly: Fly) -> None:
     plan = fly.folder / "plan.toml"
-    plan.write_text(f"{plan.read_text()}\n[generator]\ndriver_silent_s = 2\n")
+    plan.write_text(f"{plan.read_text()}\n[generator]\ndriver_silent_s = 6\n")
     with loadtest(*RUN, "--out", "run", "--org", "acme", cwd=fly.folder) as program:
         program.wait_for(lambda: has_measured(fly.folder / "run"), "steady rows")
         program.process.kill()

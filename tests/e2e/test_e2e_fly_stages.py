@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
 ]
 
-SILENT_S = 2
+SILENT_S = 5
 WITHIN_S = 60.0
 PLAN = """
 schema = 1

@@ -35,7 +35,7 @@ def test_a_killed_run_leaves_neither_load_nor_machines_in_a_standing_world(
     """Nothing but its own silence tells the world that the command line is gone."""
     monkeypatch.chdir(tmp_path)
     path = small_app.write(tmp_path)
-    path.write_text(f"{path.read_text()}\n[generator]\ndriver_silent_s = 2\n")
+    path.write_text(f"{path.read_text()}\n[generator]\ndriver_silent_s = 6\n")
     plan = load_plan(str(path))
     with start_world(world_spec(plan, orders_of(plan, "r1", Secrets()))) as handle:
         monkeypatch.setenv(TOKEN, handle.token)

@@ -21,13 +21,17 @@ from typing import Any
 
 import gevent
 import msgpack
+import zmq
+from gevent import socket
 from locust import User, task
 from locust.env import Environment
+from locust.rpc.protocol import Message
 from locust.runners import WorkerNode
 
 from loadtest.engine.coordinator.dispatch import PinnedDispatcher
 from loadtest.engine.user import TTFBUser
-from loadtest.engine.wire.secure_rpc import parse_message, shield
+from loadtest.engine.wire.protocol import CurveKeys
+from loadtest.engine.wire.secure_rpc import SecureClient, SecureServer, parse_message, shield
 from loadtest.engine.worker.closed import ReadyArrivals
 from loadtest.engine.worker.player import Player
 from loadtest.engine.worker.scenario import load_scenario
@@ -399,6 +403,42 @@ def check_only_sensible_messages_pass() -> None:
     assert parse_message([b"\xff", msgpack.packb(("quit", None, "w"))]) is None
     assert parse_message([b"w", b"\x05"]) is None
     assert parse_message([b"w", b"\x91" * 100_000]) is None
+
+
+def check_a_proxy_that_hangs_up_is_not_a_coordinator_with_other_keys() -> None:
+    """What stands in front of a coordinator takes connections before it is up."""
+    server, client = zmq.curve_keypair(), zmq.curve_keypair()
+    public = (server[0].decode(), client[0].decode())
+    hung_up = 0
+    refused: list[str] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+
+    def hang_up() -> None:
+        nonlocal hung_up
+        while True:
+            listener.accept()[0].close()
+            hung_up += 1
+
+    proxy = gevent.spawn(hang_up)
+    keys = CurveKeys(*public, client[1].decode())
+    early = SecureClient("127.0.0.1", port, "w1", keys, lambda: refused.append("early"))
+    with gevent.Timeout(20):
+        while hung_up < 7:  # five in vain, and the question whether anybody greets
+            gevent.sleep(0.01)
+        proxy.kill()
+        listener.close()
+        coordinator = SecureServer("127.0.0.1", port, CurveKeys(*public, server[1].decode()))
+        early.send(Message("quit", None, "w1"))
+        assert coordinator.recv_from_client()[0] == "w1"
+        other = zmq.curve_keypair()
+        wrong = CurveKeys(other[0].decode(), public[1], client[1].decode())
+        late = SecureClient("127.0.0.1", port, "w2", wrong, lambda: refused.append("late"))
+        while not refused:
+            gevent.sleep(0.01)
+    assert refused == ["late"]
+    for each in (early, late, coordinator):
+        each.close(linger=0)
 
 
 def check_a_handler_that_raises_does_not_end_the_listener() -> None:

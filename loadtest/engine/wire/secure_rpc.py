@@ -18,12 +18,14 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gevent
 import msgpack
 import zmq.green as zmq
+from gevent import socket
 from locust import runners
 from locust.exception import RPCError
 from locust.rpc.protocol import Message, decode, encode
@@ -42,6 +44,8 @@ _HEARTBEAT_MS, _HEARTBEAT_TIMEOUT_MS = 2_000, 10_000
 _RECONNECT_MS, _RECONNECT_MAX_MS = 100, 1_000
 _REFUSALS = 5
 """Handshakes in a row that end without a reason until that is no broken link any more."""
+_GREETING = b"\xff"  # the first byte that a ZeroMQ peer says, RFC 23; it says so unasked
+_GREETS_WITHIN_S = 5.0
 _FAILED = (
     zmq.EVENT_HANDSHAKE_FAILED_AUTH
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -187,7 +191,7 @@ class SecureClient(BaseSocket):
         self.socket.setsockopt(zmq.LINGER, 0)
         _keep_alive(self.socket)
         monitor = self.socket.get_monitor_socket(_FAILED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
-        gevent.spawn(_watch_handshakes, monitor, on_refused)
+        gevent.spawn(_watch_handshakes, monitor, partial(_greets, host, port), on_refused)
         self.socket.connect(f"tcp://{host}:{port}")
 
     def send(self, msg: Message) -> None:
@@ -198,10 +202,15 @@ class SecureClient(BaseSocket):
             logger.debug("message %s dropped: %s", msg.type, error)
 
 
-def _watch_handshakes(monitor: Any, on_refused: Callable[[], object]) -> None:
+def _watch_handshakes(
+    monitor: Any, greets: Callable[[], bool], on_refused: Callable[[], object]
+) -> None:
     """
     Tell of keys that are not taken: of a wrong one of the client's at once, since the server says
     so; of a wrong one of the server's when it has hung up again and again, since it says nothing.
+
+    A proxy in front of a coordinator that is not up yet takes connections and hangs up as well; it
+    does not greet.
     """
     in_a_row = 0
     while True:
@@ -210,8 +219,21 @@ def _watch_handshakes(monitor: Any, on_refused: Callable[[], object]) -> None:
         except ZMQError:  # the connection is closed
             return
         in_a_row = 0 if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else in_a_row + 1
-        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH or in_a_row == _REFUSALS:
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             on_refused()
+        elif in_a_row >= _REFUSALS:
+            in_a_row = 0
+            if greets():
+                on_refused()
+
+
+def _greets(host: str, port: int) -> bool:
+    """Tell whether ZeroMQ is what answers at an address."""
+    try:
+        with socket.create_connection((host, port), timeout=_GREETS_WITHIN_S) as connection:
+            return bool(connection.recv(1) == _GREETING)
+    except OSError:
+        return False
 
 
 class _Gatekeeper:
