@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -88,8 +88,9 @@ def _fault(time: WorldTime, fault: FaultFacts) -> WorldEvent:
 def _machines(time: WorldTime) -> Iterator[WorldEvent]:
     run, last_ms = time.run, time.load_ms[1]
     arms = {app: name for name, app in (run.world.apps or {}).items()}
-    for event in time.watch.machine_events:
-        text = _words(event)
+    events = time.watch.machine_events
+    for at, event in enumerate(events):
+        text = _words(event, events[at + 1 :])
         if text and event.t_ms <= last_ms:
             # The primary region serves everybody, and so does a machine that is no deployment's.
             shared = event.region == run.plan.primary_region or event.app not in arms
@@ -103,11 +104,21 @@ def _machines(time: WorldTime) -> Iterator[WorldEvent]:
             )
 
 
-def _words(event: MachineEnd) -> str:
-    """Return what happened; empty for what follows from another event."""
+def _words(event: MachineEnd, later: Sequence[MachineEnd]) -> str:
+    """
+    Return what happened; empty for what follows from another event.
+
+    Args:
+        event: An event of a machine.
+        later: All that came after it.
+    """
     if event.event == "exit" and not event.asked:
         then = "was started anew" if event.restarting else "stayed down"
         return f"ended (exit code {event.exit_code}) and {then}"
-    if event.event in ("stop", "destroy") and event.asked:
-        return "was stopped by a call" if event.event == "stop" else "was destroyed by a call"
+    if event.event == "destroy" and event.asked:
+        return "was destroyed by a call"
+    if event.event == "stop" and event.asked:
+        of_it = (e.event for e in later if e.machine == event.machine and e.event != "exit")
+        again = next(of_it, "") == "start"
+        return "was started anew by a call" if again else "was stopped by a call"
     return ""

@@ -38,6 +38,8 @@ class MachineEvent:
     exit_code: int | None = None
     restart_count: int = 0
     output: str = ""
+    asked: bool = False
+    """Somebody had it stopped."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> MachineEvent:
@@ -51,6 +53,7 @@ class MachineEvent:
             exit_code=int(ended["exit_code"]) if ended.get("exit_code") is not None else None,
             restart_count=int(request.get("restart_count") or 0),
             output=str(ended.get("output") or ""),
+            asked=bool(ended.get("requested_stop")),
         )
 
 

@@ -214,6 +214,16 @@ class MachinesClient(AppCalls):
             json={},
         )
 
+    async def restart(self, app: str, machine_id: str) -> None:
+        """Stop a machine with its own signal and time-out, and start it; it may take its time."""
+        await self._transport.send(
+            "POST",
+            f"/v1/apps/{app}/machines/{machine_id}/restart",
+            action="restart",
+            identifier=machine_id,
+            timeout_s=_LONGEST_WAIT_S + 15,
+        )
+
     async def destroy(self, app: str, machine_id: str, *, attempts: int = 4) -> None:
         """
         Destroy a machine, running or not; a machine that is gone is fine.

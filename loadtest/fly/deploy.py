@@ -16,20 +16,16 @@ from typing import TypeVar
 from loadtest.errors import WorldError
 from loadtest.fly.answers import Machine
 from loadtest.fly.client import MachinesClient
+from loadtest.fly.health import indented, until_healthy
 from loadtest.fly.machines import (
     MADE_SECRET,
     Mount,
 )
 from loadtest.fly.orders import AppOrder, Placement, patience_s, placements
 from loadtest.fly.transport import MachinesApiError
-from loadtest.text import telling_lines
 
 T = TypeVar("T")
 
-_POLL_S = 0.1
-_LONGEST_POLL_S = 0.5
-_CRASHES_TOLD = 3  # an app that ended this often is not going to get healthy by itself
-_OUTPUT_LINES = 12
 _NO_ROOM = ("insufficient_capacity", "volume_placement_capacity")
 
 
@@ -132,14 +128,6 @@ async def _is_bare(client: MachinesClient, order: AppOrder) -> bool:
     return not machines and not names
 
 
-def last_lines(machine: Machine) -> str:
-    """Return the end of a machine's output as far as checks and events tell it, or nothing."""
-    outputs = [check.output for check in machine.checks if not check.passing and check.output]
-    ended = machine.last_exit
-    text = (ended.output if ended is not None else "") or "\n".join(outputs)
-    return "\n".join(f"  | {line}" for line in telling_lines(text, _OUTPUT_LINES))
-
-
 def release_key(order: AppOrder) -> tuple[str, str]:
     """Return what a release is known by: image, its commands, the database it prepares."""
     database = order.secrets.get("DATABASE_URL") or order.env.get("DATABASE_URL", order.name)
@@ -189,7 +177,7 @@ async def _run_once(
         told = "unknown" if last is None else last.exit_code
         raise WorldError(
             f"app {order.name}: the {what} command {command!r} ended with exit code {told}"
-            + _indented(ended)
+            + indented(ended)
         )
 
 
@@ -197,20 +185,10 @@ async def _bring_up(
     client: MachinesClient, order: AppOrder, place: Placement, until: float, made: ReleasedApp
 ) -> Machine:
     """Create one machine and return it healthy."""
-    app, deadline_s = order.name, order.deadline_s
-    machine = await _create(client, app, place, made.secrets_version)
-    poll_s = _POLL_S
-    while True:
-        seen = await client.machine(app, machine.id)
-        if seen is None:
-            raise WorldError(f"machine {place.name} of app {app} vanished while it was starting")
-        if seen.healthy:
-            return seen
-        _raise_if_crashed(app, seen)
-        if time.monotonic() >= until:
-            raise WorldError(_unhealthy(app, seen, deadline_s))
-        await asyncio.sleep(poll_s)
-        poll_s = min(_LONGEST_POLL_S, poll_s * 1.3)
+    machine = await _create(client, order.name, place, made.secrets_version)
+    return await until_healthy(
+        client, order.name, machine, until=until, deadline_s=order.deadline_s
+    )
 
 
 async def _create(
@@ -241,30 +219,6 @@ async def _create(
         raise
 
 
-def _raise_if_crashed(app: str, machine: Machine) -> None:
-    exits = [event for event in machine.events if event.exit_code is not None]
-    over = machine.state in ("stopped", "failed", "destroyed") and bool(exits)
-    if over or len(exits) >= _CRASHES_TOLD:
-        ended = machine.last_exit
-        code = ended.exit_code if ended is not None else "unknown"
-        raise WorldError(
-            f"machine {machine.name} of app {app} in {machine.region} does not stay up: "
-            f"it ended with exit code {code}{_indented(machine)}"
-        )
-
-
-def _unhealthy(app: str, machine: Machine, deadline_s: float) -> str:
-    failing = [check.name for check in machine.checks if not check.passing]
-    reason = f"check {failing[0]} does not pass" if failing else f"its state is {machine.state}"
-    return (
-        f"machine {machine.name} of app {app} in {machine.region} did not become healthy within "
-        f"{deadline_s:g} s: {reason}{_indented(machine)}"
-    )
-
-
-def _indented(machine: Machine | None) -> str:
-    lines = last_lines(machine) if machine is not None else ""
-    return f"; its last output:\n{lines}" if lines else ""
 
 
 async def _all(jobs: Sequence[Awaitable[T]]) -> list[T]:

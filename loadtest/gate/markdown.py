@@ -61,6 +61,8 @@ def render(verdict: Verdict, summary: Summary, *, name: str = "", link: str = ""
         lines += [f"- {markdown_text(line)}" for line in failure_lines(verdict.failures)]
         lines += [""]
     lines += _cells(summary)
+    if verdict.holds_for:
+        lines += [markdown_text(verdict.holds_for), ""]
     lines += [
         f"Run {markdown_text(verdict.run_id)}, look {verdict.look} of {verdict.looks}, "
         f"{verdict.family} decisions in the family (Holm), error rate {verdict.alpha:g} a side, "

@@ -101,7 +101,8 @@ class Verdict:
     ``sentence`` is the headline.  ``invalid`` holds the sentences of failed validity checks.
     ``family`` is the number of decisions that Holm's correction was made over, ``alpha`` the error
     rate of each side, shared among ``looks`` looks of which this was number ``look``.
-    ``failures`` says by cell and page what failed and why.
+    ``failures`` says by cell and page what failed and why.  ``holds_for`` is a sentence on what a
+    comparison of arms holds for; empty where none is made.
     """
 
     run_id: str
@@ -116,6 +117,7 @@ class Verdict:
     seed: int
     resamples: int
     failures: tuple[FailedPage, ...] = ()
+    holds_for: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -139,6 +141,7 @@ class Verdict:
             "decision": self.decision,
             "exit_code": self.exit_code,
             "sentence": self.sentence,
+            "holds_for": self.holds_for,
             "rules": [rule.to_json() for rule in self.rules],
             "invalid": list(self.invalid),
             "family": self.family,

@@ -6,12 +6,13 @@ from typing import Final
 
 from loadtest.analysis.cells import cell_rows
 from loadtest.analysis.load import Run
+from loadtest.analysis.starts import starts_of
 from loadtest.analysis.summary import Summary
 from loadtest.gate.causes import failed_pages, with_cause
 from loadtest.gate.decide import levels_of
 from loadtest.gate.results import Decision, RuleResult, Verdict
 from loadtest.gate.rules import Judge
-from loadtest.plan.threshold_checks import parse_thresholds
+from loadtest.plan.threshold_checks import compares_arms, parse_thresholds
 
 _PRECEDENCE: Final[tuple[Decision, ...]] = ("fail", "invalid", "inconclusive", "pass")
 
@@ -69,7 +70,26 @@ def judge(
         seed=run.plan.seed,
         resamples=gate.resamples,
         failures=failures,
+        holds_for=_holds_for(run),
     )
+
+
+def _holds_for(run: Run) -> str:
+    """Say what a comparison of arms holds for, which is no more than what was drawn at random."""
+    if not compares_arms(run.plan):
+        return ""
+    starts = starts_of(run)
+    if starts is None:
+        return (
+            "It holds for the processes that ran: they were not started anew, so what belongs to "
+            "one of them or to its machine looks like a difference of the arms."
+        )
+    if starts == 1:
+        return (
+            "It holds for one start of each arm's processes on one machine: what a start gives one "
+            "of them by luck looks like a difference of the arms."
+        )
+    return f"It holds for {starts} starts of each arm's processes on one machine."
 
 
 def _overall(results: list[RuleResult], invalid: tuple[str, ...]) -> Decision:

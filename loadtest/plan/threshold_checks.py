@@ -25,6 +25,11 @@ def parse_thresholds(plan: Plan) -> tuple[Threshold, ...]:
     return tuple(parsed)
 
 
+def compares_arms(plan: Plan) -> bool:
+    """Tell whether a rule of the plan holds one deployment against another."""
+    return any(rule.kind != "absolute" for rule in parse_thresholds(plan))
+
+
 def arms_of(rule: Threshold, plan: Plan) -> tuple[str, str]:
     """
     Return the arms that a baseline rule compares: candidate, base.

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from loadtest.errors import EngineError, PlanError, RecordsError, WorldError
@@ -23,6 +24,7 @@ from loadtest.frozen import to_json
 from loadtest.plan.headers import Headers
 from loadtest.plan.model import Plan
 from loadtest.plan.order import RunOrder, Targets, with_secrets
+from loadtest.plan.threshold_checks import compares_arms
 from loadtest.records.folder import PARTS, RunFolder
 from loadtest.records.load_status import LoadStatus
 from loadtest.records.seal import seal
@@ -32,7 +34,7 @@ from loadtest.run.advice import with_advice
 from loadtest.run.bending import PlannedFaults
 from loadtest.run.coordinator import FIRST_ANSWER_S, CoordinatorClient, connect, heard_by
 from loadtest.run.cost import Agree, Budget, account, cost_sentence, ready_for_fly, segment_s
-from loadtest.run.deployment import deploy_all, destroy_all
+from loadtest.run.deployment import deploy_all, destroy_all, start_arms_anew
 from loadtest.run.judge import Judged, judge_folder, undecided
 from loadtest.run.link_words import link_sentence, worst_link
 from loadtest.run.looking import scenario_looked_at
@@ -335,7 +337,9 @@ class RunConductor:
             self._faults = PlannedFaults(self.plan, orders, place.extras)
             try:
                 limit_usd = self.plan.budget_usd if place.on_fly else 0.0
-                self._segments(coordinator, targets, watch, Budget(limit_usd, place.ledger))
+                budget = Budget(limit_usd, place.ledger)
+                renew = partial(self._start_anew, place, orders, targets)
+                self._segments(coordinator, targets, watch, budget, renew)
             finally:
                 if place.extras is not None and self._began:
                     self._save_world(watch.tell(self._world, over=True))
@@ -346,6 +350,7 @@ class RunConductor:
         targets: Targets,
         watch: LoadWatch,
         budget: Budget,
+        renew: Callable[[], None],
     ) -> None:
         """Order one segment after the other until the gate is decided or the plan's cap is met."""
         store = PartStore(coordinator, self.run_id, self.folder.path / PARTS)
@@ -397,6 +402,19 @@ class RunConductor:
                 self._progress.warn("the gate is undecided, but another segment is over the budget")
                 return
             self._progress.warn("the gate is undecided: measuring on")
+            renew()
+
+    def _start_anew(self, place: RunWorld, orders: RunDeployment, targets: Targets) -> None:
+        """
+        Start arms that are compared anew: what a start gives one of them by luck is drawn again.
+
+        On Fly a machine's own restart is not known to leave its host, and URLs are not ours.
+        """
+        if place.extras is None or not orders.apps or not compares_arms(self.plan):
+            return
+        self._progress.step("starting the arms anew")
+        start_arms_anew(place, orders)
+        preflight(self.plan, targets)
 
     def _tick(self, status: LoadStatus, store: PartStore, budget: Budget) -> None:
         self._viewer.show(status)

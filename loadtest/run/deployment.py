@@ -10,8 +10,9 @@ from loadtest.errors import WorldError
 from loadtest.fly.cleanup import destroy_run
 from loadtest.fly.client import connect
 from loadtest.fly.deploy import deploy, release, release_key
+from loadtest.fly.health import start_anew
 from loadtest.fly.machines import Guest
-from loadtest.fly.orders import AppOrder, placements
+from loadtest.fly.orders import AppOrder, patience_s, placements
 from loadtest.fly.room import check_room
 from loadtest.run.companions import is_server
 from loadtest.run.progress import Progress
@@ -53,6 +54,32 @@ def check_regions(place: RunWorld, orders: RunDeployment) -> None:
             await check_room(client, orders.generator.org, wanted)
 
     asyncio.run(ask())
+
+
+def start_arms_anew(place: RunWorld, orders: RunDeployment) -> None:
+    """
+    Start the processes of every arm anew, all at the same time; return when all are healthy.
+
+    What belongs to one start of a process, such as the luck of its heap, is drawn again then.
+
+    Raises:
+        WorldError: One did not come up again; carries its last output.
+    """
+
+    async def anew() -> None:
+        async with connect(place.api_url, place.token, ledger=place.ledger) as client:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for order in orders.apps.values():
+                        group.create_task(
+                            start_anew(
+                                client, order.name, order.run_id, deadline_s=patience_s(order)
+                            )
+                        )
+            except BaseExceptionGroup as errors:
+                raise _first(errors) from None
+
+    asyncio.run(anew())
 
 
 def destroy_all(place: RunWorld, orders: RunDeployment) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from live_target import Target, target
-from whole_program import Program, gone_within, has_measured
+from whole_program import Program, gone_within, has_measured, read, words_of
 
 HANG_S = 180.0
 TIDY_S = 12.0
@@ -51,6 +51,45 @@ name = "target"
 url = "http://127.0.0.1:{port}"
 """
 
+BASE = """
+[[deployments]]
+name = "base"
+url = "http://127.0.0.1:{port}"
+"""
+"""What is put after the plan where the target is compared with another server."""
+
+ARM_RULES = """thresholds = [
+    "ttfb.p50 within 20% or 20ms of baseline", "errors within 2% of baseline",
+]"""
+
+WORLD = """\
+schema = 1
+name = "faults"
+regions = ["cdg", "ord"]
+primary_region = "cdg"
+scenario = "scenarios/recipes.py"
+base = "0"
+thresholds = ["ttfb.p50 < 10s"]
+
+[load]
+rate = 15
+duration_s = 9
+warmup_s = 1
+block_s = 0.5
+timeout_s = 2
+
+[network]
+rtt_ms = {"cdg-ord" = 20.0}
+
+[gate]
+max_looks = 1
+
+[[deployments]]
+name = "replica"
+fly_toml = "fly/recipes-replica/fly.toml"
+"""
+"""An app of ours with a primary and a replica, in a world of its own."""
+
 SCENARIO = """\
 import os, signal, sys, threading, time
 from locust import task
@@ -78,6 +117,9 @@ class Live:
 
     ``mode`` is the target's from request ``after`` on (preflight sends one).  ``act`` is called
     once the program runs.  ``shell`` stands before the command, such as ``ulimit -n 64;``.
+    ``base`` is the mode of a second server, the arm that the target is compared with; ``world``
+    measures an app of ours in place of the target.  ``event`` has to stand on the time line of a
+    run that is good.
     """
 
     name: str
@@ -93,6 +135,9 @@ class Live:
     shell: str = ""
     words: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
+    base: str = ""
+    world: bool = False
+    event: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,7 +153,11 @@ def run(fault: Live, place: Path) -> End:
     """Run a fault to its end, and look for what is left of it."""
     temporary = place / "tmp"
     temporary.mkdir()
-    with target(fault.mode, fault.after) as server:
+    with (
+        target(fault.mode, fault.after) as server,
+        target(fault.base or "good") as beside,
+    ):
+        server.beside = beside
         scenario = "scenarios/pages.py"
         if fault.task or fault.scenario or fault.on_start != "pass":
             scenario = "mine.py"
@@ -117,7 +166,10 @@ def run(fault: Live, place: Path) -> End:
             )
             (place / "mine.py").write_text(fault.scenario or text)
         plan = PLAN.format(scenario=scenario, port=server.port, load=fault.load)
-        (place / "plan.toml").write_text(plan)
+        if fault.base:
+            plan = plan.replace('thresholds = ["ttfb.p50 < 10s"]', ARM_RULES)
+            plan = plan.replace('"target"', '"candidate"') + BASE.format(port=beside.port)
+        (place / "plan.toml").write_text(WORLD if fault.world else plan)
         words = [sys.executable, "-m", "loadtest", "run", "plan.toml", "--out", "run", *fault.words]
         with (place / "out").open("w") as out, (place / "err").open("w") as err:
             process = subprocess.Popen(
@@ -160,6 +212,10 @@ def _watched(fault: Live, program: Program, server: Target, place: Path) -> End:
         wrong.append(f"exit code {process.returncode}, not of {sorted(fault.codes)}")
     if fault.told not in said:
         wrong.append(f"{fault.told!r} was not said")
+    if fault.event and process.returncode == 0:
+        told = [event["text"] for event in read(place / "run" / "summary.json")["events"]]
+        if not any(fault.event in text for text in told):
+            wrong.append(f"{fault.event!r} is no event of a run that passed: {told}")
     return End(process.returncode, said, tuple(wrong))
 
 
@@ -207,6 +263,43 @@ def hits(word: str, number: int, stage: str = "steady", again_s: float = 0.0) ->
     return act
 
 
+def hits_machine(
+    word: str, region: str, number: int, again_s: float = 0.0, folder: str = ""
+) -> Act:
+    """
+    Send the program of a machine of a world a signal; ``again_s`` later it may go on.
+
+    Args:
+        word: Stands in its command line.
+        region: Of the machine; empty for any.
+        number: The signal.
+        again_s: Seconds until it goes on; 0 for never.
+        folder: Stands in its command line too.
+    """
+
+    def act(program: Program, _server: Target, place: Path) -> None:
+        until_stage(program, place, "steady")
+        program.look()
+        pids = [
+            pid
+            for pid in program.offspring
+            if word in (said := " ".join(words_of(pid))) and folder in said
+            if not region or f"FLY_REGION={region}" in _environment(pid)
+        ]
+        os.kill(min(pids), number)
+        if again_s:
+            time.sleep(again_s)
+            _kill(min(pids), signal.SIGCONT)
+
+    return act
+
+
+def _environment(pid: int) -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+    return []
+
+
 def both(first: Act, second: Act) -> Act:
     """Do one thing after another."""
 
@@ -238,6 +331,17 @@ def target_restarts(program: Program, server: Target, place: Path) -> None:
     target_dies(program, server, place)
     time.sleep(1)
     server.listen()
+
+
+def base_turns(mode: str) -> Act:
+    """Let the arm that is compared with behave otherwise from the steady stage on."""
+
+    def act(program: Program, server: Target, place: Path) -> None:
+        until_stage(program, place, "steady")
+        assert server.beside is not None
+        server.beside.mode = mode
+
+    return act
 
 
 def turns(mode: str) -> Act:

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import signal
 
-from live import BAD, Live, both, hits, pauses, signals, target_dies, target_restarts, turns
+from live import (
+    BAD,
+    Live,
+    base_turns,
+    both,
+    hits,
+    hits_machine,
+    pauses,
+    signals,
+    target_dies,
+    target_restarts,
+    turns,
+)
 
 GOOD = frozenset({0})
 ANY = BAD | GOOD
+FAIL = frozenset({10})
 INVALID = frozenset({12})
 ENGINE = frozenset({15})
 PLAN = frozenset({13})
@@ -144,4 +157,57 @@ SURROUNDINGS = (
     Live("out that is here", frozenset({13}), "--out", words=("--out", ".")),
 )  # fmt: skip
 
-LIVE = (*TARGETS, *SCENARIOS, *PROCESSES, *SURROUNDINGS)
+ARMS = (
+    Live("equal arms", frozenset({0, 11}), "verdict", base="good"),
+    Live("candidate in mid-run: 500", FAIL, "HTTP 500", act=turns("500"), base="good"),
+    Live("base in mid-run: 500", INVALID, "base", act=base_turns("500"), base="good"),
+    Live("both in mid-run: 500", BAD, "HTTP 500", act=both(turns("500"), base_turns("500")),
+         base="good"),
+    Live("candidate is slow", FAIL, "verdict: FAIL", mode="slow", base="good"),
+    Live("base is slow", frozenset({0, 11}), "verdict", base="slow"),
+    Live("candidate stalls 1 s in 8 from mid-run on", BAD, "verdict", act=turns("stalls 1 s in 8"),
+         base="good"),
+    Live("base hangs in mid-run", BAD, "base", act=base_turns("hangs"), base="good"),
+    Live("candidate hangs in mid-run", FAIL, "no answer in time", act=turns("hangs"),
+         base="good"),
+)  # fmt: skip
+
+APP, DATABASE = "loadtest.refapp", "postgres"
+PRIMARY, REPLICA = "primary", "replica"
+IN_A_WORLD = (
+    Live("a world: nothing is wrong", GOOD, "verdict: PASS", world=True),
+    Live("a world: app killed in ord", ANY, "verdict", world=True, event="in ord ended",
+         act=hits_machine(APP, "ord", signal.SIGKILL)),
+    Live("a world: app killed in cdg", ANY, "verdict", world=True, event="in cdg ended",
+         act=hits_machine(APP, "cdg", signal.SIGKILL)),
+    Live("a world: app ended in ord", ANY, "verdict", world=True, event="in ord ended",
+         act=hits_machine(APP, "ord", signal.SIGTERM)),
+    Live("a world: app stopped for 2 s", ANY, "verdict", world=True,
+         act=hits_machine(APP, "ord", signal.SIGSTOP, again_s=2.0)),
+    Live("a world: app stopped for good", BAD, "no answer in time", world=True,
+         act=hits_machine(APP, "ord", signal.SIGSTOP)),
+    *(Live(f"a world: {role} of the database {what}", codes, told, world=True,
+           act=hits_machine(DATABASE, "", number, again_s, folder=role))
+      for role in (PRIMARY, REPLICA)
+      for what, codes, told, number, again_s in (
+          ("killed", BAD, "", signal.SIGKILL, 0.0),
+          ("ended", BAD, "", signal.SIGTERM, 0.0),
+          ("stopped for 2 s", ANY, "verdict", signal.SIGSTOP, 2.0),
+      )),
+)  # fmt: skip
+
+
+def full(folder: str, kib: int) -> str:
+    """Return the shell's words that put a small disk in the place of a folder."""
+    inner = f'mount -t tmpfs -o size={kib}k none {folder} && exec "$@"'
+    return f"mkdir -p {folder}; exec unshare --map-root-user --mount sh -c '{inner}' sh \"$@\";"
+
+
+FULL_DISKS = (
+    *(Live(f"a disk of {kib} KiB for the run folder", BAD, "No space left",
+           words=("--out", "disk/run"), shell=full("disk", kib)) for kib in (4, 40, 120)),
+    Live("a disk of 64 KiB for temporary files", ANY | {13}, "", shell=full("tmp", 64)),
+)  # fmt: skip
+"""Needs user namespaces; without them the shell says so and nothing is run."""
+
+LIVE = (*TARGETS, *SCENARIOS, *PROCESSES, *SURROUNDINGS, *ARMS, *IN_A_WORLD, *FULL_DISKS)

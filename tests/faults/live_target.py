@@ -120,6 +120,7 @@ class Target:
     after: int = 0
     port: int = 0
     asked: int = 0
+    beside: Target | None = None
     _listener: socket.socket | None = None
     _open: list[socket.socket] = field(default_factory=list)
 

@@ -83,7 +83,8 @@ def _reasons(verdict: Verdict) -> tuple[str, ...]:
         if rule.decision == decision and rule.why not in verdict.sentence
     ]
     near = _nearest(verdict) if verdict.decision == "pass" else ""
-    return tuple(part for part in (verdict.sentence, *against[:6], near) if part)
+    parts = (verdict.sentence, *against[:6], near, verdict.holds_for)
+    return tuple(part for part in parts if part)
 
 
 def _nearest(verdict: Verdict) -> str:

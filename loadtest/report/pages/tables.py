@@ -81,6 +81,8 @@ def verdict_block(verdict: Verdict) -> list[str]:
     lines += [f"⊘ {text}" for text in verdict.invalid if text not in verdict.sentence]
     if lines:
         lines.append("")
+    if verdict.holds_for:
+        lines.append(verdict.holds_for)
     lines.append(f"{DECISIONS[verdict.decision][0]} {verdict.sentence}")
     return lines
 
