@@ -12,30 +12,27 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from loadtest.errors import EngineError, PlanError, RecordsError, WorldError
-from loadtest.frozen import to_json
 from loadtest.plan.headers import Headers
 from loadtest.plan.model import Plan
-from loadtest.plan.order import RunOrder, Targets, with_secrets
+from loadtest.plan.order import Targets, with_secrets
 from loadtest.plan.threshold_checks import compares_arms
-from loadtest.records.folder import PARTS, RunFolder
-from loadtest.records.load_status import LoadStatus
+from loadtest.records.folder import RunFolder
 from loadtest.records.seal import seal
 from loadtest.records.world_facts import OrderFacts, WorldFacts
-from loadtest.run import pilot
 from loadtest.run.advice import with_advice
 from loadtest.run.bending import PlannedFaults
-from loadtest.run.coordinator import FIRST_ANSWER_S, CoordinatorClient, connect, heard_by
-from loadtest.run.cost import Agree, Budget, account, cost_sentence, ready_for_fly, segment_s
+from loadtest.run.coordinator import FIRST_ANSWER_S, connect, heard_by
+from loadtest.run.cost import Agree, Budget, account, cost_sentence, ready_for_fly
 from loadtest.run.deployment import deploy_all, destroy_all, start_arms_anew
-from loadtest.run.judge import Judged, judge_folder, undecided
+from loadtest.run.judge import Judged, judge_folder
+from loadtest.run.kept_run import KeptRun
 from loadtest.run.link_words import link_sentence, worst_link
 from loadtest.run.looking import scenario_looked_at
 from loadtest.run.machine_logs import KeptLogs
@@ -43,15 +40,14 @@ from loadtest.run.mortal import with_lifeline
 from loadtest.run.own_machines import OwnCoordinator, spare_workers
 from loadtest.run.preflight import preflight, targets_from_here, told_from_here
 from loadtest.run.progress import Progress
-from loadtest.run.recording import PartStore
-from loadtest.run.round_trips import RoundTrip, measure_round_trips, write_round_trips
+from loadtest.run.round_trips import measure_round_trips
 from loadtest.run.run_deployment import RunDeployment, file_notes, orders_of
 from loadtest.run.run_secrets import Secrets
 from loadtest.run.run_world import RunWorld, open_place
+from loadtest.run.segments import SegmentedLoad, StopSwitch
 from loadtest.run.standing import network_faults, still_to_deploy
 from loadtest.run.viewing import LoadViewer, Watcher
 from loadtest.run.watching import LoadWatch
-from loadtest.units import format_usd
 
 REPORTS = "reports"
 WORKERS_DEADLINE_S = 30.0
@@ -106,6 +102,7 @@ class RunConductor:
         self.plan = plan
         self.run_id = new_run_id()
         self.folder = _claimed(out if out is not None else Path(REPORTS) / self.run_id)
+        self._kept = KeptRun(self.run_id, self.folder, plan)
         self._ours = out is None
         """The folder is in our own place, where ``latest`` is; a person's own folder has none."""
         self._progress = progress
@@ -119,14 +116,7 @@ class RunConductor:
         self._passphrase = passphrase
         self._own = own
         self._viewer = LoadViewer(plan, progress, watcher)
-        self._stop_asked = False
-        self._loading = False
-        self._faults: PlannedFaults | None = None
-        self._world: WorldFacts
-        """What is known of the place; known once it is up."""
-        self._round_trips: tuple[RoundTrip, ...] = ()
-        self._began = False
-        """The folder holds this run; before, it is still that of an earlier one."""
+        self._stop = StopSwitch()
 
     def request_stop(self) -> None:
         """
@@ -135,8 +125,8 @@ class RunConductor:
         Raises:
             KeyboardInterrupt: Nothing has been measured yet.
         """
-        self._stop_asked = True
-        if not self._loading:
+        self._stop.asked = True
+        if not self._stop.loading:
             raise KeyboardInterrupt
 
     def run(self) -> Judged:
@@ -157,7 +147,7 @@ class RunConductor:
 
     def _run(self) -> Judged:
         plan, folder = self.plan, self.folder
-        self._progress.step("starting the world" if self._own is None else "asking for workers")
+        self._progress.step("asking for workers" if self._own else "starting the world")
         failure: EngineError | WorldError | None = None
         orders = orders_of(
             plan,
@@ -180,26 +170,24 @@ class RunConductor:
             open_place(plan, orders, self._world_url, self._scratch, self._own) as place,
             logs.of(place.extras),
         ):
-            self._progress.done(
-                f"coordinator: {self._own.url}" if self._own else "world: the Machines API answers"
-            )
+            self._progress.done(place.greeting)
             if scenario is not None:
                 scenario.answer()
             with ExitStack() as stack:
-                if self._own is None:
+                if place.own is None:
                     self._deploy(place, orders, keys, stack)
-                self._world = self._known_world(place, orders)
+                self._kept.world = self._known_world(place, orders)
                 try:
-                    self._measure(place, orders, keys, self._world)
+                    self._measure(place, orders, keys)
                 except (EngineError, WorldError) as error:
                     failure = error
-            if place.on_fly and self._began:
+            if place.on_fly and self._kept.began:
                 cost = account(place.ledger, plan.budget_usd)
-                self._save_world(replace(self._world, cost=cost))
-            self._progress.step("taking the world down" if self._own is None else "letting go")
+                self._kept.save_world(replace(self._kept.world, cost=cost))
+            self._progress.step("letting go" if place.own else "taking the world down")
         if failure is not None:
             logs.keep()
-            if not self._began:
+            if not self._kept.began:
                 raise failure
         return self._concluded(failure, logs)
 
@@ -214,7 +202,7 @@ class RunConductor:
             )
         seal(folder.path)
         self._progress.step("analysing")
-        judged = judge_folder(folder.path, command=self._command, interrupted=self._stop_asked)
+        judged = judge_folder(folder.path, command=self._command, interrupted=self._stop.asked)
         if self._ours:
             folder.point_latest()
         logs.keep_if_it_matters(judged)
@@ -237,28 +225,21 @@ class RunConductor:
             stack.callback(self._clear_away, place, missing)
         try:
             with heard_by(
-                lambda: self._coordinator_url(place, orders), keys.token, self._beat_s(place)
+                lambda: place.coordinator_url(self.plan, orders), keys.token, self._beat_s(place)
             ):
                 deploy_all(place, missing, self._progress)
         except WorldError as error:
             raise WorldError(with_advice(str(error))) from error
 
-    def _coordinator_url(self, place: RunWorld, orders: RunDeployment) -> str:
-        """Return where the coordinator is reached; raises WorldError as long as it has no edge."""
-        if self._own is not None:
-            return self._own.url
-        region = self.plan.primary_region
-        return place.app_url(orders.generator.name, region, place.describe(self.plan))
-
     def _beat_s(self, place: RunWorld) -> float:
         """Return how often the coordinator has to hear of us; 0 where it ends with us or stays."""
-        if self._own is not None or not self._outlived(place):
+        if not self._outlived(place):
             return 0.0
         return self.plan.generator.driver_silent_s / BEATS
 
     def _outlived(self, place: RunWorld) -> bool:
         """Tell whether the place is still there when this process is not."""
-        return bool(self._world_url) or place.extras is None
+        return place.own is None and (bool(self._world_url) or place.extras is None)
 
     def _clear_away(self, place: RunWorld, orders: RunDeployment) -> None:
         """Destroy what the run deployed; a place that is gone must not hide what was measured."""
@@ -271,11 +252,6 @@ class RunConductor:
             )
         if place.on_fly:
             self._progress.done(cost_sentence(account(place.ledger, self.plan.budget_usd)))
-
-    def _save_world(self, world: WorldFacts) -> None:
-        self._world = world
-        # the authority's file goes with the world: of what is kept it would be a path and no more
-        self.folder.save_json("world.json", to_json(replace(world, authority=None)))
 
     def _known_world(self, place: RunWorld, orders: RunDeployment) -> WorldFacts:
         """Measure the links, refuse a world out of tolerance, return the content of world.json."""
@@ -299,110 +275,48 @@ class RunConductor:
             self._progress.done(f"links: {worst_link(world.links)}")
         return world
 
-    def _begin(self) -> None:
-        """Make the folder this run's: the first order is taken, so there is a run."""
-        self.folder.clear()
-        self._began = True
-        self.folder.save_json("plan.json", self.plan.to_json())
-        self._save_world(self._world)
-        write_round_trips(self.folder.path, self._round_trips, self.run_id)
-
     def _with_secrets(self, targets: Targets) -> Targets:
         return with_secrets(targets, self._headers, self._passphrase)
 
-    def _measure(
-        self, place: RunWorld, orders: RunDeployment, keys: Secrets, world: WorldFacts
-    ) -> None:
+    def _measure(self, place: RunWorld, orders: RunDeployment, keys: Secrets) -> None:
         """Run the segments; bring records, engine facts and counters home whatever happens."""
-        url = self._coordinator_url(place, orders)
-        targets = self._with_secrets(place.targets(self.plan, orders, world))
+        url = place.coordinator_url(self.plan, orders)
+        targets = self._with_secrets(place.targets(self.plan, orders, self._kept.world))
         if place.extras is not None:
             preflight(self.plan, targets)
-        ca_file = "" if self._own is None else self._own.ca_file
-        beat_s = self._beat_s(place)
+        own = place.own
+        ca_file, beat_s = own.ca_file if own else "", self._beat_s(place)
         with connect(
             url, keys.token, place.still_there, beat_s=beat_s, ca_file=ca_file
         ) as coordinator:
             if place.on_fly:
                 coordinator.wait_until_there(FIRST_ANSWER_S, orders.generator.name)
             each = self.plan.generator.workers_per_region
-            deadline_s = WORKERS_DEADLINE_S if self._own is None else OWN_WORKERS_DEADLINE_S
+            deadline_s = OWN_WORKERS_DEADLINE_S if own else WORKERS_DEADLINE_S
             coordinator.wait_for_workers(self.plan.regions, each, deadline_s)
-            if self._own is not None:
+            if own is not None:
                 for note in spare_workers(coordinator, self.plan):
                     self._progress.warn(note)
-            self._round_trips = measure_round_trips(place, orders, self._progress)
+            self._kept.round_trips = measure_round_trips(place, orders, self._progress)
             self._viewer.begin(self.run_id, place.extras, coordinator.metrics)
             watch = LoadWatch(place.extras)
-            self._faults = PlannedFaults(self.plan, orders, place.extras)
+            load = SegmentedLoad(
+                self._kept,
+                coordinator,
+                targets,
+                watch=watch,
+                faults=PlannedFaults(self.plan, orders, place.extras),
+                budget=Budget(self.plan.budget_usd if place.on_fly else 0.0, place.ledger),
+                viewer=self._viewer,
+                progress=self._progress,
+                stop=self._stop,
+                renew=lambda: self._start_anew(place, orders, targets),
+            )
             try:
-                limit_usd = self.plan.budget_usd if place.on_fly else 0.0
-                budget = Budget(limit_usd, place.ledger)
-                renew = partial(self._start_anew, place, orders, targets)
-                self._segments(coordinator, targets, watch, budget, renew)
+                load.run()
             finally:
-                if place.extras is not None and self._began:
-                    self._save_world(watch.tell(self._world, over=True))
-
-    def _segments(
-        self,
-        coordinator: CoordinatorClient,
-        targets: Targets,
-        watch: LoadWatch,
-        budget: Budget,
-        renew: Callable[[], None],
-    ) -> None:
-        """Order one segment after the other until the gate is decided or the plan's cap is met."""
-        store = PartStore(coordinator, self.run_id, self.folder.path / PARTS)
-        blocks = 0
-        if budget.exhausted():
-            raise WorldError(
-                f"--budget: {format_usd(budget.limit_usd)} were as good as spent before any load "
-                "began; raise it, or look why it took so long to deploy"
-            )
-        if pilot.is_wanted(self.plan):
-            self._progress.step("a pilot: what the targets carry")
-            attempt = pilot.attempts_with(coordinator, self.run_id, targets)
-            self.plan = pilot.prepare(self.plan, attempt, self._progress)
-        for segment in range(self.plan.gate.max_looks):
-            order = RunOrder(
-                run_id=self.run_id,
-                plan=self.plan,
-                segment=segment,
-                first_block=blocks,
-                targets=targets,
-            )
-            self._loading = True
-            if not self._began and self._faults is not None:
-                self._faults.begin()
-            with watch.segment():
-                coordinator.submit(order)
-                if not self._began:
-                    self._begin()
-                status = coordinator.follow(
-                    self.run_id, segment, lambda s: self._tick(s, store, budget)
-                )
-            store.fetch_new()
-            engine = coordinator.engine(self.run_id)
-            self.folder.save_json("engine.json", to_json(engine))
-            if status.state == "failed" or (status.state == "stopped" and not self._stop_asked):
-                raise EngineError(status.error or f"the run {status.state}, and nobody said why")
-            self._progress.done(f"measured: {status.rows} requests, all accounted for")
-            blocks = sum(told.blocks for told in engine.segments)
-            last = segment + 1 == self.plan.gate.max_looks
-            if self._stop_asked or last:
-                return
-            self.folder.merge_parts(keep=True)
-            self._save_world(watch.tell(self._world, over=False))
-            with self._viewer.judging():
-                decided = not undecided(self.folder, look=segment + 1)
-            if decided:
-                return
-            if budget.exhausted(segment_s(self.plan)):
-                self._progress.warn("the gate is undecided, but another segment is over the budget")
-                return
-            self._progress.warn("the gate is undecided: measuring on")
-            renew()
+                if place.extras is not None and self._kept.began:
+                    self._kept.save_world(watch.tell(self._kept.world, over=True))
 
     def _start_anew(self, place: RunWorld, orders: RunDeployment, targets: Targets) -> None:
         """
@@ -415,19 +329,6 @@ class RunConductor:
         self._progress.step("starting the arms anew")
         start_arms_anew(place, orders)
         preflight(self.plan, targets)
-
-    def _tick(self, status: LoadStatus, store: PartStore, budget: Budget) -> None:
-        self._viewer.show(status)
-        if self._faults is not None:
-            self._faults.on_status(status, store.coordinator, self.run_id)
-        store.fetch_new()
-        if not self._stop_asked and budget.exhausted():
-            self._stop_asked = True
-            self._progress.warn(
-                f"the budget of {format_usd(budget.limit_usd)} is reached: ending the run"
-            )
-        if self._stop_asked and status.state in ("waiting", "self-check", "warm-up", "steady"):
-            store.coordinator.stop(self.run_id)
 
 
 def _claimed(path: Path) -> RunFolder:

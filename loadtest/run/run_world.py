@@ -88,6 +88,17 @@ class RunWorld:
         """Tell whether machines are ordered that cost money."""
         return self.extras is None and self.own is None
 
+    @property
+    def greeting(self) -> str:
+        """Return what is said once it is there."""
+        return f"coordinator: {self.own.url}" if self.own else "world: the Machines API answers"
+
+    def coordinator_url(self, plan: Plan, orders: RunDeployment) -> str:
+        """Return where the coordinator is reached; raises WorldError as long as it has no edge."""
+        if self.own is not None:
+            return self.own.url
+        return self.app_url(orders.generator.name, plan.primary_region, self.describe(plan))
+
     def still_there(self) -> None:
         """
         Return if the world answers, as far as that can be told.

@@ -429,7 +429,7 @@ def check_a_proxy_that_hangs_up_is_not_a_coordinator_with_other_keys() -> None:
         proxy.kill()
         listener.close()
         coordinator = SecureServer("127.0.0.1", port, CurveKeys(*public, server[1].decode()))
-        early.send(Message("quit", None, "w1"))
+        early.send(Message("quit", None, "w1"))  # type: ignore[no-untyped-call]
         assert coordinator.recv_from_client()[0] == "w1"
         other = zmq.curve_keypair()
         wrong = CurveKeys(other[0].decode(), public[1], client[1].decode())

@@ -11,7 +11,7 @@ import pytest
 from loadtest.errors import PlanError
 from loadtest.fly.answers import Machine
 from loadtest.fly.config import parse_app_config
-from loadtest.fly.deploy import last_lines
+from loadtest.fly.health import last_lines
 from loadtest.fly.machines import EDGE_CONNECTIONS_KEY, FRESH
 from loadtest.fly.orders import AppOrder, patience_s, placements
 

@@ -18,13 +18,18 @@ from loadtest.fly.ledger import MachineLedger
 from loadtest.fly.machines import Guest
 from loadtest.fly.prices import usd_per_s
 from loadtest.plan.resolve import load_plan, resolve_plan
+from loadtest.records.folder import RunFolder
+from loadtest.records.load_status import LoadStatus
 from loadtest.records.watch import MachineLogs, PathFacts, WatchFacts
 from loadtest.records.world_facts import LinkFacts, WorldCounts, WorldFacts
 from loadtest.run import conductor as module
 from loadtest.run.conductor import RunConductor, new_run_id
 from loadtest.run.cost import Budget
+from loadtest.run.kept_run import KeptRun
 from loadtest.run.progress import Silent
 from loadtest.run.run_world import RunWorld
+from loadtest.run.segments import SegmentedLoad, StopSwitch
+from loadtest.run.watching import LoadWatch
 from loadtest.units import NS_PER_S
 
 
@@ -236,31 +241,57 @@ class TestBudget:
         return Budget(100 * usd_per_s(guest, "iad"), ledger)
 
     def test_the_load_is_ended_once_and_told_once(self, tmp_path: Path) -> None:
-        conductor = conduct(tmp_path / "run")
-        store = Store()
+        store, stop = Store(), StopSwitch()
         for seconds in (10, 80, 90):
-            conductor._tick(load_status(), store, self.spent(seconds))  # type: ignore[arg-type]
-        assert store.stopped == [conductor.run_id] * 2
-        told = [s for s in conductor._progress.sentences if "budget" in s]  # type: ignore[attr-defined]
-        assert told == ["the budget of $0.0013 is reached: ending the run"]
-        conductor.folder.release()
+            load = segmented(tmp_path / "run", store, self.spent(seconds), stop)
+            load.tick(load_status())
+        assert store.stopped == ["r1"] * 2
+        assert store.told == ["the budget of $0.0013 is reached: ending the run"]
 
     def test_a_deployment_that_ate_it_all_gets_no_load(self, tmp_path: Path) -> None:
-        conductor = conduct(tmp_path / "run")
+        load = segmented(tmp_path / "run", Store(), self.spent(80), StopSwitch())
         with pytest.raises(WorldError, match=r"--budget: .* spent before any load"):
-            conductor._segments(None, {}, None, self.spent(80))  # type: ignore[arg-type]
-        conductor.folder.release()
+            load.run()
+
+
+def segmented(folder: Path, store: Store, budget: Budget, stop: StopSwitch) -> SegmentedLoad:
+    """Return the load of a run whose coordinator and viewer are a store's."""
+    plan = load_plan()
+    each: Any = store
+    return SegmentedLoad(
+        KeptRun("r1", RunFolder(folder), plan),
+        each,
+        {},
+        watch=LoadWatch(None),
+        faults=each,
+        budget=budget,
+        viewer=each,
+        progress=each,
+        stop=stop,
+        renew=lambda: None,
+    )
 
 
 class Store:
-    """Stands in for the records and the coordinator that they come from."""
+    """Stands in for the coordinator of a load, and for whoever is told of it."""
 
     def __init__(self) -> None:
-        self.coordinator = self
         self.stopped: list[str] = []
+        self.told: list[str] = []
 
-    def fetch_new(self) -> None:
+    def parts(self, *_: str) -> tuple[()]:
         """Have nothing."""
+        return ()
+
+    def on_status(self, *_: Any) -> None:
+        """Have no faults."""
+
+    def show(self, _status: LoadStatus) -> None:
+        """Show nothing."""
+
+    def warn(self, sentence: str) -> None:
+        """Note what is said."""
+        self.told.append(sentence)
 
     def stop(self, run_id: str) -> None:
         """Note that a run was to stop."""
