@@ -88,6 +88,11 @@ class Blocked:
         sums = np.bincount(self.group, weights=self.values, minlength=self.groups)
         return sums.astype(np.float64)
 
+    def answered(self) -> Blocked:
+        """Return the sample without its failures."""
+        kept = int(np.searchsorted(self.values, np.inf))
+        return Blocked(self.values[:kept], self.group[:kept], self.groups)
+
     def point(self, percentile: float | None) -> float:
         """Return the percentile (None: the mean) of all values; NaN of none."""
         if not self.n:

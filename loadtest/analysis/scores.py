@@ -336,9 +336,10 @@ def detectable_factor(
         side: Error rate of the failing side, corrections included.
         wide: Allow for drift.
     """
-    moved = allowed.point(percentile) / arm.point(percentile)
-    if not math.isfinite(moved):
+    points = arm.point(percentile), allowed.point(percentile)
+    if not all(0 < point < math.inf for point in points):
         return math.inf
+    moved = points[1] / points[0]
     on_limit, calm = without_shared_weather(_scaled(arm, moved, 0.0), allowed)
     here = of_series(
         block_scores(on_limit, calm, percentile),

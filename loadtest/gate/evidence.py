@@ -57,6 +57,8 @@ class Measurement:
     """An arm moved by itself while it was measured; probabilities allow for it."""
     base_failed: bool = False
     """Nearly nothing of the arm that is compared with was answered: it is no base."""
+    base_failures: float = 0.0
+    """Share of the requests of the arm that is compared with that failed."""
     lacking: str = ""
     lacking_factor: float = 0.0
     """How many times the present sample would do, where it is too small."""

@@ -74,23 +74,53 @@ def measure(
         return replace(nothing(sample, 0.0), lacking="one of the two arms was not measured here")
     if rule.kind == "baseline" and rule.measure.metric in SHARES:
         return _carried(_share_of_two(question, samples, gate, levels), sample)
+    wide = drifts or sample.groups < WIDE_BELOW
     if (p := rule.measure.percentile) is not None and other_measure == rule.measure:
         sample = samples.at_once(question.cells, rule.measure)
         other = samples.at_once(question.others, rule.measure)
-        pair = ArmPair(sample, other, p, wide=drifts or sample.groups < WIDE_BELOW)
-        found = (
-            within_factor(rule, pair, levels)
-            if rule.kind == "relative"
-            else within_margin(rule, pair, gate=gate, levels=levels)
-        )
+        wide = drifts or sample.groups < WIDE_BELOW
+
+        def compare(base: Blocked) -> Measurement:
+            pair = ArmPair(sample, base, p, wide=wide)
+            if rule.kind == "relative":
+                return within_factor(rule, pair, levels)
+            return within_margin(rule, pair, gate=gate, levels=levels)
     else:
-        wide = rule.measure.unit == "ms" and (drifts or sample.groups < WIDE_BELOW)
-        found = _resampled(question, samples, sample, other, gate=gate, levels=levels, wide=wide)
+        wide = wide and rule.measure.unit == "ms"
+
+        def compare(base: Blocked) -> Measurement:
+            return _resampled(question, samples, sample, base, gate=gate, levels=levels, wide=wide)
+
+    found = compare(other)
+    if (answered := other.answered()).n < other.n:
+        failed = 1 - answered.n / other.n
+        found = replace(_cautious(found, compare(answered)), base_failures=failed)
     if drifts and rule.measure.unit == "ms":
         found = _penalised(found, DRIFT_PENALTY)
     checks = (carries(rule.measure, sample), carries(other_measure, other))
     lacking, factor = max(checks, key=lambda item: item[1])
     return replace(found, n=min(sample.n, other.n), lacking=lacking, lacking_factor=factor)
+
+
+def _cautious(counted: Measurement, answered: Measurement) -> Measurement:
+    """
+    Return the evidence against an arm that failed in part of its requests.
+
+    A failure counts as infinitely slow, so a base that fails looks slow and lets a candidate pass;
+    left out, a base that fails where it is slow looks fast and lets a candidate fail.  So a rule
+    holds only if it does against the answers alone, and is broken only if it is against both.
+
+    Args:
+        counted: The evidence with its failures as infinity.
+        answered: The same without them.
+    """
+    return replace(
+        answered,
+        p_fail=max(counted.p_fail, answered.p_fail),
+        p_pass=max(counted.p_pass, answered.p_pass),
+        series=counted.series,
+        floor=counted.floor,
+    )
 
 
 def _of_one(question: Question, samples: SampleSource, levels: Levels) -> Measurement:

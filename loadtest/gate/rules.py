@@ -17,7 +17,15 @@ from loadtest.gate.judgement import Judgement, decide_family, rejections
 from loadtest.gate.measure import measure
 from loadtest.gate.questions import Question, Samples, questions_of
 from loadtest.gate.results import Decision, RuleResult
-from loadtest.gate.sentences import DRIFTED, STEADY_ARMS, flip, unit_of, why
+from loadtest.gate.sentences import (
+    DRIFTED,
+    HEALTHY_BASE,
+    STEADY_ARMS,
+    base_fails,
+    flip,
+    unit_of,
+    why,
+)
 from loadtest.gate.shown import show, show_result
 from loadtest.plan.thresholds import BASE_ARM, COUNTS, Condition, Measure, Threshold
 
@@ -150,8 +158,12 @@ class Judge:
         reason = why(result, self.levels.coverage, found.lacking)
         if decision == "invalid" and not found.base_failed:
             reason = self._why_invalid(question)
-        if found.drifts and decision == "inconclusive" and not found.lacking:
-            return replace(result, why=f"{reason} {DRIFTED}", flip=STEADY_ARMS)
+        if decision == "inconclusive" and not found.lacking:
+            if found.base_failures:
+                failed = base_fails(found.base_failures)
+                return replace(result, why=f"{reason} {failed}", flip=HEALTHY_BASE)
+            if found.drifts:
+                return replace(result, why=f"{reason} {DRIFTED}", flip=STEADY_ARMS)
         return replace(result, why=reason, flip=flip(result, rule, found.lacking))
 
     def _budget_result(self, question: Question, found: Measurement, fails: bool) -> RuleResult:

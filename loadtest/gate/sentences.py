@@ -16,7 +16,17 @@ STEADY_ARMS: Final = (
     "Arms that stay as they are, or change machines during the run; else a longer run, in which "
     "the movement averages out."
 )
+HEALTHY_BASE: Final = "A base that answers what it is asked."
 _PLACES: Final = {"fail": "beyond", "pass": "within"}
+
+
+def base_fails(share: float) -> str:
+    """Return why a base that fails in a share of its requests leaves a rule open."""
+    failed = show_amount(share, "share")
+    return (
+        f"The arm that it is compared with failed in {failed} of its requests; a rule "
+        "holds or is broken only if it is so with them as the slowest and without them."
+    )
 
 
 def unit_of(rule: Threshold) -> str:

@@ -102,11 +102,12 @@ def _sentence(
 ) -> str:
     if decision == "none":
         return "Measured, not judged: the plan has no thresholds."
-    if decision == "invalid":
-        more = f" And {len(invalid) - 1} more." if len(invalid) > 1 else ""
-        return f"Invalid: {invalid[0]}{more}"
     total = len(results)
     named = [result for result in results if result.decision == decision]
+    if decision == "invalid":  # a run's own fault, or of a rule whose base arm tells nothing
+        told = invalid or tuple(dict.fromkeys(result.why for result in named))
+        more = f" And {len(told) - 1} more." if len(told) > 1 else ""
+        return f"Invalid: {told[0]}{more}"
     if decision == "pass":
         return f"Pass: all {total} rules hold, each in its cell."
     first = named[0].why

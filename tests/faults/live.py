@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from live_target import Target, target
-from whole_program import Program, gone_within, has_measured, read, words_of
+from whole_program import Program, gone_within, has_measured, processes, read, words_of
 
 HANG_S = 180.0
 TIDY_S = 12.0
@@ -151,9 +152,13 @@ class End:
 
 def run(fault: Live, place: Path) -> End:
     """Run a fault to its end, and look for what is left of it."""
-    temporary = place / "tmp"
-    temporary.mkdir()
+    (place / "tmp").mkdir()
+    # PostgreSQL, which never runs as root, has to be let into the folder of a world
+    open_to_all = tempfile.TemporaryDirectory(prefix="faults-")
+    Path(open_to_all.name).chmod(0o755)
+    temporary = Path(open_to_all.name) if fault.world else place / "tmp"
     with (
+        open_to_all,
         target(fault.mode, fault.after) as server,
         target(fault.base or "good") as beside,
     ):
@@ -181,10 +186,10 @@ def run(fault: Live, place: Path) -> End:
                 text=True,
                 env={**os.environ, "TMPDIR": str(temporary), "COLUMNS": "120", **fault.environ},
             )
-            return _watched(fault, Program(process), server, place)
+            return _watched(fault, Program(process), server, place, temporary)
 
 
-def _watched(fault: Live, program: Program, server: Target, place: Path) -> End:
+def _watched(fault: Live, program: Program, server: Target, place: Path, temporary: Path) -> End:
     process, wrong = program.process, []
     began = time.monotonic()
     try:
@@ -204,7 +209,7 @@ def _watched(fault: Live, program: Program, server: Target, place: Path) -> End:
         if process.poll() is None:
             process.kill()
         process.wait()
-    wrong += [f"left behind: {path.name}" for path in (place / "tmp").iterdir()]
+    wrong += [f"left behind: {path.name}" for path in temporary.iterdir()]
     said = (place / "out").read_text(errors="replace") + (place / "err").read_text(errors="replace")
     if "Traceback (most recent call last)" in said.replace("  | Traceback", ""):
         wrong.append("traceback")
@@ -263,33 +268,41 @@ def hits(word: str, number: int, stage: str = "steady", again_s: float = 0.0) ->
     return act
 
 
-def hits_machine(
-    word: str, region: str, number: int, again_s: float = 0.0, folder: str = ""
-) -> Act:
-    """
-    Send the program of a machine of a world a signal; ``again_s`` later it may go on.
+def hits_app(region: str, number: int, again_s: float = 0.0) -> Act:
+    """Send the app's program in a region a signal; ``again_s`` later it may go on."""
 
-    Args:
-        word: Stands in its command line.
-        region: Of the machine; empty for any.
-        number: The signal.
-        again_s: Seconds until it goes on; 0 for never.
-        folder: Stands in its command line too.
-    """
+    def find(program: Program) -> int:
+        apps = [pid for pid in program.offspring if "loadtest.refapp" in " ".join(words_of(pid))]
+        return min(pid for pid in apps if f"FLY_REGION={region}" in _environment(pid))
 
+    return _hits(find, number, again_s)
+
+
+def hits_database(child: str, number: int, again_s: float = 0.0) -> Act:
+    """Send a database server a signal, known by a child of it: ``walsender``, ``walreceiver``."""
+
+    def find(program: Program) -> int:
+        tree = processes()
+        return next(
+            tree[pid][0]
+            for pid in program.offspring
+            if pid in tree
+            and words_of(pid)[0].startswith("postgres: ")
+            and child in words_of(pid)[0]
+        )
+
+    return _hits(find, number, again_s)
+
+
+def _hits(find: Callable[[Program], int], number: int, again_s: float) -> Act:
     def act(program: Program, _server: Target, place: Path) -> None:
         until_stage(program, place, "steady")
         program.look()
-        pids = [
-            pid
-            for pid in program.offspring
-            if word in (said := " ".join(words_of(pid))) and folder in said
-            if not region or f"FLY_REGION={region}" in _environment(pid)
-        ]
-        os.kill(min(pids), number)
+        pid = find(program)
+        os.kill(pid, number)
         if again_s:
             time.sleep(again_s)
-            _kill(min(pids), signal.SIGCONT)
+            _kill(pid, signal.SIGCONT)
 
     return act
 

@@ -10,7 +10,8 @@ from live import (
     base_turns,
     both,
     hits,
-    hits_machine,
+    hits_app,
+    hits_database,
     pauses,
     signals,
     target_dies,
@@ -168,30 +169,26 @@ ARMS = (
     Live("candidate stalls 1 s in 8 from mid-run on", BAD, "verdict", act=turns("stalls 1 s in 8"),
          base="good"),
     Live("base hangs in mid-run", BAD, "base", act=base_turns("hangs"), base="good"),
-    Live("candidate hangs in mid-run", FAIL, "no answer in time", act=turns("hangs"),
-         base="good"),
+    Live("candidate hangs in mid-run", frozenset({10, 12}), "no answer in time",
+         act=turns("hangs"), base="good"),
 )  # fmt: skip
 
-APP, DATABASE = "loadtest.refapp", "postgres"
-PRIMARY, REPLICA = "primary", "replica"
 IN_A_WORLD = (
     Live("a world: nothing is wrong", GOOD, "verdict: PASS", world=True),
-    Live("a world: app killed in ord", ANY, "verdict", world=True, event="in ord ended",
-         act=hits_machine(APP, "ord", signal.SIGKILL)),
-    Live("a world: app killed in cdg", ANY, "verdict", world=True, event="in cdg ended",
-         act=hits_machine(APP, "cdg", signal.SIGKILL)),
-    Live("a world: app ended in ord", ANY, "verdict", world=True, event="in ord ended",
-         act=hits_machine(APP, "ord", signal.SIGTERM)),
+    *(Live(f"a world: app in {region} {what}", ANY, "verdict", world=True,
+           event=f"in {region} ended", act=hits_app(region, number))
+      for region in ("cdg", "ord")
+      for what, number in (("killed", signal.SIGKILL), ("ended", signal.SIGTERM))),
     Live("a world: app stopped for 2 s", ANY, "verdict", world=True,
-         act=hits_machine(APP, "ord", signal.SIGSTOP, again_s=2.0)),
+         act=hits_app("ord", signal.SIGSTOP, again_s=2.0)),
     Live("a world: app stopped for good", BAD, "no answer in time", world=True,
-         act=hits_machine(APP, "ord", signal.SIGSTOP)),
+         act=hits_app("ord", signal.SIGSTOP)),
     *(Live(f"a world: {role} of the database {what}", codes, told, world=True,
-           act=hits_machine(DATABASE, "", number, again_s, folder=role))
-      for role in (PRIMARY, REPLICA)
+           act=hits_database(child, number, again_s))
+      for role, child in (("primary", "walsender"), ("replica", "walreceiver"))
       for what, codes, told, number, again_s in (
           ("killed", BAD, "", signal.SIGKILL, 0.0),
-          ("ended", BAD, "", signal.SIGTERM, 0.0),
+          ("ended at once", BAD, "", signal.SIGINT, 0.0),  # SIGTERM lets clients stay
           ("stopped for 2 s", ANY, "verdict", signal.SIGSTOP, 2.0),
       )),
 )  # fmt: skip

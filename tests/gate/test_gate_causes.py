@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from loadtest.gate import github, junit, markdown
 from loadtest.gate.causes import MOST_LINES, failure_lines
 from loadtest.report.pages import markdown as report
@@ -61,3 +63,60 @@ def test_many_failed_pages_are_counted(judge_run: JudgeRun) -> None:
 
     more = len(judged.verdict.failures) - MOST_LINES
     assert lines[MOST_LINES:] == [f"{more} more pages with failures are in the report."]
+
+
+def test_a_base_that_fails_altogether_is_the_reason_of_a_run_that_is_invalid(
+    judge_run: JudgeRun, revisions: dict[str, Any]
+) -> None:
+    judged = judge_run(
+        "ttfb.p50 within 20% or 20ms of baseline", plan=revisions, error_share={"base": 0.9}
+    )
+    verdict = judged.verdict
+    assert (verdict.decision, verdict.invalid) == ("invalid", ())
+    assert verdict.sentence.startswith("Invalid: ")
+    assert "the arm that it is compared with answered fewer than half" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("measure", "share", "slower", "decisions"),
+    [
+        ("p50", 0.4, 1.15, {"inconclusive"}),
+        ("p95", 0.06, 1.5, {"inconclusive"}),
+        ("p95", 0.4, 3.0, {"inconclusive"}),
+        ("p50", 0.06, 1.5, {"fail"}),
+        ("p50", 0.4, 1.0, {"pass"}),
+        ("p95", 0.06, 1.0, {"pass"}),
+    ],
+)
+def test_a_base_that_fails_in_part_makes_no_slow_candidate_pass(
+    judge_run: JudgeRun,
+    revisions: dict[str, Any],
+    measure: str,
+    share: float,
+    slower: float,
+    decisions: set[str],
+) -> None:
+    """Its failures count as the slowest; left out or counted, the rule has to come out alike."""
+    judged = judge_run(
+        f"ttfb.{measure} within 10% or 5ms of baseline",
+        plan=revisions,
+        seconds=60,
+        error_share={"base": share},
+        arm_factor={"candidate": slower},
+    )
+    rules = [rule for rule in judged.rules() if rule.region]
+    assert {rule.decision for rule in rules} == decisions
+    if decisions == {"inconclusive"}:
+        assert all("failed in" in rule.why for rule in rules)
+
+
+@pytest.mark.parametrize("arm", ["base", "candidate"])
+def test_an_arm_that_answers_nothing_is_judged_without_a_warning(
+    judge_run: JudgeRun, revisions: dict[str, Any], arm: str
+) -> None:
+    """Its every percentile is infinite, and infinity times nothing is no number."""
+    rules = ("ttfb.p95 within 20% or 20ms of baseline", "ttfb.p50(candidate) <= 2 * ttfb.p50(base)")
+    for share in (0.4, 0.6, 1.0):
+        judged = judge_run(*rules, plan=revisions, error_share={arm: share})
+        failed = (share == 0.4) and arm == "base"
+        assert judged.verdict.decision in ({"pass"} if failed else {"fail", "invalid"})
