@@ -219,8 +219,6 @@ async def _create(
         raise
 
 
-
-
 async def _all(jobs: Sequence[Awaitable[T]]) -> list[T]:
     """Run jobs side by side; the first failure cancels the others and is raised as it is."""
     tasks = [asyncio.ensure_future(job) for job in jobs]
