@@ -3,7 +3,8 @@ Change points in a history of runs: where did the level of a number move, and st
 
 Stored runs differ in weather, so a history never fails a gate; it shows trends.  A change point is
 where cutting the series makes the two sides least alike by the energy statistic; it is kept when
-hardly any random order of the series could be cut so well.  Cutting goes on within the parts.
+hardly any random order of the series could be cut so well.  Cutting goes on within the parts.  A
+series or part with too few runs for that is looked through for jumps far outside its noise.
 
 Sources: Matteson and James, "A Nonparametric Approach for Multiple Change Point Analysis of
 Multivariate Data", JASA 2014 (E-divisive); Daly et al., ICPE 2020 (its use on benchmarks).
@@ -14,16 +15,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtest.analysis.jumps import find_jumps
 from loadtest.analysis.summary import SCHEMA_VERSION
 from loadtest.errors import RecordsError
 
 MIN_PART: Final = 3
 """Runs on either side of a change point at least: one run is weather."""
+MIN_RUNS: Final = 2 * MIN_PART
+"""Runs of the shortest history that can show a change."""
+MIN_ORDERED: Final = 15
+"""Runs from which random orders decide: with fewer, three runs at an end are never rare enough."""
 PERMUTATIONS: Final = 999
 SIGNIFICANCE: Final = 0.01
 DEFAULT_SEED: Final = 1
@@ -34,7 +41,7 @@ class ChangePoint:
     """
     A change of level: the first run of the new one, and the medians before and after.
 
-    ``p_value`` is the share of random orders that could be cut at least as well.
+    ``p_value`` is the probability that a series without a change could be cut at least as well.
     """
 
     index: int
@@ -193,8 +200,9 @@ def change_points(
         generator = np.random.Generator(np.random.PCG64([seed, start, stop]))
         found = _cut(values[start:stop], generator)
         if found is not None:
-            cut, cuts[start + found[0]] = start + found[0], found[1]
-            open_parts += [(start, cut), (cut, stop)]
+            places = [start + cut for cut in found[0]]
+            cuts.update(dict.fromkeys(places, found[1]))
+            open_parts += pairwise([start, *places, stop])
     edges = [0, *sorted(cuts), values.size]
     return tuple(
         ChangePoint(
@@ -208,10 +216,12 @@ def change_points(
     )
 
 
-def _cut(values: NDArray[np.float64], generator: np.random.Generator) -> tuple[int, float] | None:
-    """Return the best cut of a part and its p-value, or None where there is none."""
-    if values.size < 2 * MIN_PART:
-        return None
+def _cut(
+    values: NDArray[np.float64], generator: np.random.Generator
+) -> tuple[tuple[int, ...], float] | None:
+    """Return the best cuts of a part and their p-value, or None where there are none."""
+    if values.size < MIN_ORDERED:
+        return find_jumps(values, MIN_PART)
     distances = np.abs(values[:, None] - values[None, :])
     statistic, cut = _best(distances)
     if statistic <= 0:
@@ -221,7 +231,7 @@ def _cut(values: NDArray[np.float64], generator: np.random.Generator) -> tuple[i
         order = generator.permutation(values.size)
         as_good += _best(distances[np.ix_(order, order)])[0] >= statistic
     p_value = as_good / (PERMUTATIONS + 1)
-    return (cut, p_value) if p_value <= SIGNIFICANCE else None
+    return ((cut,), p_value) if p_value <= SIGNIFICANCE else None
 
 
 def _best(distances: NDArray[np.float64]) -> tuple[float, int]:

@@ -48,6 +48,13 @@ def test_a_level_that_stays_is_said_to_stay() -> None:
     )
 
 
+def test_too_few_runs_are_not_called_a_level_that_stays() -> None:
+    page = build_history([series(levels=[100.0, 140.0, 140.0])], "x")
+
+    assert page.badge == "too few runs"
+    assert page.headline == "Too few runs to see a change of level: 3, and it takes at least 6"
+
+
 def test_tables_are_rectangular_and_pages_stand_apart() -> None:
     cells, pages = history_tables([series(), series("GET /")])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from loadtest.analysis.history import MIN_PART
+from loadtest.analysis.history import MIN_ORDERED, MIN_PART, MIN_RUNS
 from loadtest.report.base.view import Report, Section, Table, Text, Trend
 from loadtest.report.base.words import count, ms, signed_share
 
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from loadtest.analysis.history import ChangePoint, Series
 
 NOTE: Final = (
-    f"A change of level needs at least {MIN_PART} runs on either side of it, and about a dozen "
-    "in all before chance can be ruled out."
+    f"A change of level needs at least {MIN_PART} runs on either side of it. With fewer than "
+    f"{MIN_ORDERED} runs only a jump far outside the noise is told: of {MIN_RUNS} runs, one of "
+    "about twelve times their spread."
 )
 _WEATHER: Final = (
     "Runs made at different times met different weather, so a history shows trends and fails no "
@@ -38,7 +39,7 @@ def build_history(series: Sequence[Series], place: str) -> Report:
         subtitle=f"{count(len(runs))} runs below {place}",
         headline=_headline(cells),
         verdict=_verdict(cells),
-        badge="" if any(one.changes for one in cells) else "no change found",
+        badge=_badge(cells),
         reasons=(_WEATHER, NOTE),
         callouts=(),
         facts=(
@@ -71,6 +72,16 @@ def _verdict(cells: Sequence[Series]) -> str:
     if not newest:
         return "none"
     return "slower" if max(newest) > 0 else "faster"
+
+
+def _badge(cells: Sequence[Series]) -> str:
+    if any(one.changes for one in cells):
+        return ""
+    return "no change found" if _longest(cells) >= MIN_RUNS else "too few runs"
+
+
+def _longest(cells: Sequence[Series]) -> int:
+    return max((len(one.values_ms) for one in cells), default=0)
 
 
 def _text(table: Table) -> Text:
@@ -120,6 +131,11 @@ def _change(change: ChangePoint) -> str:
 
 def _headline(cells: Sequence[Series]) -> str:
     moved = [(one, change) for one in cells for change in one.changes]
+    if not moved and _longest(cells) < MIN_RUNS:
+        return (
+            f"Too few runs to see a change of level: {count(_longest(cells))}, and it takes at "
+            f"least {MIN_RUNS}"
+        )
     if not moved:
         return f"No change of level found in {count(len(cells))} cell{'s' * (len(cells) != 1)}"
     one, change = max(moved, key=lambda pair: abs(pair[1].change_share))
