@@ -24,7 +24,8 @@ from loadtest.analysis.bootstrap import Weights, draw_weights, resample, weigh
 from loadtest.analysis.cells import CellRows
 from loadtest.analysis.checks import SplitTest
 from loadtest.analysis.load import Run
-from loadtest.analysis.pages import OTHER_PAGES, cell_pages, page_names
+from loadtest.analysis.page_names import OTHER_PAGES, page_names
+from loadtest.analysis.pages import cell_pages
 from loadtest.analysis.special import binomial_at_least
 
 SPLITS: Final = 8

@@ -21,7 +21,8 @@ from loadtest.analysis.bootstrap import draw_weights, resample, weigh
 from loadtest.analysis.cells import CellRows, Key, cell_rows
 from loadtest.analysis.fingerprint import Difference, differences
 from loadtest.analysis.load import Run
-from loadtest.analysis.pages import cell_pages, page_names
+from loadtest.analysis.page_names import page_names
+from loadtest.analysis.pages import cell_pages
 from loadtest.analysis.percentiles import needed, number
 from loadtest.analysis.validity import check
 from loadtest.errors import RecordsError

@@ -76,5 +76,5 @@ def _within(values: NDArray[np.float64], cuts: tuple[int, ...]) -> float:
 
 
 def _tail(ratio: float, k: int, freedom: int) -> float:
-    """Return P(between / within > ratio) of ``k`` and ``freedom`` degrees, by the F distribution."""
+    """Return P(between / within > ratio) of the F distribution, ``k`` and ``freedom`` degrees."""
     return regularised_beta(1 / (1 + ratio), freedom / 2, k / 2)

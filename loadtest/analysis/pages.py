@@ -1,39 +1,19 @@
-"""
-Pages: a cell's requests by their name, with what failed and how.
-
-A run may name more requests than anybody reads: the ``MAX_PAGES`` most frequent of a run have a
-page of their own in every cell, the others share one.
-"""
+"""Pages: a cell's requests by their name, with what failed and how; see ``page_names``."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.analysis.cells import CellRows, codes_of
 from loadtest.analysis.load import Run
+from loadtest.analysis.page_names import OTHER_PAGES, page_of
 from loadtest.analysis.page_summary import FailureCount, PageSummary
 from loadtest.analysis.worth import describe_cell
 from loadtest.records.failures import FailureExample
 from loadtest.records.kinds import ERROR_DROPPED
-from loadtest.records.layout import OTHER
-
-MAX_PAGES: Final = 20
-OTHER_PAGES: Final = OTHER
-
-
-def page_names(run: Run) -> tuple[str, ...]:
-    """Return the names that have a page of their own, in alphabetical order."""
-    codes, words = codes_of(run.frame, "name")
-    counts = np.bincount(codes, minlength=len(words)).tolist()
-    ranked = sorted(
-        (word for word in words if word not in ("", OTHER)),
-        key=lambda word: (-counts[words.index(word)], word),
-    )
-    return tuple(sorted(ranked[:MAX_PAGES]))
 
 
 def rows_by_name(
@@ -48,12 +28,10 @@ def rows_by_name(
         names: Names with a page of their own; the result is in their order, ``OTHER`` last.
     """
     codes, words = codes_of(run.frame, "name")
+    index = {name: at for at, name in enumerate((*names, OTHER_PAGES))}
     place = np.full(len(words) + 1, len(names), np.int64)
-    if "" in words:
-        place[words.index("")] = -1  # an arrival that was never sent belongs to no page
-    for index, name in enumerate(names):
-        if name in words:
-            place[words.index(name)] = index
+    # An arrival that was never sent belongs to no page.
+    place[: len(words)] = [index[page_of(word, index)] if word else -1 for word in words]
     found = place[codes[rows]] if rows.size else np.empty(0, np.int64)
     pages = {name: rows[found == index] for index, name in enumerate((*names, OTHER_PAGES))}
     return {name: taken for name, taken in pages.items() if taken.size}

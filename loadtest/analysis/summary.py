@@ -11,7 +11,8 @@ from loadtest.analysis.cells import CellRows, CellSummary, cell_rows, count_word
 from loadtest.analysis.checks import Validity
 from loadtest.analysis.load import Run
 from loadtest.analysis.metrics import PHASES, MetricSample, sample_of
-from loadtest.analysis.pages import page_names, summarise_pages
+from loadtest.analysis.page_names import page_names
+from loadtest.analysis.pages import summarise_pages
 from loadtest.analysis.percentiles import Distribution, describe, number
 from loadtest.analysis.validity import check_cells
 from loadtest.analysis.world_events import WorldEvent, world_events

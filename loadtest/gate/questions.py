@@ -12,7 +12,8 @@ from loadtest.analysis.bootstrap import Weights, draw_weights, join_weights
 from loadtest.analysis.cells import CellRows
 from loadtest.analysis.load import Run
 from loadtest.analysis.metrics import sample_of
-from loadtest.analysis.pages import cell_pages, page_names
+from loadtest.analysis.page_names import forms_of, page_names
+from loadtest.analysis.pages import cell_pages
 from loadtest.gate.errors import Failures
 from loadtest.plan.threshold_checks import arms_of
 from loadtest.plan.thresholds import Measure, Threshold
@@ -72,10 +73,13 @@ def _pages(run: Run, cells: tuple[CellRows, ...], rule: Threshold) -> tuple[Cell
     """
     Return the pages of the cells that the rule selects; a page that it names is never hidden.
 
+    A rule may name what requests share, ``GET /recipes/{id}``: those are one page for it.
+
     A page that other cells of the scenario have is there, empty, where a cell lacks it: it is
     undecided then, not left out.
     """
-    names = tuple(sorted({*page_names(run), *rule.names}))
+    own = {name for name in page_names(run) if not {*forms_of(name)[1:]} & {*rule.names}}
+    names = tuple(sorted({*own, *rule.names}))
     cut = [(cell, cell_pages(run, cell, names)) for cell in cells]
     known: dict[str, dict[str, None]] = {}
     for cell, pages in cut:

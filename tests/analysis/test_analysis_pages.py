@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from string import ascii_letters
 
 import pytest
 
 from loadtest.analysis.load import Run
+from loadtest.analysis.page_names import (
+    MAX_PAGES,
+    OTHER_PAGES,
+    forms_of,
+    names_sharing,
+    page_names,
+)
 from loadtest.analysis.page_summary import FailureCount, answers_phrase
-from loadtest.analysis.pages import MAX_PAGES, OTHER_PAGES, page_names
 from loadtest.analysis.summary import summarise
 from loadtest.records.failures import FailureExample
 
@@ -50,7 +57,7 @@ def test_a_slow_page_is_seen_in_its_row_alone(make_run: MakeRun) -> None:
 
 
 def test_many_names_share_a_row(make_run: MakeRun) -> None:
-    names = tuple(f"GET /recipes/{number:02}" for number in range(MAX_PAGES + 15))
+    names = tuple(f"GET /recipes/{letter}" for letter in ascii_letters[: MAX_PAGES + 15])
     run = make_run(names=names)
 
     for cell in summarise(run).cells:
@@ -58,6 +65,49 @@ def test_many_names_share_a_row(make_run: MakeRun) -> None:
         assert cell.pages[-1].name == OTHER_PAGES
         assert sum(page.n for page in cell.pages) == cell.n
     assert len(page_names(run)) == MAX_PAGES
+
+
+def test_names_that_differ_in_an_id_share_a_page_when_there_are_many(make_run: MakeRun) -> None:
+    few = tuple(f"GET /recipes/{number}" for number in range(MAX_PAGES))
+    assert page_names(make_run(names=few)) == tuple(sorted(few))
+
+    many = ("GET /", *few, "GET /v1/cooks/7", "GET /search?q=tea", "GET /search?q=salt")
+    run = make_run(names=many)
+    pages = page_names(run)
+    assert pages == tuple(sorted({*many[-3:], "GET /", "GET /recipes/{id}"}))
+    assert names_sharing(run, pages) == {"GET /recipes/{id}": MAX_PAGES}
+    for cell in summarise(run).cells:
+        assert [page.name for page in cell.pages] == list(pages)
+        assert sum(page.n for page in cell.pages) == cell.n
+
+
+def test_names_that_differ_in_a_value_share_a_page_when_ids_do_not_suffice(
+    make_run: MakeRun,
+) -> None:
+    names = ("GET /", *(f"GET /search?q={letter}&page=1" for letter in ascii_letters[:MAX_PAGES]))
+    assert page_names(make_run(names=names)) == ("GET /", "GET /search?q={q}&page={page}")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("GET /recipes/17", "GET /recipes/{id}"),
+        ("/recipes/17/edit", "/recipes/{id}/edit"),
+        ("/a/9f86d081-884c-4d7d-9a2f-0a2b6c1d5e3f", "/a/{id}"),
+        ("/2026-11-28/news-4.html", "/{id}/{id}"),
+        ("GET /api/v1/users/me", "GET /api/v1/users/me"),
+        ("GET /api/v2.1/users/u17", "GET /api/v2.1/users/{id}"),
+        ("http://10.0.0.1:3000/x/1?y=2#3", "http://10.0.0.1:3000/x/{id}?y=2#3"),
+        ("log in 3 times", "log in 3 times"),
+        ("/7 (redirected)", "/{id} (redirected)"),
+    ],
+)
+def test_an_id_is_a_part_of_a_path_with_a_digit(name: str, kind: str) -> None:
+    assert forms_of(name)[:2] == (name, kind)
+
+
+def test_the_values_of_a_query_are_named_by_their_keys() -> None:
+    assert forms_of("GET /s?q=tea&page=2&bare")[2] == "GET /s?q={q}&page={page}&bare"
 
 
 def test_a_failure_has_the_example_of_its_own_place(make_run: MakeRun) -> None:

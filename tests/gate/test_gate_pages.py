@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from string import ascii_letters
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -10,7 +11,7 @@ import pytest
 from synth import Effects, make_plan, write_run
 
 from loadtest.analysis.load import load_run
-from loadtest.analysis.pages import MAX_PAGES, OTHER_PAGES
+from loadtest.analysis.page_names import MAX_PAGES, OTHER_PAGES
 from loadtest.analysis.summary import summarise
 from loadtest.gate import junit
 from loadtest.gate.verdict import judge
@@ -76,18 +77,39 @@ def test_pages_are_pooled_where_the_rule_says_so(judge_run: JudgeRun) -> None:
 
 
 def test_rare_names_are_judged_together_and_a_named_one_alone(judge_run: JudgeRun) -> None:
-    names = tuple(f"GET /{number:02}" for number in range(MAX_PAGES + 10))
+    names = tuple(f"GET /{letter}" for letter in ascii_letters[: MAX_PAGES + 10])
     where = "where region = cdg and deployment = multi"
     judged = judge_run(
         f"ttfb.p50 < 10s {where} for each name",
-        f'ttfb.p50 < 10s {where} and name = "GET /29"',
+        f'ttfb.p50 < 10s {where} and name = "GET /{ascii_letters[29]}"',
         names=names,
     )
 
     each = [r.name for r in judged.rules() if "each" in r.rule]
     assert len(each) == MAX_PAGES + 1
     assert each[-1] == OTHER_PAGES
-    assert [r.name for r in judged.rules() if "each" not in r.rule] == ["GET /29"]
+    assert [r.name for r in judged.rules() if "each" not in r.rule] == [names[29]]
+
+
+def test_a_rule_may_name_what_requests_share(judge_run: JudgeRun) -> None:
+    slow = {("multi", "GET /items/2"): 300.0, ("multi", "GET /items/3"): 300.0}
+    names = ("GET /", "GET /items/1", "GET /items/2", "GET /items/3")
+    rule = 'ttfb.p50 < 200ms where region = cdg and deployment = multi and name = "GET /items/{id}"'
+    judged = judge_run(rule, names=names, page_shift_ms=slow, seconds=40)
+
+    (found,) = judged.rules()
+    cell = judged.summary.cell("cdg", "multi")
+    assert (found.name, found.decision) == ("GET /items/{id}", "fail")
+    assert found.n == sum(page.ttfb.n for page in cell.pages if page.name != "GET /")
+
+
+def test_one_of_many_is_judged_beside_those_that_share_a_page(judge_run: JudgeRun) -> None:
+    names = ("GET /", *(f"GET /items/{number}" for number in range(MAX_PAGES)))
+    where = "ttfb.p50 < 10s where region = cdg and deployment = multi"
+    judged = judge_run(f'{where} and name = "GET /items/7"', f"{where} for each name", names=names)
+
+    assert {r.name for r in judged.rules() if "each" not in r.rule} == {"GET /items/7"}
+    assert {r.name for r in judged.rules() if "each" in r.rule} == {"GET /", "GET /items/{id}"}
 
 
 def test_a_page_that_one_arm_never_asked_for_is_not_passed(tmp_path: Any) -> None:

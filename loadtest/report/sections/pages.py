@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from loadtest.analysis.page_names import MAX_PAGES, OTHER_PAGES, names_sharing
 from loadtest.analysis.page_summary import answers_phrase
-from loadtest.analysis.pages import MAX_PAGES, OTHER_PAGES
 from loadtest.report.base.view import Block, Section, Table, Text
 from loadtest.report.base.words import NOT_ENOUGH, NOTHING, count, interval_ms, ms, number, share
 
@@ -73,12 +73,21 @@ def failures_table(context: Context) -> Table:
 
 def _hidden(context: Context) -> str:
     """Tell that names share a row, where they do."""
-    if not any(page.name == OTHER_PAGES for cell in context.summary.cells for page in cell.pages):
-        return ""
-    return (
-        f" The {MAX_PAGES} most frequent names have rows of their own; all others stand under "
-        f"{OTHER_PAGES}. Give requests of one kind one name, such as /recipes/{{id}}."
-    )
+    shared = names_sharing(context.run, set(context.pages))
+    rest = shared.pop(OTHER_PAGES, 0) or OTHER_PAGES in context.pages
+    told = ""
+    if shared:
+        most = max(shared, key=lambda page: (shared[page], page))
+        told = (
+            f" There are more than {MAX_PAGES} names, so those that differ in an id or a value "
+            f"share a row, as {count(shared[most])} names do under {most}."
+        )
+    if rest:
+        told += (
+            f" The {MAX_PAGES} most frequent have rows of their own; all others stand under "
+            f"{OTHER_PAGES}. Give requests of one kind one name, such as /recipes/{{id}}."
+        )
+    return told
 
 
 def _pages_table(context: Context, deployment: str) -> Table:
