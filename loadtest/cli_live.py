@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -16,6 +17,7 @@ from loadtest.errors import LoadtestError
 from loadtest.terminal import Terminal
 
 if TYPE_CHECKING:
+    from loadtest.live.board import LiveBoard
     from loadtest.live.server import LiveServer
     from loadtest.run.conductor import RunConductor
     from loadtest.run.judge import Judged
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from loadtest.run.viewing import Watcher
 
 TOKEN_VARIABLE: Final = "LOADTEST_LIVE_TOKEN"  # noqa: S105 - the name of a variable
+KEY: Final = "l"
+"""On a terminal this key serves the live page of a run that goes on."""
 LINGER_S: Final = 30.0
 """How long the report is served to a page that is still open."""
 
@@ -45,6 +49,39 @@ def live_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+class _Page:
+    """The live page of one run: there from the start, or once somebody asks for it."""
+
+    def __init__(self, terminal: Terminal, board: LiveBoard, stack: contextlib.ExitStack) -> None:
+        self.server: LiveServer | None = None
+        self._terminal = terminal
+        self._board = board
+        self._stack = stack
+
+    def open(self, port: int = 0) -> None:
+        """
+        Serve it, if it is not served yet, and say where.
+
+        Raises:
+            PlanError: The port cannot be had, or the token is too easily guessed.
+        """
+        from loadtest.live.server import serve_live
+
+        if self.server is None:
+            token = os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(24)
+            self.server = self._stack.enter_context(serve_live(self._board, token, port))
+            self._board.watches_world = True
+            self._terminal.hint = ""
+        self._terminal.aside([f"live page: {self.server.url}"])
+
+    def open_by_key(self) -> None:
+        """Serve it; what stands against that stops no run."""
+        try:
+            self.open()
+        except LoadtestError as error:
+            self._terminal.warn(str(error))
+
+
 def conduct(
     terminal: Terminal, port: int | None, make: Callable[[Progress, Watcher | None], RunConductor]
 ) -> int:
@@ -53,27 +90,46 @@ def conduct(
 
     Args:
         terminal: Told what goes on.
-        port: Of the live page; 0 takes a free one, None serves none.
+        port: Of the live page; 0 takes a free one, None serves none before ``KEY`` is pressed.
         make: Makes the run from who is told in words, and who in figures.
     """
-    if port is None:
+    if port is None and not terminal.hears_keys:
         return say(terminal, _run(make(terminal, None)))
     from loadtest.live.board import BoardProgress, LiveBoard
-    from loadtest.live.server import serve_live
 
-    board = LiveBoard()
-    token = os.environ.get(TOKEN_VARIABLE) or secrets.token_urlsafe(24)
-    with serve_live(board, token, port) as server:
-        terminal.aside([f"live page: {server.url}"])
+    with contextlib.ExitStack() as stack:
+        board = LiveBoard()
+        page = _Page(terminal, board, stack)
+        if port is not None:
+            page.open(port)
         try:
-            judged = _run(make(BoardProgress(board, terminal), board))
+            with _hearing(terminal, board, page):
+                judged = _run(make(BoardProgress(board, terminal), board))
         except (LoadtestError, KeyboardInterrupt) as error:
             board.end("failed", str(error) or "interrupted", None)
             raise
         board.end(judged.decision, judged.verdict.sentence, judged.report)
         code = say(terminal, judged)
-        _linger(terminal, server)
+        if page.server is not None:
+            _linger(terminal, page.server)
     return code
+
+
+@contextlib.contextmanager
+def _hearing(terminal: Terminal, board: LiveBoard, page: _Page) -> Iterator[None]:
+    """Let a key serve the page, from the begin of the load: before, a question may stand."""
+    if not terminal.hears_keys:
+        yield
+        return
+    from loadtest.keyboard import Keyboard
+
+    keyboard = Keyboard(sys.stdin.fileno(), {KEY: page.open_by_key})
+    board.when_begun = keyboard.listen
+    terminal.hint = "" if page.server else f"{KEY}: live page"
+    try:
+        yield
+    finally:
+        keyboard.close()
 
 
 def _run(conductor: RunConductor) -> Judged:

@@ -134,10 +134,17 @@ class Terminal:
         self.out = _Output(highlight=False, soft_wrap=True, width=wide)
         self.err = _SideOutput(stderr=True, highlight=False)
         self.quiet = quiet
+        self.hint = ""
+        """Stands beside a load that stays in its place: a key that may be pressed."""
         self._began = time.monotonic()
         self._live = self.err.status("") if self.err.is_terminal and not quiet else None
         self._shown = ""
         self._logged_s = 0.0
+
+    @property
+    def hears_keys(self) -> bool:
+        """Whether a person can press a key and see what it does."""
+        return self._live is not None and sys.stdin is not None and sys.stdin.isatty()
 
     def be_quiet(self) -> None:
         """Leave out the steps from now on; what a person should read is still said."""
@@ -193,7 +200,8 @@ class Terminal:
         if self.quiet:
             return
         if self._live is not None:
-            head = Text(f"{one_line(headline)}  (provisional)")
+            hint = f"  [{self.hint}]" if self.hint else ""
+            head = Text(f"{one_line(headline)}  (provisional){hint}")
             self._live.update(Group(head, _region_table(table)) if table else head)
             self._live.start()
             return

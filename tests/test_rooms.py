@@ -118,7 +118,11 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "terminal": (BASE, {"rich"}),
     "cli_options": (BASE | {"plan", "terminal"}, {"click"}),
     "cli_output": (BASE | {"run", "terminal"}, {"click"}),
-    "cli_live": (BASE | {"live", "run", "terminal", "cli_options", "cli_output"}, {"click"}),
+    "keyboard": (BASE, set()),
+    "cli_live": (
+        BASE | {"keyboard", "live", "run", "terminal", "cli_options", "cli_output"},
+        {"click"},
+    ),
     "cli_gate": (
         BASE | {"plan", "run", "terminal", "cli_options", "cli_output", "cli_live"},
         {"click"},

@@ -36,6 +36,10 @@ class LiveBoard:
         """Counts changes; a page that has seen this one has seen all."""
         self.report: Path | None = None
         """The HTML report once the run has ended with one."""
+        self.watches_world = False
+        """Whether anybody may see what the world sees of itself: it costs the world a question."""
+        self.when_begun: Callable[[], None] = lambda: None
+        """Called when the load begins."""
         self._changed = threading.Condition()
         self._closed = False
         self._content: dict[str, Any] = {"step": "", "notes": [], "plan": None, "end": None}
@@ -58,6 +62,7 @@ class LiveBoard:
             "looks": plan.gate.max_looks,
         }
         self._tell(plan=facts)
+        self.when_begun()
 
     def load(self, status: LoadStatus, verdict_s: float) -> None:
         """Take how far the load is."""

@@ -23,6 +23,11 @@ GLANCE_EVERY_S: Final = 2.0
 class Watcher(Protocol):
     """Whoever watches a run in figures; called from the run's own thread, never for long."""
 
+    @property
+    def watches_world(self) -> bool:
+        """Whether it wants what the world sees of itself, too."""
+        ...
+
     def begin(self, plan: Plan, run_id: str, metrics: Callable[[], bytes]) -> None:
         """
         Take what is about to be measured.
@@ -89,7 +94,8 @@ class LoadViewer:
             self._progress.load(status.state, *told)
         if self._watcher is not None:
             self._watcher.load(status, verdict_in_s(status, prospect))
-            self._glance(self._watcher)
+            if self._watcher.watches_world:
+                self._glance(self._watcher)
 
     @contextmanager
     def judging(self) -> Iterator[None]:

@@ -133,6 +133,7 @@ class Watching:
 
     def __init__(self) -> None:
         self.told: list[Any] = []
+        self.watches_world = True
 
     def begin(self, _plan: Any, run_id: str, metrics: Any) -> None:
         self.told.append((run_id, metrics()))
@@ -160,3 +161,7 @@ def test_a_watcher_gets_every_status_and_now_and_then_the_world() -> None:
     clock.advance(round(GLANCE_EVERY_S * NS_PER_S))
     viewer.show(status(state="done"))
     assert watching.told == [("r1", b"m 1"), 29, "cdg", 29, 29, "cdg"]
+    watching.watches_world = False
+    clock.advance(round(GLANCE_EVERY_S * NS_PER_S))
+    viewer.show(status())
+    assert watching.told[6:] == [29]
