@@ -25,13 +25,13 @@ from loadtest.cli_options import (
     flags_of,
     fly_options,
     header_option,
-    place,
     plan_options,
     typed_command,
     typed_flags,
 )
 from loadtest.cli_output import output_options, say, say_failure, say_failure_object
 from loadtest.cli_own import coordinator, keys, own_coordinator, own_options, worker
+from loadtest.cli_words import FilePath, place
 from loadtest.cli_world import world
 from loadtest.errors import (
     EXIT_BROKEN_PIPE,
@@ -139,7 +139,7 @@ for command in (
 @click.option(
     "--from",
     "source",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="Requests as curl command lines, HAR or OpenAPI (JSON): written down as a scenario.",
 )
@@ -151,7 +151,7 @@ for command in (
 @fly_options
 @own_options
 @click.option("--image", metavar="REF", help="On Fly: image of the apps, as pushed.")
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.")
+@click.option("--out", type=FilePath(), help="Run folder to write.")
 @output_options
 @live_option
 @click.pass_obj
@@ -246,7 +246,7 @@ def _recorded(
 
 
 @cli.command()
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("folder", required=False, type=FilePath())
 @output_options
 @click.pass_obj
 def analyze(terminal: Terminal, /, folder: Path | None) -> int:
@@ -257,11 +257,11 @@ def analyze(terminal: Terminal, /, folder: Path | None) -> int:
 
 
 @cli.command()
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("folder", required=False, type=FilePath())
 @click.option("--open/--no-open", "show", default=True, help="Open it in the browser.")
-@click.option("--share", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+@click.option("--share", type=FilePath(folder=False), metavar="FILE",
               help="Write the report as one HTML file without raw data and links.")  # fmt: skip
-@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+@click.option("--png", type=FilePath(folder=False), metavar="FILE",
               help="Write verdict and matrix as a picture.")  # fmt: skip
 @click.pass_obj
 def report(
@@ -286,7 +286,7 @@ def report(
 
 
 @cli.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=FilePath())
 @click.pass_obj
 def seal(terminal: Terminal, /, folder: Path) -> int:
     """Vouch for the files of a stored run after changing them; its report will say so."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loadtest.cli_options import EXIT_CODES
+from loadtest.cli_words import FilePath
 from loadtest.errors import EXIT_FAIL, EXIT_INVALID, EXIT_PASS, PlanError
 from loadtest.terminal import Terminal
 from loadtest.units import format_ms
@@ -19,7 +20,7 @@ _LONGEST_MS = 1e6
 
 
 @click.command(epilog=EXIT_CODES)
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("folder", required=False, type=FilePath())
 @click.option("--visitors", metavar="A=60,B=40", default="",
               help="Visitors' regions with shares; default: the plan's, or all alike.")  # fmt: skip
 @click.option("--limit", "limit_ms", type=float, metavar="MS",
@@ -30,7 +31,7 @@ _LONGEST_MS = 1e6
               help="Ask about this deployment alone.")  # fmt: skip
 @click.option("--check", "try_out", is_flag=True,
               help="Run the best proposal in the embedded world and compare.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), help="With --check: run folder to write.")
+@click.option("--out", type=FilePath(), help="With --check: run folder to write.")
 @click.pass_obj
 def advise(terminal: Terminal, /, folder: Path | None, **options: Any) -> int:
     """

@@ -55,8 +55,10 @@ def regions(terminal: Terminal, /, code: str | None, *, rtt: str, everything: bo
 
     table = region_table()
     asked = (code or "").lower()
+    cities = {region.city.lower(): region.code for region in table.values()}
+    asked = cities.get(asked, asked)
     if asked and asked not in table:
-        near = ", ".join(suggest_regions(asked))
+        near = ", ".join(f"{one} ({table[one].city})" for one in suggest_regions(asked))
         raise PlanError(f"regions: {asked!r} is no region" + (f"; near are {near}" if near else ""))
     shown = [r for r in table.values() if everything or not r.retired or r.code == asked]
     if not asked:

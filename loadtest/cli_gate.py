@@ -23,6 +23,7 @@ from loadtest.cli_options import (
     typed_flags,
 )
 from loadtest.cli_output import output_options, say
+from loadtest.cli_words import FilePath
 from loadtest.errors import EXIT_PASS, PlanError
 from loadtest.terminal import Terminal
 
@@ -59,7 +60,7 @@ _OF_A_STORED_RUN = frozenset(("--json", "--output", "--quiet"))
 @click.option("--programs", metavar="DIR",
               help="First on the app's PATH; default: its .venv/bin, if any.")  # fmt: skip
 @plan_options("--base-time")
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder to write.")
+@click.option("--out", type=FilePath(), help="Run folder to write.")
 @output_options
 @live_option
 @click.pass_obj
@@ -150,7 +151,7 @@ def gate(
 
 
 @click.command(epilog=EXIT_CODES)
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("folder", required=False, type=FilePath())
 @click.option("--name", default="", metavar="NAME",
               help="Tells this gate's comment from those of other gates.")  # fmt: skip
 @click.option("--link", default="", metavar="URL",
@@ -191,9 +192,9 @@ def comment(
 
 
 @click.command()
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("folders", nargs=-1, required=True, type=FilePath())
 @click.option("--force", is_flag=True, help="Compare runs that are not alike, and say how.")
-@click.option("--out", type=click.Path(path_type=Path), help="HTML page to write.")
+@click.option("--out", type=FilePath(), help="HTML page to write.")
 @click.pass_obj
 def compare(
     terminal: Terminal, /, folders: tuple[Path, ...], *, force: bool, out: Path | None
@@ -217,8 +218,8 @@ def compare(
 
 
 @click.command()
-@click.argument("folder", default="reports", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="HTML page to write.")
+@click.argument("folder", default="reports", type=FilePath())
+@click.option("--out", type=FilePath(), help="HTML page to write.")
 @click.pass_obj
 def history(terminal: Terminal, /, folder: Path, *, out: Path | None) -> int:
     """Show each cell's median over all runs below FOLDER, and where its level changed."""

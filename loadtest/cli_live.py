@@ -32,11 +32,17 @@ LINGER_S: Final = 30.0
 
 
 class LiveCommand(click.Command):
-    """A command with ``--live``, which takes a port only behind a ``=``: a plan may follow it."""
+    """A command with ``--live``, which takes no other word for its port than a number."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the words, a bare ``--live`` as any free port."""
-        return super().parse_args(ctx, ["--live=0" if word == "--live" else word for word in args])
+        """Read the words, a ``--live`` without a number behind it as any free port."""
+        words: list[str] = []
+        for word in args:
+            if words[-1:] == ["--live=0"] and word.isascii() and word.isdigit():
+                words[-1] = f"--live={word}"
+            else:
+                words.append("--live=0" if word == "--live" else word)
+        return super().parse_args(ctx, words)
 
 
 def live_option(command: Callable[..., Any]) -> Callable[..., Any]:

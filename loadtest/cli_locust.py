@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from loadtest.cli_options import list_of
+from loadtest.cli_words import FileName, list_of
 from loadtest.errors import PlanError
 from loadtest.terminal import Terminal
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def locust_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the flags of Locust's own command line, for its own locustfiles."""
     options = [
-        click.option("-f", "--locustfile", metavar="FILE",
+        click.option("-f", "--locustfile", type=FileName(), metavar="FILE",
                      help="Play a locustfile as it is; words name user classes."),
         click.option("-H", "--host", "hosts", multiple=True, metavar="URL",
                      help="With -f: base URL; several are compared."),

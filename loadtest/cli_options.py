@@ -16,6 +16,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from loadtest.cli_words import FileName, codes, list_of, resolved, seconds
 from loadtest.errors import PlanError
 from loadtest.terminal import Terminal
 
@@ -36,42 +37,6 @@ _ENDING_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])?(?:ec(?:onds)?|in(?:utes)?)?")
-
-
-def list_of(_context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """Split ``a,b c`` into names; None stays None."""
-    if value is None:
-        return None
-    names = [name for name in value.replace(",", " ").split() if name]
-    if not names:
-        raise PlanError(f"--{parameter.name}: {value!r} names none; leave the flag out for all")
-    return names
-
-
-def _codes(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """Split region codes, in any case."""
-    return list_of(context, parameter, value.lower() if value is not None else None)
-
-
-def place(_context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """Read the code of one region, in any case; without the flag it is empty."""
-    if value is None:
-        return ""
-    if len(value.replace(",", " ").split()) != 1:
-        raise PlanError(f"--{parameter.name}: {value!r} is not one region; write one, such as cdg")
-    return value.strip().lower()
-
-
-def seconds(_context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """Read ``30``, ``30s``, ``1.5m`` or ``1h`` as seconds."""
-    if value is None:
-        return None
-    match = _DURATION.fullmatch(value.strip().lower())
-    if match is None:
-        raise PlanError(f"{parameter.opts[0]}: {value!r} is no time; write 30, 30s, 2m or 1h")
-    return float(match[1]) * {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}[match[2] or ""]
-
 
 def plan_options(base_time: str = "--base") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """
@@ -82,12 +47,13 @@ def plan_options(base_time: str = "--base") -> Callable[[Callable[..., Any]], Ca
             by ``--base``.
     """
     options = [
-        click.option("--regions", callback=_codes, metavar="A,B", help="Client regions."),
+        click.option("--regions", callback=codes, metavar="A,B", help="Client regions."),
         click.option("--primary", metavar="CODE", help="Region of the primary database."),
         click.option("--deployments", callback=list_of, metavar="A,B", help="Keep only these."),
         click.option("--scenarios", callback=list_of, metavar="A,B",
                      help="Play only these scenarios of the file."),
-        click.option("--scenario", metavar="FILE", help="Python file with TTFBUser classes."),
+        click.option("--scenario", type=FileName(), metavar="FILE",
+                     help="Python file with TTFBUser classes."),
         click.option("--rate", type=float, help="Arrivals per second in each cell."),
         click.option("--duration", callback=seconds, metavar="S", help="Seconds of measuring."),
         click.option("--warmup", callback=seconds, metavar="S", help="Seconds before measuring."),
@@ -137,7 +103,8 @@ def app_environment(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.option("--env", "app_env", multiple=True, metavar="K=V",
                      help="Environment of the apps; repeatable."),
-        click.option("--env-file", "app_env_files", multiple=True, metavar="FILE",
+        click.option("--env-file", "app_env_files", multiple=True, type=FileName(),
+                     metavar="FILE",
                      help="Lines K=V of the same kind; repeatable."),
         click.option("--secret", "app_secret_names", multiple=True, metavar="NAME",
                      help="The same, with the value of our own environment; repeatable."),
@@ -161,25 +128,20 @@ def header_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def client_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the flags of the client: names, and what TLS trusts and shows."""
     options = [
-        click.option("--resolve", multiple=True, metavar="HOST=ADDRESS", callback=_resolved,
+        click.option("--resolve", multiple=True, metavar="HOST=ADDRESS", callback=resolved,
                      help="Address of a name, in place of a look-up; repeatable."),
         click.option("--lookups", type=click.Choice(["connection", "ttl", "once"]),
                      help="When names are looked up; default: for every new connection."),
         click.option("--insecure", is_flag=True, default=None,
                      help="Verify no certificate; every report says so."),
-        click.option("--ca-file", metavar="PEM", help="Authorities to trust."),
-        click.option("--cert", metavar="PEM", help="Certificate that the client shows."),
-        click.option("--cert-key", metavar="PEM", help="Its private key."),
+        click.option("--ca-file", type=FileName(), metavar="PEM", help="Authorities to trust."),
+        click.option("--cert", type=FileName(), metavar="PEM",
+                     help="Certificate that the client shows."),
+        click.option("--cert-key", type=FileName(), metavar="PEM", help="Its private key."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
     return command
-
-
-def _resolved(_context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
-    from loadtest.plan.client import read_resolve
-
-    return read_resolve(value)
 
 
 def app_secrets_of(options: Mapping[str, Any]) -> dict[str, str]:
@@ -206,7 +168,7 @@ def app_secrets_of(options: Mapping[str, Any]) -> dict[str, str]:
         found[key] = value
     for name in options["app_secret_names"]:
         if name not in os.environ:
-            raise PlanError(f"--secret: {name} is not set in the environment of loadtest")
+            raise PlanError(f"--secret: {name!r} is not set in the environment of loadtest")
         found[name] = os.environ[name]
     return found
 
@@ -215,8 +177,8 @@ def _pair(text: str, where: str) -> tuple[str, str]:
     """Return name and value; a message shows the name at most, the value may be secret."""
     key, equals, value = text.partition("=")
     if not equals or not _VARIABLE.fullmatch(key.strip()):
-        shown = key.strip()[:80] if equals else "it"
-        raise PlanError(f"{where}: {shown!r} is not K=V with K a name such as SECRET_KEY")
+        shown = repr(key.strip()[:80]) if equals else "what was given"
+        raise PlanError(f"{where}: {shown} is not K=V with K a name such as SECRET_KEY")
     return key.strip(), value.strip() if where.startswith("--env-file") else value
 
 

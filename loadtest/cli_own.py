@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from loadtest.cli_options import EXIT_CODES, seconds
+from loadtest.cli_options import EXIT_CODES
+from loadtest.cli_words import FilePath, seconds
 from loadtest.errors import EXIT_PASS, PlanError
 from loadtest.regions import region_table, suggest_regions
 from loadtest.terminal import Terminal
@@ -18,7 +19,7 @@ from loadtest.terminal import Terminal
 if TYPE_CHECKING:
     from loadtest.run.own_machines import OwnCoordinator
 
-_KEYS = click.option("--keys", "keys_file", type=click.Path(path_type=Path), metavar="FILE",
+_KEYS = click.option("--keys", "keys_file", type=FilePath(), metavar="FILE",
                      help="File of `loadtest keys`; default: the environment.")  # fmt: skip
 _PORT = click.IntRange(1, 65_535)
 _SILENT_S = (1, 3_600)
@@ -26,7 +27,7 @@ _SILENT_S = (1, 3_600)
 
 @click.command(epilog=EXIT_CODES)
 @click.option("--out", default="loadtest-keys", metavar="FOLDER", help="Where to put them.",
-              type=click.Path(path_type=Path))  # fmt: skip
+              type=FilePath())  # fmt: skip
 @click.pass_obj
 def keys(terminal: Terminal, /, out: Path) -> int:
     """

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from loadtest.cli_options import EXIT_CODES, flags_of, plan_options, seconds, typed_after
+from loadtest.cli_options import EXIT_CODES, flags_of, plan_options, typed_after
+from loadtest.cli_words import seconds
 from loadtest.errors import EXIT_PASS
 from loadtest.terminal import Terminal
 

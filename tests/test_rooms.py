@@ -116,7 +116,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "live": (BASE | {"plan", "records", "run"}, set()),
     "terminal": (BASE, {"rich"}),
-    "cli_options": (BASE | {"plan", "terminal"}, {"click"}),
+    "cli_words": (BASE | {"plan"}, {"click"}),
+    "cli_options": (BASE | {"plan", "terminal", "cli_words"}, {"click"}),
     "cli_output": (BASE | {"run", "terminal"}, {"click"}),
     "keyboard": (BASE, set()),
     "cli_live": (
@@ -124,20 +125,20 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"click"},
     ),
     "cli_gate": (
-        BASE | {"plan", "run", "terminal", "cli_options", "cli_output", "cli_live"},
+        BASE | {"plan", "run", "terminal", "cli_options", "cli_output", "cli_live", "cli_words"},
         {"click"},
     ),
     "cli_begin": (BASE | {"plan", "run", "report.base", "terminal"}, {"click"}),
-    "cli_locust": (BASE | {"plan", "run", "terminal", "cli_options"}, {"click"}),
+    "cli_locust": (BASE | {"cli_words", "plan", "run", "terminal", "cli_options"}, {"click"}),
     "cli_fly": (BASE | {"run", "terminal", "cli_options"}, {"click"}),
-    "cli_advise": (BASE | {"run", "terminal", "cli_options"}, {"click"}),
-    "cli_own": (BASE | {"run", "terminal", "cli_options"}, {"click"}),
-    "cli_world": (BASE | {"plan", "run", "terminal", "cli_options"}, {"click"}),
+    "cli_advise": (BASE | {"cli_words", "run", "terminal", "cli_options"}, {"click"}),
+    "cli_own": (BASE | {"cli_words", "run", "terminal", "cli_options"}, {"click"}),
+    "cli_world": (BASE | {"cli_words", "plan", "run", "terminal", "cli_options"}, {"click"}),
     "cli": (
         BASE
         | {"plan", "run", "terminal", "cli_options", "cli_output"}
         | {"cli_live", "cli_advise", "cli_begin", "cli_gate", "cli_fly", "cli_own", "cli_world"}
-        | {"cli_locust"},
+        | {"cli_locust", "cli_words"},
         {"click"},
     ),
 }

@@ -113,10 +113,10 @@ def _faults(rule: Threshold, plan: Plan, ignored: frozenset[str]) -> Iterator[st
             continue
         unknown = True
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        hint = f"; did you mean {near[0]!r}? It" if near else "; it"
         yield (
             f"thresholds: {rule.text!r}: there is no {dimension} {name!r} in the plan{hint} "
-            f"It has {', '.join(known)}"
+            f"has {', '.join(known)}"
         )
     if rule.kind == "baseline" and not unknown:
         arms_of(rule, plan)

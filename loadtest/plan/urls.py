@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -36,11 +37,13 @@ def url_faults(key: str, url: str) -> Iterator[str]:
     meant, shown = probable(url), without_credentials(url)
     hint = f"; did you mean {meant!r}?" if meant and meant != url else ""
     try:
-        port = urlsplit(url).port
+        port, host = urlsplit(url).port, urlsplit(url).hostname
     except ValueError:
         yield f"{key}: {shown!r} has no valid port (1 to 65535) or host{hint}"
         return
-    if port == 0:
+    if not host and _FORM.fullmatch(url):
+        yield f"{key}: {shown!r} has no host; write http://HOST[:PORT] or https://HOST[:PORT]"
+    elif port == 0:
         yield f"{key}: {shown!r} has no valid port (1 to 65535){hint}"
     elif not _FORM.fullmatch(url):
         yield f"{key}: {shown!r} is not http://HOST[:PORT] or https://HOST[:PORT]{hint}"
@@ -74,7 +77,7 @@ def probable(url: str) -> str:
     host = re.split(r"[/?#\s]", rest, maxsplit=1)[0].rpartition("@")[2]
     found = f"{scheme.lower()}://{host}"
     try:
-        valid = bool(host) and urlsplit(found).port != 0
+        valid = bool(urlsplit(found).hostname) and urlsplit(found).port != 0
     except ValueError:
         return ""
     return found if valid and _FORM.fullmatch(found) else ""
@@ -174,6 +177,8 @@ def _refuse_no_path(path: str) -> None:
 def _split(url: str) -> tuple[str, str]:
     """Return base, with user and password, and path of a URL as it was typed."""
     plain, credentials = split_credentials(url)
+    if not looks_like_url(url) and (url.endswith(".toml") or Path(url).is_file()):
+        raise PlanError(f"{url!r} is a file beside a URL: give a plan or URLs, not both")
     base = re.match(r"[^/?#]*//[^/?#]*", plain)
     if base is None or re.search(r"\s", plain):
         shown = without_credentials(url)

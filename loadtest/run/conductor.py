@@ -34,7 +34,7 @@ from loadtest.run.deployment import deploy_all, destroy_all, start_arms_anew
 from loadtest.run.judge import Judged, judge_folder
 from loadtest.run.kept_run import KeptRun
 from loadtest.run.link_words import link_sentence, worst_link
-from loadtest.run.looking import scenario_looked_at
+from loadtest.run.looking import refuse_unknown_scenarios, scenario_looked_at
 from loadtest.run.machine_logs import KeptLogs
 from loadtest.run.mortal import with_lifeline
 from loadtest.run.own_machines import OwnCoordinator, spare_workers
@@ -172,7 +172,7 @@ class RunConductor:
         ):
             self._progress.done(place.greeting)
             if scenario is not None:
-                scenario.answer()
+                refuse_unknown_scenarios(plan, scenario)
             with ExitStack() as stack:
                 if place.own is None:
                     self._deploy(place, orders, keys, stack)

@@ -95,19 +95,45 @@ def scenario_looked_at(plan: Plan, env: Mapping[str, str]) -> Iterator[Look | No
     """
     Have a plan's scenario imported beside what else has to be done before it is needed.
 
-    Gives None where nothing can be found out: what comes with us is known, a locustfile has been
-    looked at, and machines elsewhere may have packages that this one has not.
+    Gives None where nothing can be found out: what comes with us is known unless some of it is
+    chosen, a locustfile has been looked at, and machines elsewhere may have packages that this one
+    has not.
 
     Args:
         plan: Resolved plan.
         env: What the scenario finds in its environment besides our own.
     """
     path = find_asset(plan.scenario)
-    if plan.locustfile is not None or plan.world != "embedded" or comes_with_us(path):
+    known = comes_with_us(path) and not any(one.scenarios for one in plan.deployments)
+    if plan.locustfile is not None or plan.world != "embedded" or known:
         yield None
         return
     with Look(SCENARIO, plan.scenario, {"insecure": plan.client.insecure}, env) as look:
         yield look
+
+
+def refuse_unknown_scenarios(plan: Plan, look: Look) -> None:
+    """
+    Refuse a plan that plays scenarios which its file has not.
+
+    Args:
+        plan: Resolved plan.
+        look: At its scenario file.
+
+    Raises:
+        PlanError: The file cannot be played, or a deployment plays what it has not.
+    """
+    there = [str(name) for name in look.answer()["scenarios"]]
+    missing = dict.fromkeys(
+        name for one in plan.deployments for name in one.scenarios if name not in there
+    )
+    if missing:
+        raise PlanError(
+            *(
+                f"scenarios: {plan.scenario} has no scenario {name!r}; it has {', '.join(there)}"
+                for name in missing
+            )
+        )
 
 
 def _last(lines: Sequence[str]) -> str:

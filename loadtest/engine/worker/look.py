@@ -16,13 +16,13 @@ from loadtest.engine.worker.scenario import load_scenario
 
 def look(path: str, settings: Mapping[str, object]) -> dict[str, object]:
     """
-    Return nothing that is wrong.
+    Return the names of the scenarios that the file has.
 
     Raises:
         LoadtestError: The scenario cannot be played.
     """
-    load_scenario(path, insecure=bool(settings["insecure"]))
-    return {}
+    classes = load_scenario(path, insecure=bool(settings["insecure"]))
+    return {"scenarios": [user_class.scenario_name() for user_class in classes]}
 
 
 if __name__ == "__main__":
