@@ -6,9 +6,12 @@ import json
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from loadtest import cli as program
+from loadtest.cli_live import LiveCommand, live_option
+from loadtest.cli_words import seconds
 from loadtest.errors import EXIT_PLAN, PlanError
 from loadtest.plan.idle import idle_flags
 from loadtest.plan.resolve import load_plan, url_plan
@@ -40,6 +43,30 @@ RUN = [
     ([URL, "--at", ""], "--at: '' is not one region; write one, such as cdg"),
     ([URL, "--at", "cdg,ord"], "--at: 'cdg,ord' is not one region"),
     ([URL, "--image", "x"], "--image: goes with --world fly"),
+    (["http://me:word@:80/"], "URL: 'http://:80' has no host; write http://HOST[:PORT]"),
+    (["http://:80"], "URL: 'http://:80' has no host"),
+    ([URL, "plan.toml"], "'plan.toml' is a file beside a URL: give a plan or URLs, not both"),
+    (
+        [URL, "--scenario", "folder"],
+        "scenario: 'folder' is a folder; name a file.py with TTFB",
+    ),
+    (
+        [URL, "--scenario", "plan.yaml"],
+        "scenario: 'plan.yaml' is no Python file; name a file.py",
+    ),
+    ([URL, "--scenario", ""], "--scenario: '' names no file or folder; leave it out, or name one"),
+    ([URL, "--ca-file", ""], "--ca-file: '' names no file or folder"),
+    (["-f", ""], "-f: '' names no file or folder"),
+    (["--from", ""], "--from: '' names no file or folder"),
+    ([URL, "--env-file", ""], "--env-file: '' names no file or folder"),
+    ([URL, "--env", ""], "--env: what was given is not K=V with K a name such as SECRET_KEY"),
+    ([URL, "--secret", ""], "--secret: '' is not set in the environment"),
+    ([URL, "--duration", "1m 2h"], "--duration: '1m 2h' is no time"),
+    ([URL, "--duration", "30s30"], "--duration: '30s30' is no time"),
+    (
+        [URL, "--threshold", "ttfb.p95 < 3s where region = cdg"],
+        "there is no region 'cdg' in the plan; it has here",
+    ),
     ([URL, "--duration", "6x"], "--duration: '6x' is no time; write 30, 30s, 2m or 1h"),
     (
         [URL, "--duration", "6", "--threshold", "ttfb.p95 < 300ms"],
@@ -93,6 +120,51 @@ def test_a_mistake_is_a_sentence_with_the_cure(
     assert "Traceback" not in printed
     assert "[Errno" not in printed
     assert sorted(place.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["keys", "--out", ""],
+        ["report", "--share", ""],
+        ["report", ""],
+        ["history", "", "--out", "x"],
+    ],
+)
+def test_a_path_of_a_variable_that_is_not_set_names_nothing(
+    words: list[str],
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = sorted(place.iterdir())
+    code, printed = said(words, monkeypatch, capsys)
+    assert (code, "'' names no file or folder" in printed) == (EXIT_PLAN, True), printed
+    assert sorted(place.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("word", "s"), [("90", 90.0), ("1m30s", 90.0), ("1h 5 min", 3900.0), ("2.5S", 2.5)]
+)
+def test_a_time_is_read_as_people_write_it(word: str, s: float) -> None:
+    option = click.Option(["--duration"])
+    assert seconds(click.Context(click.Command("run")), option, word) == s
+
+
+def test_a_number_behind_live_is_its_port() -> None:
+    @click.command(cls=LiveCommand)
+    @click.argument("what", nargs=-1)
+    @live_option
+    def run(**options: object) -> object:
+        return options
+
+    def read(*words: str) -> object:
+        return run.main(list(words), standalone_mode=False)
+
+    assert read("--live", "8799", "x.toml") == {"what": ("x.toml",), "live": 8799}
+    assert read("--live", "x.toml") == {"what": ("x.toml",), "live": 0}
+    assert read("--live=7", "8") == {"what": ("8",), "live": 7}
+    assert read("8") == {"what": ("8",), "live": None}
 
 
 def test_a_gate_outside_of_a_repository_says_so(

@@ -43,7 +43,7 @@ def test_a_file_or_a_variable_that_is_not_there_is_told(tmp_path: Path) -> None:
     (tmp_path / "bad").write_bytes(b"A=\xff")
     with pytest.raises(PlanError, match="not UTF-8"):
         app_secrets_of(options(files=(str(tmp_path / "bad"),)))
-    with pytest.raises(PlanError, match="NO_SUCH_VARIABLE is not set"):
+    with pytest.raises(PlanError, match="'NO_SUCH_VARIABLE' is not set"):
         app_secrets_of(options(names=("NO_SUCH_VARIABLE",)))
 
 

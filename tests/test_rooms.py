@@ -129,7 +129,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"click"},
     ),
     "cli_begin": (BASE | {"plan", "run", "report.base", "terminal"}, {"click"}),
-    "cli_locust": (BASE | {"cli_words", "plan", "run", "terminal", "cli_options"}, {"click"}),
+    "cli_locust": (BASE | {"cli_words", "plan", "run", "terminal"}, {"click"}),
     "cli_fly": (BASE | {"run", "terminal", "cli_options"}, {"click"}),
     "cli_advise": (BASE | {"cli_words", "run", "terminal", "cli_options"}, {"click"}),
     "cli_own": (BASE | {"cli_words", "run", "terminal", "cli_options"}, {"click"}),

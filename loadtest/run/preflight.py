@@ -66,7 +66,8 @@ def preflight(plan: Plan, targets: Mapping[str, Mapping[str, Target]]) -> None:
         shown = plan.deployment(name).url.rstrip("/")
         for page, answer in _ask(target, pages, plan.client):
             if not answer.status:
-                faults.append(f"{shown}{page}: {answer.reason}")
+                reason = _nearer_reason(plan, name, target, page) or answer.reason
+                faults.append(f"{shown}{page}: {reason}")
                 break
             if plan.scenario.endswith(_PAGES) and refuses(plan.expect, "GET", answer.status):
                 meant = f"; the plan expects {_listed(plan.expect)}" if plan.expect else ""
@@ -75,7 +76,22 @@ def preflight(plan: Plan, targets: Mapping[str, Mapping[str, Target]]) -> None:
         if len(told_of_page) == len(arms):
             faults += told_of_page
     if faults:
-        raise EngineError("before the load, from " + region + ":\n" + "\n".join(faults))
+        told = "\n".join(dict.fromkeys(faults))
+        raise EngineError(f"before the load, from {region}:\n{told}")
+
+
+def _nearer_reason(plan: Plan, name: str, target: Target, page: str) -> str:
+    """
+    Return why a deployment behind an emulated distance does not answer; empty if it does.
+
+    The link takes every connection, and can only drop those that nobody takes at its other end.
+    """
+    deployment = plan.deployment(name)
+    if not deployment.at:
+        return ""
+    here = target.model_copy(update={"url": deployment.url.rstrip("/"), "host": ""})
+    (_, answer), *_ = _ask(here, (page,), plan.client)
+    return answer.reason
 
 
 def told_from_here(

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from loadtest.errors import EngineError
+from loadtest.plan.order import Target
 from loadtest.plan.resolve import url_plan
 from loadtest.run.preflight import preflight, targets_from_here
 
@@ -62,3 +63,12 @@ def test_a_page_that_is_no_page_is_told_with_what_to_do(url: str, path: str, tol
 def test_a_page_that_answers_is_no_word_worth(url: str) -> None:
     plan = url_plan([url], "", {})
     preflight(plan, targets_from_here(plan))
+
+
+def test_behind_a_distance_the_reason_is_that_of_the_target_itself(url: str) -> None:
+    """A link takes every connection, and drops it where nobody takes it at the other end."""
+    plan = url_plan(["http://127.0.0.1:9"], "cdg", {})
+    link = {"cdg": {"target": Target(url=url.replace("http", "https"), http="1.1")}}
+    with pytest.raises(EngineError) as caught:
+        preflight(plan, link)
+    assert str(caught.value).endswith("from cdg:\nhttp://127.0.0.1:9/: connection refused")
