@@ -15,12 +15,13 @@ from loadtest.analysis.load import Run, load_run
 from loadtest.analysis.summary import Summary, summarise
 from loadtest.frozen import Signed
 from loadtest.gate.results import Decision, RuleResult, Verdict
+from loadtest.gate.verdict import judge
 from loadtest.plan.model import Deployment, Load
 from loadtest.records.facts import MomentFacts, SegmentFacts
 from loadtest.records.world_facts import ComputerFacts
 from loadtest.report.base.context import Context
 from loadtest.report.base.events import events_in
-from loadtest.report.base.view import Code, Heading, Table
+from loadtest.report.base.view import Code, Heading, Matrix, Table
 from loadtest.report.pages import html, markdown
 from loadtest.report.pages.model import build_report
 from loadtest.report.pages.tables import terminal_tables, verdict_block
@@ -414,3 +415,35 @@ def test_how_to_reproduce_holds_only_commands_that_work(stored: Stored) -> None:
     ]
 
     assert [code.text for code in codes] == ["loadtest analyze ."]
+
+
+def test_pages_have_a_matrix_curves_and_lines_on_the_terminal(tmp_path: Path) -> None:
+    rule = 'ttfb.p50 < 9s where name = "GET /<b>" and region = syd for each deployment'
+    plan = make_plan(thresholds=(rule,))
+    effects = Effects(names=("GET /<b>", "GET /b?q=1"))
+    run = load_run(write_run(tmp_path / "pages", plan, seconds=30, seed=3, effects=effects))
+    summary = summarise(run)
+    verdict = judge(run, summary)
+    report = build_report(run, summary, verdict)
+    (pages,) = (section for section in report.sections if section.key == "pages")
+    (matrix,) = (block for block in pages.blocks if isinstance(block, Matrix))
+
+    places = {(page, region) for page, region, _ in matrix.rows}
+    assert places == {(page, region) for page in effects.names for region in plan.regions}
+    decided = {
+        (page, region, cell.name): cell.decision
+        for page, region, cells in matrix.rows
+        for cell in cells
+        if cell is not None
+    }
+    assert {key for key, word in decided.items() if word == "pass"} == {
+        ("GET /<b>", "syd", name) for name in ("single", "multi", "replica")
+    }
+    text = html.render(run, summary, verdict, command="")
+    ids = re.findall(r'\sid="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    assert "GET /<b>" not in text
+    tables = [t for t in terminal_tables(run, summary, verdict) if t.key.startswith("pages-")]
+    assert [t.key for t in tables] == [f"pages-{name}" for name in ("single", "multi", "replica")]
+    assert [row[:2] for row in tables[0].rows][:2] == [("GET /<b>", "cdg"), ("GET /<b>", "ord")]
+    assert re.search(r"^\| GET /\S*b\S*, cdg \|", markdown.render(run, summary, verdict), re.M)

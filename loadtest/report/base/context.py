@@ -138,6 +138,17 @@ class Context:
             f"{cell.deployment} · {cell.scenario}" if len(self.scenarios) > 1 else cell.deployment
         )
 
+    def page_decision(self, cell: CellSummary, page: str) -> str:
+        """Return the worst decision of the rules that look at a page; ``none`` without a rule."""
+        if not cell.valid:
+            return "invalid"
+        found = {
+            rule.decision
+            for rule in self.verdict.rules
+            if rule.name == page and looks_at(rule, cell)
+        }
+        return next((word for word in WORST_FIRST if word in found), "none")
+
     def decision(self, cell: CellSummary) -> str:
         """
         Return the worst decision of the rules that look at a cell; ``none`` without a rule.

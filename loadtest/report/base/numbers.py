@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from loadtest.analysis.cells import CellRows, cell_rows, codes_of
 from loadtest.analysis.metrics import sample_of
+from loadtest.analysis.pages import cell_pages
 from loadtest.units import US_PER_MS, US_PER_S
 
 if TYPE_CHECKING:
@@ -45,13 +46,24 @@ def thin_curve(values: NDArray[Any], failed: int) -> tuple[Floats, Floats]:
 
 def curves(run: Run) -> dict[tuple[str, str, str], tuple[list[float], list[float], int]]:
     """Return each cell's thinned TTFB distribution (ms, share) and its number of requests."""
-    found = {}
-    for cell in cell_rows(run):
-        sample = sample_of(run.frame, cell.rows, "ttfb")
-        latency, share = thin_curve(sample.values, sample.failed.size)
-        n = int(sample.values.size + sample.failed.size)
-        found[cell.key] = (latency.tolist(), share.tolist(), n)
-    return found
+    return {cell.key: _curve(run, cell) for cell in cell_rows(run)}
+
+
+def page_curves(
+    run: Run, pages: tuple[str, ...]
+) -> dict[tuple[str, str, str, str], tuple[list[float], list[float], int]]:
+    """Return the same of each page of each cell: region, deployment, scenario, page."""
+    return {
+        (*cell.key, page.name): _curve(run, page)
+        for cell in cell_rows(run)
+        for page in cell_pages(run, cell, pages)
+    }
+
+
+def _curve(run: Run, cell: CellRows) -> tuple[list[float], list[float], int]:
+    sample = sample_of(run.frame, cell.rows, "ttfb")
+    latency, share = thin_curve(sample.values, sample.failed.size)
+    return latency.tolist(), share.tolist(), int(sample.values.size + sample.failed.size)
 
 
 @dataclass(frozen=True, slots=True)

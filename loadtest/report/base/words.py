@@ -103,6 +103,11 @@ def listing(names: list[str], joint: str = "and") -> str:
     return f"{', '.join(names[:-1])} {joint} {names[-1]}"
 
 
+def clip(text: str, most: int) -> str:
+    """Return a text of at most so many letters; where some are missing, it says so."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def slug(name: str) -> str:
     """Return a name as the end of a link may have it; different names stay different."""
     return quote(name, safe="").replace("_", "_5F").replace("%", "_")

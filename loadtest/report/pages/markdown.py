@@ -107,7 +107,8 @@ def _matrix(matrix: Matrix) -> list[str]:
     heads = ("region", *(column.name for column in matrix.columns))
     rules = ["---", *("---:" for _ in matrix.columns)]
     lines = [f"**{markdown_text(matrix.caption)}**", "", _row(heads), f"| {' | '.join(rules)} |"]
-    for region, _, cells in matrix.rows:
+    rows = [region for region, _, _ in matrix.rows]
+    for region, beside, cells in matrix.rows:
         texts = []
         for cell in cells:
             if cell is None:
@@ -115,5 +116,6 @@ def _matrix(matrix: Matrix) -> list[str]:
                 continue
             texts.append(f"{cell.p50} (p95 {cell.p95}) {decision(cell.decision)}".strip())
             texts[-1] += "".join(f"; {v.name} {v.p50} (p95 {v.p95})" for v in cell.variants)
-        lines.append(_row((region, *texts)))
+        name = f"{region}, {beside}" if rows.count(region) > 1 else region
+        lines.append(_row((name, *texts)))
     return [*lines, "", markdown_text(matrix.note), ""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from loadtest.analysis.reproduction import reproduce
@@ -11,6 +12,7 @@ from loadtest.gate.shown import show_result
 from loadtest.report.base.context import Context
 from loadtest.report.base.view import Table
 from loadtest.report.base.words import DECISIONS, count, decision
+from loadtest.report.sections.pages import pages_tables
 from loadtest.report.sections.published import published_table
 from loadtest.report.sections.tables import deployment_tables
 from loadtest.report.sections.world import events_table
@@ -35,13 +37,17 @@ _TERMINAL: Final = (
         "served by",
     ),
 )
+_PAGES: Final = ("page", *_TERMINAL[:-1])
+MOST_LINES: Final = 40
+"""Pages of a deployment, in each region, that a terminal shows; the report has them all."""
 _PUBLISHED: Final = ("deployment", "region", "label", "published", "ours, p50", "difference")
 
 
 def terminal_tables(run: Run, summary: Summary, verdict: Verdict) -> list[Table]:
     """
-    Return what `loadtest run` prints at its end: a narrow table per deployment, the published
-    values beside ours where the plan asks for them, and what happened in the world meanwhile.
+    Return what `loadtest run` prints at its end: a narrow table per deployment, one of its pages,
+    the published values beside ours where the plan asks for them, and what happened in the world
+    meanwhile.
 
     Args:
         run: The stored run.
@@ -50,6 +56,7 @@ def terminal_tables(run: Run, summary: Summary, verdict: Verdict) -> list[Table]
     """
     context = Context(run, summary, verdict, "")
     tables = [_narrow(table, _TERMINAL) for table in deployment_tables(context)]
+    tables += [_shortened(_narrow(table, _PAGES)) for table in pages_tables(context)]
     found = reproduce(run, summary)
     if found.rows:
         tables.append(_narrow(published_table(found), _PUBLISHED))
@@ -85,6 +92,15 @@ def verdict_block(verdict: Verdict) -> list[str]:
         lines.append(verdict.holds_for)
     lines.append(f"{DECISIONS[verdict.decision][0]} {verdict.sentence}")
     return lines
+
+
+def _shortened(table: Table) -> Table:
+    """Return the first rows of a long table, with a last one that says so."""
+    rest = len(table.rows) - MOST_LINES
+    if rest <= 1:
+        return table
+    more = (f"and {count(rest)} rows more: report", *("" for _ in table.headers[1:]))
+    return replace(table, rows=(*table.rows[:MOST_LINES], more))
 
 
 def _observed(rule: RuleResult) -> str:

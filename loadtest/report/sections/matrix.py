@@ -11,6 +11,7 @@ from loadtest.report.base.words import NOT_ENOUGH, count, interval_ms, ms, slug
 
 if TYPE_CHECKING:
     from loadtest.analysis.cells import CellSummary
+    from loadtest.analysis.page_summary import PageSummary
     from loadtest.analysis.percentiles import Quantile
     from loadtest.report.base.context import Context
 
@@ -72,6 +73,57 @@ def _matrix(context: Context, scenario: str, limits: tuple[float, float]) -> Mat
         ),
         rows=tuple(rows),
         note=_NOTE,
+    )
+
+
+def page_matrix(context: Context, pages: tuple[str, ...]) -> Matrix:
+    """Return the matrix of pages: a row for each page in each region, a column a deployment."""
+    columns = [name for name, original in context.arms.items() if not original]
+    values: list[float] = []
+    rows = []
+    for cell in context.summary.cells:
+        for page in cell.pages:
+            values += [page.ttfb.value(50) or 0.0, page.ttfb.value(95) or 0.0]
+    limits = log_limits(values)
+    for name in pages:
+        for region in context.regions:
+            found: dict[str, MatrixCell] = {}
+            for cell in context.cells_in(region):
+                for page in cell.pages:
+                    if page.name == name:  # of several scenarios, the first that asks for it
+                        found.setdefault(cell.deployment, _page_cell(context, cell, page, limits))
+            if found:
+                rows.append((name, region, tuple(found.get(column) for column in columns)))
+    note = "As the matrix above, but the colour is that of rules about the page itself."
+    if len(pages) < len(context.pages):
+        note += f" The most frequent of {count(len(context.pages))} pages; the tables have all."
+    return Matrix(
+        key="matrix-pages",
+        caption="Median TTFB of each page",
+        columns=tuple(
+            MatrixColumn(name, context.plan.deployment(name).title, context.styles[name].role)
+            for name in columns
+        ),
+        rows=tuple(rows),
+        note=note,
+    )
+
+
+def _page_cell(
+    context: Context, cell: CellSummary, page: PageSummary, limits: tuple[float, float]
+) -> MatrixCell:
+    median, tail = page.ttfb_with_failures.get(50), page.ttfb_with_failures.get(95)
+    return MatrixCell(
+        name=cell.deployment,
+        p50=ms(median.value) if median else NOT_ENOUGH,
+        p50_interval=interval_ms(median.low, median.high) if median else "",
+        p95=ms(tail.value) if tail else NOT_ENOUGH,
+        p95_interval=interval_ms(tail.low, tail.high) if tail else "",
+        n=count(page.n),
+        small=(f"{count(page.errors)} errors",) if page.errors else (),
+        decision=context.page_decision(cell, page.name),
+        track=_track(median, tail, None, limits),
+        key=f"page-{slug(cell.region)}-{slug(cell.deployment)}-{slug(page.name)}",
     )
 
 

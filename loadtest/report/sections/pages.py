@@ -6,8 +6,20 @@ from typing import TYPE_CHECKING, Final
 
 from loadtest.analysis.page_names import MAX_PAGES, OTHER_PAGES, names_sharing
 from loadtest.analysis.page_summary import answers_phrase
-from loadtest.report.base.view import Block, Section, Table, Text
-from loadtest.report.base.words import NOT_ENOUGH, NOTHING, count, interval_ms, ms, number, share
+from loadtest.report.base.scales import log_limits
+from loadtest.report.base.view import Block, Figures, Section, Table, Text
+from loadtest.report.base.words import (
+    NOT_ENOUGH,
+    NOTHING,
+    clip,
+    count,
+    interval_ms,
+    ms,
+    number,
+    share,
+    slug,
+)
+from loadtest.report.sections.matrix import page_matrix
 
 if TYPE_CHECKING:
     from loadtest.analysis.cells import CellSummary
@@ -27,6 +39,14 @@ _FAILED_CSV: Final = (
 )
 
 
+MOST_PANELS: Final = 12
+"""Pages times regions that are drawn; the most frequent pages, and all are in the tables."""
+_CURVES: Final = (
+    "Share of requests of a page whose first byte had come within a time, as in the distributions "
+    f"of all pages together; of the most frequent pages, {MOST_PANELS} panels at most."
+)
+
+
 def section_pages(context: Context) -> Section | None:
     """Return the section about pages; None where each cell has one page and none failed."""
     blocks: list[Block] = []
@@ -40,7 +60,9 @@ def section_pages(context: Context) -> Section | None:
                 f"as infinitely slow.{_hidden(context)}"
             )
         )
-        blocks += [_pages_table(context, name) for name in context.arms]
+        shown = _most_frequent(context)
+        blocks += [page_matrix(context, shown), *pages_tables(context)]
+        blocks.append(Figures(_CURVES, lambda: _draw_curves(context, shown), context.legend()))
     if not blocks:
         return None
     title = "Pages, and why requests failed" if context.verdict.failures else "Pages"
@@ -69,6 +91,45 @@ def failures_table(context: Context) -> Table:
             for page, failure in rows
         ),
     )
+
+
+def pages_tables(context: Context) -> list[Table]:
+    """Return the table of each deployment's pages; none where each cell has one page."""
+    if not any(len(cell.pages) > 1 for cell in context.summary.cells):
+        return []
+    return [_pages_table(context, name) for name in context.arms]
+
+
+def _most_frequent(context: Context) -> tuple[str, ...]:
+    """Return the pages that there is room for, in the order of their names."""
+    asked: dict[str, int] = {}
+    for cell in context.summary.cells:
+        for page in cell.pages:
+            asked[page.name] = asked.get(page.name, 0) + page.n
+    room = max(1, MOST_PANELS // max(1, len(context.regions)))
+    ranked = sorted((name for name in asked if name != OTHER_PAGES), key=lambda n: (-asked[n], n))
+    return tuple(sorted(ranked[:room]))
+
+
+def _draw_curves(context: Context, pages: tuple[str, ...]) -> list[str]:
+    from loadtest.report.base.numbers import page_curves
+    from loadtest.report.figures.distribution import Curve, draw_distribution
+
+    data = page_curves(context.run, context.pages)
+    shown = {key: curve for key, curve in data.items() if key[3] in pages and curve[0]}
+    limits = log_limits([end for found in shown.values() for end in (found[0][0], found[0][-1])])
+    panels = []
+    for page in pages:
+        for region in context.regions:
+            curves = [
+                Curve(context.arm_label(cell), context.styles[cell.deployment], *shown[key])
+                for cell in context.cells_in(region)
+                if (key := (*cell.key, page)) in shown
+            ]
+            if curves:
+                name, title = f"{region}-{slug(page)}", f"{region}  {clip(page, 34)}"
+                panels.append(draw_distribution(name, title, curves, limits, 0.0))
+    return panels
 
 
 def _hidden(context: Context) -> str:
