@@ -96,7 +96,8 @@ jobs:
       - uses: actions/setup-python@v5
         with:
           python-version: "3.12"
-      - run: pip install loadtest
+      # OWNER: whose loadtest you use.  The package of this name on PyPI is another project.
+      - run: pip install "git+https://github.com/OWNER/loadtest"
       - run: loadtest gate --base origin/${{ github.base_ref }} --app fly.toml --out run
       - uses: actions/upload-artifact@v4
         if: always()

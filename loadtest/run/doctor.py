@@ -67,6 +67,7 @@ def examine(environ: Mapping[str, str] = os.environ) -> tuple[Symptom, ...]:
             _space,
             _git,
             _engine,
+            _flyctl,
         )
         for finding in look()
     ) + tuple(_fly(environ))
@@ -188,6 +189,18 @@ def _engine() -> Iterator[Symptom]:
             "lost",
             "no docker, podman or buildah answers: give images as files (--image), or run apps in "
             "their folders",
+        )
+
+
+def _flyctl() -> Iterator[Symptom]:
+    found = shutil.which("flyctl") or shutil.which("fly")
+    if found:
+        yield Symptom("flyctl", "works", f"{found}: pushes images, gives apps their addresses")
+    else:
+        yield Symptom(
+            "flyctl",
+            "lost",
+            "not on PATH: a run needs none, but tokens, pushed images and addresses are made by it",
         )
 
 

@@ -19,7 +19,7 @@ PATH: Final = "/v1/metrics"
 def obstacle() -> str:
     """Return what is missing here, and what to do; empty if nothing is."""
     if importlib.util.find_spec("opentelemetry") is None:
-        return "OpenTelemetry's SDK is not installed: pip install 'loadtest[otlp]'"
+        return "OpenTelemetry's SDK is not installed: pip install opentelemetry-exporter-otlp-proto-http"
     return ""
 
 

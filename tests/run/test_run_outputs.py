@@ -227,6 +227,6 @@ def test_a_place_is_a_url_of_its_form() -> None:
 
 
 def test_a_missing_extra_is_told_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output_otlp, "obstacle", lambda: "not here: pip install 'loadtest[otlp]'")
+    monkeypatch.setattr(output_otlp, "obstacle", lambda: "not here: pip install it")
     with pytest.raises(PlanError, match=r"--output otlp: not here: pip install"):
         read_outputs(["otlp=http://h"])
