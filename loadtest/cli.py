@@ -31,7 +31,7 @@ from loadtest.cli_options import (
 )
 from loadtest.cli_output import output_options, say, say_failure, say_failure_object
 from loadtest.cli_own import coordinator, keys, own_coordinator, own_options, worker
-from loadtest.cli_words import FilePath, place
+from loadtest.cli_words import FilePath, complete_codes, complete_file, place
 from loadtest.cli_world import world
 from loadtest.errors import (
     EXIT_BROKEN_PIPE,
@@ -120,7 +120,7 @@ for command in (
 
 
 @cli.command(cls=LiveCommand, epilog=EXIT_CODES)
-@click.argument("what", nargs=-1, metavar="[PLAN | URL...]")
+@click.argument("what", nargs=-1, metavar="[PLAN | URL...]", shell_complete=complete_file)
 @plan_options()
 @locust_options
 @click.option(
@@ -134,6 +134,7 @@ for command in (
     "--at",
     metavar="CODE",
     callback=place,
+    shell_complete=complete_codes,
     help="With a URL: region it stands in; the distance to it is emulated.",
 )
 @click.option(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from loadtest.cli_words import complete_codes
 from loadtest.errors import EXIT_PASS, EXIT_WORLD, PlanError
 from loadtest.regions import Region, region_table, suggest_regions
 from loadtest.terminal import Terminal
@@ -44,7 +45,7 @@ def doctor(terminal: Terminal, /) -> int:
 
 
 @click.command()
-@click.argument("code", required=False)
+@click.argument("code", required=False, shell_complete=complete_codes)
 @click.option("--rtt", default="neutral", metavar="SET",
               help="published-era, neutral (default), or a CSV file.")  # fmt: skip
 @click.option("--all", "everything", is_flag=True, help="Those that Fly retired, too.")

@@ -16,7 +16,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from loadtest.cli_words import FileName, codes, list_of, resolved, seconds
+from loadtest.cli_words import FileName, codes, complete_codes, list_of, resolved, seconds
 from loadtest.errors import PlanError
 from loadtest.terminal import Terminal
 
@@ -47,8 +47,10 @@ def plan_options(base_time: str = "--base") -> Callable[[Callable[..., Any]], Ca
             by ``--base``.
     """
     options = [
-        click.option("--regions", callback=codes, metavar="A,B", help="Client regions."),
-        click.option("--primary", metavar="CODE", help="Region of the primary database."),
+        click.option("--regions", callback=codes, metavar="A,B", shell_complete=complete_codes,
+                     help="Client regions."),
+        click.option("--primary", metavar="CODE", shell_complete=complete_codes,
+                     help="Region of the primary database."),
         click.option("--deployments", callback=list_of, metavar="A,B", help="Keep only these."),
         click.option("--scenarios", callback=list_of, metavar="A,B",
                      help="Play only these scenarios of the file."),

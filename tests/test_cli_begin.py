@@ -180,3 +180,28 @@ class TestDoctor:
         done = said("doctor")
         assert done.return_value == EXIT_WORLD
         assert "No run is possible in the embedded world: PostgreSQL." in done.output
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        (["run", "--regions", "cdg,sy"], "plain,cdg,syd"),
+        (["run", "--at", "cd"], "plain,cdg"),
+        (["regions", "CD"], "plain,cdg"),
+        (["run", "shop"], "file,shop"),
+        (["run", "--scenario", "x"], "file,x"),
+        (["expl"], "plain,explain"),
+    ],
+)
+def test_a_shell_completes(
+    typed: list[str],
+    completed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("_LOADTEST_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", " ".join(["loadtest", *typed]))
+    monkeypatch.setenv("COMP_CWORD", str(len(typed)))
+    with pytest.raises(SystemExit):
+        cli.main(prog_name="loadtest", standalone_mode=False)
+    assert completed in capsys.readouterr().out.splitlines()

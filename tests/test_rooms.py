@@ -128,7 +128,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         BASE | {"plan", "run", "terminal", "cli_options", "cli_output", "cli_live", "cli_words"},
         {"click"},
     ),
-    "cli_begin": (BASE | {"plan", "run", "report.base", "terminal"}, {"click"}),
+    "cli_begin": (BASE | {"cli_words", "plan", "run", "report.base", "terminal"}, {"click"}),
     "cli_locust": (BASE | {"cli_words", "plan", "run", "terminal"}, {"click"}),
     "cli_fly": (BASE | {"run", "terminal", "cli_options"}, {"click"}),
     "cli_advise": (BASE | {"cli_words", "run", "terminal", "cli_options"}, {"click"}),

@@ -19,7 +19,8 @@ PATH: Final = "/v1/metrics"
 def obstacle() -> str:
     """Return what is missing here, and what to do; empty if nothing is."""
     if importlib.util.find_spec("opentelemetry") is None:
-        return "OpenTelemetry's SDK is not installed: pip install opentelemetry-exporter-otlp-proto-http"
+        package = "opentelemetry-exporter-otlp-proto-http"
+        return f"OpenTelemetry's SDK is not installed: pip install {package}"
     return ""
 
 
