@@ -26,8 +26,8 @@ OTHER_PAGES: Final = OTHER
 
 _SEGMENT: Final = re.compile(r"(?<=/)[^/?#\s]*\d[^/?#\s]*")
 _VERSION: Final = re.compile(r"v\d+(\.\d+)*")
-_VALUE: Final = re.compile(r"([?&])([^=&#\s]+)=[^&#\s]*")
-_HOST: Final = re.compile(r"\w+://[^/\s]*")
+_VALUE: Final = re.compile(r"([?&])([^=&#\s?]+)=[^&#\s]*")
+_HOST: Final = re.compile(r"://[^/\s]*")
 
 
 @lru_cache(maxsize=1 << 15)
