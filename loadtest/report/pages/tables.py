@@ -111,10 +111,11 @@ def _observed(rule: RuleResult) -> str:
 
 
 def _narrow(table: Table, names: tuple[str, ...]) -> Table:
-    """Keep the named columns, which fit 100 characters."""
+    """Keep the named columns that there are, which fit 100 characters."""
     kept: list[int] = []
     for name in names:
-        kept.append(next(i for i, h in enumerate(table.headers) if h == name and i not in kept))
+        at = [i for i, h in enumerate(table.headers) if h == name and i not in kept]
+        kept += at[:1]
     return Table(
         key=table.key,
         title=table.title,

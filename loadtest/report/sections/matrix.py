@@ -136,7 +136,8 @@ def _cell(
     median, tail = cell.ttfb_with_failures.get(50), cell.ttfb_with_failures.get(95)
     floor = floor_ms(context, cell)
     small = [f"floor {ms(floor)}"] if floor is not None else []
-    small.append(f"served by {served_words(cell)}")
+    if cell.served_by:
+        small.append(f"served by {served_words(cell)}")
     if cell.errors:
         small.append(f"{count(cell.errors)} errors")
     return MatrixCell(

@@ -83,9 +83,14 @@ def _table(context: Context, name: str) -> Table:
     ]
     deployment = context.plan.deployment(name)
     decisions = tuple(context.decision(cell) for cell in cells)
-    # A column of "too few" teaches nothing: p99 is there when one of the cells carries it.
+    # A column that says nothing teaches nothing.
     far = any(cell.ttfb_with_failures.get(99) for cell in cells)
-    left_out = None if far else _HEADERS.index("p99")
+    idle = {
+        "p99": not far,
+        "served by": not any(cell.served_by for cell in cells),
+        "db trips": all(cell.db_round_trips is None for cell in cells),
+    }
+    left_out = {_HEADERS.index(header) for header, empty in idle.items() if empty}
     return Table(
         key=f"ttfb-{name}",
         title=f"{name}: {deployment.title}" if deployment.title else name,
@@ -119,8 +124,8 @@ def _row(context: Context, cell: CellSummary, word: str) -> tuple[str, ...]:
     )
 
 
-def _without(values: tuple[str, ...], index: int | None) -> tuple[str, ...]:
-    return tuple(value for at, value in enumerate(values) if at != index)
+def _without(values: tuple[str, ...], left_out: set[int]) -> tuple[str, ...]:
+    return tuple(value for at, value in enumerate(values) if at not in left_out)
 
 
 def _with_interval(quantile: Quantile | None) -> tuple[str, str]:
