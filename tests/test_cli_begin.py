@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from loadtest.cli import cli
@@ -114,11 +115,16 @@ class TestInit:
     def test_a_folder_with_nothing_says_what_to_do(self, tmp_path: Path) -> None:
         with pytest.raises(PlanError, match="name a running deployment with --url"):
             begin(tmp_path)
-        (tmp_path / "locustfile.py").touch()
-        with pytest.raises(PlanError, match=r"loadtest run -f locustfile\.py --host"):
-            begin(tmp_path)
         with pytest.raises(PlanError, match="--url: 'shop' is no URL"):
             begin(tmp_path, "shop")
+
+    def test_a_locustfile_gets_a_workflow_and_needs_no_plan(self, tmp_path: Path) -> None:
+        (tmp_path / "locustfile.py").touch()
+        made = begin(tmp_path)
+        assert made.files == (tmp_path / WORKFLOW,)
+        assert made.advice[0] == "loadtest run -f locustfile.py --host https://HOST"
+        workflow = yaml.safe_load(made.files[0].read_text())
+        assert 'loadtest run -f locustfile.py --host "$HOST"' in str(workflow["jobs"]["load"])
 
 
 class TestRegions:

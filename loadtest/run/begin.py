@@ -81,7 +81,21 @@ class Visitor(TTFBUser):
         self.client.get({path!r})
 '''
 
-_WORKFLOW = """\
+_STEPS = """\
+      - uses: actions/setup-python@v5
+        with:
+          python-version: "3.12"
+      # OWNER: whose loadtest you use.  The package of this name on PyPI is another project.
+      - run: pip install "git+https://github.com/OWNER/loadtest"
+"""
+_REPORT = """\
+      - uses: actions/upload-artifact@v4
+        if: always()
+        with:
+          name: latency-report
+          path: run/report.html
+"""
+_WORKFLOW = f"""\
 name: latency
 on: pull_request
 permissions:
@@ -93,18 +107,26 @@ jobs:
       - uses: actions/checkout@v4
         with:
           fetch-depth: 0          # the gate compares with where the branch began
-      - uses: actions/setup-python@v5
-        with:
-          python-version: "3.12"
-      # OWNER: whose loadtest you use.  The package of this name on PyPI is another project.
-      - run: pip install "git+https://github.com/OWNER/loadtest"
-      - run: loadtest gate --base origin/${{ github.base_ref }} --app fly.toml --out run
-      - uses: actions/upload-artifact@v4
-        if: always()
-        with:
-          name: latency-report
-          path: run/report.html
-"""
+{_STEPS}\
+      - run: loadtest gate --base origin/${{{{ github.base_ref }}}} --app fly.toml --out run
+{_REPORT}"""
+_LOCUSTFILE_WORKFLOW = f"""\
+name: latency
+on: workflow_dispatch
+permissions:
+  contents: read
+jobs:
+  load:
+    runs-on: ubuntu-latest
+    env:
+      HOST: ${{{{ vars.LOADTEST_HOST }}}}   # where requests go, such as https://staging.shop.example
+    steps:
+      - uses: actions/checkout@v4
+{_STEPS}\
+      - run: >-
+          loadtest run -f locustfile.py --host "$HOST" --users 10 --spawn-rate 5 --run-time 2m
+          --threshold 'errors < 1%' --out run
+{_REPORT}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +193,9 @@ def _texts(folder: Path, url: str) -> tuple[Mapping[str, str], tuple[str, ...]]:
             "loadtest gate --base HEAD --app fly.toml",
         )
     if (folder / "locustfile.py").is_file():
-        raise PlanError(
-            "init: a locustfile needs no plan; run it: "
-            "loadtest run -f locustfile.py --host https://HOST"
+        return {WORKFLOW: _LOCUSTFILE_WORKFLOW}, (
+            "loadtest run -f locustfile.py --host https://HOST",
+            "a locustfile needs no plan; set the variable LOADTEST_HOST for the workflow",
         )
     raise PlanError(
         "init: there is no fly.toml, Dockerfile, Procfile, Python web app or locustfile.py here; "
