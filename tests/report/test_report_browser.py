@@ -35,7 +35,12 @@ def browser() -> Iterator[Any]:
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Write one page of each kind; return their addresses."""
     root: Path = tmp_path_factory.mktemp("pages")
-    slower = Effects(arm_factor={"multi": 1.3}, lost_worker="syd", error_share={"single": 0.02})
+    slower = Effects(
+        arm_factor={"multi": 1.3},
+        lost_worker="syd",
+        error_share={"single": 0.02},
+        names=("GET /", "GET /recipes?city=Paris&sort=newest&tags=vegan,quick"),
+    )
     before = write_run(root / "before", make_plan(), seconds=12, seed=1)
     after = write_run(root / "after", make_plan(), seconds=12, seed=2, effects=slower)
     report = judge_folder(after).report
