@@ -59,6 +59,7 @@ class Deeper(TaskSet):
     @task
     def in_there(self):
         lines = self.client.get("/deep", stream=True).iter_lines(decode_unicode=True)
+        self.client.get("/deep")
         seen.append([line[:5] for line in lines])
         self.interrupt()
 
@@ -205,7 +206,7 @@ def check_a_locustfile_is_played_as_it_is() -> None:
     assert {context[4] for context in inside} == {0, 1}
     played = {context[0] for context in inside} | {row[0][0] for row in rows.failed_rows}
     assert played == set(range(player.played))
-    assert set(rows.notes) == {"Browser: KeyError in shop.py:60: 'nothing'"}, set(rows.notes)
+    assert set(rows.notes) == {"Browser: KeyError in shop.py:61: 'nothing'"}, set(rows.notes)
     judged = {(s.name, s.context[4], s.error) for s in rows.samples}
     assert ("GET /json", 0, "check") in judged
     assert ("GET /json", 1, "") in judged
