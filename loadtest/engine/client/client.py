@@ -22,6 +22,7 @@ from loadtest.engine.client.limits import Limits
 from loadtest.engine.client.long_lived import LongLived
 from loadtest.engine.client.names import AddressResolver
 from loadtest.engine.client.options import (
+    UNSAID,
     Asked,
     Timeout,
     basic_credentials,
@@ -264,7 +265,8 @@ class TTFBClient(Verbs, Following, LongLived, Concluding):
         if body is not None:
             head += body
         carried = self._courier.carry(
-            place, head, sample, time_outs(timeout), new_connection=new_connection,
+            place, head, sample, UNSAID if timeout is None else time_outs(timeout),
+            new_connection=new_connection,
             stream=asked is not None and asked.stream,
         )  # fmt: skip
         return self._conclude(

@@ -105,13 +105,9 @@ class HttpConnection(StampedSocket):
             sample.status = framer.status
             sample.region_header = framer.region
             sample.timing_header = framer.timing
-        self._conclude()
-
-    def _conclude(self) -> None:
-        """Note whether another request may be sent, and raise what went wrong."""
         if self._failure is not None:
             raise self._failure
-        self.usable = self.framer.keep_alive and not self.framer.surplus
+        self.usable = framer.keep_alive and not framer.surplus
 
     def _send_request(self, request: bytes, sample: RequestSample, send_ns: int) -> None:
         if self._tls is not None:
@@ -133,7 +129,7 @@ class HttpConnection(StampedSocket):
             now = began + SEND_NS
         sample.sent_ns = now
         # the phases are made to add up: sending begins where the phase before it ended
-        sample.send_ns = now - ready_ns(sample)
+        sample.send_ns = now - sample.start_ns - sample.dns_ns - sample.connect_ns - sample.tls_ns
 
     def _send_rest(self, view: memoryview, sample: RequestSample, send_ns: int) -> int:
         """

@@ -121,15 +121,14 @@ class Courier:
         stream: bool,
     ) -> Body | None:
         sample.protocol = connection.protocol
-        read_ns = self.read_ns if timeout is None else int(timeout * NS_PER_S)
-        send_ns = self.send_ns if timeout is None else min(self.send_ns, read_ns)
-        bodiless = sample.method == "HEAD"
-        if stream:
-            return connection.open(
-                request, sample, bodiless=bodiless, read_ns=read_ns, send_ns=send_ns
-            )
-        connection.exchange(request, sample, bodiless=bodiless, read_ns=read_ns, send_ns=send_ns)
-        return None
+        read_ns, send_ns = self.read_ns, self.send_ns
+        if timeout is not None:
+            read_ns = int(timeout * NS_PER_S)
+            send_ns = min(send_ns, read_ns)
+        do = connection.open if stream else connection.exchange
+        return do(
+            request, sample, bodiless=sample.method == "HEAD", read_ns=read_ns, send_ns=send_ns
+        )
 
     def _open(
         self, place: TargetState, sample: RequestSample, cap_s: float | None, *, own: bool

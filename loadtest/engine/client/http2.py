@@ -79,8 +79,8 @@ class Http2Framer:
         self._head_bytes = head_bytes
         self._waiting = b""
         self._in_fields = False
-        self._headed = 0
-        """The stream whose head came last."""
+        self._at = 0
+        """The stream of the frame that is being read."""
         self.split_here = self.leaving = self.asked_for_life = False
 
     @property
@@ -190,6 +190,7 @@ class Http2Framer:
     def _take_frames(self, data: bytes, old: int) -> int:
         """Hand whole frames to whom they are for; return how many bytes they were."""
         quick, streams, size = self._quick, self.streams, len(data)
+        touched, begun, latest = self.touched, self.begun, None
         begin = end = 0
         while size - end >= FRAME_HEAD:
             head = int.from_bytes(data[end : end + FRAME_HEAD], "big")
@@ -200,15 +201,21 @@ class Http2Framer:
             if after > size:
                 break
             kind, flags, number = head >> 40 & 0xFF, head >> 32 & 0xFF, head & 0x7FFF_FFFF
+            self._at = number
             stream = streams.get(number)
             own = number and (stream is None or stream.quick)
             if own or kind == HEADERS:  # what came before it counts before it
                 self._give(data, begin, end)
                 begin = end
-            if kind in _OF_ANSWERS:
-                self._headed = number
-                if stream is not None:
-                    self._touch(stream, kind, after - end, before=end < old)
+            if stream is not None and kind in _OF_ANSWERS:
+                stream.received += after - end
+                if kind == HEADERS and not stream.head_done:
+                    stream.begun += 1
+                    stream.began_before = end < old
+                    begun.append(stream)
+                if stream is not latest:
+                    touched.append(stream)
+                    latest = stream
             if own:
                 if self._in_fields:
                     raise ValueError("a frame in the midst of a head")
@@ -226,15 +233,6 @@ class Http2Framer:
             end = after
         self._give(data, begin, end)
         return end
-
-    def _touch(self, stream: Http2Stream, kind: int, size: int, *, before: bool) -> None:
-        """Note that a piece brought a frame of an answer."""
-        stream.received += size
-        self.touched.append(stream)
-        if kind == HEADERS and not stream.head_done:
-            stream.begun += 1
-            stream.began_before = before
-            self.begun.append(stream)
 
     def _give(self, data: bytes, begin: int, end: int) -> None:
         if begin == end:
@@ -270,7 +268,7 @@ class Http2Framer:
     def _too_large(self) -> None:
         """End the stream with a head beyond the limit, and with it those that share the table."""
         self.leaving = True
-        if (stream := self.streams.get(self._headed)) is not None:
+        if (stream := self.streams.get(self._at)) is not None:
             stream.fail("too-large", f"head of more than {self._head_bytes} bytes")
             self._end(stream)
         self.end_all("closed-early", "the head of another stream was too large")

@@ -60,7 +60,8 @@ class Http2Connection(StampedSocket):
 
     def ready(self) -> bool:
         """Tell whether the next request may be sent: after a time-out a sign of life is due."""
-        return self.usable and not self._h2.asked_for_life and self._h2.has_room
+        framer = self._h2
+        return self.usable and not framer.asked_for_life and (not framer.streams or framer.has_room)
 
     @property
     def busy(self) -> bool:
@@ -75,9 +76,13 @@ class Http2Connection(StampedSocket):
         """Do what ``HttpConnection.exchange`` does; a failure is that of one stream alone."""
         turn = Turn(sample, bodiless=bodiless, keep_bytes=self._limits.keep_bytes)
         try:
-            self._converse(turn, request, send_ns, read_ns)
+            self._ask(turn, request, send_ns)
+            if not turn.done:
+                self._await(turn, read_ns)
         finally:
             self.finish(turn)
+        if turn.failure is not None:
+            raise turn.failure
 
     def open(
         self, request: bytes, sample: RequestSample, *, bodiless: bool, read_ns: int, send_ns: int
@@ -85,19 +90,16 @@ class Http2Connection(StampedSocket):
         """Do what ``exchange`` does, up to the end of the head; return what gives the body."""
         turn = Turn(sample, bodiless=bodiless, keep_bytes=self._limits.keep_bytes, held=True)
         try:
-            self._converse(turn, request, send_ns, read_ns)
+            self._ask(turn, request, send_ns)
+            if not turn.done:
+                self._await(turn, read_ns)
+            if turn.failure is not None:
+                raise turn.failure
         except BaseException:
             self.finish(turn)
             raise
         self._note(turn)
         return Http2Body(self, turn)
-
-    def _converse(self, turn: Turn, request: bytes, send_ns: int, read_ns: int) -> None:
-        self._ask(turn, request, send_ns)
-        if not turn.done:
-            self._await(turn, read_ns)
-        if turn.failure is not None:
-            raise turn.failure
 
     def read(self, turn: Turn, timeout_ns: int) -> bytes:
         """Return what has come of a body, or comes next, as ``Body.read`` does."""
@@ -133,17 +135,13 @@ class Http2Connection(StampedSocket):
         self._note(turn)
         if not turn.done:
             self._give_up(turn)
-        if self._h2.streams:
-            self._note_oldest()
+        if streams := self._h2.streams:
+            oldest: Any = next(iter(streams.values()))
+            self._sample = oldest.sample  # stamps are judged by its start
             return
         self._over, self._sample = True, None
         if self._retired:
             self.close()
-
-    def _note_oldest(self) -> None:
-        """Let stamps be judged by the start of the oldest request under way."""
-        oldest: Any = next(iter(self._h2.streams.values()))
-        self._sample = oldest.sample
 
     def _give_up(self, turn: Turn, *, doubtful: bool = False) -> None:
         self._h2.cancel(turn, doubtful=doubtful)
@@ -200,7 +198,9 @@ class Http2Connection(StampedSocket):
 
     def _await(self, turn: Turn, read_ns: int) -> None:
         sample = turn.sample
-        self._guard(turn, sample.sent_ns + read_ns)
+        turn.deadline_ns, turn.greenlet = sample.sent_ns + read_ns, getcurrent()
+        watchdog = self._instruments.watchdog
+        watchdog.add(turn)
         try:
             while not (turn.done or (turn.held and turn.head_done)):
                 self._hub.switch()
@@ -213,7 +213,8 @@ class Http2Connection(StampedSocket):
             turn.fail("read-timeout", f"{done} within {read_ns / NS_PER_S:g} s of the request")
             self._give_up(turn, doubtful=True)
         finally:
-            self._unguard(turn)
+            watchdog.discard(turn)
+            turn.greenlet = None
 
     def _on_fault(self, error: OSError) -> None:
         kind = blamed(error.errno, "send")
@@ -236,10 +237,11 @@ class Http2Connection(StampedSocket):
         """Let those go on whose request is handed over, or whose answer is here or will not be."""
         if not self._awaited:
             return
-        awaited = self._awaited
-        self._awaited = [turn for turn in awaited if turn.sending and self._is_held_up(turn)]
+        awaited, self._awaited = self._awaited, []
         for turn in awaited:
-            if turn.greenlet is not None and not (turn.sending and self._is_held_up(turn)):
+            if turn.sending and self._is_held_up(turn):
+                self._awaited.append(turn)
+            elif turn.greenlet is not None:
                 turn.greenlet.switch()
 
     def _is_held_up(self, turn: Turn) -> bool:
@@ -264,7 +266,9 @@ class Http2Connection(StampedSocket):
             self.usable = False
 
     def _reply(self) -> None:
-        self._outbox.send(self._h2.outgoing())
+        if not (data := self._h2.outgoing()):
+            return
+        self._outbox.send(data)
         if len(self._outbox.left) > _MOST_UNSENT and not any(
             turn.sending for turn in self._awaited
         ):

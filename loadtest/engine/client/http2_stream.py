@@ -39,41 +39,20 @@ class Http2Stream:
         unsaid: Bytes that the server was not told to have been read.
     """
 
-    __slots__ = (
-        "began_before",
-        "begun",
-        "bodiless",
-        "body",
-        "cookies",
-        "done",
-        "failure",
-        "head_done",
-        "held",
-        "interim",
-        "keep_bytes",
-        "left",
-        "number",
-        "pieces",
-        "quick",
-        "received",
-        "region",
-        "status",
-        "timing",
-        "unsaid",
-    )
+    # what most requests never change stays with the class: making a stream is cheap
+    number = 0
+    quick = True
+    body: memoryview = _NOTHING
+    received = begun = interim = unsaid = status = 0
+    began_before = head_done = done = False
+    left: int | None = None
+    failure: Failure | None = None
+    region = timing = b""
+    cookies: list[bytes] | None = None
 
     def __init__(self, *, bodiless: bool, keep_bytes: int, held: bool = False) -> None:
         self.bodiless, self.keep_bytes, self.held = bodiless, keep_bytes, held
-        self.number = 0
-        self.quick = True
-        self.body = _NOTHING
         self.pieces = Pieces()
-        self.received = self.begun = self.interim = self.unsaid = self.status = 0
-        self.began_before = self.head_done = self.done = False
-        self.left: int | None = None
-        self.failure: Failure | None = None
-        self.region = self.timing = b""
-        self.cookies: list[bytes] | None = None
 
     def take_head(self, head: ReadHead) -> None:
         """

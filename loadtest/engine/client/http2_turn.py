@@ -24,16 +24,15 @@ class Turn(Http2Stream):
         handed_ns: When the kernel had the last byte of the request.
     """
 
-    __slots__ = ("deadline_ns", "greenlet", "handed_ns", "sample", "send_began", "sending")
+    greenlet: Any = None
+    deadline_ns = send_began = handed_ns = 0
+    sending = False
 
     def __init__(
         self, sample: RequestSample, *, bodiless: bool, keep_bytes: int, held: bool = False
     ) -> None:
         super().__init__(bodiless=bodiless, keep_bytes=keep_bytes, held=held)
         self.sample = sample
-        self.greenlet: Any = None
-        self.deadline_ns = self.send_began = self.handed_ns = 0
-        self.sending = False
 
     def expire(self) -> None:
         """Watchdog: end the wait of whoever waits."""

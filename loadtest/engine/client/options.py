@@ -29,7 +29,7 @@ VERIFY: Final = (
 
 Timeout = float | tuple[float | None, float | None] | None
 TimeOuts = tuple[float | None, float | None]
-_UNSAID: Final[TimeOuts] = (None, None)
+UNSAID: Final[TimeOuts] = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def time_outs(timeout: Timeout) -> TimeOuts:
         ValueError: It is neither.
     """
     if timeout is None:
-        return _UNSAID
+        return UNSAID
     pair = timeout if isinstance(timeout, tuple | list) else (timeout, timeout)
     try:
         connect, read = (None if seconds is None else float(seconds) for seconds in pair)

@@ -84,6 +84,10 @@ class TargetState:
     def take_idle(self) -> Connection | None:
         """Return the connection used last, if the server has not closed it meanwhile."""
         idle = self.idle
+        if idle and (last := idle[-1]).ready():
+            if not last.shared:
+                idle.pop()
+            return last
         at = len(idle)
         while at:
             at -= 1
@@ -100,15 +104,13 @@ class TargetState:
     def give_back(self, connection: Connection, most: int) -> None:
         """Keep a connection for the next request, or close it: at most ``most`` are kept."""
         idle = self.idle
-        if connection.shared and connection in idle:
-            if connection.usable and (connection.busy or len(idle) <= most):
-                return
+        if not connection.shared or connection not in idle:
+            if connection.usable and len(idle) < most:
+                idle.append(connection)
+            else:
+                connection.close()
+        elif not connection.usable or (len(idle) > most and not connection.busy):
             self.drop(connection)
-            return
-        if connection.usable and len(idle) < most:
-            idle.append(connection)
-        else:
-            connection.close()
 
     def drop(self, connection: Connection) -> None:
         """Use a connection no more; what is under way on it goes on."""
