@@ -71,6 +71,7 @@ class LiveBoard:
             if self._slices % self._every == 0:
                 self._keep_point(status)
         self._tell(
+            step=f"load: {status.state}",
             load={
                 "state": status.state,
                 "segment": status.segment,
@@ -137,7 +138,7 @@ class LiveBoard:
         """
         self.report = report
         end = {"decision": decision, "sentence": one_line(sentence), "report": str(report or "")}
-        self._tell(end=end)
+        self._tell(end=end, step="the run has ended")
 
     def close(self) -> None:
         """Let every listener go."""

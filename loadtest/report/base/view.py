@@ -185,13 +185,18 @@ class MatrixColumn:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """The region x deployment matrix; a row's cells are None where nothing was measured."""
+    """
+    The region x deployment matrix; a row's cells are None where nothing was measured.
+
+    ``named``: its rows have names of any length, as pages do, in place of a region's code.
+    """
 
     key: str
     caption: str
     columns: tuple[MatrixColumn, ...]
     rows: tuple[tuple[str, str, tuple[MatrixCell | None, ...]], ...]
     note: str
+    named: bool = False
 
 
 Block = Table | Text | Callout | Heading | Code | Files | Definitions | Figures | Matrix

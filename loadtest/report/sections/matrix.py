@@ -106,6 +106,7 @@ def page_matrix(context: Context, pages: tuple[str, ...]) -> Matrix:
         ),
         rows=tuple(rows),
         note=note,
+        named=True,
     )
 
 
@@ -120,7 +121,7 @@ def _page_cell(
         p95=ms(tail.value) if tail else NOT_ENOUGH,
         p95_interval=interval_ms(tail.low, tail.high) if tail else "",
         n=count(page.n),
-        small=(f"{count(page.errors)} errors",) if page.errors else (),
+        small=(_errors(page.errors),) if page.errors else (),
         decision=context.page_decision(cell, page.name),
         track=_track(median, tail, None, limits),
         key=f"page-{slug(cell.region)}-{slug(cell.deployment)}-{slug(page.name)}",
@@ -139,7 +140,7 @@ def _cell(
     if cell.served_by:
         small.append(f"served by {served_words(cell)}")
     if cell.errors:
-        small.append(f"{count(cell.errors)} errors")
+        small.append(_errors(cell.errors))
     return MatrixCell(
         name=cell.deployment,
         p50=ms(median.value) if median else NOT_ENOUGH,
@@ -153,6 +154,10 @@ def _cell(
         variants=variants,
         key=f"cell-{slug(cell.region)}-{slug(cell.deployment)}-{slug(cell.scenario)}",
     )
+
+
+def _errors(n: int) -> str:
+    return f"{count(n)} error{'s' * (n != 1)}"
 
 
 def _limits(context: Context) -> tuple[float, float]:

@@ -30,6 +30,7 @@ _HEADERS: Final = (
     *("page", "region", "n", "per second", "p50", "95 % interval", "p95", "95 % interval"),
     *("errors", "answers", "bytes"),
 )
+_TAIL: Final = (_HEADERS.index("p95"), _HEADERS.index("p95") + 1)
 _CSV: Final = (
     *("name", "region", "deployment", "scenario", "n", "rate_per_s", "p50_ms", "p50_low_ms"),
     *("p50_high_ms", "p95_ms", "p95_low_ms", "p95_high_ms", "errors", "statuses", "bytes_mean"),
@@ -81,7 +82,7 @@ def failures_table(context: Context) -> Table:
             (page.cell, page.name, count(failure.n), count(page.n), failure.sentence)
             for page, failure in rows
         ),
-        align="llrrw",
+        align="lwrrw",
         csv_headers=_FAILED_CSV,
         csv_rows=tuple(
             (
@@ -160,12 +161,17 @@ def _pages_table(context: Context, deployment: str) -> Table:
         for page in cell.pages
     ]
     found.sort(key=lambda pair: pair[0].name)  # stable: regions stay in plan order
+    far = any(page.ttfb_with_failures.get(95) for page, _ in found)
+    kept = [at for at, name in enumerate(_HEADERS) if far or at not in _TAIL]
     return Table(
         key=f"pages-{deployment}",
         title=f"{deployment}: pages",
-        headers=_HEADERS,
-        rows=tuple(_row(context, page, cell) for page, cell in found),
-        align="llrrrrrrrlr",
+        headers=tuple(_HEADERS[at] for at in kept),
+        rows=tuple(
+            tuple(row[at] for at in kept)
+            for row in (_row(context, page, cell) for page, cell in found)
+        ),
+        align="".join("wlrrrrrrrlr"[at] for at in kept),
         csv_headers=_CSV,
         csv_rows=tuple(_raw(page, cell) for page, cell in found),
     )
