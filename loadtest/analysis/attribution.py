@@ -90,7 +90,8 @@ def _attribute_cell(run: Run, cell: CellSummary) -> Parts | None:
     if median is None:
         return None
     served = {name: n for name, n in cell.served_by.items() if name}
-    app_region = max(served, key=lambda name: (served[name], name)) if served else cell.region
+    stands = _place(run, cell)
+    app_region = max(served, key=lambda name: (served[name], name)) if served else stands
     way = rtt_ms(run.plan, cell.region, app_region) or 0.0
     replayed = cell.replayed > 0.5
     network = _edge_trips(run, cell) * way
@@ -118,6 +119,14 @@ def _attribute_cell(run: Run, cell: CellSummary) -> Parts | None:
         database_round_trips=cell.db_round_trips,
         explanation=_explain(cell, app_region, way, trips=trips, trip_ms=trip_ms),
     )
+
+
+def _place(run: Run, cell: CellSummary) -> str:
+    """Return where a target that says nothing of it stands: as if there, or where it is asked."""
+    try:
+        return run.plan.deployment(cell.deployment).at or cell.region
+    except KeyError:
+        return cell.region
 
 
 def _edge_trips(run: Run, cell: CellSummary) -> int:

@@ -142,6 +142,7 @@ def plan_of_urls(
     return {
         "schema": 1,
         "name": "url",
+        "title": _title([base for base, _ in split], at),
         "regions": list(regions) or [at or HERE],
         "primary_region": regions[0] if real else at or HERE,
         "scenario": "scenarios/pages.py",
@@ -157,6 +158,12 @@ def plan_of_urls(
             for name, (base, _) in zip(ARMS, split, strict=False)
         ],
     }
+
+
+def _title(bases: Sequence[str], at: str) -> str:
+    """Return what is measured, for the head of a report and a page."""
+    shown = ", ".join(dict.fromkeys(without_credentials(base) for base in bases))
+    return f"{shown}, as if in {at}" if at else shown
 
 
 def _refuse_no_path(path: str) -> None:

@@ -32,8 +32,9 @@ def section_matrix(context: Context) -> Section:
 
 def floor_ms(context: Context, cell: CellSummary) -> float | None:
     """Return what round trips alone, to app and database, cost a cell; None if unknown."""
-    parts = context.parts.get(cell.key)
-    if parts is None:
+    parts, deployment = context.parts.get(cell.key), context.plan.deployment(cell.deployment)
+    somewhere = bool(deployment.url) and not deployment.at and not cell.served_by
+    if parts is None or somewhere:
         return None
     return parts.network_ms + parts.replay_ms + parts.database_network_ms
 
