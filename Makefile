@@ -7,7 +7,7 @@ FILES  := loadtest scenarios tests benchmarks
 # A run that says its machine was too busy to measure is right, and is measured again.
 BUSY   := --reruns 2 --only-rerun "less other work|too busy to emulate"
 
-.PHONY: help demo test check unit faults foreign coverage package site format lock clean
+.PHONY: help demo test check lint types types-of-tests unit faults foreign coverage package site format lock clean
 
 help:
 	@echo "make demo    set up, then measure three deployments from four regions and write the report"
@@ -36,12 +36,19 @@ demo: $(STAMP)
 test: check
 
 check: $(STAMP)
-	$(BIN)/ruff format --check $(FILES)
-	$(BIN)/ruff check $(FILES)
-	$(BIN)/mypy
-	$(BIN)/mypy --config-file tests/mypy.ini
+	$(MAKE) --no-print-directory --jobs 2 --output-sync lint types types-of-tests
 	$(BIN)/python -m pytest -q -n auto -m "not contract and not e2e and not slow"
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(BUSY) -m "(contract or e2e) and not slow"
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check $(FILES)
+	$(BIN)/ruff check $(FILES)
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+types-of-tests: $(STAMP)
+	$(BIN)/mypy --config-file tests/mypy.ini --cache-dir .mypy_cache/tests
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -q -m "not contract and not e2e and not slow"

@@ -28,7 +28,7 @@ RULES = {
 
 def stored(folder: Path, rule: str, effects: dict[str, Any]) -> Path:
     """Write a made-up run that a verdict is known of."""
-    plan = synth.make_plan(thresholds=(rule,) if rule else ())
+    plan = synth.make_plan(regions=("cdg", "syd"), thresholds=(rule,) if rule else ())
     return synth.write_run(folder, plan, seconds=20, seed=3, effects=synth.Effects(**effects))
 
 
