@@ -163,8 +163,10 @@ async def show_world(request: Request) -> Response:
         secure_edges=world.gateways.urls(secure=True),
         authority=str(world.gateways.authority.file),
         machines=tuple(map(_machine, world.store.machines())),
-        postgres=None if postgres is None else ServerFacts(postgres.version, postgres.source),
-        cache=None if cache is None else ServerFacts(cache.version, cache.source),
+        postgres=None
+        if postgres is None
+        else ServerFacts(version=postgres.version, source=postgres.source),
+        cache=None if cache is None else ServerFacts(version=cache.version, source=cache.source),
     )
     return JSONResponse(to_json(facts))
 
