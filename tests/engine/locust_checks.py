@@ -7,6 +7,7 @@ Checks of the parts that import Locust, which patches the process it is imported
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from locust.rpc.protocol import Message
 from locust.runners import WorkerNode
 
 from loadtest.engine.coordinator.dispatch import PinnedDispatcher
+from loadtest.engine.locustfile.importing import ENVIRONMENT
 from loadtest.engine.user import TTFBUser
 from loadtest.engine.wire.protocol import CurveKeys
 from loadtest.engine.wire.secure_rpc import SecureClient, SecureServer, parse_message, shield
@@ -175,6 +177,24 @@ def check_a_scenario_is_refused_for_what_the_client_would_refuse() -> None:
         except EngineError as error:
             told = str(error)
         assert f"{path}, line 3: context=" in told, told
+
+
+def check_a_scenario_finds_what_the_apps_are_given() -> None:
+    os.environ[ENVIRONMENT] = json.dumps({"SHOP_KEY": "k", "HOME": "elsewhere"})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "secret.py"
+        path.write_text(
+            "import os\n"
+            "from loadtest.engine.user import TTFBUser\n"
+            "class Secret(TTFBUser):\n"
+            "    scenario = os.environ['SHOP_KEY']\n"
+            "    def t(self): pass\n"
+            "    tasks = [t]\n"
+        )
+        (found,) = load_scenario(str(path))
+    assert found.scenario_name() == "k"
+    assert os.environ["HOME"] != "elsewhere", "what is there already stays"
+    assert ENVIRONMENT not in os.environ, "no process of the scenario's inherits it"
 
 
 def check_an_arm_plays_the_scenarios_that_it_names() -> None:

@@ -224,7 +224,8 @@ def test_a_change_for_the_worse_is_found_at_the_first_try(
     if change == CHANGES[0]:
         assert {("db_round_trips.mean", region) for region in REGIONS} <= broken, done.stdout
     else:
-        assert ("ttfb.p50", REGIONS[0]) in broken, done.stdout
+        # where something drifts, no region alone may tell, but all of them together do
+        assert broken & {("ttfb.p50", REGIONS[0]), ("ttfb.p50", "")}, done.stdout
         slower = {r["region"]: r["observed"] for r in rules if r["metric"] == "ttfb.p50"}
         assert all(15 < slower[region] < 30 for region in REGIONS), slower
     print(f"\n| {name} | {change}, run {attempt} |", *(row(cells, region) for region in REGIONS))
