@@ -27,6 +27,8 @@ pytestmark = [
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tutorial.md"
 PLACE = "http://localhost:3000"
+INTERVAL = re.compile(r"\[N(?: ms)?, (?:N ms|without bound)\]")
+"""A tail of a hundred requests may have no upper bound."""
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -59,7 +61,8 @@ def url() -> Iterator[str]:
 def shape(line: str) -> str:
     """Return a line without what differs from run to run: numbers, run folders, blanks."""
     words = re.sub(r"\S*reports/\S+", "REPORT", line)
-    return " ".join(re.sub(r"\d+(?:[.,]\d+)*", "N", words).split())
+    words = " ".join(re.sub(r"\d+(?:[.,]\d+)*", "N", words).split())
+    return INTERVAL.sub("[N, N ms]", words)
 
 
 def transcripts() -> dict[str, list[tuple[str, str]]]:
