@@ -5,18 +5,25 @@ from __future__ import annotations
 import difflib
 import typing
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote
 
 import pydantic
 from pydantic import BaseModel
 
 from loadtest.plan.model import Plan
 
+_KEPT: Final = "".join(map(chr, range(0x21, 0x7F)))
+"""What a path is sent with as it is."""
+
 
 def findings(error: pydantic.ValidationError) -> Iterator[str]:
     """Turn the checker's findings into sentences: key, value, what is allowed."""
-    for item in error.errors():
+    found = error.errors()
+    for item in found:
         loc = tuple(part for part in item["loc"])
+        if item["type"] == "too_short" and any(one["loc"][:-1] == loc for one in found):
+            continue  # what was refused was one too few, and is told itself
         key = ".".join(str(part) for part in loc)
         if item["type"] == "extra_forbidden":
             allowed = _allowed_keys(loc[:-1])
@@ -28,6 +35,8 @@ def findings(error: pydantic.ValidationError) -> Iterator[str]:
         else:
             one = item["input"]
             hint = f"; write [{one!r}]" if item["type"] == "tuple_type" and one else ""
+            if isinstance(one, str) and one.startswith("/") and not one.isascii():
+                hint = f"; write {quote(one, safe=_KEPT)!r}"
             yield f"{key}: {one!r} is not allowed: {item['msg']}{hint}"
 
 

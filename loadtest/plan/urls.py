@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from loadtest.errors import PlanError
 from loadtest.plan.credentials import split_credentials, without_credentials
@@ -138,7 +138,7 @@ def plan_of_urls(
             for path in paths
         ]
     else:
-        asked = [tail or "/"]
+        asked = [tail]
     return {
         "schema": 1,
         "name": "url",
@@ -146,7 +146,7 @@ def plan_of_urls(
         "regions": list(regions) or [at or HERE],
         "primary_region": regions[0] if real else at or HERE,
         "scenario": "scenarios/pages.py",
-        "paths": list(dict.fromkeys(asked)),
+        "paths": list(dict.fromkeys(map(_ascii, asked))),
         "base": "0",
         "load": dict(_LOAD),
         "network": {"rtt": "neutral"},
@@ -158,6 +158,11 @@ def plan_of_urls(
             for name, (base, _) in zip(ARMS, split, strict=False)
         ],
     }
+
+
+def _ascii(path: str) -> str:
+    """Return a path as it is sent: what is not ASCII as the octets of its UTF-8."""
+    return "".join(c if c.isascii() else quote(c) for c in path)
 
 
 def _title(bases: Sequence[str], at: str) -> str:
@@ -194,7 +199,7 @@ def _split(url: str) -> tuple[str, str]:
         # a slash in a password cuts the URL within it: then all of it is shown, that is hidden
         raise PlanError(*(list(url_faults("URL", plain)) if "@" in plain else faults))
     tail = plain[base.end() :].partition("#")[0]
-    if tail and not tail.startswith("/"):
+    if not tail.startswith("/"):
         tail = f"/{tail}"
     if credentials:
         scheme, _, place = base[0].partition("//")

@@ -204,3 +204,21 @@ def test_any_text_gives_a_plan_or_a_sentence(text: str) -> None:
         if looks_like_url(url):
             with contextlib.suppress(PlanError):
                 url_plan([url], "", {})
+
+
+def test_what_is_not_ascii_is_sent_as_utf_8() -> None:
+    plan = url_plan(["http://a/caf\u00e9"], "", {"paths": ["/?q=\u00fc&x=%20"]})
+    assert plan.paths == ("/caf%C3%A9/?q=%C3%BC&x=%20",)
+    with pytest.raises(PlanError) as caught:
+        load_plan(flags={"paths": ["/caf\u00e9?a=b"]})
+    (fault,) = caught.value.faults
+    assert fault.endswith("write '/caf%C3%A9?a=b'")
+
+
+def test_a_url_without_a_path_asks_for_the_first_page() -> None:
+    assert url_plan(["http://a", "http://b/"], "", {}).paths == ("/",)
+    assert url_plan(["http://a?x=1", "http://b/?x=1"], "", {}).paths == ("/?x=1",)
+
+
+def test_a_run_of_urls_is_called_by_them() -> None:
+    assert url_plan(["http://me:word@a:8/x"], "cdg", {}).title == "http://...@a:8, as if in cdg"
