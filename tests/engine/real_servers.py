@@ -1,4 +1,4 @@
-"""Servers that people run, each as they ship it, with a keep-alive time-out of a second or less."""
+"""Servers that people run, each as they ship it, with a keep-alive time-out of a second."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,11 +95,11 @@ const answer = (request, response) => {
   request.on('end', () => response.end(request.url === '/big' ? big : 'hello'));
 };
 const idle = (server) => server.on('session', (session) => {
-  session.setTimeout(500, () => session.close());
+  session.setTimeout(1000, () => session.close());
 });
 const one = http.createServer(answer), two = http2.createServer(answer);
 const both = http2.createSecureServer({ cert, key, allowHTTP1: true }, answer);
-one.keepAliveTimeout = both.keepAliveTimeout = 500;
+one.keepAliveTimeout = both.keepAliveTimeout = 1000;
 idle(two); idle(both);
 one.listen(plain, '127.0.0.1'); both.listen(tls, '127.0.0.1'); two.listen(prior, '127.0.0.1');
 """.replace("BIG", str(BIG))
@@ -132,7 +132,7 @@ func main() {
 	folder := os.Args[1]
 	serve := func(port string, protocols *http.Protocols) *http.Server {
 		return &http.Server{Addr: "127.0.0.1:" + port, Handler: handler,
-			IdleTimeout: 500 * time.Millisecond, Protocols: protocols}
+			IdleTimeout: time.Second, Protocols: protocols}
 	}
 	go serve(os.Args[2], &both).ListenAndServe()
 	go serve(os.Args[4], &prior).ListenAndServe()
@@ -250,31 +250,50 @@ def prepare(folder: Path) -> None:
 @contextlib.contextmanager
 def serving(kinds: Mapping[str, Kind], folder: Path) -> Iterator[dict[str, Ports]]:
     """Let servers run until the block ends; begins when all of them answer."""
-    ports = {name: _free_ports() for name in kinds}
-    running: dict[str, list[subprocess.Popen[bytes]]] = {}
-    try:
-        for name, kind in kinds.items():
-            place = folder / name
-            place.mkdir()
-            for file in folder.iterdir():
-                if file.is_file():
-                    (place / file.name).symlink_to(file)
-            commands = kind.commands(place, ports[name])
-            running[name] = [subprocess.Popen(words, cwd=place) for words in commands]
-        for name, kind in kinds.items():
-            for port in {_port(ports[name], *spoken) for spoken in kind.speaks}:
-                _await(name, port, running[name])
-        yield ports
-    finally:
-        processes = [process for several in running.values() for process in several]
-        for process in processes:
-            process.terminate()
-        for process in processes:
+    for left in reversed(range(3)):
+        running: dict[str, list[subprocess.Popen[bytes]]] = {}
+        try:
+            ports = _free_ports(kinds)
             try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                _start(kinds, folder, ports, running)
+            except RuntimeError:  # somebody has taken a port meanwhile
+                if not left:
+                    raise
+                continue
+            yield ports
+            return
+        finally:
+            _stop([process for several in running.values() for process in several])
+
+
+def _start(
+    kinds: Mapping[str, Kind],
+    folder: Path,
+    ports: Mapping[str, Ports],
+    running: dict[str, list[subprocess.Popen[bytes]]],
+) -> None:
+    for name, kind in kinds.items():
+        place = folder / name
+        place.mkdir(exist_ok=True)
+        for file in folder.iterdir():
+            if file.is_file() and not (place / file.name).exists():
+                (place / file.name).symlink_to(file)
+        commands = kind.commands(place, ports[name])
+        running[name] = [subprocess.Popen(words, cwd=place) for words in commands]
+    for name, kind in kinds.items():
+        for port in {_port(ports[name], *spoken) for spoken in kind.speaks}:
+            _await(name, port, running[name])
+
+
+def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _port(ports: Ports, scheme: str, http: str) -> int:
@@ -288,11 +307,16 @@ def url_of(ports: Ports, scheme: str, http: str) -> str:
     return f"{scheme}://localhost:{_port(ports, scheme, http)}"
 
 
-def _free_ports() -> Ports:
+def _free_ports(names: Iterable[str]) -> dict[str, Ports]:
     """Return ports that nobody has, for now."""
     with contextlib.ExitStack() as stack:
-        found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
-        return Ports(*(sock.getsockname()[1] for sock in found))
+
+        def port() -> int:
+            sock = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            found: int = sock.getsockname()[1]
+            return found
+
+        return {name: Ports(port(), port(), port()) for name in names}
 
 
 def _await(name: str, port: int, processes: list[subprocess.Popen[bytes]]) -> None:
