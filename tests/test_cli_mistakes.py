@@ -199,8 +199,12 @@ def test_a_rule_is_refused_only_where_it_can_never_be_carried() -> None:
     flags = {"thresholds": ["ttfb.p95 < 300ms"], "load.duration_s": 7.0}
     refuse_too_short(url_plan([URL], "", flags))
     refuse_too_short(url_plan([URL], "", {"load.duration_s": 1.0}))
-    mean = {"thresholds": ["ttfb.mean < 300ms"], "load.duration_s": 1.0}
+    mean = {"thresholds": ["ttfb.mean < 300ms"], "load.duration_s": 4.0}
     refuse_too_short(url_plan([URL], "", mean))
+    with pytest.raises(PlanError, match="12 blocks of 1 s, and 3 s, 3 times at most, hold fewer"):
+        refuse_too_short(url_plan([URL], "", {**mean, "load.duration_s": 3.0}))
+    shares = {"thresholds": ["errors < 1%"], "load.duration_s": 1.0}
+    refuse_too_short(url_plan([URL], "", shares))
     pooled = {**flags, "load.duration_s": 4.0, "regions": ["cdg", "syd"]}
     pooled["thresholds"] = ["ttfb.p95 < 300ms pooled"]
     refuse_too_short(url_plan([URL], "cdg", pooled))

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from loadtest.analysis.percentiles import needed
+from loadtest.analysis.scores import LEAST_BLOCKS
 from loadtest.errors import PlanError
 from loadtest.plan.model import Plan
 from loadtest.plan.threshold_checks import parse_thresholds
-from loadtest.plan.thresholds import Threshold
 
 _ONE_REQUEST: Final = ("scenarios/pages.py", "scenarios/recipes.py")
 """Scenarios that send one request an arrival; of others nobody knows before they run."""
@@ -18,7 +18,7 @@ _ONE_REQUEST: Final = ("scenarios/pages.py", "scenarios/recipes.py")
 
 def refuse_too_short(plan: Plan) -> None:
     """
-    Refuse a run whose requests, over all its looks, are too few for a percentile of its rules.
+    Refuse a run whose requests or blocks, over all its looks, are too few for one of its rules.
 
     Args:
         plan: Resolved plan.
@@ -34,22 +34,25 @@ def _too_short(plan: Plan) -> Iterator[str]:
     load, looks = plan.load, plan.gate.max_looks
     if load.model == "closed" or load.stages or plan.scenario not in _ONE_REQUEST:
         return
+    times = f", {looks} times at most," if looks > 1 else ""
     for rule in parse_thresholds(plan):
-        for percentile in _percentiles(rule):
-            cells = len(plan.deployments) * len(plan.regions) if rule.pooled else 1
-            per_s = load.rate * looks * cells
-            want, most = needed(percentile, gate=True), math.floor(per_s * load.duration_s)
+        cells = len(plan.deployments) * len(plan.regions) if rule.pooled else 1
+        per_s, blocks_per_s = load.rate * looks * cells, looks * cells / load.block_s
+        least_s = LEAST_BLOCKS / blocks_per_s
+        for measure in (rule.measure, rule.other_measure):
+            if measure is None or measure.unit != "ms":
+                continue
+            want = 0 if measure.percentile is None else needed(measure.percentile, gate=True)
+            most = math.floor(per_s * load.duration_s)
+            enough = f"give --duration {math.ceil(max(want / per_s, least_s))} or more"
             if most < want:
-                times = f", {looks} times at most," if looks > 1 else ""
                 yield (
-                    f"thresholds: {rule.text!r}: p{percentile:g} needs {want} requests in a cell, "
-                    f"and {load.rate:g} a second for {load.duration_s:g} s{times} are {most}; "
-                    f"give --duration {math.ceil(want / per_s)} or more, or a higher --rate"
+                    f"thresholds: {rule.text!r}: p{measure.percentile:g} needs {want} requests in "
+                    f"a cell, and {load.rate:g} a second for {load.duration_s:g} s{times} are "
+                    f"{most}; {enough}, or a higher --rate"
                 )
-
-
-def _percentiles(rule: Threshold) -> Iterator[float]:
-    """Yield the percentiles of response times that a rule reads, on either side."""
-    for measure in (rule.measure, rule.other_measure):
-        if measure is not None and measure.percentile is not None and measure.unit == "ms":
-            yield measure.percentile
+            elif load.duration_s * blocks_per_s < LEAST_BLOCKS:
+                yield (
+                    f"thresholds: {rule.text!r}: a decision needs {LEAST_BLOCKS} blocks of "
+                    f"{load.block_s:g} s, and {load.duration_s:g} s{times} hold fewer; {enough}"
+                )
