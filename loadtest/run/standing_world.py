@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from loadtest.errors import WorldError
 from loadtest.records.world_facts import WorldFacts
-from loadtest.run.run_world import WORLD_TOKEN_VARIABLE, EmbeddedExtras
+from loadtest.run.embedded_extras import WORLD_TOKEN_VARIABLE, EmbeddedExtras
 from loadtest.world.guard.addresses import WorldAddress, addresses
 
 

@@ -10,10 +10,11 @@ from loadtest.plan.model import Plan
 from loadtest.records.world_facts import WorldFacts
 from loadtest.run.database_order import DATABASE_USER, REPLICA_PORT
 from loadtest.run.deployment import deploy_all
+from loadtest.run.embedded_extras import WORLD_TOKEN_VARIABLE
 from loadtest.run.progress import Progress
 from loadtest.run.run_deployment import RunDeployment, orders_of
 from loadtest.run.run_secrets import Secrets
-from loadtest.run.run_world import WORLD_TOKEN_VARIABLE, RunWorld, open_place
+from loadtest.run.run_world import RunWorld, open_place
 
 
 def stay(

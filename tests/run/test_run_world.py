@@ -13,12 +13,16 @@ from loadtest.frozen import to_json
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan, resolve_plan
 from loadtest.run import run_world as module
+from loadtest.run.embedded_extras import (
+    GONE_S,
+    WORLD_TIMEOUT_S,
+    WORLD_TOKEN_VARIABLE,
+    EmbeddedExtras,
+)
 from loadtest.run.run_deployment import RunDeployment, orders_of
 from loadtest.run.run_secrets import Secrets
 from loadtest.run.run_world import (
     FLY_TOKEN_VARIABLES,
-    WORLD_TOKEN_VARIABLE,
-    EmbeddedExtras,
     RunWorld,
     fly_place,
     open_place,
@@ -44,7 +48,7 @@ def extras(monkeypatch: pytest.MonkeyPatch, answer: httpx.Response | Exception) 
 
     real = httpx.Client
     monkeypatch.setattr(
-        module.httpx, "Client", lambda **k: real(**k, transport=httpx.MockTransport(handle))
+        httpx, "Client", lambda **k: real(**k, transport=httpx.MockTransport(handle))
     )
     return EmbeddedExtras("http://127.0.0.1:9", "t")
 
@@ -200,7 +204,7 @@ def test_a_world_that_stands_still_is_not_waited_for_again_and_again(
         RunWorld("http://127.0.0.1:9", "t", still).still_there()
     with pytest.raises(WorldError, match="does not answer"):
         still.counters()
-    assert asked == [module.GONE_S, module.GONE_S]
+    assert asked == [GONE_S, GONE_S]
 
 
 def test_a_world_that_answers_in_a_hurry_has_its_time_again(
@@ -208,4 +212,4 @@ def test_a_world_that_answers_in_a_hurry_has_its_time_again(
 ) -> None:
     fine = extras(monkeypatch, httpx.Response(200, json=to_json(world_facts())))
     RunWorld("http://127.0.0.1:9", "t", fine).still_there()
-    assert fine._http.timeout.read == module.WORLD_TIMEOUT_S
+    assert fine._http.timeout.read == WORLD_TIMEOUT_S
