@@ -19,7 +19,7 @@ from loadtest.report.figures.distribution import Curve, draw_distribution
 from loadtest.report.figures.parts import Bar, draw_parts
 from loadtest.report.figures.published import Pair, draw_published
 from loadtest.report.figures.shift import ShiftCurve, draw_shift
-from loadtest.report.figures.strip import Track, draw_strip
+from loadtest.report.figures.strip import Track, draw_strip, mark_labels
 
 STYLES = arm_styles({"single": "", "multi": "", "multi-fresh": "multi"})
 LIMITS = (40.0, 600.0)
@@ -170,3 +170,13 @@ def test_log_limits_skip_what_has_no_place_on_the_axis() -> None:
     assert 0 < low < 50
     assert 500 < high < 1_000
     assert log_limits([]) == (1.0, 1000.0)
+
+
+def test_numbers_of_marks_that_are_close_stand_as_one() -> None:
+    assert mark_labels([], 2.0) == []
+    assert mark_labels([4.0, 8.0, 8.0, 9.5, 10.5, 30.0], 2.0) == [
+        (1, 1, 4.0),
+        (2, 4, 8.0),
+        (5, 5, 10.5),
+        (6, 6, 30.0),
+    ]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+_CLOSE: Final = 0.06
+"""Share of the time axis within which two numbers would lie on each other."""
 _NEAR_END: Final = 0.96
 """Share of the time axis from which on a mark's number stands left of it, inside the panel."""
 
@@ -93,12 +95,13 @@ def _shade_warm_up(axes: Axes, warmup_s: float) -> None:
 
 def _mark_events(axes: Axes, events: Sequence[TimelineEvent]) -> None:
     end_s = axes.get_xlim()[1]
-    for number, event in enumerate(events, start=1):
-        late = event.t_s > _NEAR_END * end_s
+    for event in events:
         axes.axvline(event.t_s, color=EVENT, linewidth=1.1, linestyle=(0, (3, 2)))
+    for first, last, at_s in mark_labels([event.t_s for event in events], _CLOSE * end_s):
+        late = at_s > _NEAR_END * end_s
         axes.annotate(
-            str(number),
-            (event.t_s, 1),
+            f"{first}" if first == last else f"{first}–{last}",
+            (at_s, 1),
             xycoords=axes.get_xaxis_transform(),
             xytext=(-2 if late else 2, -8),
             textcoords="offset points",
@@ -107,6 +110,18 @@ def _mark_events(axes: Axes, events: Sequence[TimelineEvent]) -> None:
             fontsize=TEXT_PT - 0.5,
             weight="bold",
         )
+
+
+def mark_labels(times_s: Sequence[float], close_s: float) -> list[tuple[int, int, float]]:
+    """Return first and last number and the place of each label; marks that are close share one."""
+    labels: list[tuple[int, int, float]] = []
+    for number, t_s in enumerate(times_s, start=1):
+        if labels and t_s - labels[-1][2] < close_s:
+            first, _, at_s = labels[-1]
+            labels[-1] = (first, number, at_s)
+        else:
+            labels.append((number, number, t_s))
+    return labels
 
 
 def _words(tracks: Sequence[Track], events: Sequence[TimelineEvent]) -> str:
