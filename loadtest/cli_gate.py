@@ -92,7 +92,7 @@ def gate(
         return say(terminal, judge_folder(Path(what) if what else None))
     from loadtest.plan.client import passphrase_of
     from loadtest.plan.headers import give_headers, read_headers
-    from loadtest.plan.resolve import load_raw, resolve_plan
+    from loadtest.plan.resolve import load_raw, resolve_judged
     from loadtest.plan.selection import names_in
     from loadtest.run.conductor import RunConductor
     from loadtest.run.gate_arms import (
@@ -135,7 +135,7 @@ def gate(
             for note in arms.notes:
                 terminal.warn(note)
             raw, scratch = with_arms(raw, arms), arms.scratch
-        plan = resolve_plan(raw, dropped)
+        plan = resolve_judged(raw, dropped)
         plan, headers = give_headers(plan, read_headers(options["headers"]), os.environ)
         make = partial(
             RunConductor,

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -47,6 +47,9 @@ DRIFT_PENALTY: Final = 20.0
 """All error rates are divided by it where an arm drifts."""
 _SHARED_FROM: Final = 5  # requests of an arm and block that make its median worth using
 _STEPS: Final = 34
+_EXPOSED_FROM: Final = 3
+_EXPOSED_TAIL: Final = 0.05
+_FLAT: Final = 1e-12
 _FOUND_TAIL: Final = 0.12  # 80 of 100 runs find it, as simulated with drift checks in force
 
 
@@ -61,6 +64,8 @@ class Score:
         error: Its standard error, never zero.
         freedom: Degrees of freedom of Student's t.
         floor: Least variance of the mean: what it would be without weather.
+        plain: The same of the blocks as they are, where weather was taken out that one of the arms
+            is more exposed to than the other: both have to agree then.
     """
 
     series: Series
@@ -68,16 +73,19 @@ class Score:
     error: float
     freedom: float
     floor: float
+    plain: Score | None = None
 
     @property
     def p_fail(self) -> float:
         """Probability of such blocks were the candidate within what is allowed."""
-        return student_tail(self.mean / self.error, self.freedom)
+        own = student_tail(self.mean / self.error, self.freedom)
+        return own if self.plain is None else max(own, self.plain.p_fail)
 
     @property
     def p_pass(self) -> float:
         """Probability of such blocks were the candidate slower than is allowed."""
-        return student_tail(-self.mean / self.error, self.freedom)
+        own = student_tail(-self.mean / self.error, self.freedom)
+        return own if self.plain is None else max(own, self.plain.p_pass)
 
 
 def score(arm: Blocked, allowed: Blocked, percentile: float, *, wide: bool) -> Score:
@@ -90,9 +98,13 @@ def score(arm: Blocked, allowed: Blocked, percentile: float, *, wide: bool) -> S
         percentile: 0 to 100.
         wide: Allow for drift within an arm.
     """
-    arm, allowed = without_shared_weather(arm, allowed)
-    series = block_scores(arm, allowed, percentile)
-    return of_series(series, least_variance(arm, allowed, percentile), wide=wide)
+    floor = least_variance(arm, allowed, percentile)
+    plain = of_series(block_scores(arm, allowed, percentile), floor, wide=wide)
+    calm, calm_allowed = without_shared_weather(arm, allowed)
+    if calm is arm:
+        return plain
+    found = of_series(block_scores(calm, calm_allowed, percentile), floor, wide=wide)
+    return found if exposed_alike(arm, allowed) else replace(found, plain=plain)
 
 
 def least_variance(arm: Blocked, other: Blocked, percentile: float) -> float:
@@ -168,6 +180,25 @@ def without_shared_weather(arm: Blocked, other: Blocked) -> tuple[Blocked, Block
         Blocked(arm.values * factor[arm.group], arm.group, arm.groups),
         Blocked(other.values * factor[other.group], other.group, other.groups),
     )
+
+
+def exposed_alike(arm: Blocked, other: Blocked) -> bool:
+    """
+    Tell whether two arms move alike with the weather that they share.
+
+    Where one is slower in bad weather by more than the other, that is a difference of the arms.
+    Without it their levels' sum and difference do not go together.
+
+    Source: Pitman, "A note on normal correlation", 1939.
+    """
+    a, b = np.log(group_medians(arm)), np.log(group_medians(other))
+    both, apart = a + b - (a + b).mean(), a - b - (a - b).mean()
+    scale = math.sqrt(float((both**2).sum() * (apart**2).sum()))
+    if a.size < _EXPOSED_FROM or scale < _FLAT:
+        return True
+    r = min(abs(float((both * apart).sum())) / scale, 1 - _FLAT)
+    t = r * math.sqrt((a.size - 2) / (1 - r * r))
+    return 2 * student_tail(t, a.size - 2) > _EXPOSED_TAIL
 
 
 def group_medians(sample: Blocked) -> Series:

@@ -22,6 +22,7 @@ from loadtest.analysis.bootstrap import (
     resample,
     weigh,
 )
+from loadtest.analysis.cells import CellRows
 from loadtest.analysis.scores import DRIFT_PENALTY, WIDE_BELOW, arm_drifts, mean_ranks
 from loadtest.analysis.special import binomial_at_least, binomial_at_most
 from loadtest.gate.absolute import against_limit
@@ -43,6 +44,10 @@ NEVER_OR_ALWAYS: Final = (0.0, 1.0)
 """No sample can show these shares: such a limit asks of this run alone."""
 _BASE_ANSWERS = 0.5
 """An arm of which fewer than this share were answered is no base to compare with."""
+_MEAN_LOSES = 0.01
+"""A mean leaves failures out; with more of them it is no mean of what was asked."""
+_TOLD_UNLIKE = 0.05
+"""Two arms whose answers tell a number in shares that differ by more tell of other requests."""
 
 
 def measure(
@@ -62,7 +67,8 @@ def measure(
     if rule.kind == "absolute":
         return _of_one(question, samples, levels)
     sample = samples.sample(question.cells, rule.measure)
-    if question.others and _is_no_base(samples, question):
+    helped = (*question.others, *(question.cells if sign_of(rule) < 0 else ()))
+    if question.others and any(_is_no_base(samples, (cell,)) for cell in helped):
         return replace(
             nothing(sample, 0.0),
             lacking="the arm that it is compared with answered fewer than half of its requests",
@@ -72,29 +78,34 @@ def measure(
     other = samples.sample(question.others, other_measure) if question.others else None
     if other is None or not other.n or not sample.n:
         return replace(nothing(sample, 0.0), lacking="one of the two arms was not measured here")
-    if rule.kind == "baseline" and rule.measure.metric in SHARES:
+    if rule.kind == "baseline" and rule.measure.metric in SHARES and not _elsewhere(question):
         return _carried(_share_of_two(question, samples, gate, levels), sample)
+    if unlike := _unlike(question, samples):
+        return replace(nothing(sample, 0.0), lacking=unlike)
     wide = drifts or sample.groups < WIDE_BELOW
     if (p := rule.measure.percentile) is not None and other_measure == rule.measure:
         sample = samples.at_once(question.cells, rule.measure)
         other = samples.at_once(question.others, rule.measure)
         wide = drifts or sample.groups < WIDE_BELOW
 
-        def compare(base: Blocked) -> Measurement:
-            pair = ArmPair(sample, base, p, wide=wide)
+        def compare(arm: Blocked, base: Blocked) -> Measurement:
+            pair = ArmPair(arm, base, p, wide=wide)
             if rule.kind == "relative":
                 return within_factor(rule, pair, levels)
             return within_margin(rule, pair, gate=gate, levels=levels)
     else:
         wide = wide and rule.measure.unit == "ms"
 
-        def compare(base: Blocked) -> Measurement:
-            return _resampled(question, samples, sample, base, gate=gate, levels=levels, wide=wide)
+        def compare(arm: Blocked, base: Blocked) -> Measurement:
+            return _resampled(question, samples, arm, base, gate=gate, levels=levels, wide=wide)
 
-    found = compare(other)
+    found = compare(sample, other)
     if (answered := other.answered()).n < other.n:
         failed = 1 - answered.n / other.n
-        found = replace(_cautious(found, compare(answered)), base_failures=failed)
+        found = replace(_cautious(found, compare(sample, answered)), base_failures=failed)
+    if sign_of(rule) < 0 and (own := sample.answered()).n < sample.n:
+        failed = 1 - own.n / sample.n
+        found = replace(_cautious(found, compare(own, answered)), base_failures=failed)
     if drifts and rule.measure.unit == "ms":
         found = _penalised(found, DRIFT_PENALTY)
     checks = (carries(rule.measure, sample), carries(other_measure, other))
@@ -148,9 +159,45 @@ def _carried(found: Measurement, sample: Blocked) -> Measurement:
     return replace(found, lacking=why, lacking_factor=MIN_GROUPS / max(1, sample.groups))
 
 
-def _is_no_base(samples: SampleSource, question: Question) -> bool:
-    found = samples.failures(question.others, "errors")
+def _is_no_base(samples: SampleSource, cells: tuple[CellRows, ...]) -> bool:
+    found = samples.failures(cells, "errors")
     return found.n > 0 and 1 - found.count / found.n < _BASE_ANSWERS
+
+
+def _elsewhere(question: Question) -> list[str]:
+    """Return the regions in which one of the two arms alone has what is compared."""
+    here, there = (
+        {(cell.region, cell.scenario, cell.name) for cell in cells}
+        for cells in (question.cells, question.others)
+    )
+    return sorted({region for region, *_ in here ^ there})
+
+
+def _unlike(question: Question, samples: SampleSource) -> str:
+    """Return why two arms cannot be held against each other; empty where they can."""
+    rule = question.rule
+    arms = (question.cells, question.others)
+    if alone := _elsewhere(question):
+        return f"{', '.join(alone)} is measured for one of the two arms alone"
+    failures = [samples.failures(cells, "errors") for cells in arms]
+    if rule.measure.percentile is None:
+        worst = max(found.count / found.n if found.n else 0.0 for found in failures)
+        if worst > _MEAN_LOSES:
+            return (
+                f"{worst:.1%} of an arm's requests failed, and the mean of those that it answered "
+                "is that of other requests"
+            )
+    told = [
+        samples.sample(cells, rule.measure).answered().n / (found.n - found.count)
+        for cells, found in zip(arms, failures, strict=True)
+        if found.n > found.count
+    ]
+    if len(told) == len(arms) and abs(told[0] - told[1]) > _TOLD_UNLIKE:
+        return (
+            f"{told[0]:.0%} of one arm's answers tell their {rule.measure.metric}, and "
+            f"{told[1]:.0%} of the other's"
+        )
+    return ""
 
 
 def _penalised(found: Measurement, penalty: float) -> Measurement:

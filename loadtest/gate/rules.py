@@ -27,6 +27,7 @@ from loadtest.gate.sentences import (
     why,
 )
 from loadtest.gate.shown import show, show_result
+from loadtest.plan.threshold_checks import compares_arms
 from loadtest.plan.thresholds import BASE_ARM, COUNTS, Condition, Measure, Threshold
 
 BUDGET_KIND: Final = "budget"
@@ -96,16 +97,17 @@ class Judge:
         """
         Return a result of the error budget for each cell, a family of its own.
 
-        It fails on evidence of more errors than the budget, and passes otherwise.  The errors of a
-        baseline arm are not held against the candidate.
+        It fails on evidence of more errors than the budget, and passes otherwise.  The errors of an
+        arm that others are compared with are not held against the candidate.
         """
         share = self.run.plan.gate.error_budget
+        excused = (Condition("deployment", (BASE_ARM,), negated=True),)
         rule = Threshold(
             text=f"errors within the budget of {show(share, 'share')}",
             kind="absolute",
             measure=Measure("errors", None),
             limit=share,
-            conditions=(Condition("deployment", (BASE_ARM,), negated=True),),
+            conditions=excused if compares_arms(self.run.plan) else (),
         )
         questions = [q for q in questions_of(self.run, self.cells, rule) if q.cells[0].rows.size]
         # A short run carries no pass; the budget passes anyway, and an outage must fail it.

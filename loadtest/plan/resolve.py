@@ -85,7 +85,16 @@ def load_judged_plan(path: str | None, flags: Mapping[str, object]) -> Plan:
     Raises:
         PlanError: The same, and where flags took away everything that the plan's rules are about.
     """
-    raw, dropped = load_raw(DEFAULT_PLAN if path is None else path, flags)
+    return resolve_judged(*load_raw(DEFAULT_PLAN if path is None else path, flags))
+
+
+def resolve_judged(raw: Mapping[str, object], dropped: frozenset[str] = frozenset()) -> Plan:
+    """
+    Return the plan of raw values as ``resolve_plan`` does, for a run that ends with a verdict.
+
+    Raises:
+        PlanError: The same, and where flags took away everything that the plan's rules are about.
+    """
     plan = resolve_plan(raw, dropped)
     if raw.get("thresholds") and not plan.thresholds:
         gone = ", ".join(sorted(dropped))

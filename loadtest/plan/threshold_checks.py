@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from loadtest.errors import PlanError
 from loadtest.plan.model import Plan
 from loadtest.plan.threshold_parser import parse_threshold
-from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM, Dimension, Threshold
+from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM, SHARES, Dimension, Threshold
 
 
 def parse_thresholds(plan: Plan) -> tuple[Threshold, ...]:
@@ -117,6 +117,12 @@ def _faults(rule: Threshold, plan: Plan, ignored: frozenset[str]) -> Iterator[st
         yield (
             f"thresholds: {rule.text!r}: there is no {dimension} {name!r} in the plan{hint} "
             f"has {', '.join(known)}"
+        )
+    if rule.kind == "relative" and rule.measure.metric in SHARES:
+        yield (
+            f"thresholds: {rule.text!r}: a ratio of shares says nothing where nearly nothing "
+            f"fails; compare them by points: {rule.measure.metric}({rule.arm}) within 1% of "
+            f"baseline({rule.other})"
         )
     if rule.kind == "baseline" and not unknown:
         arms_of(rule, plan)

@@ -187,9 +187,52 @@ def test_errors_of_the_base_are_not_the_candidates(
     judge_run: JudgeRun, revisions: dict[str, Any]
 ) -> None:
     judged = judge_run(
-        "db_round_trips within 0 of baseline", plan=revisions, error_share={"base": 0.3}
+        "db_round_trips within 0 of baseline", plan=revisions, error_share={"base": 0.008}
     )
     assert judged.verdict.decision == "pass"
+
+
+def test_a_mean_says_nothing_where_more_than_one_in_a_hundred_failed(
+    judge_run: JudgeRun, revisions: dict[str, Any]
+) -> None:
+    """What failed may be the page that the mean hangs on."""
+    rules = ("db_round_trips within 0.1 of baseline", "ttfb.mean within 10% of baseline")
+    judged = judge_run(*rules, plan=revisions, error_share={"base": 0.3})
+    assert {rule.decision for rule in judged.rules()} == {"inconclusive"}
+    assert all("the mean of those" in rule.why for rule in judged.rules())
+
+
+def test_an_arm_that_answers_nothing_is_not_slower_than_another_in_its_favour(
+    judge_run: JudgeRun, revisions: dict[str, Any]
+) -> None:
+    rule = "ttfb.p50(base) >= 2 * ttfb.p50(candidate)"
+    for share, decision in ((1.0, "invalid"), (0.45, "fail")):
+        judged = judge_run(rule, plan=revisions, error_share={"base": share})
+        assert {r.decision for r in judged.rules()} == {decision}, share
+
+
+def test_an_arm_that_is_compared_with_nothing_has_a_budget_whatever_its_name(
+    judge_run: JudgeRun, revisions: dict[str, Any]
+) -> None:
+    alone = {**revisions, "deployments": revisions["deployments"][:1]}
+    judged = judge_run("ttfb.p50 < 10s", plan=alone, error_share={"base": 0.3})
+    assert judged.verdict.decision == "fail"
+
+
+@pytest.mark.parametrize("rule", ["ttfb.p50 within 5%", "ttfb.mean within 5%", "errors within 1%"])
+def test_arms_that_are_measured_in_unlike_regions_are_not_pooled(
+    judge_run: JudgeRun, revisions: dict[str, Any], rule: str
+) -> None:
+    base, candidate = revisions["deployments"]
+    plan = {
+        **revisions,
+        "deployments": (base.model_copy(update={"measured_from": ("syd",)}), candidate),
+    }
+    (judged,) = judge_run(
+        f"{rule} of baseline pooled", plan=plan, arm_factor={"candidate": 1.5}
+    ).rules()
+    assert judged.decision == "inconclusive"
+    assert "cdg is measured for one of the two arms alone" in judged.why
 
 
 def test_an_error_threshold_needs_the_sample_to_show_it(judge_run: JudgeRun) -> None:
