@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import click
 import pytest
 
 from loadtest import cli as program
+from loadtest.assets import find_asset
 from loadtest.cli_live import LiveCommand, live_option
 from loadtest.cli_words import seconds
 from loadtest.errors import EXIT_PLAN, PlanError
@@ -225,3 +227,17 @@ def test_flags_without_a_use_are_told_by_kind() -> None:
     assert idle_flags(load_plan(), {"--env", "--redis", "--rtt"}) == []
     far = url_plan([URL], "", {"world": "fly", "regions": ["cdg"]})
     assert idle_flags(far, {"--image", "--budget"}) == []
+
+
+def test_flags_of_a_gate_that_leave_no_rule_are_refused(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = find_asset("scenarios/gate.toml")
+    assert plan is not None
+    rules = '["ttfb.p50 within 5% of baseline where region = ord"]'
+    text = re.sub(r"(?s)thresholds = \[.*?\n\]", f"thresholds = {rules}", plan.read_text())
+    (place / "mine.toml").write_text(text)
+    urls = ("--base", "http://127.0.0.1:1", "--candidate", "http://127.0.0.1:2")
+    code, printed = said(["gate", "mine.toml", *urls, "--regions", "cdg,syd"], monkeypatch, capsys)
+    assert code == EXIT_PLAN
+    assert "every rule is about what the flags took away (ord): nothing would be judged" in printed
