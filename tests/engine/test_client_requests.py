@@ -262,7 +262,10 @@ def test_codings_are_undone_when_asked(coding: str, encode: Callable[[bytes], by
 
 @pytest.mark.parametrize(
     "body",
-    [gzip.compress(b"a") + gzip.compress(b"bc"), gzip.compress(b"abc") + bytes(512)],
+    [
+        gzip.compress(b"a", mtime=0) + gzip.compress(b"bc", mtime=0),
+        gzip.compress(b"abc", mtime=0) + bytes(512),
+    ],
     ids=["two members", "padding"],
 )
 def test_gzip_may_have_members_and_padding(body: bytes) -> None:
