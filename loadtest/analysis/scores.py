@@ -99,12 +99,15 @@ def score(arm: Blocked, allowed: Blocked, percentile: float, *, wide: bool) -> S
         wide: Allow for drift within an arm.
     """
     floor = least_variance(arm, allowed, percentile)
-    plain = of_series(block_scores(arm, allowed, percentile), floor, wide=wide)
-    calm, calm_allowed = without_shared_weather(arm, allowed)
-    if calm is arm:
-        return plain
+    levels = shared_levels(arm, allowed)
+    if levels is None:
+        return of_series(block_scores(arm, allowed, percentile), floor, wide=wide)
+    calm, calm_allowed = _divided(arm, allowed, levels)
     found = of_series(block_scores(calm, calm_allowed, percentile), floor, wide=wide)
-    return found if exposed_alike(arm, allowed) else replace(found, plain=plain)
+    if exposed_alike(levels):
+        return found
+    plain = of_series(block_scores(arm, allowed, percentile), floor, wide=wide)
+    return replace(found, plain=plain)
 
 
 def least_variance(arm: Blocked, other: Blocked, percentile: float) -> float:
@@ -164,15 +167,27 @@ def block_means(values: Series, group: NDArray[np.int32], blocks: int) -> Series
 
 def without_shared_weather(arm: Blocked, other: Blocked) -> tuple[Blocked, Blocked]:
     """Divide both arms of a block by the level that they share, as far as they do share one."""
+    levels = shared_levels(arm, other)
+    return (arm, other) if levels is None else _divided(arm, other, levels)
+
+
+def shared_levels(arm: Blocked, other: Blocked) -> tuple[Series, Series] | None:
+    """Return each block's level in both arms, as logarithms about 0; None where there is none."""
     if not arm.groups or arm.groups != other.groups:
-        return arm, other
+        return None
     if min(arm.counts.min(), other.counts.min()) < _SHARED_FROM:
-        return arm, other
+        return None
     with np.errstate(divide="ignore", invalid="ignore"):
         a, b = np.log(group_medians(arm)), np.log(group_medians(other))
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return arm, other
-    a, b = a - a.mean(), b - b.mean()
+        return None
+    return a - a.mean(), b - b.mean()
+
+
+def _divided(
+    arm: Blocked, other: Blocked, levels: tuple[Series, Series]
+) -> tuple[Blocked, Blocked]:
+    a, b = levels
     level = (a + b) / 2
     shared = float((a * b).mean() / max(float((level**2).mean()), 1e-12))
     factor = np.exp(-min(max(shared, 0.0), 1.0) * level)
@@ -182,7 +197,7 @@ def without_shared_weather(arm: Blocked, other: Blocked) -> tuple[Blocked, Block
     )
 
 
-def exposed_alike(arm: Blocked, other: Blocked) -> bool:
+def exposed_alike(levels: tuple[Series, Series]) -> bool:
     """
     Tell whether two arms move alike with the weather that they share.
 
@@ -191,8 +206,8 @@ def exposed_alike(arm: Blocked, other: Blocked) -> bool:
 
     Source: Pitman, "A note on normal correlation", 1939.
     """
-    a, b = np.log(group_medians(arm)), np.log(group_medians(other))
-    both, apart = a + b - (a + b).mean(), a - b - (a - b).mean()
+    a, b = levels
+    both, apart = a + b, a - b
     scale = math.sqrt(float((both**2).sum() * (apart**2).sum()))
     if a.size < _EXPOSED_FROM or scale < _FLAT:
         return True

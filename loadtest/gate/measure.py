@@ -82,7 +82,6 @@ def measure(
         return _carried(_share_of_two(question, samples, gate, levels), sample)
     if unlike := _unlike(question, samples):
         return replace(nothing(sample, 0.0), lacking=unlike)
-    wide = drifts or sample.groups < WIDE_BELOW
     if (p := rule.measure.percentile) is not None and other_measure == rule.measure:
         sample = samples.at_once(question.cells, rule.measure)
         other = samples.at_once(question.others, rule.measure)
@@ -94,7 +93,7 @@ def measure(
                 return within_factor(rule, pair, levels)
             return within_margin(rule, pair, gate=gate, levels=levels)
     else:
-        wide = wide and rule.measure.unit == "ms"
+        wide = rule.measure.unit == "ms" and (drifts or sample.groups < WIDE_BELOW)
 
         def compare(arm: Blocked, base: Blocked) -> Measurement:
             return _resampled(question, samples, arm, base, gate=gate, levels=levels, wide=wide)
