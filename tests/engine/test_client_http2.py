@@ -27,6 +27,7 @@ from loadtest.engine.client.tolerant import FramingError
 
 GET = b"GET %s HTTP/1.1\r\nHost: shop.example\r\nAccept: */*\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: %d\r\n\r\n"
+BIG_POST = POST.replace(b"POST /", b"POST /big/5000000") % 3 + b"abc"
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -359,10 +360,11 @@ def test_streams_at_once_have_their_own_answers_and_moments() -> None:
     assert (client.streams, client.has_room) == ({}, True)
 
 
-def test_a_body_that_nobody_reads_holds_its_server_up_and_no_other() -> None:
+@pytest.mark.parametrize("request_bytes", [GET % b"/big/5000000", BIG_POST])
+def test_a_body_that_nobody_reads_holds_its_server_up_and_no_other(request_bytes: bytes) -> None:
     """The window of a held stream opens when it is read; that of the connection at once."""
     client, server = framer(), ServerSide()
-    held = client.ask(GET % b"/big/5000000", held=True)
+    held = client.ask(request_bytes, held=True)
     for _ in range(50):
         server.receive(client.outgoing())
         client.feed(server.take())

@@ -38,6 +38,7 @@ from loadtest.text import one_line
 
 _WINDOW: Final = 1 << 20
 """Bytes of an answer that a server may send before it is told that they were read."""
+_WORTH_TELLING: Final = _WINDOW // 2
 _SIGN_OF_LIFE: Final = b"loadtest"
 _FOREIGN: Final = (H2Error, HPACKError, HyperframeError, ValueError, LookupError)
 _UNANSWERED: Final = "before any response byte"
@@ -142,7 +143,11 @@ class Http2Framer:
 
     def catch_up(self, stream: Http2Stream) -> None:
         """Note that everything that a held stream brought was read."""
-        self._quick.catch_up(stream)
+        if stream.quick:
+            self._quick.catch_up(stream)
+        elif stream.unsaid >= _WORTH_TELLING and not stream.done:
+            self._h2.increment_flow_control_window(stream.unsaid, stream.number)
+            stream.unsaid = 0
 
     def feed(self, data: bytes) -> None:
         """
@@ -284,8 +289,13 @@ class Http2Framer:
             stream.take_head(ReadHead.of([(name, value) for name, value in event.headers]))
 
     def _on_data(self, event: Any) -> None:
-        self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-        if (stream := self.streams.get(event.stream_id)) is not None:
+        h2, size, stream = self._h2, event.flow_controlled_length, self.streams.get(event.stream_id)
+        if stream is None or not stream.held:
+            h2.acknowledge_received_data(size, event.stream_id)
+        elif size:  # its own window opens when it is read, that of the connection for others now
+            h2.increment_flow_control_window(size)
+            stream.unsaid += size
+        if stream is not None:
             stream.take_data(bytes(event.data))
 
     def _on_trailers(self, event: Any) -> None:
