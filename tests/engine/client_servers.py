@@ -8,7 +8,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 from loadtest.engine.client.client import TTFBClient
 from loadtest.engine.client.limits import Limits
@@ -73,7 +73,7 @@ class ScriptServer:
             connection.close()
             raw.close()
 
-    def __enter__(self) -> ScriptServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

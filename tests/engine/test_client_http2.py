@@ -8,6 +8,7 @@ import random
 import ssl
 from pathlib import Path
 
+import gevent
 import pytest
 import trustme
 from client_servers import client_of
@@ -524,6 +525,20 @@ def test_tls_by_alpn(tls: tuple[str, ssl.SSLContext]) -> None:
     """Whoever leaves it to the server gets HTTP/2 from one that prefers it."""
     with http2_server(tls[1]) as server:
         check(server, "auto", tls[0])
+
+
+@pytest.mark.contract
+def test_a_first_burst_over_tls_opens_one_connection(tls: tuple[str, ssl.SSLContext]) -> None:
+    """Before the first answer nobody knows what is spoken: its handshake is waited for."""
+    with (
+        http2_server(tls[1]) as server,
+        client_of(server.url, ca_file=tls[0]) as (client, samples),
+    ):
+        jobs = [gevent.spawn(client.get, "/") for _ in range(6)]
+        assert [job.get(20).text for job in jobs] == ["hello"] * 6
+    assert server.connections == 1
+    ready = {s.start_ns + s.dns_ns + s.connect_ns + s.tls_ns for s in samples if not s.reused}
+    assert len(ready) == 2  # whoever opened it, and those who waited for that
 
 
 @pytest.mark.contract

@@ -52,6 +52,16 @@ def visit(url: str, http: str, ca_file: str) -> list[RequestSample]:
     return samples
 
 
+def first_burst(url: str, ca_file: str) -> list[RequestSample]:
+    """Ask for some pages at once, of a server that nobody has met."""
+    with client_of(url, ca_file=ca_file, idle_connections=5) as (client, samples):
+        jobs = [gevent.spawn(client.get, "/") for _ in range(5)]
+        assert [job.get(10).text for job in jobs] == ["hello"] * 5
+        shared = [connection.shared for connection in client._place.idle]
+        assert shared in ([True], [False] * len(shared))
+    return samples
+
+
 @pytest.fixture(scope="module")
 def outcomes(folder: Path) -> dict[tuple[str, str, str], Any]:
     """Visit all at once: a pause costs its time once."""
@@ -63,8 +73,31 @@ def outcomes(folder: Path) -> dict[tuple[str, str, str], Any]:
             for name, kind in here.items()
             for spoken in kind.speaks
         }
+        jobs |= {
+            (name, "https", "auto"): gevent.spawn(
+                first_burst, url_of(ports[name], "https", "auto"), ca_file
+            )
+            for name in here
+        }
         gevent.joinall(list(jobs.values()), timeout=60)
     return {case: job.value if job.successful() else job.exception for case, job in jobs.items()}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_first_burst_is_told_what_is_spoken_by_one_handshake(
+    outcomes: dict[tuple[str, str, str], Any], name: str
+) -> None:
+    """Then it shares that connection, or goes over as many as it has requests."""
+    if not is_here(KINDS[name]):
+        pytest.skip(f"needs {KINDS[name].program}")
+    samples = outcomes[name, "https", "auto"]
+    if isinstance(samples, BaseException):
+        raise samples
+    spoken = "2" if ("https", "2") in KINDS[name].speaks else "1.1"
+    assert [(s.error, s.protocol) for s in samples] == [("", spoken)] * 5
+    opened = [s for s in samples if not s.reused]
+    ready = {s.start_ns + s.dns_ns + s.connect_ns + s.tls_ns for s in opened}
+    assert len(ready) == (min(len(opened), 2) if spoken == "2" else len(opened))
 
 
 @pytest.mark.parametrize(("name", "scheme", "http"), CASES)

@@ -200,6 +200,40 @@ def test_http_1_1_is_asked_for(authority: Authority) -> None:
     assert chosen == ["http/1.1"]
 
 
+class Together(ScriptServer):
+    """Shakes hands with the first, and with the others when all of them are connected."""
+
+    def __init__(self, context: ssl.SSLContext, others: int) -> None:
+        self.met = threading.Barrier(others)
+        super().__init__(answering(OK), tls=context)
+
+    def _serve(self, connection: socket.socket, index: int) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            if index:
+                self.met.wait(5)
+        super()._serve(connection, index)
+
+
+def test_nobody_waits_for_another_where_http_1_1_was_chosen(authority: Authority) -> None:
+    """The first handshake is waited for, as it may bring HTTP/2; the others are made at once."""
+    with (
+        Together(authority.context("127.0.0.1"), others=4) as server,
+        client_of(server.url, ca_file=authority.ca_file) as (client, samples),
+    ):
+        jobs = [gevent.spawn(client.get, "/") for _ in range(5)]
+        assert [job.get(20).text for job in jobs] == ["ok"] * 5
+        assert (server.accepted, server.met.broken) == (5, False)
+        first, *others = sorted(samples, key=lambda sample: sample.sent_ns)
+        ready = first.start_ns + first.dns_ns + first.connect_ns + first.tls_ns
+        for sample in others:  # what it waited is in its phases, which add up to what it took
+            assert sample.start_ns + sample.dns_ns + sample.connect_ns + sample.tls_ns > ready
+            assert sample.connect_ns + sample.tls_ns > first.tls_ns
+            assert sample.send_ns < first.tls_ns + sample.tls_ns
+        assert client.get("/").sample.reused
+        jobs = [gevent.spawn(client.get, "/", new_connection=True) for _ in range(2)]
+        assert [job.get(20).ok for job in jobs] == [True] * 2
+
+
 def test_a_large_answer_and_a_large_request(authority: Authority) -> None:
     """Many records each way."""
 

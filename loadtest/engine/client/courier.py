@@ -136,8 +136,9 @@ class Courier:
         """
         Open a connection, or wait for the one that another request of the user opens.
 
-        One waits where several requests can share what comes of it: where HTTP/2 is known to be
-        spoken.
+        One waits where several requests can share what comes of it: where HTTP/2 is spoken, or
+        where the first handshake with a server has not told yet what is.  Once it has told
+        HTTP/1.1, nobody waits for anybody.
         """
         if own:
             return self._dial(place, sample, cap_s, own=True)
@@ -145,7 +146,7 @@ class Courier:
             connection = before.join(sample, cap_s)
             if connection is not None and connection.shared and connection.ready():
                 return connection
-        if not place.origin.shares:
+        if place.origin.shares is False:
             return self._dial(place, sample, cap_s, own=False)
         opening = place.opening = Opening(sample, _monotonic_ns())
         try:
@@ -165,10 +166,10 @@ class Courier:
         # who visits for the first time knows nothing of addresses
         line = Dialer(origin, limits, instruments, silent=None if sample.cold else place.silent)
         line.dial(sample, self.resolver, cap_s)
-        if line.protocol != HTTP_2:
+        origin.shares = line.protocol == HTTP_2
+        if not origin.shares:
             return HttpConnection(line, sample.address, limits, instruments)
         connection = Http2Connection(line, sample.address, limits, instruments)
-        origin.shares = True
         if not own:
             place.idle.append(connection)
         return connection

@@ -81,8 +81,10 @@ class Origin:
         self.host_header = host or _authority(plain, port)
         self.server_name = urlsplit(f"//{self.host_header}").hostname or self.name
         self.context = tls_context(ca_file, http, tls) if parts.scheme == "https" else None
-        self.shares = http == HTTP_2
-        """Whether requests of one user can share a connection, as far as anybody has seen."""
+        undecided = http == HTTP_AUTO and self.context is not None
+        self.shares: bool | None = None if undecided else http == HTTP_2
+        """Whether requests of one user can share a connection, as the server said last; None until
+        a first handshake has said so."""
         self.heads: dict[Any, Any] = {}
         """Request heads built before; emptied when it has grown too large."""
 

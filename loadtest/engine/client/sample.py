@@ -78,9 +78,9 @@ class RequestSample:
         self.first_user_ns = 0
         self.last_ns = 0
         self.kernel = False
+        """Whether ``first_ns`` is the kernel's stamp."""
         self.cold = False
         self.unexpected = ""
-        """Whether ``first_ns`` is the kernel's stamp."""
         self.status = 0
         self.error = ""
         """Empty, or a kind of ``records.kinds.ERROR_KINDS``."""
