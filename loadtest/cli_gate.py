@@ -87,7 +87,7 @@ def gate(
     if base is None:
         if idle := sorted(typed_flags() - _OF_A_STORED_RUN):
             raise click.UsageError(
-                f"{', '.join(idle)} go with --base: a stored run is judged by the rules of its plan"
+                f"only with --base: {', '.join(idle)}; a stored run is judged by its plan's rules"
             )
         return say(terminal, judge_folder(Path(what) if what else None))
     from loadtest.plan.client import passphrase_of

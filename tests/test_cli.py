@@ -60,10 +60,10 @@ def test_every_exit_code_is_in_the_help() -> None:
         (["run", "--rate", "many"], "'many' is not a valid float"),
         (["run", "a.toml", "b.toml"], "unexpected extra argument"),
         (["dance"], "No such command 'dance'"),
-        (["gate", "--candidate", "https://example.org"], "go with --base"),
+        (["gate", "--candidate", "https://example.org"], "only with --base: --candidate;"),
         (
             ["gate", "run", "--threshold", "ttfb.p95 < 1s"],
-            "--threshold go with --base: a stored run",
+            "only with --base: --threshold; a stored run",
         ),
     ],
     ids=["flag", "number", "argument", "command", "half a comparison", "a rule for a stored run"],

@@ -169,6 +169,20 @@ def test_a_number_behind_live_is_its_port() -> None:
     assert read("8") == {"what": ("8",), "live": None}
 
 
+@pytest.mark.parametrize("rest", [[], ["--candidate", ""]], ids=["alone", "empty variable"])
+def test_a_gate_of_one_url_asks_for_the_other(
+    rest: list[str],
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, printed = said(["gate", "--base", "http://me:pw@a.example", *rest], monkeypatch, capsys)
+    assert code == EXIT_PLAN
+    assert "http://...@a.example is a running deployment" in printed
+    assert "name that with --candidate URL" in printed
+    assert "pw" not in printed
+
+
 def test_a_gate_outside_of_a_repository_says_so(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -57,9 +57,19 @@ def url_arms(base: str, candidate: str) -> dict[str, object]:
     """
     Return the plan keys of two running deployments as arms.
 
+    Args:
+        base: URL of the one that is compared with.
+        candidate: URL of the one that is judged; empty where none was given.
+
     Raises:
-        PlanError: One of them is no URL.
+        PlanError: One of them is no URL, or there is no other.
     """
+    if is_url(base) and not candidate:
+        raise PlanError(
+            f"--base: {without_credentials(base)} is a running deployment, which is compared with "
+            "another: name that with --candidate URL; to compare the working tree, give --base a "
+            "git revision such as main"
+        )
     for option, value in (("--base", base), ("--candidate", candidate)):
         if not is_url(value):
             shown = without_credentials(value)
