@@ -54,7 +54,8 @@ def record_checks(run: Run, region: str, rows: NDArray[np.int32]) -> Iterator[Va
         float(late.mean()),
         limit=limits.late_share,
         what=f"of the requests left over {limits.late_after_ms:g} ms after their intended start",
-        advice="The generator could not keep to its schedule: lower load.rate or add workers.",
+        advice="The generator could not keep to its schedule: lower load.rate, add workers, or "
+        "give the machine less other work.",
     )
     resent = frame["attempts"].to_numpy()[sent] > 1
     yield _share_check(
