@@ -142,7 +142,7 @@ for command in (
     "source",
     type=FilePath(),
     metavar="FILE",
-    help="Requests as curl command lines, HAR or OpenAPI (JSON): written down as a scenario.",
+    help="Requests as curl command lines, HAR or OpenAPI (JSON, YAML): written down as a scenario.",
 )
 @click.option("--world", default=None, metavar="WHERE",
               help="embedded (default), fly, or the URL of a world that is up.")  # fmt: skip

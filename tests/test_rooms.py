@@ -31,7 +31,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "kernel": (set(), set()),
     "lifeline": (set(), set()),
     "ping": (set(), set()),
-    "plan": (BASE, {"pydantic"}),
+    "plan": (BASE, {"pydantic", "yaml"}),
     "fly": (BASE, {"httpx"}),
     # WHERE: the emulated world, from what knows nothing to what knows all
     "world.guard": (set(), set()),

@@ -2,22 +2,22 @@
 Requests that somebody has already: a curl command line, a HAR file, an OpenAPI document.
 
 Sources: curl(1), the options that browsers' "copy as cURL" writes; HTTP Archive 1.2
-(w3c.github.io/web-performance/specs/HAR); OpenAPI 3.1 and Swagger 2.0, paths, parameters, servers.
+(w3c.github.io/web-performance/specs/HAR).
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from loadtest.errors import PlanError
+from loadtest.plan.openapi import described_paths, read_document, server_of
 from loadtest.text import one_line
 
 MOST_REQUESTS: Final = 50
@@ -83,10 +83,7 @@ def read_recording(path: Path, target: str = "") -> Recording:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise PlanError(f"{shown}: cannot be read: {why}") from error
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        content = None
+    content = read_document(shown, text)
     try:
         if isinstance(content, Mapping) and isinstance(content.get("log"), Mapping):
             return _one_origin(shown, list(_har(content["log"])), _left_out(content["log"]))
@@ -96,7 +93,8 @@ def read_recording(path: Path, target: str = "") -> Recording:
         raise PlanError(f"{shown}: is bent: {one_line(str(error))[:200]}") from error
     if content is not None or not re.search(r"(?m)^\s*(\$ )?curl\s", text):
         raise PlanError(
-            f"{shown}: is neither curl command lines, a HAR file nor an OpenAPI document in JSON"
+            f"{shown}: is neither curl command lines, a HAR file nor an OpenAPI document (JSON or "
+            "YAML)"
         )
     notes: list[str] = []
     return _one_origin(shown, list(_curl(shown, text, notes)), notes)
@@ -245,72 +243,12 @@ def _left_out(log: Mapping[str, Any]) -> list[str]:
 
 
 def _openapi(shown: str, document: Mapping[str, Any], target: str) -> Recording:
-    notes: list[str] = []
-    base = _server(document)
+    base = server_of(document)
     if target and not base.startswith(("http://", "https://")):
         base = urljoin(_origin(target), base)
     if not base.startswith(("http://", "https://")):
         raise PlanError(
             f"{shown}: servers: no absolute URL; give the target as a URL on the command line"
         )
-    requests = []
-    for path, item in document["paths"].items():
-        if not isinstance(item, Mapping) or not isinstance(item.get("get"), Mapping):
-            continue
-        asked = [*(item.get("parameters") or ()), *(item["get"].get("parameters") or ())]
-        url, missing = _filled(str(path), [_resolved(document, one) for one in asked])
-        if missing:
-            notes.append(f"GET {one_line(str(path))[:80]} is left out: {missing} has no example")
-        else:
-            requests.append(RecordedRequest("GET", f"{base}{url}"))
-    return _one_origin(shown, requests, notes)
-
-
-def _server(document: Mapping[str, Any]) -> str:
-    if isinstance(document.get("host"), str):  # Swagger 2.0
-        scheme = next(iter(document.get("schemes") or ()), "https")
-        return f"{scheme}://{document['host']}{document.get('basePath') or ''}".rstrip("/")
-    servers = document.get("servers") or ()
-    return str(servers[0].get("url", "")).rstrip("/") if servers else ""
-
-
-def _resolved(document: Mapping[str, Any], parameter: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Follow a reference into the document."""
-    reference = parameter.get("$ref")
-    if not isinstance(reference, str):
-        return parameter
-    found: Any = document
-    for word in reference.removeprefix("#/").split("/"):
-        found = found[word]
-    return found if isinstance(found, Mapping) else {}
-
-
-def _filled(path: str, parameters: list[Mapping[str, Any]]) -> tuple[str, str]:
-    """Return a path with its parameters filled in, and the one that has no example."""
-    query = {}
-    for parameter in parameters:
-        name, where = str(parameter.get("name")), parameter.get("in")
-        value = _example(parameter)
-        if where == "path":
-            if value is None:
-                return path, name
-            path = path.replace(f"{{{name}}}", quote(str(value), safe=""))
-        elif where == "query" and (parameter.get("required") or "example" in parameter):
-            if value is None:
-                return path, name
-            query[name] = str(value)
-    if left := re.search(r"\{([^}]*)\}", path):
-        return path, left[1]
-    return f"{path}?{urlencode(query)}" if query else path, ""
-
-
-def _example(parameter: Mapping[str, Any]) -> object:
-    schema = parameter.get("schema") or parameter
-    for source in (parameter, schema):
-        for key in ("example", "default"):
-            if source.get(key) is not None:
-                return source[key]
-        if source.get("enum"):
-            return source["enum"][0]
-    examples = parameter.get("examples") or {}
-    return next((one.get("value") for one in examples.values()), None)
+    paths, notes = described_paths(document)
+    return _one_origin(shown, [RecordedRequest("GET", f"{base}{path}") for path in paths], notes)

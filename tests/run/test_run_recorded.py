@@ -113,10 +113,59 @@ def test_an_openapi_document_is_asked_with_its_examples(tmp_path: Path) -> None:
     assert found.notes == ("GET /users/{user} is left out: user has no example",)
 
 
+YAML = """
+openapi: 3.0.3
+info:
+  title: Notes  # no merge keys, no dates, no words of YAML 1.1 for true and false
+  description: |
+    curl https://docs.example/
+servers: [{url: https://api.example/v1}]
+paths:
+  /notes:
+    get:
+      parameters:
+        - {name: from, in: query, required: true, example: 2024-01-31}
+        - {name: lang, in: query, required: true, schema: {enum: [no, en]}}
+        - {name: open, in: query, required: true, schema: {default: true}}
+        - {name: tag, in: query, example: [a, b c]}
+        - {name: page, in: query, required: false, schema: {default: 1}}
+  /notes/{id}:
+    parameters: [&id {name: id, in: path, required: true, example: 007}]
+    get: {summary: one}
+  /copies/{id}:
+    get: {parameters: [*id]}
+"""
+
+
+def test_an_openapi_document_in_yaml_is_read_as_json_is(tmp_path: Path) -> None:
+    """Numbers and dates stay as they are written; `no` is Norwegian."""
+    found = read(tmp_path, YAML)
+    assert [request.url.removeprefix("https://api.example/v1") for request in found.requests] == [
+        "/notes?from=2024-01-31&lang=no&open=true&tag=a&tag=b+c",
+        "/notes/007",
+        "/copies/007",
+    ]
+    assert found.notes == ()
+
+
+BOMB = "openapi: 3.1.0\na0: &a0 {x: 1}\n" + "".join(
+    f"a{n}: &a{n} {{<<: [{', '.join(9 * [f'*a{n - 1}'])}]}}\n" for n in range(1, 30)
+)
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
         ("hello", "neither curl"),
+        ("name: shop\nsteps: []", "OpenAPI document \\(JSON or YAML\\)"),
+        ("openapi: 3.1.0\npaths: [", "is no YAML: while parsing"),
+        ("openapi: 3.1.0\n? [a]\n: b", "is no YAML: while constructing a mapping"),
+        ("openapi: 3.1.0\nx: !!python/object/apply:os.getpid []", "is no YAML: could not deter"),
+        ("openapi: 3.1.0\nx: " + 5000 * "[", "is no YAML"),
+        ("openapi: 3.1.0\npaths: {/: {get: [}}", "is no YAML"),
+        ("openapi: 3.1.0\nx: " + (9 << 20) * "a", "YAML of more than 8 MB"),
+        (BOMB, "neither curl"),
+        ("openapi: 3.1.0\npaths: {/: {get: {}}}", "no absolute URL"),
         ("[]", "neither curl"),
         ("curl 'https://shop.example/", "No closing quotation"),
         ("curl -H", "-H has no value"),
@@ -126,6 +175,7 @@ def test_an_openapi_document_is_asked_with_its_examples(tmp_path: Path) -> None:
         ('{"paths": {"/": {"get": {}}}}', "no absolute URL"),
         ('{"openapi": "3", "servers": [{"url": "https://a.b"}], "paths": {}}', "no request"),
     ],
+    ids=lambda text: text[:30],
 )
 def test_what_cannot_be_asked_is_told(tmp_path: Path, content: str, told: str) -> None:
     with pytest.raises(PlanError, match=told):
