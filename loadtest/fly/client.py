@@ -14,8 +14,9 @@ from loadtest.errors import WorldError
 from loadtest.fly.answers import Machine
 from loadtest.fly.app_calls import AppCalls
 from loadtest.fly.ledger import MachineLedger
-from loadtest.fly.machines import Json, MachineConfig
+from loadtest.fly.machines import MachineConfig
 from loadtest.fly.transport import LIMITED, TRANSIENT, MachinesApiError, Transport
+from loadtest.fly.values import Json
 
 _LONGEST_WAIT_S = 60  # the API's own limit for one call of wait
 _RECENT = ("destroyed", "destroying")

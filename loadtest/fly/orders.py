@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from loadtest.errors import PlanError
-from loadtest.fly.config import AppConfig
+from loadtest.fly.app_config import AppConfig
 from loadtest.fly.machines import (
     EDGE_CONNECTIONS_KEY,
     FRESH,

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Json = dict[str, object]
+from loadtest.fly.values import Json
+
 HeaderValue = str | bool | tuple[str, ...]
 """False takes a response header away; text, or several texts, set it."""
 

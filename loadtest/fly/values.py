@@ -17,6 +17,12 @@ _CPU_SIZES = {
     **{f"performance-{cpus}x": ("performance", cpus) for cpus in (1, 2, 4, 6, 8, 10, 12, 14, 16)},
 }
 
+Json = dict[str, object]
+"""What the API is sent and answers."""
+
+API_UNIT_S = 1e-9
+"""What a bare number counts in the API: Go's time.Duration, which has nanoseconds."""
+
 GPU_SIZES = {
     "a100-40gb": "a100-pcie-40gb",
     "a100-80gb": "a100-sxm4-80gb",
@@ -36,7 +42,7 @@ def parse_duration_s(value: object, *, bare_unit_s: float = 1.0) -> float:
 
     Args:
         value: Text, or a bare number.
-        bare_unit_s: Seconds that a bare number counts in: 1e-9 in the API (Go's nanoseconds),
+        bare_unit_s: Seconds that a bare number counts in: ``API_UNIT_S`` in the API,
             1 for fly.toml's ``kill_timeout``, 1e-3 for the intervals of its checks.
 
     Returns:

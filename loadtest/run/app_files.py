@@ -8,7 +8,8 @@ from typing import TypedDict
 
 from loadtest.assets import find_asset
 from loadtest.errors import PlanError
-from loadtest.fly.config import AppConfig, read_app_config
+from loadtest.fly.app_config import AppConfig
+from loadtest.fly.config import read_app_config
 from loadtest.plan.model import Plan
 
 OUR_IMAGE = "loadtest"

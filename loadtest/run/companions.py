@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from loadtest.errors import PlanError
-from loadtest.fly.config import AppConfig
+from loadtest.fly.app_config import AppConfig
 from loadtest.fly.orders import AppOrder
 from loadtest.fly.values import is_cache
 from loadtest.plan.model import Companion, Plan

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.errors import PlanError
-from loadtest.fly.config import AppConfig
+from loadtest.fly.app_config import AppConfig
 from loadtest.run.start_command import find_dockerfile
 from loadtest.text import one_line
 from loadtest.world.hosts.layer import ask_obstacle

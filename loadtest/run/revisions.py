@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.errors import PlanError
-from loadtest.fly.config import AppConfig, read_app_config
+from loadtest.fly.app_config import AppConfig
+from loadtest.fly.config import read_app_config
 from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM
 from loadtest.run.app_files import OUR_IMAGE, image_name
 from loadtest.run.gate_arms import RevisionArm, RevisionArms

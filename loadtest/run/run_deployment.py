@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from loadtest.errors import PlanError
-from loadtest.fly.config import AppConfig
+from loadtest.fly.app_config import AppConfig
 from loadtest.fly.orders import AppOrder
 from loadtest.plan.model import Deployment, Plan
 from loadtest.run.app_files import OUR_IMAGE, image_name, our_image, platform_keys, read_file

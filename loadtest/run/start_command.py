@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from loadtest.errors import PlanError
-from loadtest.fly.config import AppConfig
+from loadtest.fly.app_config import AppConfig
 
 _NAMES = ("Dockerfile", "dockerfile")
 _PROCFILE = "Procfile"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from loadtest.errors import PlanError
-from loadtest.fly.config import AppConfig, parse_app_config, read_app_config
+from loadtest.fly.app_config import AppConfig
+from loadtest.fly.config import parse_app_config, read_app_config
 from loadtest.fly.machines import Guest, MachineConfig
 
 ROOT = Path(__file__).resolve().parents[2]

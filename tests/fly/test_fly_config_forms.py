@@ -13,17 +13,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from loadtest.fly.config import AppConfig, parse_app_config
-from loadtest.fly.machines import (
-    Concurrency,
-    Guest,
-    MachineConfig,
-    Metrics,
-    Mount,
-    Service,
-    Static,
-)
+from loadtest.fly.app_config import AppConfig
+from loadtest.fly.config import parse_app_config
+from loadtest.fly.machines import Guest, MachineConfig, Metrics, Mount, Static
 from loadtest.fly.port_options import ReplayCache
+from loadtest.fly.services import Concurrency, Service
 
 
 class Form(NamedTuple):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.fly.config import AppConfig, parse_app_config
+from loadtest.fly.app_config import AppConfig
+from loadtest.fly.config import parse_app_config
 from loadtest.fly.config_keys import KEYS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "fly-toml.md"

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loadtest.errors import LoadtestError, PlanError
-from loadtest.fly.config import AppConfig, parse_app_config, read_app_config
+from loadtest.fly.app_config import AppConfig
+from loadtest.fly.config import parse_app_config, read_app_config
 from loadtest.fly.config_keys import ANY, KEYS
 from loadtest.fly.machines import MachineConfig
 

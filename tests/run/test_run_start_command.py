@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from loadtest.errors import PlanError
-from loadtest.fly.config import AppConfig, parse_app_config
+from loadtest.fly.app_config import AppConfig
+from loadtest.fly.config import parse_app_config
 from loadtest.run.start_command import dockerfile_command, search_path, with_start_command
 
 PLAIN = 'app = "a"\n[http_service]\ninternal_port = 8080\n'

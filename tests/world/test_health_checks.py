@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from loadtest.fly.machines import MachineCheck
+from loadtest.fly.services import MachineCheck
 from loadtest.kernel.namespaces import SocketMaker
 from loadtest.world.links.connection import LinkAddress
 from loadtest.world.machines.checks import probe

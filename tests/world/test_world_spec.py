@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from loadtest.errors import PlanError
-from loadtest.fly.machines import MachineConfig, Service
+from loadtest.fly.machines import MachineConfig
+from loadtest.fly.services import Service
 from loadtest.world.machines.environment import (
     base_environment,
     internal_ports,

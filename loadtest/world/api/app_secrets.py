@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from loadtest.fly.machines import Json
+from loadtest.fly.values import Json
 from loadtest.world.api.answers import ApiError, body_of
 from loadtest.world.api.apps import settled_app_of
 from loadtest.world.machines.store import AppRecord

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from loadtest.fly.machines import Json
+from loadtest.fly.values import Json
 from loadtest.world.api.answers import ApiError, body_of
 from loadtest.world.machines.store import AppRecord, now_text
 from loadtest.world.machines.supervisor import World

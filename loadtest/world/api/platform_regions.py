@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from loadtest.fly.machines import Json
+from loadtest.fly.values import Json
 from loadtest.regions import region_table
 from loadtest.world.api.answers import ApiError, body_of
 from loadtest.world.api.apps import world_of

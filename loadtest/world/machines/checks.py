@@ -6,7 +6,8 @@ import asyncio
 import os
 import socket
 
-from loadtest.fly.machines import MachineCheck, MachineConfig
+from loadtest.fly.machines import MachineConfig
+from loadtest.fly.services import MachineCheck
 from loadtest.kernel.namespaces import SocketMaker
 from loadtest.world.links.connection import LinkAddress
 

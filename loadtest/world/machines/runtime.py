@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 
 from loadtest.errors import LoadtestError, WorldError
-from loadtest.fly.machines import MachineCheck
+from loadtest.fly.services import MachineCheck
 from loadtest.world.hosts.host import AUTHORITIES, MachineHost
 from loadtest.world.hosts.listeners import ListenerTable
 from loadtest.world.machines.caches import launch_cache

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 from loadtest.fly.ids import new_ulid
-from loadtest.fly.machines import Json, MachineConfig
-from loadtest.fly.values import split_image, split_registry
+from loadtest.fly.machines import MachineConfig
+from loadtest.fly.values import Json, split_image, split_registry
 from loadtest.world.links.connection import LinkAddress
 from loadtest.world.machines.names import Row
 

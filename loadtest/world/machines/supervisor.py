@@ -11,7 +11,8 @@ import secrets
 from pathlib import Path
 
 from loadtest.errors import WorldError
-from loadtest.fly.machines import Json, MachineConfig
+from loadtest.fly.machines import MachineConfig
+from loadtest.fly.values import Json
 from loadtest.kernel.namespaces import SocketMaker
 from loadtest.records.watch import MachineLog, MachineLogs, PathFacts, WatchFacts, WorldGlance
 from loadtest.records.world_facts import LinkFacts

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from loadtest.errors import WorldError
-from loadtest.fly.machines import Json, MachineConfig
+from loadtest.fly.machines import MachineConfig
+from loadtest.fly.values import Json
 from loadtest.world.machines.context import VISITOR_IMAGE, WorldContext
 from loadtest.world.machines.runtime import MachineRuntime
 from loadtest.world.machines.store import AppRecord, MachineRecord
