@@ -128,7 +128,7 @@ def client_of(url: str, **options: Any) -> Iterator[tuple[TTFBClient, list[Reque
     samples: list[RequestSample] = []
     http = options.pop("http", "auto")
     host = options.pop("host", "")
-    others = {key: options.pop(key) for key in ("resolver", "tls") if key in options}
+    others = {key: options.pop(key) for key in ("resolver", "tls", "known_as") if key in options}
     target = SimpleNamespace(url=url, host=host, ca_file=ca_file, http=http)
     limits = Limits(**options)
     client = TTFBClient(target, samples.append, limits=limits, headers=headers, **others)

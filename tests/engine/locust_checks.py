@@ -29,6 +29,7 @@ from locust.env import Environment
 from locust.rpc.protocol import Message
 from locust.runners import WorkerNode
 
+from loadtest.engine.client.options import OptionError, settle
 from loadtest.engine.coordinator.dispatch import PinnedDispatcher
 from loadtest.engine.locustfile.importing import ENVIRONMENT
 from loadtest.engine.user import TTFBUser
@@ -312,6 +313,25 @@ def check_stop_ends_the_load_and_cancels_what_hangs() -> None:
     gevent.sleep(0.1)
     assert player.played == begun < 4_000
     assert player.in_flight == 0
+
+
+def check_a_scenario_that_asks_for_what_cannot_be_ends_the_load() -> None:
+    class Asking(TTFBUser):
+        @task
+        def page(self) -> None:
+            try:
+                settle({"verify": False}, None)
+            except OptionError as error:
+                raise LookupError("mine") from error
+
+    stage = Stage(Asking, duration_s=20)
+    player = stage.open()
+    player.prepare()
+    player.start(time.monotonic_ns(), 0)
+    assert player.finished.wait(10)
+    player.close(0.05)
+    assert "Asking: LookupError in locust_checks.py:" in player.fault
+    assert len(stage.recorder.failed_rows) < 10
 
 
 def check_on_start_runs_before_the_load_and_its_failure_is_told() -> None:

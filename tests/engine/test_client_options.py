@@ -12,7 +12,7 @@ import pytest
 from client_servers import OK, ScriptServer, client_of, read_request
 
 from loadtest.engine.client.codings import decode
-from loadtest.engine.client.options import cookie_header, settle, time_outs
+from loadtest.engine.client.options import OptionError, cookie_header, settle, time_outs
 from loadtest.engine.client.refusals import refused_calls
 from loadtest.engine.client.request import with_query
 from loadtest.errors import LoadtestError
@@ -54,7 +54,7 @@ def test_what_holds_anyway_may_be_said(option: dict[str, Any]) -> None:
 def test_what_cannot_be_is_refused_in_a_sentence(option: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         settle(option, None)
-    with pytest.raises(TypeError, match="no option 'foo'"):
+    with pytest.raises(OptionError, match="no option 'foo'"):
         settle({"foo": 1}, None)
 
 
@@ -143,6 +143,44 @@ def test_what_cannot_be_is_told_with_its_line_before_any_load(tmp_path: Path) ->
     assert [f", line {n}" in told[0] for n in (5, 6)] == [True, False]
     theirs = list(refused_calls(path, insecure=True, of_locust=True))
     assert [sentence.partition(": ")[2][:6] for sentence in theirs] == ["cert=:"]
+
+
+COMPUTED = """
+import os
+TRUST = False
+FREE = {"cert": None, "verify": True}
+WITH = {**FREE, "proxies": {"http": "x"}}
+TWICE = False
+TWICE = True
+LATER = {"verify": False}
+LATER["verify"] = True
+class One(TTFBUser):
+    OWN = {"verify": TRUST}
+    def a(self, computed):
+        client, other = self.client, self.redis
+        http = self.client
+        self.client.get("/", verify=TRUST)
+        self.client.get("/", **FREE)
+        self.client.get("/", **WITH)
+        self.client.get("/", **self.OWN)
+        self.client.get("/", **dict(hooks=computed))
+        self.client.get("/", cert=computed())
+        http.get("/", **{"verify": False})
+        self.client.get("/", verify=TWICE, **LATER)
+        self.client.get("/", verify=os.environ.get("X"), **computed)
+        other.get("/", proxies={"a": 1})
+"""
+
+
+def test_names_that_are_bound_once_and_dictionaries_are_seen_through(tmp_path: Path) -> None:
+    """An option is refused by its name, where its value could be any; what may hold is left."""
+    path = tmp_path / "one.py"
+    path.write_text(COMPUTED)
+    told = [sentence.partition(", line ")[2] for sentence in refused_calls(path, insecure=False)]
+    assert sorted(sentence.partition("=:")[0] for sentence in told) == [
+        "11: verify", "15: verify", "19: hooks", "20: cert", "21: verify",
+        "5: proxies",
+    ]  # fmt: skip
 
 
 def test_headers_and_auth_of_a_client_are_sent_from_then_on() -> None:

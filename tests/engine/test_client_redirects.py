@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -91,3 +92,31 @@ def test_the_host_that_the_target_is_called_by_leads_to_the_target() -> None:
     ):
         assert client.get("/a", allow_redirects=True).ok
     assert [sample.reused for sample in samples] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://shop.example/b", "HTTP://Shop.example:80/b", "http://shop.example/b#c", "KNOWN/b"],
+)
+def test_a_whole_url_of_the_target_by_any_of_its_names_is_a_request_to_the_target(url: str) -> None:
+    """It is measured as its deployment's, on its connection, with its headers."""
+    seen: list[bytes] = []
+
+    def handler(connection: socket.socket, _: int) -> None:
+        while True:
+            seen.append(read_request(connection))
+            connection.sendall(OK)
+
+    with (
+        ScriptServer(handler) as server,
+        client_of(
+            server.url, host="shop.example", headers={"X-Own": "1"}, known_as=["http://known:8"]
+        ) as (client, samples),
+    ):
+        client.get("/a")
+        client.get(url.replace("KNOWN", "http://Known:8"))
+        assert client.home_path("http://known:9/b") == "http://known:9/b"
+        assert client.home_path("http://shop.example") == "/"
+    assert [s.reused for s in samples] == [False, True]
+    assert [b"X-Own: 1" in request for request in seen] == [True, True]
+    assert seen[1].startswith(b"GET /b HTTP")

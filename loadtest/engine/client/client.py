@@ -12,7 +12,7 @@ into an exception).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from loadtest.engine.client.concluding import Concluding
@@ -23,7 +23,6 @@ from loadtest.engine.client.long_lived import LongLived
 from loadtest.engine.client.names import AddressResolver
 from loadtest.engine.client.options import (
     UNSAID,
-    Asked,
     Timeout,
     basic_credentials,
     cookie_header,
@@ -69,6 +68,7 @@ class TTFBClient(Verbs, Following, LongLived, Concluding):
         headers: Sent with every request to a target, never to another host that a scenario names:
             they may be secret. A request's own headers win.
         tls: What connections trust and show; another host is shown no certificate.
+        known_as: URLs that mean the target besides its own, such as what the plan calls it.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class TTFBClient(Verbs, Following, LongLived, Concluding):
         resolver: AddressResolver | None = None,
         headers: Mapping[str, str] | None = None,
         tls: TlsChoice = PLAIN,
+        known_as: Iterable[str] = (),
     ) -> None:
         self._record = record
         self._tls = tls
@@ -88,7 +89,7 @@ class TTFBClient(Verbs, Following, LongLived, Concluding):
         self._headers = dict(headers or {})
         self._headers_key: tuple[tuple[str, str], ...] | None = tuple(self._headers.items())
         self._auth: Any = None
-        self._places = Places(tls)
+        self._places = Places(tls, known_as)
         self._unrecorded: CaughtResponse | None = None
         self._long_lived = []
         self._streams: list[StreamedResponse] = []
@@ -196,9 +197,7 @@ class TTFBClient(Verbs, Following, LongLived, Concluding):
         """
         Send one request and return its response; a failure is a response too, and a sample.
 
-        A reused connection may turn out to have been closed by the server before it answered with
-        a single byte. An idempotent request is then sent once more, on a new connection; its sample
-        has ``attempts`` 2 and is no measurement of TTFB. Nothing else is ever sent twice.
+        A sample with ``attempts`` 2, see `courier`, is no measurement of TTFB.
 
         Args:
             method: HTTP method, upper case.
@@ -212,68 +211,77 @@ class TTFBClient(Verbs, Following, LongLived, Concluding):
                 which bounds each phase of opening a connection.
             new_connection: Open a connection for this request and close it after: a first visitor.
             catch_response: Return a context manager that lets the scenario judge the answer.
-            options: Of Locust's clients: ``auth``, a user and a password; ``cookies``, sent besides
-                and kept nowhere; ``files``, a form; ``allow_redirects``, where each hop is a row
-                and later ones are called ``NAME (redirected)``; ``stream``, which returns a
-                ``StreamedResponse``; others are refused in a sentence.
+            options: Of Locust's clients, see `settle`; where redirects are followed each hop is a
+                row, later ones ``NAME (redirected)``; ``stream`` returns a ``StreamedResponse``.
 
         Returns:
             The response; ``error`` says what went wrong, ``status_code`` is 0 if no answer came.
 
         Raises:
+            OptionError: The client cannot do what an option says.
             ValueError: The request itself cannot be sent, such as a header with a line break in it.
         """
         start_ns = _monotonic_ns()
         if self._unrecorded is not None:
             self._settle_unrecorded()
-        asked: Asked | None = None
+        asked = stream = None
         if options:
             asked = settle(options, headers, data, insecure=self._tls.insecure)
-            headers, data = asked.headers, asked.data
+            headers, data, stream = asked.headers, asked.data, asked.stream
             if asked.follow:
-                hop = Hop(
-                    method, with_query(path, params or ""), headers, data, json, asked.cookies
-                )
+                url = with_query(path, params or "")
                 return self._follow(
-                    hop, name=name, timeout=timeout, new_connection=new_connection,
-                    catch_response=catch_response, stream=asked.stream,
+                    Hop(method, url, headers, data, json, asked.cookies),
+                    name=name, timeout=timeout, new_connection=new_connection,
+                    catch_response=catch_response, stream=stream,
                 )  # fmt: skip
-        place = self._place
-        if path[:1] != "/":
-            place, path = self._resolve_place(path)
-        if params:
-            path = with_query(path, params)
+        place, path = self._where(path, params)
         if asked is not None and asked.cookies:
             kept = jar_header(place.cookies, place.origin, path)
             asked.headers["Cookie"] = cookie_header(asked.cookies, kept)
-        body, kind = encode_body(method, data, json)
-        head, default_name = self._head(place, method, path, headers, kind)
-        if body is not None:
-            head = head[:-2] + b"Content-Length: %d\r\n\r\n" % len(body)
-        if len(place.cookies):
-            head = with_cookies(head, place.cookies, place.origin, path)
-        label: Any = name
-        if label and not isinstance(label, str):
-            label = str(label)  # it may be lost, the request may not
-        sample = RequestSample(
-            label or default_name, method, start_ns, self._intended_ns, self._context
+        request, default_name = self._written(
+            place, method, path, headers=headers, data=data, json=json
         )
-        self._intended_ns = 0
+        # a name that is no text may be lost, the request may not
+        sample = self._sample(str(name) if name else default_name, method, start_ns)
         if self._cold:
             self._cold, new_connection = False, True
         sample.cold = new_connection or self._first_visit
-        if body is not None:
-            head += body
         carried = self._courier.carry(
-            place, head, sample, UNSAID if timeout is None else time_outs(timeout),
-            new_connection=new_connection,
-            stream=asked is not None and asked.stream,
+            place, request, sample, UNSAID if timeout is None else time_outs(timeout),
+            new_connection=new_connection, stream=bool(stream),
         )  # fmt: skip
         return self._conclude(
             place, path, sample, carried, cold=new_connection, catch_response=catch_response
         )
 
     # How it is done.
+
+    def _where(self, path: str, params: Params | None) -> tuple[TargetState, str]:
+        """Return where a request goes, and its path with the whole query."""
+        place = self._place
+        if path[:1] != "/":
+            place, path = self._resolve_place(path)
+        return place, with_query(path, params) if params else path
+
+    def _written(
+        self,
+        place: TargetState,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None,
+        data: Any,
+        json: Any,
+    ) -> tuple[bytes, str]:
+        """Return a request as it is sent, and its name in the tables where it has no other."""
+        body, kind = encode_body(method, data, json)
+        head, default_name = self._head(place, method, path, headers, kind)
+        if body is not None:
+            head = head[:-2] + b"Content-Length: %d\r\n\r\n" % len(body)
+        if len(place.cookies):
+            head = with_cookies(head, place.cookies, place.origin, path)
+        return head if body is None else head + body, default_name
 
     def _head(
         self,
@@ -303,12 +311,17 @@ class TTFBClient(Verbs, Following, LongLived, Concluding):
         """Return where a whole URL leads; its cookies are those of the target in use."""
         return self._places.led_to(self._place, url)
 
-    def _home_path(self, url: str) -> str:
+    def home_path(self, url: str) -> str:
+        """Return the path of a URL of the target in use; one that leads elsewhere as it is."""
         return home_path(self._place, url)
 
     def _new_sample(self, name: str, method: str) -> RequestSample:
-        """Return the sample of what begins now; the first one of an arrival opens it."""
+        """Return the sample of what begins now."""
         self._settle_unrecorded()
-        sample = RequestSample(name, method, _monotonic_ns(), self._intended_ns, self._context)
+        return self._sample(name, method, _monotonic_ns())
+
+    def _sample(self, name: str, method: str, start_ns: int) -> RequestSample:
+        """Return a sample; the first one of an arrival opens it."""
+        sample = RequestSample(name, method, start_ns, self._intended_ns, self._context)
         self._intended_ns = 0
         return sample

@@ -10,7 +10,7 @@ from loadtest.engine.client.courier import Courier
 from loadtest.engine.client.dial import Dialer
 from loadtest.engine.client.limits import Limits
 from loadtest.engine.client.long_connection import LongConnection, LongFramer
-from loadtest.engine.client.origin import origin_of
+from loadtest.engine.client.origin import Origin, origin_of
 from loadtest.engine.client.request import build_fields, build_request_line, jar_header
 from loadtest.engine.client.sample import RequestSample
 from loadtest.engine.client.server_events import CONTENT_TYPE, EventFramer, EventStream
@@ -74,13 +74,7 @@ class LongLived:
         place, path = self._placed(path)
         origin = place.origin
         given = {**self._own_headers(place), **_cookie(place, path), **(headers or {})}
-        fields = [
-            (key, value)
-            for line in build_fields(origin, given, "").split(b"\r\n")
-            if line
-            for key, _, value in [line.partition(b": ")]
-            if key.lower() not in _WRITTEN_BY_THE_HANDSHAKE
-        ]
+        fields = _handshake_fields(origin, given)
         target = build_request_line("GET", path).split(b" ")[1].decode()
         framer = WebSocketFramer(
             origin.host_header, target, fields, subprotocols, self._limits.body_bytes
@@ -224,6 +218,13 @@ def _first_event(answer: RequestSample, connection: LongConnection) -> RequestSa
     answer.error = answer.detail = ""
     answer.last_ns = connection.headed_ns
     return first
+
+
+def _handshake_fields(origin: Origin, given: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Return the header fields of a request but for those that a handshake writes itself."""
+    lines = build_fields(origin, given, "").split(b"\r\n")
+    fields = [(key, value) for key, _, value in (line.partition(b": ") for line in lines if line)]
+    return [field for field in fields if field[0].lower() not in _WRITTEN_BY_THE_HANDSHAKE]
 
 
 def _cookie(place: TargetState, path: str) -> dict[str, str]:

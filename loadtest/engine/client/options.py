@@ -22,14 +22,22 @@ REFUSED: Final = {
     "context": "rows carry no context; put what tells requests apart into name=",
 }
 
-
 VERIFY: Final = (
     "what is trusted is the plan's: client.ca_file or client.insecure (--ca-file, --insecure)"
 )
 
+
 Timeout = float | tuple[float | None, float | None] | None
 TimeOuts = tuple[float | None, float | None]
 UNSAID: Final[TimeOuts] = (None, None)
+
+
+class OptionError(TypeError, ValueError):
+    """
+    A scenario asks for what the client cannot do; nothing was sent.
+
+    It is the scenario's fault and none of the target's, so it ends a run.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +78,9 @@ def settle(
         insecure: Whether certificates are not verified.
 
     Raises:
-        ValueError: The client cannot do what an option says; the sentence tells what to do instead.
-        TypeError: There is no such option.
+        OptionError: There is no such option, or the client cannot do what it says; the sentence
+            tells what to do instead.
+        ValueError: What an option says makes no sense.
     """
     found, cookies, flags = dict(headers or {}), None, {"allow_redirects": False, "stream": False}
     for name, value in options.items():
@@ -87,11 +96,11 @@ def settle(
                 data, found["Content-Type"] = encode_form(value, data)
         elif name == "verify":
             if value not in (True, None) and not (value is False and insecure):
-                raise ValueError(f"verify={value!r}: {VERIFY}")
+                raise OptionError(f"verify={value!r}: {VERIFY}")
         elif name not in REFUSED:
-            raise TypeError(f"request() has no option {name!r}")
+            raise OptionError(f"request() has no option {name!r}")
         elif value:
-            raise ValueError(f"{name}=: {REFUSED[name]}")
+            raise OptionError(f"{name}=: {REFUSED[name]}")
     return Asked(found, data, cookies, flags["allow_redirects"], flags["stream"])
 
 

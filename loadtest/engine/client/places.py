@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from loadtest.engine.client.cookies import CookieJar
 from loadtest.engine.client.origin import TargetLike, origin_of
 from loadtest.engine.client.state import TargetState
 from loadtest.engine.client.tls import TlsChoice
+
+_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
 class Places:
@@ -17,10 +20,12 @@ class Places:
 
     Args:
         tls: What connections trust and show; another host is shown no certificate.
+        known_as: URLs that mean the target in use, besides its own.
     """
 
-    def __init__(self, tls: TlsChoice) -> None:
+    def __init__(self, tls: TlsChoice, known_as: Iterable[str] = ()) -> None:
         self._tls = tls
+        self._known_as = tuple(known_as)
         self._targets: dict[tuple[str, str, str, str], TargetState] = {}
         self._elsewhere: dict[tuple[TargetState, str], TargetState] = {}
 
@@ -38,7 +43,11 @@ class Places:
         key = (target.url, target.host, target.ca_file, target.http)
         place = self._targets.get(key)
         if place is None:
-            place = self._targets[key] = TargetState(origin_of(*key, self._tls), CookieJar())
+            origin = origin_of(*key, self._tls)
+            place = self._targets[key] = TargetState(origin, CookieJar())
+            scheme = urlsplit(origin.url).scheme
+            names = (origin.url, f"{scheme}://{origin.host_header}", *self._known_as)
+            place.names = frozenset(base_of(name) for name in names)
         return place
 
     def led_to(self, here: TargetState, url: str) -> tuple[TargetState, str]:
@@ -67,11 +76,26 @@ class Places:
 
 
 def home_path(here: TargetState, url: str) -> str:
-    """Return the path of a URL of the target, by its address or Host; others as they are."""
-    origin, parts = here.origin, urlsplit(url)
-    base = f"{parts.scheme}://{parts.netloc}"
-    named = f"{urlsplit(origin.url).scheme}://{origin.host_header}"
-    return _path_of(parts) if parts.netloc and base in (origin.url, named) else url
+    """
+    Return the path of a URL of the target, by any of its names; others, and paths, as they are.
+
+    It is what tells a request to the target, which is measured as its deployment's, from one to
+    another host: for requests, for redirects, and for the sessions of locustfiles.
+    """
+    parts = urlsplit(url)
+    if not parts.netloc:
+        return url
+    return _path_of(parts) if _base_of(parts) in here.names else url
+
+
+def base_of(url: str) -> str:
+    """Return scheme, host and port of a URL, spelt as `TargetState.names` spells them."""
+    return _base_of(urlsplit(url))
+
+
+def _base_of(parts: SplitResult) -> str:
+    place = parts.netloc.lower()
+    return f"{parts.scheme}://{place.removesuffix(_DEFAULT_PORTS.get(parts.scheme, ' '))}"
 
 
 def _path_of(parts: SplitResult) -> str:

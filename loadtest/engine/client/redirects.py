@@ -80,7 +80,7 @@ class Following:
     """What a client does where it is asked to follow."""
 
     request: Callable[..., Response]
-    _home_path: Callable[[str], str]
+    home_path: Callable[[str], str]
 
     def _follow(
         self,
@@ -110,7 +110,7 @@ class Following:
             assert isinstance(caught, CaughtResponse)
             return caught
 
-        answer, hops = follow(first, send, self._home_path)
+        answer, hops = follow(first, send, self.home_path)
         answer.hops = hops
         if not catch_response:
             answer.conclude()

@@ -70,13 +70,15 @@ class Opening:
 class TargetState:
     """What a user has at one target."""
 
-    __slots__ = ("cookies", "idle", "opening", "origin", "silent")
+    __slots__ = ("cookies", "idle", "names", "opening", "origin", "silent")
 
     def __init__(self, origin: Origin, cookies: CookieJar) -> None:
         self.origin = origin
         self.cookies = cookies
         self.idle: list[Connection] = []
         """Connections that take a request; of HTTP/2 also those with requests under way."""
+        self.names: frozenset[str] = frozenset()
+        """What whole URLs that lead here begin with."""
         self.opening: Opening | None = None
         self.silent: set[tuple[Any, ...]] = set()
         """Addresses that let the user wait when others answered."""

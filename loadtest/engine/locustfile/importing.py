@@ -52,6 +52,19 @@ def import_file(path: Path, name: str) -> ModuleType:
     return module
 
 
+def modules_beside(path: Path) -> list[Path]:
+    """Return the files in or below a script's folder that its import has brought in."""
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    found = {Path(file).resolve() for file in files if file}
+    ours = Path(__file__).resolve().parents[2]
+    return sorted(
+        file
+        for file in found
+        if path.parent in file.parents and file != path and ours not in file.parents
+        if not {"site-packages", "dist-packages"} & set(file.parts)
+    )
+
+
 def place_of(path: Path, error: BaseException) -> str:
     """Return the last line of a file, or of one beside it, that led to an error."""
     frames = traceback.extract_tb(error.__traceback__)

@@ -8,13 +8,12 @@ command line has this done elsewhere.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from loadtest.engine.client.refusals import refused_calls
 from loadtest.engine.locustfile.configuration import with_configuration
+from loadtest.engine.locustfile.importing import modules_beside
 from loadtest.engine.locustfile.load import Locustfile, load_locustfile
 from loadtest.engine.locustfile.notes import notes_of
 from loadtest.engine.locustfile.shape import steps_of
@@ -37,7 +36,7 @@ def facts_of(loaded: Locustfile) -> LocustfileFacts:
             f"{loaded.path}: more than one load shape ({names}); mark all but one as abstract"
         )
     steps, ends_s = steps_of(loaded.shapes[0]()) if loaded.shapes else ((), 0.0)
-    modules = _modules_beside(loaded.path)
+    modules = modules_beside(loaded.path)
     refused = [
         why
         for path in (loaded.path, *modules)
@@ -56,19 +55,6 @@ def facts_of(loaded: Locustfile) -> LocustfileFacts:
         ends_s,
         tuple(notes),
         tuple(str(path) for path in modules),
-    )
-
-
-def _modules_beside(path: Path) -> list[Path]:
-    """Return the files in or below a locustfile's folder that its import has brought in."""
-    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    found = {Path(file).resolve() for file in files if file}
-    ours = Path(__file__).resolve().parents[2]
-    return sorted(
-        file
-        for file in found
-        if path.parent in file.parents and file != path and ours not in file.parents
-        if not {"site-packages", "dist-packages"} & set(file.parts)
     )
 
 

@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from loadtest.engine.client.client import TTFBClient
-from loadtest.engine.client.options import Timeout, settle
+from loadtest.engine.client.options import OptionError, Timeout, settle
 from loadtest.engine.client.redirects import MOST_REDIRECTS, REDIRECTS, Hop, follow
 from loadtest.engine.client.request import with_query
 from loadtest.engine.client.response import CaughtResponse
@@ -33,12 +34,10 @@ class UserClients:
 
     Args:
         make: Makes a client.
-        origin: URL that the plan calls the target; requests to it go where the client does.
     """
 
-    def __init__(self, make: Callable[[], TTFBClient], origin: str) -> None:
+    def __init__(self, make: Callable[[], TTFBClient]) -> None:
         self._make = make
-        self.origin = origin
         self.clients: list[TTFBClient] = []
         self._context: object = None
         self.again: Callable[[], object] = bool
@@ -112,7 +111,6 @@ class Session:
         self.request_name: str | None = None
         self.verify: Any = True
         self.trust_env = False
-        self._origin = clients.origin
         self._clients = clients
         self._client = clients.open()
 
@@ -191,10 +189,9 @@ class Session:
         Send a request with the options of ``requests``, and follow its redirects.
 
         Raises:
-            TypeError: An option that the client cannot honour.
+            OptionError: The client cannot honour an option.
         """
-        if strange := sorted(key for key in others if others[key] and key not in _UNUSED):
-            raise TypeError(f"{strange[0]}=: the measuring client has no such option")
+        _refuse(others)
         method = method.upper() or "GET"
         self._clients.next_request()
         title = name or self.request_name or url
@@ -207,25 +204,9 @@ class Session:
             json = None
         meta = self._meta(method, title, url, context)
         asked = {**self.params, **_pairs(params)} if self.params else params
-
-        def send(hop: Hop) -> CaughtResponse:
-            inner = self._client.request(
-                hop.method,
-                hop.url,
-                name=hop.label(f"{method} {title}"),
-                headers=hop.headers,
-                data=hop.data,
-                json=hop.json,
-                cookies=hop.cookies,
-                timeout=timeout,
-                stream=stream,
-                catch_response=True,
-            )
-            assert isinstance(inner, CaughtResponse)
-            return inner
-
         place = with_query(self._place(url), asked or "")
         first = Hop(method, place, settled.headers, settled.data, json, settled.cookies)
+        send = partial(self._send, f"{method} {title}", timeout, stream)
         if allow_redirects:
             inner, hops = follow(first, send, self._place)
         else:
@@ -235,6 +216,23 @@ class Session:
             history.append(Answer(hop, meta, list(history), self._fire))
         answer = Answer(inner, meta, history, self._fire)
         return self._settle(answer, others.get("hooks"), caught=catch_response)
+
+    def _send(self, name: str, timeout: Timeout, stream: bool, hop: Hop) -> CaughtResponse:
+        """Send one hop of a request; its row waits for the verdict."""
+        inner = self._client.request(
+            hop.method,
+            hop.url,
+            name=hop.label(name),
+            headers=hop.headers,
+            data=hop.data,
+            json=hop.json,
+            cookies=hop.cookies,
+            timeout=timeout,
+            stream=stream,
+            catch_response=True,
+        )
+        assert isinstance(inner, CaughtResponse)
+        return inner
 
     def _settle(self, answer: Answer, hooks: Any, *, caught: bool) -> Answer:
         status = answer.inner.status_code
@@ -272,10 +270,7 @@ class Session:
     def _place(self, url: str) -> str:
         """Return a path of the target, or a whole URL that leads elsewhere."""
         whole = url if url.lower().startswith(("http://", "https://")) else self.base_url + url
-        if whole.startswith(self._origin) and whole[len(self._origin) :][:1] in ("/", "?", ""):
-            rest = whole[len(self._origin) :]
-            return rest if rest.startswith("/") else f"/{rest}"
-        return whole
+        return self._client.home_path(whole)
 
     def _host(self) -> str:
         return urlsplit(self._client.target_url).hostname or ""
@@ -291,6 +286,11 @@ class Session:
             response_length=answer.body_bytes,
             exception=ConnectionError(error) if error else None,
         )
+
+
+def _refuse(others: Mapping[str, Any]) -> None:
+    if strange := sorted(key for key in others if others[key] and key not in _UNUSED):
+        raise OptionError(f"{strange[0]}=: the measuring client has no such option")
 
 
 def _pairs(params: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from gevent.lock import Semaphore
 from locust import User
 from locust.exception import StopTest, StopUser
 
+from loadtest.engine.client.options import OptionError
 from loadtest.engine.worker.arrivals import ArrivalSource, Cast, OpenUser, Visitor
 from loadtest.engine.worker.failure_log import sentence_of
 from loadtest.engine.worker.recorder import Recorder
@@ -60,6 +61,8 @@ class Player(Cast):
         self._visitors: set[Visitor] = set()
         self._throttle = Semaphore(_STARTING_AT_ONCE)
         self._ready = 0
+        self.fault = ""
+        """Why the scenario cannot be played on, for who wrote it; empty for no reason."""
 
     @property
     def in_flight(self) -> int:
@@ -163,9 +166,19 @@ class Player(Cast):
         row = TASK_NAME if visitor.clients is not None and visitor.clients.asked else UNASKED_NAME
         said = f"{name}: {sentence_of(error)}"
         self._recorder.failures.note(ERROR_CHECK, visitor.arm, visitor.kind, row, said)
+        self._note_fault(said, error)
         logger.debug("task of %s failed", name, exc_info=error)
         if self._recorder.failed is not arrival:  # else a request has a row that says so
             self._recorder.fail(arrival, _monotonic_ns(), ERROR_CHECK, row)
+
+    def _note_fault(self, said: str, error: BaseException | None) -> None:
+        """End the load where a scenario asks for what the client cannot do: it would each time."""
+        while error is not None:
+            if isinstance(error, OptionError):
+                self.fault = self.fault or said
+                self.stop()
+                return
+            error = error.__cause__ or error.__context__
 
     # A user's life.
 
@@ -188,6 +201,8 @@ class Player(Cast):
             visitor.arrival = self.source.stray(visitor)
             if visitor.arrival is not None:
                 self.failed(visitor, error)
+            else:
+                self._note_fault(f"{self._name_of(visitor)}: {sentence_of(error)}", error)
             return error
         finally:
             self._end(visitor)

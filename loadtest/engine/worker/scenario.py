@@ -10,7 +10,7 @@ from locust import User
 
 from loadtest.assets import find_asset
 from loadtest.engine.client.refusals import refused_calls
-from loadtest.engine.locustfile.importing import import_file
+from loadtest.engine.locustfile.importing import import_file, modules_beside
 from loadtest.engine.user import TTFBUser
 from loadtest.errors import EngineError
 
@@ -38,7 +38,12 @@ def load_scenario(relative: str, *, insecure: bool = False) -> list[type[TTFBUse
             "into the working directory"
         )
     classes = _classes_of(path)
-    if refused := list(refused_calls(path, insecure=insecure)):
+    refused = [
+        why
+        for file in (path, *modules_beside(path.resolve()))
+        for why in refused_calls(file, insecure=insecure)
+    ]
+    if refused:
         raise EngineError("\n".join(refused))
     if not classes:
         raise EngineError(_nothing_to_play(path))

@@ -226,7 +226,12 @@ class SegmentSession:
         return self.start_ns != 0 and not self.stop_asked
 
     def _play(self, player: Player) -> None:
-        """Play the share of the schedule from the moment that the coordinator named."""
+        """
+        Play the share of the schedule from the moment that the coordinator named.
+
+        Raises:
+            EngineError: The scenario asks the client for what that cannot do.
+        """
         assert self._run is not None
         offset_ns = self._clocks.settle()
         start_ns = self._timeline.to_monotonic_ns(self.start_ns - offset_ns)
@@ -242,7 +247,8 @@ class SegmentSession:
         try:
             player.finished.wait()
             self.state = "draining"
-            grace_s = _STOP_GRACE_S if self.stop_asked else self._load.timeout_s + 1.0
+            at_once = self.stop_asked or player.fault
+            grace_s = _STOP_GRACE_S if at_once else self._load.timeout_s + 1.0
             player.close(grace_s)
             self._fire("test_stop")
         finally:
@@ -252,6 +258,8 @@ class SegmentSession:
             self._beat(player)
             health.stop()
             gc.unfreeze()
+        if player.fault:
+            raise EngineError(f"the scenario asks for what cannot be measured: {player.fault}")
 
     def _keep_house(self, player: Player) -> None:
         """Ship rows every FLUSH_S and report health every second, in small steps."""

@@ -88,13 +88,13 @@ class UserOpener:
             raise EngineError(f"class {user_class.__name__} is from no locustfile")
         name = self._arms[arm]
         origin = (self._plan.deployment(name).url or self._targets[name].url).rstrip("/")
-        clients = UserClients(lambda: self._client(name), origin)
+        clients = UserClients(lambda: self._client(name, origin))
         OPENING.set(clients)
         if self._plan.locustfile.replaces_hosts or user_class.host is None or len(self._arms) > 1:
             user_class.host = f"{origin}{self._plan.locustfile.base_path}"
         return user_class(self._locustfile.environment), clients
 
-    def _client(self, name: str) -> TTFBClient:
+    def _client(self, name: str, *known_as: str) -> TTFBClient:
         target, settings = self._targets[name], self._plan.client
         return TTFBClient(
             target,
@@ -102,6 +102,7 @@ class UserOpener:
             limits=self._limits,
             resolver=self._resolver,
             headers=target.headers,
+            known_as=known_as,
             tls=TlsChoice(
                 settings.ca_file,
                 settings.insecure,
