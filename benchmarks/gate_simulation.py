@@ -3,6 +3,7 @@ How often the gate cries wolf, and how often it finds a change: simulated over t
 
     python benchmarks/gate_simulation.py [--trials N] [--seed N] [--rate 15] [--looks 30,60,...]
                                          [--noises NAME,NAME,...]
+    python benchmarks/gate_simulation.py --shares [--trials N]
 
 Rules, regions, margins and error rates are those of scenarios/gate.toml, and what decides is the
 gate's own `decide_family`; only the samples are made up.  Percentages of trials; the standard error
@@ -22,7 +23,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from gate_trials import NOISES, REGIONS, Design, run_trials
+from gate_trials import NOISES, REGIONS, Design, run_trials, share_trials
 
 CASES = (
     ("equal", 0.0, 0.0, REGIONS),
@@ -44,7 +45,11 @@ def main() -> None:
         "--looks", default="30,60,90,120,150,180,210,240", help="seconds at each look"
     )
     parser.add_argument("--noises", default=",".join(NOISES), help="which of them, by name")
+    parser.add_argument("--shares", action="store_true", help="of `errors < 1%%` instead")
     options = parser.parse_args()
+    if options.shares:
+        _shares(options.trials)
+        return
     looks = tuple(int(part) for part in options.looks.split(","))
     began = time.monotonic()
     print(f"{'noise':<24}" + "".join(f"{name:>24}" for name, *_ in CASES))
@@ -78,6 +83,21 @@ def main() -> None:
         f"\n{options.trials} trials a cell, standard error at most {error:.1f} points, "
         f"{time.monotonic() - began:.0f} s"
     )
+
+
+def _shares(trials: int) -> None:
+    """Print how often a share of errors passes and fails, which come alone or together."""
+    sizes = (1, 3, 5, 10, 20)
+    print("true share, run   " + "".join(f"{f'in clusters of {size}':>24}" for size in sizes))
+    print(" " * 18 + f"{'pass before / now / fail':>24}" * len(sizes))
+    for share in (0.01, 0.002, 0.03):
+        for seconds in (30, 120, 240):
+            row = []
+            for size in sizes:
+                before = share_trials(share, size, seconds, trials=trials, believing=True)[0]
+                passed, failed = share_trials(share, size, seconds, trials=trials)
+                row.append(f"{100 * before:>12.1f} /{100 * passed:>4.1f} /{100 * failed:>5.1f}")
+            print(f"{share:>7.1%}, {seconds:>4} s   " + "".join(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from loadtest.analysis.blocks import Blocked, blocked
 from loadtest.analysis.bootstrap import Weights, draw_weights
 from loadtest.analysis.cells import CellRows
-from loadtest.gate.decide import levels_of
-from loadtest.gate.errors import Failures
+from loadtest.gate.decide import Levels, levels_of
+from loadtest.gate.errors import Failures, supposed_cluster
 from loadtest.gate.judgement import decide_family
 from loadtest.gate.questions import Question
 from loadtest.gate.results import Decision
+from loadtest.gate.shares import judge_share
 from loadtest.plan.model import Gate
 from loadtest.plan.threshold_parser import parse_threshold
 from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM, Measure
@@ -99,6 +100,17 @@ def _some_slow(g: np.random.Generator, blocks: int, per: int) -> Values:
     return slow * np.exp(g.normal(0, 0.08, (2, blocks, per)))
 
 
+def rarely_slow(sigma: float, share: float) -> Noise:
+    """Return noise in which a share of the candidate's blocks takes three times as long."""
+
+    def noise(g: np.random.Generator, blocks: int, per: int) -> Values:
+        values = lognormal(sigma)(g, blocks, per)
+        values[0] *= np.where(g.random(blocks) < share, 3.0, 1.0)[:, None]
+        return values
+
+    return noise
+
+
 def _quiet(g: np.random.Generator, blocks: int, per: int) -> Values:
     """Hardly any noise, at a level that lies anywhere between two ticks of a coarse clock."""
     return np.exp(g.normal(0, 0.03, (2, blocks, per)) + g.uniform(-0.05, 0.05))
@@ -125,6 +137,8 @@ NOISES: dict[str, Noise] = {
     "clock of 10 ms": lognormal(0.08),
     "course of a day": _course_of_a_day,
     "one slow region of four": _some_slow,
+    "6 % slow blocks, .08": rarely_slow(0.08, 0.06),
+    "6 % slow blocks, .35": rarely_slow(0.35, 0.06),
 }
 CLOCK_MS = {"clock of 1 ms": 1.0, "clock of 10 ms": 10.0}
 """Ticks of the clock that a noise is read by."""
@@ -235,3 +249,38 @@ def _decision(samples: MadeUp, look: int, looks: int) -> Decision:
     if found.together or "fail" in decisions:
         return "fail"
     return "pass" if decisions == {"pass"} else "inconclusive"
+
+
+def clustered_failures(
+    seed: int, *, share: float, size: int, seconds: int, rate: int = 15
+) -> Failures:
+    """Return failures that come ``size`` in a row, a share of all requests."""
+    rng = np.random.default_rng([seed, size])
+    n = rate * seconds
+    failed = np.zeros(n)
+    for first in rng.integers(0, n, rng.binomial(n, share / size)):
+        failed[first : first + size] = 1
+    return Failures.by_second(failed, np.arange(n) // rate)
+
+
+def share_trials(
+    share: float, size: int, seconds: int, *, trials: int, believing: bool = False
+) -> tuple[float, float]:
+    """
+    Return how often ``errors < 1%`` passes and fails at 5 % a side.
+
+    Args:
+        share: True share of failures.
+        size: How many come together.
+        seconds: Length of each run, of 15 requests a second.
+        trials: How many runs.
+        believing: Suppose no clusters beyond those seen, as a procedure before this one did.
+    """
+    rule, passed, failed = parse_threshold("errors < 1%"), 0, 0
+    for seed in range(trials):
+        found = clustered_failures(seed, share=share, size=size, seconds=seconds)
+        supposed = found.cluster if believing else supposed_cluster(found)
+        one = judge_share(rule, found, Levels(0.05), supposed)
+        passed += one.p_pass <= 0.05
+        failed += one.p_fail <= 0.05
+    return passed / trials, failed / trials

@@ -33,9 +33,16 @@ LOOK_SHARES: Final = (0.2, 0.3, 0.5)
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """Error rates of one side of one look, before Holm's correction."""
+    """
+    Error rates of one side, before Holm's correction.
+
+    Args:
+        side: Of one look.
+        whole: Of all looks together.
+    """
 
     side: float
+    whole: float = 0.05
 
     @property
     def coverage(self) -> float:
@@ -54,8 +61,8 @@ def levels_of(alpha: float, look: int, looks: int) -> Levels:
     """
     look = min(look, looks)
     if looks == len(LOOK_SHARES):
-        return Levels(side=alpha * LOOK_SHARES[look - 1])
-    return Levels(side=alpha * 2 * look / (looks * (looks + 1)))
+        return Levels(alpha * LOOK_SHARES[look - 1], alpha)
+    return Levels(alpha * 2 * look / (looks * (looks + 1)), alpha)
 
 
 def holm(p_values: Sequence[float], alpha: float) -> list[bool]:

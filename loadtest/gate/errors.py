@@ -4,7 +4,8 @@ Errors: shares judged with requests that fail together counted as one.
 A run of a few hundred requests cannot show that fewer than one in a thousand fail, and one hiccup
 must not fail a release.  Failures come in clusters, so the exact binomial distribution is asked
 with counts divided by how much they cluster: the variance of windows of three seconds over the
-variance that chance alone would give.
+variance that chance alone would give.  A run that saw few failures cannot tell how they come: a
+pass supposes clusters then, and what was seen counts against that as far as it goes.
 
 Sources: Clopper and Pearson, Biometrika 26, 1934; Newcombe, "Interval Estimation for the Difference
 Between Independent Proportions", method 10, 1998; Wilson, 1927 (score interval).
@@ -22,8 +23,8 @@ from numpy.typing import NDArray
 from loadtest.analysis.special import binomial_at_least, binomial_at_most, normal_quantile
 
 WINDOW_S: Final = 3
-SUPPOSED_CLUSTER: Final = 3.0
-"""A pass supposes that failures may come in threes, even where none or few were seen."""
+SUPPOSED_CLUSTER: Final = 10.0
+"""A pass supposes that failures may come in tens, where none or few were seen."""
 _STEPS: Final = 60
 
 
@@ -78,6 +79,26 @@ class Failures:
             if chance > 0:
                 largest = max(largest, float(counts.var(ddof=1)) / chance)
         return largest
+
+    @property
+    def rare(self) -> float:
+        """How many failed or did not, whichever are fewer: what tells how they come together."""
+        return min(self.count, self.n - self.count)
+
+
+def supposed_cluster(*arms: Failures) -> float:
+    """
+    Return how many failures have to be supposed to come together before a share is passed.
+
+    One cluster of ten that was not seen is put beside those that were: without any failure it is
+    ten, and what was seen where there were hundreds.
+
+    Args:
+        arms: Those that the question is about.
+    """
+    seen, rare = max(arm.cluster for arm in arms), sum(arm.rare for arm in arms)
+    mixed = (rare * seen + SUPPOSED_CLUSTER**2) / (rare + SUPPOSED_CLUSTER)
+    return max(seen, mixed)
 
 
 def share_interval(count: float, n: float, level: float) -> tuple[float, float]:
@@ -136,17 +157,17 @@ def chance_of_difference(here: Failures, there: Failures, margin: float) -> tupl
         there: The other.
         margin: Allowed difference of shares.
     """
-    cluster = max(here.cluster, there.cluster)
-    supposed = max(cluster, SUPPOSED_CLUSTER)
+    cluster, supposed = max(here.cluster, there.cluster), supposed_cluster(here, there)
     return (
-        _tail(lambda side: _difference(here, there, cluster, side)[0] > margin),
-        _tail(lambda side: _difference(here, there, supposed, side)[1] <= margin),
+        _tail(lambda side: arms_interval(here, there, cluster, side)[0] > margin),
+        _tail(lambda side: arms_interval(here, there, supposed, side)[1] <= margin),
     )
 
 
-def _difference(
+def arms_interval(
     here: Failures, there: Failures, cluster: float, side: float
 ) -> tuple[float, float]:
+    """Return the interval of two arms' difference of shares were failures to come so together."""
     return difference_interval(
         here.count / cluster, here.n / cluster, there.count / cluster, there.n / cluster, side
     )

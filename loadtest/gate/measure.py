@@ -2,18 +2,16 @@
 From samples to evidence: what a rule compares, its interval, and how likely chance is.
 
 Percentiles of two arms are compared by the score test (`comparison`), a percentile against a limit
-by the exact binomial with design effect (`absolute`), errors with clusters counted once (`errors`).
+by the exact binomial with design effect (`absolute`), shares with clusters counted once (`shares`).
 Means and counts are resampled by blocks: each is brought to an excess that is positive when the
 rule is broken.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from typing import Final
 
-from loadtest.analysis.blocks import MIN_GROUPS, Blocked
+from loadtest.analysis.blocks import Blocked
 from loadtest.analysis.bootstrap import (
     Weights,
     allow_for_drift,
@@ -24,24 +22,16 @@ from loadtest.analysis.bootstrap import (
 )
 from loadtest.analysis.cells import CellRows
 from loadtest.analysis.scores import DRIFT_PENALTY, WIDE_BELOW, arm_drifts, mean_ranks
-from loadtest.analysis.special import binomial_at_least, binomial_at_most
 from loadtest.gate.absolute import against_limit
-from loadtest.gate.comparison import ArmPair, margin_of, within_factor, within_margin
+from loadtest.gate.comparison import ArmPair, within_factor, within_margin
 from loadtest.gate.decide import Levels
-from loadtest.gate.errors import (
-    Failures,
-    chance_of_difference,
-    difference_interval,
-    share_interval,
-)
 from loadtest.gate.evidence import Measurement, carries, nothing, sign_of, strict
 from loadtest.gate.pairs import Arm, baseline, relative
 from loadtest.gate.questions import Question, SampleSource
+from loadtest.gate.shares import share_against_base, share_against_limit
 from loadtest.plan.model import Gate
 from loadtest.plan.thresholds import SHARES, Threshold
 
-NEVER_OR_ALWAYS: Final = (0.0, 1.0)
-"""No sample can show these shares: such a limit asks of this run alone."""
 _BASE_ANSWERS = 0.5
 """An arm of which fewer than this share were answered is no base to compare with."""
 _MEAN_LOSES = 0.01
@@ -79,7 +69,7 @@ def measure(
     if other is None or not other.n or not sample.n:
         return replace(nothing(sample, 0.0), lacking="one of the two arms was not measured here")
     if rule.kind == "baseline" and rule.measure.metric in SHARES and not _elsewhere(question):
-        return _carried(_share_of_two(question, samples, gate, levels), sample)
+        return share_against_base(question, samples, gate, levels)
     if unlike := _unlike(question, samples):
         return replace(nothing(sample, 0.0), lacking=unlike)
     if (p := rule.measure.percentile) is not None and other_measure == rule.measure:
@@ -109,7 +99,12 @@ def measure(
         found = _penalised(found, DRIFT_PENALTY)
     checks = (carries(rule.measure, sample), carries(other_measure, other))
     lacking, factor = max(checks, key=lambda item: item[1])
-    return replace(found, n=min(sample.n, other.n), lacking=lacking, lacking_factor=factor)
+    return replace(
+        found,
+        n=min(sample.n, other.n),
+        lacking=lacking,
+        lacking_factor=factor or found.lacking_factor,
+    )
 
 
 def _cautious(counted: Measurement, answered: Measurement) -> Measurement:
@@ -137,10 +132,7 @@ def _of_one(question: Question, samples: SampleSource, levels: Levels) -> Measur
     """Return the evidence on an arm against a limit."""
     rule = question.rule
     if rule.measure.metric in SHARES:
-        return _carried(
-            _share(rule, samples.failures(question.cells, rule.measure.metric), levels),
-            samples.sample(question.cells, rule.measure),
-        )
+        return share_against_limit(question, samples, levels)
     sample = samples.at_once(question.cells, rule.measure)
     if not sample.n:
         return nothing(sample, rule.limit)
@@ -148,14 +140,6 @@ def _of_one(question: Question, samples: SampleSource, levels: Levels) -> Measur
         return _against_limit(rule, sample, levels)
     sample = samples.sample(question.cells, rule.measure)
     return _mean(rule, sample, samples.weights(question.cells), levels)
-
-
-def _carried(found: Measurement, sample: Blocked) -> Measurement:
-    """Return a share's evidence, undecided where blocks are too few to tell how it clusters."""
-    if found.lacking or found.limit in NEVER_OR_ALWAYS or sample.groups >= MIN_GROUPS:
-        return found
-    why = f"{sample.groups} blocks are too few to tell noise: {MIN_GROUPS} are needed"
-    return replace(found, lacking=why, lacking_factor=MIN_GROUPS / max(1, sample.groups))
 
 
 def _is_no_base(samples: SampleSource, cells: tuple[CellRows, ...]) -> bool:
@@ -264,70 +248,3 @@ def _mean(rule: Threshold, sample: Blocked, weights: Weights, levels: Levels) ->
         lacking_factor=factor,
     )
     return _penalised(found, DRIFT_PENALTY) if drifting else found
-
-
-def _share(rule: Threshold, found: Failures, levels: Levels) -> Measurement:
-    """Judge errors or replays by the exact binomial distribution, clusters counted once."""
-    if not found.n:
-        return nothing(Blocked.empty(), rule.limit)
-    sign, cluster = sign_of(rule), found.cluster
-    count, n = found.count / cluster, found.n / cluster
-    share = found.count / found.n
-    low, high = share_interval(count, n, levels.coverage)
-    many, few = binomial_at_least(count, n, rule.limit), binomial_at_most(count, n, rule.limit)
-    p_fail, p_pass = (many, few) if sign > 0 else (few, many)
-    if rule.limit in NEVER_OR_ALWAYS:
-        excess = sign * (share - rule.limit)
-        broken = excess >= 0 if rule.comparator in ("<", ">") else excess > 0
-        p_fail, p_pass = (0.0, 1.0) if broken else (1.0, 0.0)
-    spread = max(count, 1) / n
-    return Measurement(
-        observed=share,
-        low=low,
-        high=high,
-        limit=rule.limit,
-        base=None,
-        n=round(found.n),
-        blocks=found.sent.size,
-        excess=sign * (share - rule.limit),
-        error=math.sqrt(spread * max(1 - spread, 0.5) / n),
-        reach=1.0,
-        p_fail=p_fail,
-        p_pass=p_pass,
-    )
-
-
-def _share_of_two(
-    question: Question, samples: SampleSource, gate: Gate, levels: Levels
-) -> Measurement:
-    """Judge a difference of two shares against a margin."""
-    rule = question.rule
-    here = samples.failures(question.cells, rule.measure.metric)
-    there = samples.failures(question.others, rule.measure.metric)
-    if not here.n or not there.n:
-        return replace(nothing(Blocked.empty(), 0.0), lacking="one of the two arms was not asked")
-    share, absolute = margin_of(rule, gate)
-    base = there.count / there.n
-    # `within 1% of baseline` is a difference of shares: 1 % of next to nothing would be nothing.
-    margin = max(share, absolute)
-    cluster = max(here.cluster, there.cluster)
-    low, high = difference_interval(
-        *(here.count / cluster, here.n / cluster, there.count / cluster, there.n / cluster),
-        levels.side,
-    )
-    p_fail, p_pass = chance_of_difference(here, there, margin)
-    difference = here.count / here.n - base
-    return Measurement(
-        observed=difference,
-        low=low,
-        high=high,
-        limit=margin,
-        base=base,
-        n=round(min(here.n, there.n)),
-        blocks=here.sent.size,
-        excess=difference - margin,
-        error=(high - low) / 4,
-        reach=1.0,
-        p_fail=p_fail,
-        p_pass=p_pass,
-    )

@@ -14,7 +14,6 @@ from loadtest.analysis.special import student_quantile
 from loadtest.gate.decide import Levels
 from loadtest.gate.evidence import Measurement, detectable, with_interval
 from loadtest.gate.judgement import Judgement, decide_family, rejections
-from loadtest.gate.measure import measure
 from loadtest.gate.questions import Question, Samples, questions_of
 from loadtest.gate.results import Decision, RuleResult
 from loadtest.gate.sentences import (
@@ -26,6 +25,7 @@ from loadtest.gate.sentences import (
     unit_of,
     why,
 )
+from loadtest.gate.shares import measure_budget
 from loadtest.gate.shown import show, show_result
 from loadtest.plan.threshold_checks import compares_arms
 from loadtest.plan.thresholds import BASE_ARM, COUNTS, Condition, Measure, Threshold
@@ -110,9 +110,8 @@ class Judge:
             conditions=excused if compares_arms(self.run.plan) else (),
         )
         questions = [q for q in questions_of(self.run, self.cells, rule) if q.cells[0].rows.size]
-        # A short run carries no pass; the budget passes anyway, and an outage must fail it.
-        gate, levels = self.run.plan.gate, self.levels
-        found = [replace(measure(q, self.samples, gate, levels), lacking="") for q in questions]
+        levels = self.levels
+        found = [measure_budget(question, self.samples, levels) for question in questions]
         return [
             self._budget_result(question, evidence, fails)
             for question, evidence, fails in zip(
@@ -166,6 +165,8 @@ class Judge:
                 return replace(result, why=f"{reason} {failed}", flip=HEALTHY_BASE)
             if found.drifts:
                 return replace(result, why=f"{reason} {DRIFTED}", flip=STEADY_ARMS)
+            if found.unseen:
+                reason = f"{reason} {found.unseen}"
         return replace(result, why=reason, flip=flip(result, rule, found.lacking))
 
     def _budget_result(self, question: Question, found: Measurement, fails: bool) -> RuleResult:
@@ -203,7 +204,7 @@ class Judge:
 
     def _seconds(self, found: Measurement) -> float | None:
         """Estimate the further sampling: standard errors shrink with the root of the time."""
-        if found.lacking:
+        if found.lacking or found.unseen:
             more = self.measured_s * (found.lacking_factor - 1)
             return more if 0 < more <= _LONGEST_S else None
         if not math.isfinite(found.error) or not found.excess or found.blocks < 2:

@@ -117,6 +117,6 @@ def test_an_arm_that_answers_nothing_is_judged_without_a_warning(
     """Its every percentile is infinite, and infinity times nothing is no number."""
     rules = ("ttfb.p95 within 20% or 20ms of baseline", "ttfb.p50(candidate) <= 2 * ttfb.p50(base)")
     for share in (0.4, 0.6, 1.0):
-        judged = judge_run(*rules, plan=revisions, error_share={arm: share})
+        judged = judge_run(*rules, seconds=60, plan=revisions, error_share={arm: share})
         failed = (share == 0.4) and arm == "base"
         assert judged.verdict.decision in ({"pass"} if failed else {"fail", "invalid"})

@@ -1,0 +1,98 @@
+"""Trouble that is rare and comes in clusters is not passed because a run happened to miss it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gate_trials import clustered_failures, rarely_slow, share_trials
+from numpy.typing import NDArray
+
+from loadtest.analysis.blocks import Blocked, blocked
+from loadtest.gate.comparison import ArmPair, within_margin
+from loadtest.gate.decide import Levels
+from loadtest.gate.errors import Failures, chance_of_difference, supposed_cluster
+from loadtest.gate.evidence import Measurement
+from loadtest.gate.shares import judge_share
+from loadtest.plan.model import Gate
+from loadtest.plan.threshold_parser import parse_threshold
+
+SIDE = 0.05
+P95 = parse_threshold("ttfb.p95 within 10% or 10ms of baseline")
+
+
+def judged(found: Failures) -> Measurement:
+    rule = parse_threshold("errors < 1%")
+    return judge_share(rule, found, Levels(SIDE), supposed_cluster(found))
+
+
+@pytest.mark.parametrize("seconds", [30, 120, 240])
+@pytest.mark.parametrize("size", [1, 3, 10])
+def test_errors_in_clusters_on_the_limit_are_not_passed(size: int, seconds: int) -> None:
+    passed, failed = share_trials(0.01, size, seconds, trials=60)
+
+    assert passed <= 0.1
+    assert failed <= 0.12
+
+
+def test_errors_that_come_alone_keep_their_power() -> None:
+    assert share_trials(0.002, 1, 240, trials=30)[0] >= 0.85
+    assert share_trials(0.03, 1, 120, trials=30)[1] == 1
+
+
+def test_a_share_is_judged_by_the_interval_that_is_printed() -> None:
+    found = judged(clustered_failures(1, share=0.0, size=1, seconds=30))
+
+    assert found.p_pass > SIDE
+    assert found.low == 0
+    assert found.high > 0.01
+
+
+def test_a_difference_of_errors_in_clusters_is_not_passed() -> None:
+    trials = 60
+    passed = 0
+    for seed in range(trials):
+        arm = clustered_failures(seed, share=0.01, size=10, seconds=120)
+        base = clustered_failures(seed, share=0, size=1, seconds=120)
+        passed += chance_of_difference(arm, base, 0.01)[1] <= SIDE
+
+    assert passed <= 0.05 * trials
+
+
+def arms(seed: int, blocks: int, sigma: float, share: float) -> tuple[Blocked, Blocked]:
+    values: NDArray[np.float64] = 100 * rarely_slow(sigma, share)(
+        np.random.default_rng(seed), blocks, 15
+    )
+    group = np.repeat(np.arange(blocks), 15).astype(np.int32)
+    return blocked(values[0].ravel(), group, blocks), blocked(values[1].ravel(), group, blocks)
+
+
+def compared(seed: int, blocks: int, *, sigma: float = 0.08, share: float) -> Measurement:
+    arm, base = arms(seed, blocks, sigma, share)
+    return within_margin(
+        P95, ArmPair(arm, base, 95.0, wide=False), gate=Gate(), levels=Levels(SIDE)
+    )
+
+
+@pytest.mark.parametrize("blocks", [30, 60, 90])
+def test_blocks_in_trouble_are_not_passed_where_few_were_met(blocks: int) -> None:
+    found = [compared(seed, blocks, share=0.06) for seed in range(100)]
+
+    assert sum(one.p_pass <= SIDE for one in found) <= 0.05 * len(found)
+
+
+def test_enough_blocks_without_trouble_pass() -> None:
+    few, enough = compared(1, 30, share=0), compared(1, 60, share=0)
+
+    assert few.p_pass > SIDE
+    assert few.unseen.startswith("30 blocks, 0 of them much slower, can hide trouble in one of 20")
+    assert few.lacking_factor * 30 == pytest.approx(59)
+    assert enough.p_pass <= SIDE
+    assert not enough.unseen
+
+
+def test_few_blocks_do_not_keep_a_slow_arm_from_failing() -> None:
+    arm, base = arms(1, 30, 0.08, 0)
+    slow = Blocked(arm.values * 1.3, arm.group, arm.groups)
+    pair = ArmPair(slow, base, 95.0, wide=False)
+
+    assert within_margin(P95, pair, gate=Gate(), levels=Levels(SIDE)).p_fail <= 0.001
