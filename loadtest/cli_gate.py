@@ -40,6 +40,8 @@ _OF_A_STORED_RUN = frozenset(("--json", "--output", "--quiet"))
 @click.option("--base-app", metavar="FILE", help="Where fly.toml was in REV, if it was moved.")
 @click.option("--setup", metavar="LINE", default="",
               help="Shell line that prepares each revision, such as 'npm ci'.")  # fmt: skip
+@click.option("--setup-anew", is_flag=True,
+              help="Run it for REV, too, though it has run for that commit before.")  # fmt: skip
 @click.option("--command", metavar="LINE", default="",
               help="Start command, where fly.toml names none.")  # fmt: skip
 @click.option("--release-command", metavar="LINE", default="",
@@ -124,6 +126,7 @@ def gate(
                 machines=options["machines"],
                 programs=options["programs"],
                 setup=options["setup"] or ("" if images else setup_of(raw)),
+                setup_anew=options["setup_anew"],
                 command=options["command"],
                 release_command=options["release_command"],
                 seed_command=options["seed_command"],

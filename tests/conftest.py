@@ -29,6 +29,7 @@ def machines_api_faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     found = os.environ.get("PYTHONPATH")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOADTEST_TEST_TAP", str(path))
+        patch.setenv("LOADTEST_CACHE", str(path.with_name("cache")))
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(_TAP), found))))
         yield path
 

@@ -8,7 +8,6 @@ same weather.  No stored number is compared.
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,22 +20,20 @@ from loadtest.fly.config import read_app_config
 from loadtest.plan.thresholds import BASE_ARM, CANDIDATE_ARM
 from loadtest.run.app_files import OUR_IMAGE, image_name
 from loadtest.run.gate_arms import RevisionArm, RevisionArms
-from loadtest.run.git import Git, without_repository
+from loadtest.run.git import Git
 from loadtest.run.images import (
     checked,
     find_engine,
     hosts_are_possible,
     image_from,
 )
+from loadtest.run.prepared import set_up, set_up_commit
 from loadtest.run.start_command import find_dockerfile, search_path
 from loadtest.world.guard.reaper import remove_dir
 from loadtest.world.guard.remains import FOLDER_PREFIX, write_owner
 
 APP_PLACES = ("fly.toml", "fly/recipes-multi/fly.toml")
 """Where an app's fly.toml is looked for when none is named."""
-
-_SETUP_TIMEOUT_S = 1_800.0
-_SETUP_LINES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +50,7 @@ class BaseRevision:
         programs: Folder to put first on the app's PATH; None takes ``.venv/bin`` beside its
             fly.toml or at the top of the repository, if there is one.
         setup: Shell line that prepares each revision's folder; empty for none.
+        setup_anew: Run it whatever is remembered of the base.
         command: Start command in place of the one that fly.toml names; empty keeps it.
         release_command: The same of what makes its database.
         seed_command: The same of what fills it after that.
@@ -68,6 +66,7 @@ class BaseRevision:
     machines: str = "all"
     programs: str | None = None
     setup: str = ""
+    setup_anew: bool = False
     command: str = ""
     release_command: str = ""
     seed_command: str = ""
@@ -103,9 +102,9 @@ def revision_arms(asked: BaseRevision) -> Iterator[RevisionArms]:
         arms = {BASE_ARM: (tree, base_inside), CANDIDATE_ARM: (git.top, inside)}
         images = _images(asked, arms, _context_inside(asked, git.top), tree.parent)
         env = {} if images else search_path(asked.programs, (path.parent, git.top))
+        notes = list(_missing_files(git, arms))
         if asked.setup:
-            for name, (root, file) in arms.items():
-                _set_up(asked.setup, _start_folder(root, file), name, env)
+            notes += _set_up(asked, arms, commit, env)
         yield RevisionArms(
             tuple(
                 RevisionArm(
@@ -125,8 +124,25 @@ def revision_arms(asked: BaseRevision) -> Iterator[RevisionArms]:
                 for name, (root, file) in arms.items()
             ),
             scratch=tree.parent,
-            notes=tuple(_missing_files(git, arms)),
+            notes=tuple(notes),
         )
+
+
+def _set_up(
+    asked: BaseRevision,
+    arms: Mapping[str, tuple[Path, Path]],
+    commit: str,
+    env: Mapping[str, str],
+) -> Iterator[str]:
+    """Prepare both folders; yields what a person should know of that."""
+    tree, file = arms[BASE_ARM]
+    if set_up_commit(
+        asked.setup, tree, _start_folder(tree, file),
+        commit=commit, env=env, anew=asked.setup_anew,
+    ):  # fmt: skip
+        yield "base: its folder is what --setup made of this commit before; --setup-anew runs it"
+    root, file = arms[CANDIDATE_ARM]
+    set_up(asked.setup, _start_folder(root, file), CANDIDATE_ARM, env)
 
 
 def _missing_files(git: Git, arms: Mapping[str, tuple[Path, Path]]) -> Iterator[str]:
@@ -248,33 +264,3 @@ def _files_of(git: Git, commit: str) -> Iterator[Path]:
         yield base / "base"
     finally:
         remove_dir(base)
-
-
-def _set_up(command: str, folder: Path, name: str, env: Mapping[str, str]) -> None:
-    """
-    Run a revision's own preparation, such as ``npm ci``, in the folder that its command runs in.
-
-    Raises:
-        PlanError: It failed; with the end of what it said.
-    """
-    try:
-        done = subprocess.run(  # noqa: S602 - it is a shell line of the user's own
-            command,
-            shell=True,
-            cwd=folder,
-            env={**without_repository(os.environ), **env},
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=_SETUP_TIMEOUT_S,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise PlanError(f"--setup: {command!r} of {name} took over {error.timeout:g} s") from error
-    if done.returncode != 0:
-        said = (done.stdout + done.stderr).strip().splitlines()[-_SETUP_LINES:]
-        raise PlanError(
-            f"--setup: {command!r} of {name} ended with exit code {done.returncode}:\n"
-            + "\n".join(f"  | {line}" for line in said)
-        )
