@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -25,6 +26,18 @@ def run(script: str, *words: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize(("n", "ranks"), [(6, (1, 6)), (50, (18, 33)), (100, (40, 61))])
+def test_the_interval_of_a_median_is_that_of_the_tables(
+    n: int, ranks: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ranks of a 95 % interval, as tables of order statistics have them."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    lookups = importlib.import_module("lookups")
+    assert lookups.median_interval(range(1, n + 1)) == ranks
+    with pytest.raises(ValueError, match="need 6"):
+        lookups.median_interval(range(5))
 
 
 @pytest.fixture
