@@ -1,4 +1,4 @@
-"""The example for Express in docs/middleware.md replays what it says."""
+"""The example for Express in docs/middleware/express.md replays what it says."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ LISTENS = '\nconst s = app.listen(0, "127.0.0.1", () => console.log(s.address().
 
 def example() -> str:
     """Return the code of the page."""
-    section = (TOP / "docs" / "middleware.md").read_text().partition("\n## Express\n")[2]
-    lines = [line for line in section.splitlines() if line.startswith("    ") or not line]
+    page = (TOP / "docs" / "middleware" / "express.md").read_text()
+    lines = [line for line in page.splitlines() if line.startswith("    ") or not line]
     return textwrap.dedent("\n".join(lines))
 
 
