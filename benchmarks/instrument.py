@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from loadtest.world.links.connection import LinkAddress
+from loadtest.world.links.address import LinkAddress
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "tests" / "engine")]

@@ -28,7 +28,7 @@ from loadtest.fly.config import parse_app_config
 from loadtest.fly.deploy import AppOrder, deploy
 from loadtest.run.standing_world import command_inside
 from loadtest.world.handle import start_world
-from loadtest.world.links.connection import LinkAddress
+from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.control import LinkControl
 from loadtest.world.links.probe import Probe
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from loadtest.errors import RecordsError
 from loadtest.records.facts import ENGINE_SCHEMA
+from loadtest.records.folder_lock import locked
 from loadtest.records.reader import open_records
 from loadtest.records.seal import MANIFEST
 from loadtest.records.watch import MachineLog
@@ -108,7 +109,7 @@ class RunFolder:
             )
         folder = cls.create(path)
         folder._made = made
-        folder._lock = _locked(folder.file(_LOCK))
+        folder._lock = locked(folder.file(_LOCK))
         return folder
 
     def release(self) -> None:
@@ -302,38 +303,6 @@ def _unwritable(path: Path, error: OSError) -> RecordsError:
     return RecordsError(
         f"{str(path)[:400]}: cannot be written ({error.strerror}); choose another place with --out"
     )
-
-
-def _locked(path: Path) -> BinaryIO:
-    """
-    Return a run's mark, opened and locked until it is closed or this process ends.
-
-    A run that leaves nothing behind takes its mark with it, maybe between our opening and our
-    locking it: then what we locked is no longer what others will open, and we begin anew.
-    """
-    import fcntl  # there is none on every system that can read a run
-
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-        except OSError as error:
-            raise RecordsError(f"{path}: cannot be locked: {error.strerror}") from error
-        # kept open: the kernel lets go of the lock with the process, whatever ends it
-        file = os.fdopen(descriptor, "ab")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(os.fstat(descriptor), path.lstat()):
-                return file
-        except FileNotFoundError:
-            pass  # taken away between the two looks
-        except BlockingIOError:
-            file.close()
-            raise RecordsError(f"{path.parent}: another run is under way in it") from None
-        except OSError as error:
-            file.close()
-            raise RecordsError(f"{path}: cannot be locked: {error.strerror}") from error
-        file.close()
 
 
 def _holds_a_run(path: Path) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from loadtest.fly.services import MachineCheck
 from loadtest.kernel.namespaces import SocketMaker
-from loadtest.world.links.connection import LinkAddress
+from loadtest.world.links.address import LinkAddress
 from loadtest.world.machines.checks import probe
 
 pytestmark = pytest.mark.contract

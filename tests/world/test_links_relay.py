@@ -13,7 +13,7 @@ import pytest
 
 from loadtest.errors import WorldError
 from loadtest.faults import RoadCondition
-from loadtest.world.links.connection import LinkAddress
+from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.control import LinkControl
 from loadtest.world.links.lateness import Lateness
 from loadtest.world.links.measuring import Ping, PingRide, measure

@@ -10,7 +10,7 @@ import small_world as small
 
 from loadtest.errors import WorldError
 from loadtest.fly.machines import MachineConfig
-from loadtest.world.links.connection import LinkAddress
+from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.control import LinkControl
 from loadtest.world.machines.network import WorldNetwork
 from loadtest.world.machines.store import MachineRecord, Store

@@ -16,9 +16,10 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from loadtest.kernel.namespaces import SocketMaker
+from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.flow import CAPACITY, Flow, Mark, Window
 from loadtest.world.links.road import Road, next_try_ns
 from loadtest.world.links.wait import BROKEN, READ, WRITE, StampClock
@@ -27,27 +28,6 @@ _READ_BYTES = 65_536
 _ANCILLARY_BYTES = socket.CMSG_SPACE(16)
 _TIMED_NS = 200_000  # below this a delivery waits for no timer and tells nothing about it
 _RESET = struct.pack("ii", 1, 0)
-
-
-class LinkAddress(NamedTuple):
-    """
-    An address to dial or to listen on.
-
-    Args:
-        host: IPv4 or IPv6 address.
-        port: TCP port; 0 for any that is free.
-        place: File that a network namespace is bound to, in which the address is meant; empty for
-            this process's own.
-    """
-
-    host: str
-    port: int
-    place: str = ""
-
-    @property
-    def family(self) -> socket.AddressFamily:
-        """Return the address family."""
-        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
 
 @dataclass(slots=True, eq=False)

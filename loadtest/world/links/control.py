@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from loadtest.errors import WorldError
 from loadtest.faults import Road, RoadCondition
+from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.children import end, spawn
-from loadtest.world.links.connection import LinkAddress
 
 LinkKind = Literal["stream", "bulk"]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from loadtest.errors import WorldError
 from loadtest.units import NS_PER_MS, NS_PER_S
+from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.children import end, read_line, spawn
-from loadtest.world.links.connection import LinkAddress
 from loadtest.world.links.control import LinkControl
 from loadtest.world.links.probe import RIDE
 

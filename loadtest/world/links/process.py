@@ -21,7 +21,7 @@ from typing import Any
 
 from loadtest.faults import RoadCondition
 from loadtest.kernel.descriptors import raise_descriptor_limit
-from loadtest.world.links.connection import LinkAddress
+from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.relay import ANY_PORT, Relay
 from loadtest.world.links.wait import READ, WRITE, sharpen
 

@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 from loadtest.faults import RoadCondition
 from loadtest.kernel.namespaces import SocketMaker, listen_anywhere
-from loadtest.world.links.connection import Link, LinkAddress, RelayedConnection, RelayFlow
+from loadtest.world.links.address import LinkAddress
+from loadtest.world.links.connection import Link, RelayedConnection, RelayFlow
 from loadtest.world.links.lateness import Lateness
 from loadtest.world.links.road import Road
 from loadtest.world.links.wait import READ, StampClock, new_waiter

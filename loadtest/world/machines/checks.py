@@ -9,7 +9,7 @@ import socket
 from loadtest.fly.machines import MachineConfig
 from loadtest.fly.services import MachineCheck
 from loadtest.kernel.namespaces import SocketMaker
-from loadtest.world.links.connection import LinkAddress
+from loadtest.world.links.address import LinkAddress
 
 _EAGER_S = 0.1
 _CHUNK = 4_096

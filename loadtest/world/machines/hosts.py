@@ -13,7 +13,7 @@ from pathlib import Path
 from loadtest.errors import WorldError
 from loadtest.kernel.namespaces import SocketMaker
 from loadtest.world.hosts.host import MachineHost
-from loadtest.world.links.connection import LinkAddress
+from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.control import LinkControl
 from loadtest.world.machines.directory import look_up
 from loadtest.world.machines.nameserver import NameServer, Records

@@ -13,7 +13,7 @@ from loadtest.errors import WorldError
 from loadtest.faults import Road
 from loadtest.fly.machines import EDGE_CONNECTIONS_KEY, FRESH
 from loadtest.world.edge.types import AppSettings, Backend
-from loadtest.world.links.connection import LinkAddress
+from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.control import LinkControl, LinkCounters, LinkKind
 from loadtest.world.machines.answers import answer_options, replay_caches
 from loadtest.world.machines.names import Name, find_names, parse_name, rewrite, select

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loadtest.records.watch import AstrayFacts, PathFacts
-from loadtest.world.links.connection import LinkAddress
+from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.control import LinkControl
 from loadtest.world.machines.network import MachineLink, WorldNetwork
 from loadtest.world.machines.store import Store

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from loadtest.fly.ids import new_ulid
 from loadtest.fly.machines import MachineConfig
 from loadtest.fly.values import Json, split_image, split_registry
-from loadtest.world.links.connection import LinkAddress
+from loadtest.world.links.address import LinkAddress
 from loadtest.world.machines.names import Row
 
 _EVENTS_KEPT = 50
