@@ -235,15 +235,19 @@ class TTFBClient(Verbs, Following, LongLived, Concluding):
                     name=name, timeout=timeout, new_connection=new_connection,
                     catch_response=catch_response, stream=stream,
                 )  # fmt: skip
-        place, path = self._where(path, params)
+        place = self._place
+        if params or path[:1] != "/":
+            place, path = self._where(path, params)
         if asked is not None and asked.cookies:
             kept = jar_header(place.cookies, place.origin, path)
             asked.headers["Cookie"] = cookie_header(asked.cookies, kept)
         request, default_name = self._written(
             place, method, path, headers=headers, data=data, json=json
         )
-        # a name that is no text may be lost, the request may not
-        sample = self._sample(str(name) if name else default_name, method, start_ns)
+        label: Any = name or default_name
+        if not isinstance(label, str):
+            label = str(label)  # it may be lost, the request may not
+        sample = self._sample(label, method, start_ns)
         if self._cold:
             self._cold, new_connection = False, True
         sample.cold = new_connection or self._first_visit
