@@ -9,7 +9,12 @@ from loadtest.analysis.percentiles import number
 
 Scope = Literal["run", "region", "cell"]
 
-COUNTING: Final = frozenset({"complete", "worker", "reconciliation", "dropped", "generator"})
+COUNTING: Final = frozenset(
+    {
+        *("complete", "worker", "reconciliation", "dropped", "generator"),
+        *("scenario", "cancelled", "answered", "played"),
+    }
+)
 """Checks that speak against counts too; all others are about times."""
 
 

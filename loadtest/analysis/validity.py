@@ -14,6 +14,7 @@ from typing import Final
 
 from loadtest.analysis.aa import TOLERATED_RAW, most_fires, split_test
 from loadtest.analysis.arm_checks import arm_checks
+from loadtest.analysis.asked_checks import asked_checks
 from loadtest.analysis.cells import CellRows, by_region, cell_rows
 from loadtest.analysis.checks import SplitTest, Validity, ValidityCheck
 from loadtest.analysis.load import Run
@@ -45,6 +46,7 @@ def check_cells(run: Run, cells: tuple[CellRows, ...]) -> Validity:
         checks += record_checks(run, region, rows)
     checks += cell_checks(cells)
     checks += arm_checks(run, cells)
+    checks += asked_checks(run, cells)
     checks.append(_split_check(aa))
     return Validity(tuple(checks), aa)
 

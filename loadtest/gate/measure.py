@@ -9,6 +9,7 @@ rule is broken.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from loadtest.analysis.blocks import Blocked
@@ -25,6 +26,7 @@ from loadtest.analysis.scores import DRIFT_PENALTY, WIDE_BELOW, arm_drifts, mean
 from loadtest.gate.absolute import against_limit
 from loadtest.gate.comparison import ArmPair, within_factor, within_margin
 from loadtest.gate.decide import Levels
+from loadtest.gate.errors import Failures
 from loadtest.gate.evidence import Measurement, carries, nothing, sign_of, strict
 from loadtest.gate.pairs import Arm, baseline, relative
 from loadtest.gate.questions import Question, SampleSource
@@ -139,6 +141,8 @@ def _of_one(question: Question, samples: SampleSource, levels: Levels) -> Measur
     if rule.measure.percentile is not None:
         return _against_limit(rule, sample, levels)
     sample = samples.sample(question.cells, rule.measure)
+    if lost := _lost_by_mean([samples.failures(question.cells, "errors")]):
+        return replace(nothing(sample, rule.limit), lacking=lost)
     return _mean(rule, sample, samples.weights(question.cells), levels)
 
 
@@ -163,13 +167,8 @@ def _unlike(question: Question, samples: SampleSource) -> str:
     if alone := _elsewhere(question):
         return f"{', '.join(alone)} is measured for one of the two arms alone"
     failures = [samples.failures(cells, "errors") for cells in arms]
-    if rule.measure.percentile is None:
-        worst = max(found.count / found.n if found.n else 0.0 for found in failures)
-        if worst > _MEAN_LOSES:
-            return (
-                f"{worst:.1%} of an arm's requests failed, and the mean of those that it answered "
-                "is that of other requests"
-            )
+    if rule.measure.percentile is None and (lost := _lost_by_mean(failures)):
+        return lost
     told = [
         samples.sample(cells, rule.measure).answered().n / (found.n - found.count)
         for cells, found in zip(arms, failures, strict=True)
@@ -181,6 +180,17 @@ def _unlike(question: Question, samples: SampleSource) -> str:
             f"{told[1]:.0%} of the other's"
         )
     return ""
+
+
+def _lost_by_mean(arms: Sequence[Failures]) -> str:
+    """Return why a mean is not that of what was asked; empty where it is."""
+    worst = max(found.count / found.n if found.n else 0.0 for found in arms)
+    if worst <= _MEAN_LOSES:
+        return ""
+    return (
+        f"{worst:.1%} of an arm's requests failed, and the mean of those that it answered "
+        "is that of other requests"
+    )
 
 
 def _penalised(found: Measurement, penalty: float) -> Measurement:
