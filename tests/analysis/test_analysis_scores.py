@@ -172,7 +172,9 @@ def test_probabilities_are_probabilities(
     arm = blocked(np.array(values), (np.arange(len(values)) % 12).astype(np.int32), 12)
     found = score(arm, slowed(arm, 0.05, 1.0), percentile, wide=wide)
     assert 0 <= found.p_fail <= 1
-    assert found.p_fail + found.p_pass == pytest.approx(1)
+    assert 0 <= found.p_pass <= 1
+    # where weather was taken out that one is more exposed to, the larger of two stands for each
+    assert found.p_fail + found.p_pass >= 1 - 1e-9
 
 
 @pytest.mark.parametrize(

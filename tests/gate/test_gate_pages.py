@@ -122,7 +122,7 @@ def test_a_page_that_one_arm_never_asked_for_is_not_passed(tmp_path: Any) -> Non
     verdict = judge(run, summarise(run))
 
     found = {r.deployment: r.decision for r in verdict.rules if r.kind != "budget"}
-    assert found == {"single": "pass", "multi": "inconclusive", "replica": "pass"}
+    assert found == {"single": "pass", "multi": "invalid", "replica": "pass"}
 
 
 @pytest.mark.parametrize(
