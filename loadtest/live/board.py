@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadtest.frozen import to_json
+from loadtest.live.marks import LoadTimeLine
 from loadtest.plan.model import Plan
 from loadtest.records.load_status import CellStatus, LiveFigures, LoadStatus, WorkerStatus
 from loadtest.records.watch import WorldGlance
 from loadtest.run.progress import Progress
-from loadtest.run.world_glance import event_words
 from loadtest.text import one_line
-from loadtest.units import MS_PER_S, US_PER_MS
+from loadtest.units import US_PER_MS
 
 MOST_POINTS: Final = 300
 """Points of a curve that are kept; beyond them every second one goes, and new ones come half as
@@ -45,6 +45,7 @@ class LiveBoard:
         self._content: dict[str, Any] = {"step": "", "notes": [], "plan": None, "end": None}
         self._points: list[dict[str, object]] = []
         self._slices, self._every = 0, 1
+        self._time = LoadTimeLine()
         self._metrics: Callable[[], bytes] | None = None
 
     # What the run tells.
@@ -52,6 +53,7 @@ class LiveBoard:
     def begin(self, plan: Plan, run_id: str, metrics: Callable[[], bytes]) -> None:
         """Take what is about to be measured, see ``run.viewing.Watcher``."""
         self._metrics = metrics
+        self._time = LoadTimeLine(plan.primary_region)
         facts = {
             "run_id": run_id,
             "name": one_line(plan.title or plan.name),
@@ -66,6 +68,7 @@ class LiveBoard:
 
     def load(self, status: LoadStatus, verdict_s: float) -> None:
         """Take how far the load is."""
+        self._time.load(status)
         if status.slice_number != self._slices:
             self._slices = status.slice_number
             if self._slices % self._every == 0:
@@ -95,6 +98,7 @@ class LiveBoard:
 
     def world(self, glance: WorldGlance) -> None:
         """Take what the world sees of itself."""
+        self._time.world(glance)
         late_us = glance.late_p99_us
         self._tell(
             world={
@@ -108,13 +112,6 @@ class LiveBoard:
                         "lost": link.lost,
                     }
                     for link in glance.links
-                ],
-                "events": [
-                    {
-                        "t_s": round(event.t_ms / MS_PER_S, 1),
-                        "text": one_line(event_words(event)),
-                    }
-                    for event in glance.events
                 ],
             }
         )
@@ -189,15 +186,17 @@ class LiveBoard:
             ]
             for cell in status.cells
         }
-        elapsed_s = round(status.elapsed_s + status.segment * status.total_s, 1)
         with self._changed:
-            self._points.append({"n": status.slice_number, "t_s": elapsed_s, "cells": cells})
+            self._points.append(
+                {"n": status.slice_number, "t_s": round(self._time.now_s, 1), "cells": cells}
+            )
             if len(self._points) > MOST_POINTS:
                 self._points, self._every = self._points[::2], 2 * self._every
 
     def _tell(self, **news: Any) -> None:
         with self._changed:
-            self._content = {**self._content, **news}
+            marks = [to_json(mark) for mark in self._time.marks]
+            self._content = {**self._content, "marks": marks, **news}
             self.version += 1
             self._changed.notify_all()
 

@@ -219,11 +219,18 @@ class FaultTouches:
 
 @dataclass(frozen=True, slots=True)
 class WorldGlance:
-    """The latest of a watch; ``late_p99_us`` is how late its links delivered in the last second."""
+    """
+    The latest of a watch.
 
+    ``now_ms`` is when, since the watch began; ``late_p99_us`` is how late its links delivered in
+    the last second; ``faults`` are those that somebody asked for.
+    """
+
+    now_ms: int
     links: tuple[LinkGlance, ...]
     late_p99_us: float | None
     events: tuple[MachineEnd, ...]
+    faults: tuple[FaultFacts, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from loadtest.records.load_status import (
     LoadStatus,
     WorkerStatus,
 )
-from loadtest.records.watch import LinkGlance, MachineEnd, WorldGlance
+from loadtest.records.watch import FaultFacts, LinkGlance, MachineEnd, WorldGlance
 
 TOKEN = "a-token-of-16-or-more"
 MOMENT = MomentFacts(Signed(1.0), 200, 0.1, 0.0, 300, 120, 3)
@@ -43,9 +43,11 @@ def status(number: int = 1, sentence: str = "HTTP 503") -> LoadStatus:
 
 def glance() -> WorldGlance:
     return WorldGlance(
+        now_ms=3_000,
         links=(LinkGlance("cdg", "ord", 104.0, 104.1, 20, 0),),
         late_p99_us=100.0,
         events=(MachineEnd(1_500, "web", "cdg", "1", "exit", False, 137, True),),
+        faults=(FaultFacts("cut ord-cdg", 2_000, 2_500, ("cdg-ord",), ()),),
     )
 
 

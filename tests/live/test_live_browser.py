@@ -35,6 +35,8 @@ def test_the_live_page_is_whole_quiet_and_open_to_all(screen: str, browser: Any)
             seen.page.get_by_text("machine 1").first.or_(
                 seen.page.locator("#links td").first
             ).wait_for()
+            assert seen.page.locator("figure", has_text="cdg").locator(".mark").count() == 3
+            assert seen.page.locator("figure", has_text="syd").locator(".mark").count() == 1
             assert seen.crowded() == []
             assert seen.findings() == []
         board.close()

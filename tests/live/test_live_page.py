@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from live_board import TOKEN, glance, served, status
 from loadtest.errors import PlanError
 from loadtest.live import board as module
 from loadtest.live.board import BoardProgress, LiveBoard
+from loadtest.live.marks import MOST_MARKS, LoadTimeLine
 from loadtest.live.server import LiveServer, content_policy
 from loadtest.live.sse import event_frame
+from loadtest.records.watch import MachineEnd
 from loadtest.run.progress import Silent
 
 PAGE = (Path(module.__file__).parent / "page.html").read_text(encoding="utf-8")
@@ -48,6 +51,31 @@ def test_a_board_keeps_every_curve_and_tells_the_latest_point() -> None:
     news = as_the_page_reads(told[1])
     assert (told[0], [point["n"] for point in news["points"]]) == (version, [3])
     assert news["world"]["links"][0]["pair"] == "cdg-ord"
+
+
+def test_what_happens_is_marked_on_the_time_line_of_the_curves() -> None:
+    """Machines, faults and their ends, and looks; each once, where the curves have that moment."""
+    time = LoadTimeLine("cdg")
+    time.load(status(5))
+    for _ in range(2):
+        time.world(glance())
+    assert [(mark.n, mark.t_s, mark.regions, mark.text) for mark in time.marks] == [
+        (1, 8.5, (), "web in cdg: machine exit, unasked, exit code 137"),
+        (2, 9.0, ("cdg", "ord"), "fault: cut ord-cdg"),
+        (3, 9.5, ("cdg", "ord"), "over: cut ord-cdg"),
+    ]
+    time.load(replace(status(1), segment=1, total_s=30.0))
+    stop = MachineEnd(1_000, "web", "syd", "2", "stop", True, None, False)
+    exits = replace(stop, event="exit", t_ms=1_100)
+    time.world(replace(glance(), now_ms=9_000, events=(stop, exits), faults=()))
+    look, stopped = time.marks[3:]
+    assert (look.t_s, look.text) == (34.0, "look 1 left the gate undecided, and more load was sent")
+    assert (stopped.t_s, stopped.regions) == (34.0, ("syd",))  # it was stopped between the segments
+    time.load(replace(status(2), segment=2, total_s=30.0))
+    assert (time.marks[5].t_s, time.now_s) == (64.0, 68.0)
+    for n in range(200):
+        time.world(replace(glance(), events=(replace(stop, machine=f"m{n}"),)))
+    assert len(time.marks) == MOST_MARKS
 
 
 def test_a_long_run_keeps_a_bounded_curve(monkeypatch: pytest.MonkeyPatch) -> None:

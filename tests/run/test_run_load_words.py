@@ -117,9 +117,11 @@ def test_a_coordinator_of_another_version_is_told_apart(key: str) -> None:
 
 
 GLANCE = WorldGlance(
+    now_ms=3_000,
     links=(LinkGlance("cdg", "ord", 104.0, 104.1, sent=20, lost=1),),
     late_p99_us=120.0,
     events=(MachineEnd(1_500, "web", "cdg", "1", "exit", False, 137, True),),
+    faults=(),
 )
 
 

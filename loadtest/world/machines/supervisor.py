@@ -237,7 +237,8 @@ class World:
         """
         if self._watch is None:
             raise WorldError("nobody has asked this world to watch over a load")
-        return self._watch.glance(self.store.machines(destroyed=True))
+        faults = self.faults.facts(self._watch.began_ns)
+        return self._watch.glance(self.store.machines(destroyed=True), faults)
 
     async def _paths(self) -> PathFacts:
         hosts = self.context.hosts

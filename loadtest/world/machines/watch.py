@@ -135,12 +135,15 @@ class WorldWatch:
             paths_after=paths_after,
         )
 
-    def glance(self, machines: Sequence[MachineRecord]) -> WorldGlance:
+    def glance(
+        self, machines: Sequence[MachineRecord], faults: Sequence[FaultFacts]
+    ) -> WorldGlance:
         """
         Return the latest of what was seen: cheap, for whoever watches while there is load.
 
         Args:
             machines: As for ``seen``.
+            faults: Likewise.
         """
         now_ns = time.monotonic_ns()
         links = []
@@ -160,9 +163,11 @@ class WorldWatch:
                 )
             )
         return WorldGlance(
+            now_ms=self._since_ms(now_ns),
             links=tuple(links),
             late_p99_us=self._moments[-1].links_late_p99_us if self._moments else None,
             events=tuple(self._machine_events(machines)[-_GLANCED_EVENTS:]),
+            faults=tuple(faults[-_GLANCED_EVENTS:]),
         )
 
     def _take(self, pings: list[Ping]) -> None:
