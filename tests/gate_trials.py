@@ -220,6 +220,9 @@ class MadeUp:
         (cell,) = cells
         return _weights(self.values[cell.region, cell.deployment].shape[0], cell.region)
 
+    def rarest_page(self, cells: tuple[CellRows, ...]) -> float:
+        return 0.0
+
 
 @cache
 def _weights(groups: int, region: str) -> Weights:

@@ -42,7 +42,8 @@ class Run:
     ``engine`` is None where the run broke off before the engine left its account.
     ``sealed`` tells who vouches for its files.  ``partial`` tells that the run did not come to its
     planned end.  ``rules_changed`` names the parts of the plan that decide how it is judged and are
-    not as they were when it was measured.  ``due`` has the steady arrivals that were ordered.
+    not as they were when it was measured.  ``due`` has the steady arrivals that were ordered,
+    ``on_links`` deployment and region of the cells whose round trips links counted.
     """
 
     plan: Plan
@@ -54,6 +55,7 @@ class Run:
     sealed: Sealed = ""
     rules_changed: tuple[str, ...] = ()
     due: Due = with_default(default_factory=dict)
+    on_links: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def run_id(self) -> str:
@@ -108,16 +110,18 @@ def load_run(folder: Path) -> Run:
     refuse_impossible(frame, plan, engine)
     due = refuse_unordered(frame, plan, engine)
     frame = with_true_queue(frame, plan)
+    frame, on_links = with_wire_counts(frame.drop(columns="start_us"), world)
     return Run(
         plan=plan,
         world=world,
         engine=engine,
-        frame=with_wire_counts(frame.drop(columns="start_us"), world),
+        frame=frame,
         folder=folder,
         partial=engine is None or engine.state != "done",
         sealed=sealed,
         rules_changed=tuple(changed),
         due=due,
+        on_links=on_links,
     )
 
 

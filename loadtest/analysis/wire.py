@@ -90,8 +90,14 @@ def _shared(
     }
 
 
-def with_wire_counts(frame: pd.DataFrame, world: WorldFacts) -> pd.DataFrame:
-    """Return records in which deployments that report no round trips have those of the wire."""
+def with_wire_counts(
+    frame: pd.DataFrame, world: WorldFacts
+) -> tuple[pd.DataFrame, frozenset[tuple[str, str]]]:
+    """
+    Return records in which deployments that report no round trips have those of the wire.
+
+    Beside them stand the cells that have: deployment and client region.
+    """
     counted = round_trips_on_the_wire(world)
     deployments, regions = frame["deployment"].cat, frame["region"].cat
     of, at = deployments.codes.to_numpy(), regions.codes.to_numpy()
@@ -100,11 +106,12 @@ def with_wire_counts(frame: pd.DataFrame, world: WorldFacts) -> pd.DataFrame:
         code for code in range(len(deployments.categories)) if (trips[of == code] != UNKNOWN).any()
     }
     filled = trips.astype(np.float32)
-    filling = False
+    filling: set[tuple[str, str]] = set()
     for code, name in enumerate(deployments.categories):
         for where, region in enumerate(regions.categories):
             value = counted.get((str(name), str(region)))
             if value is not None and code not in told:
                 filled[(of == code) & (at == where)] = value
-                filling = True
-    return frame.assign(db_round_trips=filled) if filling else frame
+                filling.add((str(name), str(where)))
+    cells = frozenset(filling)
+    return (frame.assign(db_round_trips=filled) if filling else frame), cells

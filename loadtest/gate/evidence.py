@@ -62,6 +62,8 @@ class Measurement:
     lacking: str = ""
     lacking_factor: float = 0.0
     """How many times the present sample would do, where it is too small."""
+    note: str = ""
+    """How the number came about, where that bears on what it tells."""
     unseen: str = ""
     """Why it is too small to pass, though not to fail; empty where it is not."""
 

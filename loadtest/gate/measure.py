@@ -28,11 +28,12 @@ from loadtest.gate.comparison import ArmPair, within_factor, within_margin
 from loadtest.gate.decide import Levels
 from loadtest.gate.errors import Failures
 from loadtest.gate.evidence import Measurement, carries, nothing, sign_of, strict
+from loadtest.gate.links import with_links
 from loadtest.gate.pairs import Arm, baseline, relative
 from loadtest.gate.questions import Question, SampleSource
 from loadtest.gate.shares import share_against_base, share_against_limit
 from loadtest.plan.model import Gate
-from loadtest.plan.thresholds import SHARES, Threshold
+from loadtest.plan.thresholds import COUNTS, SHARES, Threshold
 
 _BASE_ANSWERS = 0.5
 """An arm of which fewer than this share were answered is no base to compare with."""
@@ -55,6 +56,13 @@ def measure(
         levels: Error rates of the look.
         drifts: One of the two arms moved by itself while it was measured.
     """
+    found = _measured(question, samples, gate, levels, drifts=drifts)
+    return with_links(found, question, samples) if question.rule.measure.metric in COUNTS else found
+
+
+def _measured(
+    question: Question, samples: SampleSource, gate: Gate, levels: Levels, *, drifts: bool
+) -> Measurement:
     rule = question.rule
     if rule.kind == "absolute":
         return _of_one(question, samples, levels)

@@ -13,7 +13,7 @@ from loadtest.analysis.cells import CellRows
 from loadtest.analysis.load import Run
 from loadtest.analysis.metrics import sample_of
 from loadtest.analysis.page_names import forms_of, page_names
-from loadtest.analysis.pages import cell_pages
+from loadtest.analysis.pages import cell_pages, rows_by_name
 from loadtest.gate.errors import Failures
 from loadtest.plan.threshold_checks import arms_of
 from loadtest.plan.thresholds import Measure, Threshold
@@ -129,6 +129,10 @@ class SampleSource(Protocol):
         """Return the resampling weights of the blocks of some cells."""
         ...
 
+    def rarest_page(self, cells: tuple[CellRows, ...]) -> float:
+        """Return the share of the rarest page where links counted round trips; 0 where none did."""
+        ...
+
 
 class Samples:
     """
@@ -151,6 +155,8 @@ class Samples:
         for region in dict.fromkeys(cell.region for cell in cells):
             rows = np.concatenate([cell.rows for cell in cells if cell.region == region])
             self.groupings[region] = group_blocks(block[rows])
+        self.cells = cells
+        self._rarest_pages: dict[tuple[str, str], float] = {}
         self._weights: dict[str, Weights] = {}
         self._samples: dict[object, Blocked] = {}
 
@@ -201,6 +207,24 @@ class Samples:
                 )
             parts.append(self._weights[region])
         return parts[0] if len(parts) == 1 else join_weights(parts)
+
+    def rarest_page(self, cells: tuple[CellRows, ...]) -> float:
+        """
+        Return the share of the rarest page where links counted round trips; 0 where none did.
+
+        Links count all that a deployment's machines do for a region, whatever page it is for.
+        """
+        counted = {(cell.deployment, cell.region) for cell in cells} & self.run.on_links
+        return min((self._rarest(*key) for key in sorted(counted)), default=0.0)
+
+    def _rarest(self, deployment: str, region: str) -> float:
+        if (deployment, region) not in self._rarest_pages:
+            mine = [c.rows for c in self.cells if (c.deployment, c.region) == (deployment, region)]
+            rows = np.concatenate(mine)
+            pages = rows_by_name(self.run, rows, page_names(self.run))
+            shares = [page.size / rows.size for page in pages.values()]
+            self._rarest_pages[deployment, region] = min(shares, default=1.0)
+        return self._rarest_pages[deployment, region]
 
 
 def _regions(cells: tuple[CellRows, ...]) -> list[str]:
