@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -43,6 +44,9 @@ from loadtest.errors import (
     PlanError,
 )
 from loadtest.terminal import Terminal
+
+if TYPE_CHECKING:
+    from loadtest.plan.model import Plan
 
 
 def main() -> None:
@@ -167,11 +171,9 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
     measure.
     """
     from loadtest.plan.client import passphrase_of
-    from loadtest.plan.credentials import without_credentials
     from loadtest.plan.headers import give_headers, read_headers
     from loadtest.plan.idle import idle_flags
-    from loadtest.plan.resolve import load_judged_plan, url_plan
-    from loadtest.plan.urls import load_words, looks_like_url
+    from loadtest.plan.urls import looks_like_url
     from loadtest.run.carrying import refuse_too_short
     from loadtest.run.conductor import RunConductor
 
@@ -190,20 +192,8 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
         what, given = _recorded(terminal, options["source"], what, flags, given)
     if locustfile is not None:
         resolved = plan_for(terminal, locustfile, options, flags)
-    elif any(looks_like_url(word) for word in what):
-        flags["paths"] = list(options["paths"])
-        resolved = url_plan(what, options["at"], flags)
-        shown = ", ".join(map(without_credentials, what))
-        terminal.done(f"load on {shown}: {load_words(resolved)}")
     else:
-        for flag in ("paths", "at"):
-            if options[flag]:
-                raise PlanError(
-                    f"--{flag.rstrip('s')} goes with a URL; in a plan set {_KEYS[flag]}"
-                )
-        if len(what) > 1:
-            raise click.UsageError(f"unexpected extra argument {what[1]!r}: one plan at a time")
-        resolved = load_judged_plan(what[0] if what else None, flags)
+        resolved = _plan_of(terminal, what, options, flags)
     refuse_too_short(resolved)
     for note in idle_flags(resolved, typed_flags()):
         terminal.warn(note)
@@ -222,6 +212,28 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
         own=own,
     )
     return conduct(terminal, options["live"], lambda told, watcher: make(told, watcher=watcher))
+
+
+def _plan_of(
+    terminal: Terminal, what: tuple[str, ...], options: Mapping[str, Any], flags: dict[str, Any]
+) -> Plan:
+    """Return the plan that URLs make, or that of a file."""
+    from loadtest.plan.credentials import without_credentials
+    from loadtest.plan.resolve import load_judged_plan, url_plan
+    from loadtest.plan.urls import load_words, looks_like_url
+
+    if any(looks_like_url(word) for word in what):
+        flags["paths"] = list(options["paths"])
+        resolved = url_plan(what, options["at"], flags)
+        shown = ", ".join(map(without_credentials, what))
+        terminal.done(f"load on {shown}: {load_words(resolved)}")
+        return resolved
+    for flag in ("paths", "at"):
+        if options[flag]:
+            raise PlanError(f"--{flag.rstrip('s')} goes with a URL; in a plan set {_KEYS[flag]}")
+    if len(what) > 1:
+        raise click.UsageError(f"unexpected extra argument {what[1]!r}: one plan at a time")
+    return load_judged_plan(what[0] if what else None, flags)
 
 
 def _recorded(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +27,9 @@ from loadtest.cli_output import output_options, say
 from loadtest.cli_words import FilePath
 from loadtest.errors import EXIT_PASS, PlanError
 from loadtest.terminal import Terminal
+
+if TYPE_CHECKING:
+    from loadtest.run.revisions import BaseRevision
 
 _OF_A_STORED_RUN = frozenset(("--json", "--output", "--quiet"))
 
@@ -95,45 +99,23 @@ def gate(
     from loadtest.plan.client import passphrase_of
     from loadtest.plan.headers import give_headers, read_headers
     from loadtest.plan.resolve import load_raw, resolve_judged
-    from loadtest.plan.selection import names_in
     from loadtest.run.conductor import RunConductor
     from loadtest.run.gate_arms import (
         GATE_PLAN,
         is_url,
-        merge,
-        setup_of,
-        url_arms,
         with_arms,
-        without_counts,
     )
-    from loadtest.run.revisions import BaseRevision, revision_arms
+    from loadtest.run.revisions import revision_arms
 
     flags = {**flags_of(options), "paths": list(options["paths"]) or None}
     raw, dropped = load_raw(what or GATE_PLAN, flags)
     scratch = None
     with ExitStack() as stack:
         if candidate is not None or is_url(base):
-            if what is None and flags["thresholds"] is None:
-                raw["thresholds"] = without_counts(names_in(raw, "thresholds"))
-            raw = merge(raw, url_arms(base, candidate or ""))
+            usual = what is None and flags["thresholds"] is None
+            raw = _with_urls(raw, base, candidate or "", usual=usual)
         else:
-            images = options["image"] or options["base_image"]
-            asked = BaseRevision(
-                app=app,
-                revision=base,
-                exact=options["base_exact"],
-                base_app=options["base_app"],
-                machines=options["machines"],
-                programs=options["programs"],
-                setup=options["setup"] or ("" if images else setup_of(raw)),
-                setup_anew=options["setup_anew"],
-                command=options["command"],
-                release_command=options["release_command"],
-                seed_command=options["seed_command"],
-                image=options["image"],
-                base_image=options["base_image"],
-                context=options["context"],
-            )
+            asked = _base_revision(app, base, options, raw)
             arms = stack.enter_context(revision_arms(asked))
             for note in arms.notes:
                 terminal.warn(note)
@@ -151,6 +133,43 @@ def gate(
             passphrase=passphrase_of(plan.client, os.environ),
         )
         return conduct(terminal, options["live"], lambda told, watcher: make(told, watcher=watcher))
+
+
+def _with_urls(
+    raw: Mapping[str, object], base: str, candidate: str, *, usual: bool
+) -> dict[str, object]:
+    """Return a raw plan with two URLs as its arms; of its ``usual`` rules those that hold for URLs."""
+    from loadtest.plan.selection import names_in
+    from loadtest.run.gate_arms import merge, url_arms, without_counts
+
+    rules = {"thresholds": without_counts(names_in(raw, "thresholds"))} if usual else {}
+    return merge({**raw, **rules}, url_arms(base, candidate))
+
+
+def _base_revision(
+    app: str | None, revision: str, options: Mapping[str, Any], raw: Mapping[str, object]
+) -> BaseRevision:
+    """Return what flags, and else the raw plan, say of two revisions."""
+    from loadtest.run.gate_arms import setup_of
+    from loadtest.run.revisions import BaseRevision
+
+    images = options["image"] or options["base_image"]
+    return BaseRevision(
+        app=app,
+        revision=revision,
+        exact=options["base_exact"],
+        base_app=options["base_app"],
+        machines=options["machines"],
+        programs=options["programs"],
+        setup=options["setup"] or ("" if images else setup_of(raw)),
+        setup_anew=options["setup_anew"],
+        command=options["command"],
+        release_command=options["release_command"],
+        seed_command=options["seed_command"],
+        image=options["image"],
+        base_image=options["base_image"],
+        context=options["context"],
+    )
 
 
 @click.command(epilog=EXIT_CODES)

@@ -14,6 +14,8 @@ from loadtest.plan.model import Plan
 from loadtest.regions import HERE
 
 ARMS: Final = ("first", "second", "third", "fourth")
+_REAL: Final = ("fly", "own")
+"""Worlds whose regions are real."""
 _FLY_HEALTHY_S: Final = 300.0  # machines pull the image within it
 _LOAD: Final = {"rate": 5.0, "duration_s": 20.0, "warmup_s": 2.0, "block_s": 1.0}
 _SCHEME: Final = re.compile(r"\s*https?(:/*|;/*|//+)(?=[^:;/\s])", re.IGNORECASE)
@@ -107,8 +109,34 @@ def plan_of_urls(
     """
     if len(urls) > len(ARMS):
         raise PlanError(f"{len(urls)} URLs are given; one run compares {len(ARMS)} at most")
+    real = world in _REAL
+    _refuse_strangers(at, regions, world)
+    split = [_split(url) for url in urls]
+    return {
+        "schema": 1,
+        "name": "url",
+        "title": _title([base for base, _ in split], at),
+        "regions": list(regions) or [at or HERE],
+        "primary_region": regions[0] if real else at or HERE,
+        "scenario": "scenarios/pages.py",
+        "paths": _asked([tail for _, tail in split], paths),
+        "base": "0",
+        "load": dict(_LOAD),
+        "network": {"rtt": "neutral"},
+        "database": {"fly_toml": ""},
+        **({"healthy_within_s": _FLY_HEALTHY_S} if world == "fly" else {}),
+        "gate": {"max_looks": 3},
+        "deployments": [
+            {"name": "target" if len(urls) == 1 else name, "url": base, "at": at}
+            for name, (base, _) in zip(ARMS, split, strict=False)
+        ],
+    }
+
+
+def _refuse_strangers(at: str, regions: Sequence[str], world: str) -> None:
+    """Refuse places and client regions that do not go together in a world."""
     on_fly = world == "fly"
-    real = world in ("fly", "own")
+    real = world in _REAL
     if real and at:
         where = "on Fly" if on_fly else "between machines of your own"
         raise PlanError(
@@ -125,11 +153,14 @@ def plan_of_urls(
             "else; add --at REGION to put the emulated distance to that region in front of it, or "
             "use --world fly, or workers of your own with --coordinator"
         )
-    split = [_split(url) for url in urls]
-    tails = {tail for _, tail in split}
-    if len(tails) > 1:
-        raise PlanError(f"the URLs ask for different paths: {', '.join(sorted(tails))}; use --path")
-    (tail,) = tails
+
+
+def _asked(tails: Sequence[str], paths: Sequence[str]) -> list[str]:
+    """Return what is asked for, each once: the path of the URLs, with ``paths`` behind it."""
+    if len(set(tails)) > 1:
+        told = ", ".join(sorted(set(tails)))
+        raise PlanError(f"the URLs ask for different paths: {told}; use --path")
+    tail = tails[0]
     if paths:
         for path in paths:
             _refuse_no_path(path)
@@ -139,25 +170,7 @@ def plan_of_urls(
         ]
     else:
         asked = [tail]
-    return {
-        "schema": 1,
-        "name": "url",
-        "title": _title([base for base, _ in split], at),
-        "regions": list(regions) or [at or HERE],
-        "primary_region": regions[0] if real else at or HERE,
-        "scenario": "scenarios/pages.py",
-        "paths": list(dict.fromkeys(map(_ascii, asked))),
-        "base": "0",
-        "load": dict(_LOAD),
-        "network": {"rtt": "neutral"},
-        "database": {"fly_toml": ""},
-        **({"healthy_within_s": _FLY_HEALTHY_S} if on_fly else {}),
-        "gate": {"max_looks": 3},
-        "deployments": [
-            {"name": "target" if len(urls) == 1 else name, "url": base, "at": at}
-            for name, (base, _) in zip(ARMS, split, strict=False)
-        ],
-    }
+    return list(dict.fromkeys(map(_ascii, asked)))
 
 
 def _ascii(path: str) -> str:

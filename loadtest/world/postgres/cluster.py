@@ -164,22 +164,14 @@ def make_template(
     make_private_dir(unfinished, account)
     password_file = template.with_name(template.name + ".password")
     secrets = (superuser_password, replication_password)
+    role = quote_identifier(REPLICATION_USER)
+    statements = [
+        f"CREATE ROLE {role} LOGIN REPLICATION PASSWORD {_literal(replication_password)}\n",
+        *(f"CREATE DATABASE {quote_identifier(name)}\n" for name in databases),
+    ]
     try:
         write_private(password_file, superuser_password + "\n", account)
-        _run(
-            # C locale: no locale data needed, and the same order everywhere.  Small WAL segments:
-            # a fresh copy is 30 MB instead of 45.
-            [
-                *(binaries.bin_dir / "initdb", "-D", unfinished, "-U", SUPERUSER),
-                *("-A", "scram-sha-256", f"--pwfile={password_file}", "-E", "UTF8"),
-                *("--locale=C", "--no-sync", "--wal-segsize=1", "--no-instructions"),
-            ],
-            account,
-            secrets,
-        )
-        write_private(unfinished / "postgresql.conf", server_settings(binaries.major), account)
-        write_private(unfinished / "pg_hba.conf", _ACCESS_RULES, account)
-        role = quote_identifier(REPLICATION_USER)
+        _initialise(unfinished, binaries, account, password_file, secrets)
         _run(
             [
                 *(binaries.bin_dir / "postgres", "--single", "-D", unfinished),
@@ -187,12 +179,34 @@ def make_template(
             ],
             account,
             secrets,
-            f"CREATE ROLE {role} LOGIN REPLICATION PASSWORD {_literal(replication_password)}\n"
-            + "".join(f"CREATE DATABASE {quote_identifier(name)}\n" for name in databases),
+            "".join(statements),
         )
         unfinished.rename(template)
     finally:
         password_file.unlink(missing_ok=True)
+
+
+def _initialise(
+    folder: Path,
+    binaries: PostgresBinaries,
+    account: Account,
+    password_file: Path,
+    secrets: tuple[str, ...],
+) -> None:
+    """Make an empty data directory, and write its settings and who may connect."""
+    _run(
+        # C locale: no locale data needed, and the same order everywhere.  Small WAL segments:
+        # a fresh copy is 30 MB instead of 45.
+        [
+            *(binaries.bin_dir / "initdb", "-D", folder, "-U", SUPERUSER),
+            *("-A", "scram-sha-256", f"--pwfile={password_file}", "-E", "UTF8"),
+            *("--locale=C", "--no-sync", "--wal-segsize=1", "--no-instructions"),
+        ],
+        account,
+        secrets,
+    )
+    write_private(folder / "postgresql.conf", server_settings(binaries.major), account)
+    write_private(folder / "pg_hba.conf", _ACCESS_RULES, account)
 
 
 def copy_binaries(binaries: PostgresBinaries, target: Path) -> PostgresBinaries:
