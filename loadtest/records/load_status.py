@@ -112,8 +112,6 @@ class RecordPart:
     """A finished part of the records."""
 
     name: str
-    rows: int
-    final: bool
 
 
 @dataclass(frozen=True, slots=True)

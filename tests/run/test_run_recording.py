@@ -20,7 +20,7 @@ class Parts(CoordinatorClient):
         self.asked: list[str] = []
 
     def parts(self, run_id: str) -> tuple[RecordPart, ...]:
-        return tuple(RecordPart(name, 1, final=True) for name in self.content)
+        return tuple(RecordPart(name) for name in self.content)
 
     def part(self, run_id: str, name: str) -> bytes:
         self.asked.append(name)

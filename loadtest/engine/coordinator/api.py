@@ -180,7 +180,7 @@ class CoordinatorApi:
 
     def _parts(self, run_id: str) -> Answer:
         run = self._run(run_id)
-        parts = tuple(RecordPart(name=p.name, rows=p.rows, final=True) for p in run.collector.parts)
+        parts = tuple(RecordPart(p.name) for p in run.collector.parts)
         return 200, to_json(RecordParts(parts, complete=run.final))
 
     def _part(self, run_id: str, name: str) -> Answer:
