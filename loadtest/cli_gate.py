@@ -138,7 +138,7 @@ def gate(
 def _with_urls(
     raw: Mapping[str, object], base: str, candidate: str, *, usual: bool
 ) -> dict[str, object]:
-    """Return a raw plan with two URLs as its arms; of its ``usual`` rules those that hold for URLs."""
+    """Return a raw plan with two URLs as its arms, and of ``usual`` rules those that fit URLs."""
     from loadtest.plan.selection import names_in
     from loadtest.run.gate_arms import merge, url_arms, without_counts
 
