@@ -200,6 +200,8 @@ class CoordinatorClient:
                 reason = f"HTTP {response.status_code}"
             except httpx.TransportError as error:
                 reason = str(error) or type(error).__name__
+                if "CERTIFICATE_VERIFY_FAILED" in reason:  # waiting does not mend that
+                    raise EngineError(_mistrust(self.url, reason)) from error
                 if method != "GET":
                     raise EngineError(f"coordinator at {self.url}: {reason}") from error
             if time.monotonic() > end:
@@ -294,6 +296,16 @@ def _trust(ca_file: str) -> ssl.SSLContext | bool:
         raise EngineError(
             f"coordinator: {ca_file} holds no certificate in PEM: {reason}"
         ) from error
+
+
+def _mistrust(url: str, reason: str) -> str:
+    """Return what to do about a certificate that is not trusted."""
+    why = reason.partition("certificate verify failed: ")[2].partition(" (_ssl")[0] or reason
+    return (
+        f"coordinator at {url}: its certificate is not trusted ({why}), so the token was not sent; "
+        "name the PEM file of the authority that signed it, LOADTEST_COORDINATOR_CA=FILE, or give "
+        "the coordinator a certificate for the name that it is called by"
+    )
 
 
 def _sentence(response: httpx.Response) -> str:

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 import yaml
 from own_rig import OwnRig, own_rig
 from whole_program import finished, has_measured, loadtest, read
 
-from loadtest.errors import EXIT_ENGINE, EXIT_INVALID, EXIT_PASS
+from loadtest.errors import EXIT_ENGINE, EXIT_INVALID, EXIT_PASS, EngineError
+from loadtest.run.own_machines import find_coordinator, regions_there
 from loadtest.versions import versions_of
 
 pytestmark = [
@@ -148,6 +150,40 @@ def pod(name: str, rig: OwnRig) -> tuple[list[str], dict[str, str]]:
 
 def lines_of(file: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in file.read_text().splitlines())
+
+
+def test_a_coordinator_speaks_tls_to_who_trusts_its_certificate(
+    rig: OwnRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another authority, and another name, are told at once: the token is not sent."""
+    authority = trustme.CA()
+    key, chain, ca = (rig.folder / name for name in ("key.pem", "chain.pem", "ca.pem"))
+    signed = authority.issue_cert("localhost")
+    signed.private_key_pem.write_to_path(str(key))
+    signed.cert_chain_pems[0].write_to_path(str(chain))
+    authority.cert_pem.write_to_path(str(ca))
+    ports = ("--port", str(rig.port), "--worker-port", str(rig.worker_port))
+    tls = ("--tls-cert", str(chain), "--tls-key", str(key))
+    keys = ("--keys", str(rig.keys / "coordinator.env"))
+    rig.start("coordinator", "-m", "loadtest", "coordinator", *ports, *tls, *keys)
+
+    def answer(host: str, ca_file: Path) -> str:
+        environment = {"LOADTEST_COORDINATOR_CA": str(ca_file)}
+        url = f"https://{host}:{rig.port}"
+        own = find_coordinator(url, rig.keys / "driver.env", environment)
+        with pytest.raises(EngineError) as told:
+            regions_there(own)
+        return str(told.value)
+
+    monkeypatch.setattr("loadtest.run.coordinator.PATIENCE_S", 100.0)
+    assert "has no workers" in answer("localhost", ca)  # once it is up: a GET waits for that
+    other = rig.folder / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    monkeypatch.setattr("loadtest.run.coordinator.PATIENCE_S", 0.0)
+    wrong = answer("localhost", other)
+    assert "its certificate is not trusted (" in wrong
+    assert "LOADTEST_COORDINATOR_CA=FILE" in wrong
+    assert "its certificate is not trusted (" in answer("127.0.0.1", ca)
 
 
 def test_what_compose_and_kubernetes_start_finds_each_other(rig: OwnRig) -> None:
