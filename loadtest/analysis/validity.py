@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from loadtest.analysis.aa import TOLERATED_RAW, most_fires, split_test
+from loadtest.analysis.account_checks import account_checks
 from loadtest.analysis.arm_checks import arm_checks
 from loadtest.analysis.asked_checks import asked_checks
 from loadtest.analysis.cells import CellRows, by_region, cell_rows
@@ -40,6 +41,7 @@ def check_cells(run: Run, cells: tuple[CellRows, ...]) -> Validity:
         *_links(run),
         *world_checks(run),
         *worker_checks(run),
+        *account_checks(run),
         *schedule_checks(run),
     ]
     for region, rows in by_region(cells):
