@@ -215,7 +215,7 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
 
 
 def _plan_of(
-    terminal: Terminal, what: tuple[str, ...], options: Mapping[str, Any], flags: dict[str, Any]
+    terminal: Terminal, what: tuple[str, ...], options: Mapping[str, Any], flags: dict[str, object]
 ) -> Plan:
     """Return the plan that URLs make, or that of a file."""
     from loadtest.plan.credentials import without_credentials
@@ -240,7 +240,7 @@ def _recorded(
     terminal: Terminal,
     source: Path,
     what: tuple[str, ...],
-    flags: dict[str, Any],
+    flags: dict[str, object],
     given: dict[str, str],
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """Write the scenario of ``--from``, point the flags at it; return targets and headers."""

@@ -85,7 +85,7 @@ def locust_command(options: Mapping[str, Any], words: Sequence[str]) -> LocustCo
 
 
 def plan_for(
-    terminal: Terminal, command: LocustCommand, options: Mapping[str, Any], flags: dict[str, Any]
+    terminal: Terminal, command: LocustCommand, options: Mapping[str, Any], flags: dict[str, object]
 ) -> Plan:
     """
     Return the plan that plays a locustfile; says what it will do, and what has no meaning.

@@ -130,7 +130,7 @@ def own_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def own_coordinator(
-    options: Mapping[str, Any], flags: dict[str, Any], *, of_urls: bool
+    options: Mapping[str, Any], flags: dict[str, object], *, of_urls: bool
 ) -> OwnCoordinator | None:
     """
     Return the coordinator that the flags name, and write down what that means for the plan.

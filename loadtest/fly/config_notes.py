@@ -90,7 +90,7 @@ def _walk(
                 yield from _walk(table, found, dotted)
 
 
-def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(data: Mapping[str, Any]) -> dict[str, object]:
     """Return the file without its lists of named things, which other keys would be read in."""
     plain = dict(data)
     if isinstance(plain.get("processes"), list):

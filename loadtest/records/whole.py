@@ -67,7 +67,7 @@ def read_json(path: Path) -> Any:
     return json.loads(text, object_pairs_hook=_each_once)
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, object]:
     """Return an object; of a key that is told twice nobody knows which one counts."""
     found = dict(pairs)
     if len(found) < len(pairs):

@@ -123,7 +123,7 @@ def work(settings: Settings) -> int:
     return 0
 
 
-def _do(job: dict[str, Any], connection: psycopg.Connection[Any], queue: Any) -> None:
+def _do(job: dict[str, object], connection: psycopg.Connection[Any], queue: Any) -> None:
     connection.execute(queries.COUNT_COOKED, {"id": job["recipe"]})
     if job["reply"]:
         queue.rpush(job["reply"], 1)

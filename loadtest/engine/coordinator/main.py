@@ -137,26 +137,26 @@ class CoordinatorProcess:
                     gevent.sleep(_LOOK_S)
         self._runner.quit()
 
-    def _listen(self, kind: str, handler: Callable[[str, dict[str, Any]], None]) -> None:
+    def _listen(self, kind: str, handler: Callable[[str, dict[str, object]], None]) -> None:
         def listener(environment: Any, msg: Any) -> None:  # noqa: ARG001 - Locust's signature
             self._roster.heard(msg.node_id)
             handler(msg.node_id, msg.data)
 
         self._runner.register_message(kind, listener)
 
-    def _for_run(self, name: str) -> Callable[[str, dict[str, Any]], None]:
-        def handler(client_id: str, data: dict[str, Any]) -> None:
+    def _for_run(self, name: str) -> Callable[[str, dict[str, object]], None]:
+        def handler(client_id: str, data: dict[str, object]) -> None:
             if self.run is not None:
                 getattr(self.run.workers, name)(client_id, data)
 
         return handler
 
-    def _on_clock(self, client_id: str, data: dict[str, Any]) -> None:
+    def _on_clock(self, client_id: str, data: dict[str, object]) -> None:
         t2 = self._timeline.now_ns()
         stamps = {"t1": data["t1"], "t2": t2, "t3": self._timeline.now_ns()}
         self._send(protocol.CLOCK, stamps, client_id)
 
-    def _send(self, kind: str, data: dict[str, Any], client_id: str) -> None:
+    def _send(self, kind: str, data: dict[str, object], client_id: str) -> None:
         self._runner.send_message(kind, data, client_id)
 
     def _spawn_drivers(self) -> None:
@@ -231,7 +231,7 @@ def _start_master(host: str, port: int) -> Any:
     return runner
 
 
-def _certificate() -> dict[str, Any]:
+def _certificate() -> dict[str, object]:
     """
     Return how the API speaks TLS; nothing where it does not.
 

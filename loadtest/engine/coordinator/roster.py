@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from loadtest.engine.wire.protocol import LOST_AFTER_S, PROTOCOL
 from loadtest.units import NS_PER_S
@@ -57,7 +56,7 @@ class Roster:
             if now - heard_ns <= self._lost_after_ns
         }
 
-    def hello(self, client_id: str, data: dict[str, Any]) -> None:
+    def hello(self, client_id: str, data: dict[str, object]) -> None:
         """Take in a worker's introduction; one of another protocol or version is refused."""
         name, region = data.get("name"), data.get("region")
         if not isinstance(name, str) or not isinstance(region, str) or not name or not region:

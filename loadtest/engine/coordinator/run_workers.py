@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gevent.event import Event
 
@@ -34,7 +34,7 @@ from loadtest.records.failures import FailureExample
 logger = logging.getLogger(__name__)
 
 M = TypeVar("M")
-Send = Callable[[str, dict[str, Any], str], None]
+Send = Callable[[str, dict[str, object], str], None]
 """Sends a message to one worker: kind, data, client id."""
 
 
@@ -108,7 +108,7 @@ class RunWorkers:
                 member.state = "lost"
                 logger.warning("worker %s (%s) is lost", member.entry.name, member.entry.region)
 
-    def tell(self, member: Member, kind: str, data: dict[str, Any] | None = None) -> None:
+    def tell(self, member: Member, kind: str, data: Mapping[str, object] | None = None) -> None:
         """Send one member a message about this segment."""
         key = {"run_id": self._run_id, "segment": self.segment}
         self._send(kind, {**key, **(data or {})}, member.entry.client_id)
@@ -135,7 +135,7 @@ class RunWorkers:
         if self._failure:
             raise EngineError(self._failure)
 
-    def on_ready(self, client_id: str, data: dict[str, Any]) -> None:
+    def on_ready(self, client_id: str, data: dict[str, object]) -> None:
         """A worker is prepared, and says so until it is told when to start."""
         member = self._member(client_id, data)
         if member is None:
@@ -149,7 +149,7 @@ class RunWorkers:
             member.state = "ready"
             self._changed.set()
 
-    def on_failed(self, client_id: str, data: dict[str, Any]) -> None:
+    def on_failed(self, client_id: str, data: dict[str, object]) -> None:
         """A worker cannot; the run fails with its sentence."""
         member = self._member(client_id, data)
         if member is not None and member.active:
@@ -157,7 +157,7 @@ class RunWorkers:
             if (failed := self._heard(FailedMessage, data, member)) is not None:
                 self._fail_for(member, failed.error[:2000])
 
-    def on_batch(self, client_id: str, data: dict[str, Any]) -> None:
+    def on_batch(self, client_id: str, data: dict[str, object]) -> None:
         """Rows came: keep and acknowledge them."""
         member = self._member(client_id, data)
         if member is None or not self.open:
@@ -165,7 +165,7 @@ class RunWorkers:
         if self._collector.take(member.entry.name, member.entry.region, data):
             self.tell(member, protocol.ACK, {"numbers": [data["seq"]]})
 
-    def on_health(self, client_id: str, data: dict[str, Any]) -> None:
+    def on_health(self, client_id: str, data: dict[str, object]) -> None:
         """A second of a worker's life."""
         member = self._member(client_id, data)
         if member is None or (told := self._heard(HealthMessage, data, member)) is None:
@@ -173,7 +173,7 @@ class RunWorkers:
         member.timeline.append(told.moment)
         self._take_counts(member, told.counts)
 
-    def on_fin(self, client_id: str, data: dict[str, Any]) -> None:
+    def on_fin(self, client_id: str, data: dict[str, object]) -> None:
         """A worker has nothing more to send; repeat the release to one that asks again."""
         member = self._member(client_id, data)
         if member is None or (fin := self._heard(FinMessage, data, member)) is None:
@@ -190,7 +190,7 @@ class RunWorkers:
         member.clock, member.health = counts.clock, counts.health
         member.failures, member.moves = counts.failures, counts.moves
 
-    def _heard(self, kind: type[M], data: dict[str, Any], member: Member) -> M | None:
+    def _heard(self, kind: type[M], data: dict[str, object], member: Member) -> M | None:
         """Return what a member says; the run fails with its name where that cannot be read."""
         try:
             return heard(kind, data)
@@ -201,7 +201,7 @@ class RunWorkers:
     def _fail_for(self, member: Member, sentence: str) -> None:
         self.fail(f"worker {member.entry.name} ({member.entry.region}): {sentence}")
 
-    def _member(self, client_id: str, data: dict[str, Any]) -> Member | None:
+    def _member(self, client_id: str, data: dict[str, object]) -> Member | None:
         if (data.get("run_id"), data.get("segment")) != (self._run_id, self.segment):
             return None
         return self.members.get(client_id)

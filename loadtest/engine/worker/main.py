@@ -57,10 +57,10 @@ class Worker:
         self._clocks = ClockSync()
         self._orders: Queue[tuple[RunOrder, tuple[int, int]]] = Queue()
         self._session: SegmentSession | None = None
-        self._asked: dict[str, Any] | None = None
+        self._asked: dict[str, object] | None = None
         """Run and segment of the latest order taken on."""
         self._run: RunState | None = None
-        self._failure: dict[str, Any] | None = None
+        self._failure: dict[str, object] | None = None
         for kind, handler in {
             protocol.PREPARE: self._on_prepare,
             protocol.CLOCK: self._on_clock,
@@ -101,7 +101,7 @@ class Worker:
         self._failure = spoken(session.key, FailedMessage(sentence))
         self._send(protocol.FAILED, self._failure)
 
-    def _send(self, kind: str, data: dict[str, Any]) -> None:
+    def _send(self, kind: str, data: dict[str, object]) -> None:
         self._runner.send_message(kind, data)
 
     def _beacon(self) -> None:

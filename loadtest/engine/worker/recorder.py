@@ -103,7 +103,7 @@ class Recorder:
         self,
         deployments: tuple[str, ...],
         scenarios: tuple[str, ...],
-        ship: Callable[[dict[str, Any]], None],
+        ship: Callable[[dict[str, object]], None],
     ) -> None:
         self.errors = 0
         self.dropped = 0
@@ -133,7 +133,7 @@ class Recorder:
             "protocol": list(PROTOCOLS),
         }
 
-    def redirect(self, ship: Callable[[dict[str, Any]], None]) -> None:
+    def redirect(self, ship: Callable[[dict[str, object]], None]) -> None:
         """Hand later chunks to another: a new segment counts on with the same recorder."""
         self._ship = ship
 

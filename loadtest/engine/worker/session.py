@@ -56,7 +56,7 @@ _START_WITHIN_S = 90.0
 _LOCUST_START_S = 5.0
 """How long the load waits for the first users of a locustfile to start."""
 
-Send = Callable[[str, dict[str, Any]], None]
+Send = Callable[[str, dict[str, object]], None]
 
 
 class SegmentSession:
@@ -106,7 +106,7 @@ class SegmentSession:
         self._run: RunState | None = None
 
     @property
-    def key(self) -> dict[str, Any]:
+    def key(self) -> dict[str, object]:
         """What every message about this segment begins with."""
         return {"run_id": self.order.run_id, "segment": self.order.segment}
 
@@ -330,14 +330,14 @@ class SegmentSession:
         if self._run is not None:
             self._run.shipper.acknowledge(numbers, time.monotonic_ns())
 
-    def _ship(self, chunk: dict[str, Any]) -> None:
+    def _ship(self, chunk: dict[str, object]) -> None:
         assert self._run is not None
         self._run.shipper.add(chunk, time.monotonic_ns())
 
     def _say(self, kind: str, message: ReadyMessage | HealthMessage | FinMessage) -> None:
         self._send(kind, spoken(self.key, message))
 
-    def _send_batch(self, batch: dict[str, Any]) -> None:
+    def _send_batch(self, batch: dict[str, object]) -> None:
         self._send(BATCH, {**self.key, **batch})
 
 

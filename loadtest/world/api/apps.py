@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -135,7 +134,7 @@ async def release_address(request: Request) -> Response:
     return Response(status_code=204)
 
 
-def _app_answer(world: World, app: AppRecord) -> dict[str, Any]:
+def _app_answer(world: World, app: AppRecord) -> dict[str, object]:
     count = len(world.store.machines(app.name))
     return {
         "id": app.id,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -82,7 +81,7 @@ async def drop_lease(request: Request) -> Response:
     return JSONResponse({"ok": True})
 
 
-def _lease(machine: MachineRecord, lease: Lease) -> dict[str, Any]:
+def _lease(machine: MachineRecord, lease: Lease) -> dict[str, object]:
     return {
         "status": "success",
         "data": {

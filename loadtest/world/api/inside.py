@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -66,7 +65,7 @@ def _running(machine: MachineRecord) -> int:
     return machine.pid
 
 
-def _words(body: dict[str, Any]) -> list[str]:
+def _words(body: dict[str, object]) -> list[str]:
     command = body.get("command") or []
     if isinstance(command, list) and command and all(isinstance(word, str) for word in command):
         return command

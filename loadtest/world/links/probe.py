@@ -24,7 +24,6 @@ import socket
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 from loadtest.world.links.wait import READ, StampClock, new_waiter, sharpen
 
@@ -222,7 +221,7 @@ class Patrol(Probe):
                 self._told.append((number, pinger.sent_ns, MISSING))
 
 
-def _write(message: dict[str, Any]) -> None:
+def _write(message: dict[str, object]) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 

@@ -47,7 +47,7 @@ class ControlChannel:
         self._sink = sink
         self._partial = b""
         self._outgoing = b""
-        self._operations: dict[str, Callable[[dict[str, Any]], Any]] = {
+        self._operations: dict[str, Callable[[dict[str, object]], Any]] = {
             "open": self._open,
             "counters": self._counters,
             "status": self._status,
@@ -57,7 +57,7 @@ class ControlChannel:
             "lateness": lambda _: relay.lateness.drain(),
             "forget": lambda request: relay.sockets.forget(str(request["place"])),
         }
-        self._of_link: dict[str, Callable[[str, dict[str, Any]], Any]] = {
+        self._of_link: dict[str, Callable[[str, dict[str, object]], Any]] = {
             "retarget": self._retarget,
             "close": lambda name, _: relay.close(name),
         }
