@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ class Pair:
     urls: tuple[str, str]
     roads: tuple[Road, Road]
     mirrors: list[subprocess.Popen[bytes]]
+    start: Callable[[int], subprocess.Popen[bytes]]
 
     def cache(self, at: int, database: int) -> Any:
         return Valkey.from_url(self.urls[at].removesuffix("0") + str(database), protocol=2)
@@ -46,20 +47,21 @@ def mirrored(stage: Stage, *options: str, **extra: str) -> Iterator[Pair]:
         )
         ports = (free_port(), free_port())
         roads = (Road(ports[0]), Road(ports[1]))
-        mirrors = []
-        for at, region in enumerate(("cdg", "syd")):
+
+        def start(at: int) -> subprocess.Popen[bytes]:
             environment = stage.environment(
-                region,
+                ("cdg", "syd")[at],
                 CACHE_URL=urls[at],
                 MIRROR_PORT=str(ports[at]),
                 MIRROR_PEERS=f"cdg=127.0.0.1:{roads[0].port},syd=127.0.0.1:{roads[1].port}",
                 MIRROR_LWW=str(LAST_WINS),
                 **extra,
             )
-            log = stack.enter_context((stage.base / f"mirror-{ports[at]}.log").open("wb"))
+            log = stack.enter_context((stage.base / f"mirror-{ports[at]}.log").open("ab"))
             command = [sys.executable, "-m", "loadtest.refapp", "mirror"]
-            mirrors.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-        pair = Pair(urls, roads, mirrors)
+            return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+        pair = Pair(urls, roads, [start(0), start(1)], start)
         try:
             for at in (0, 1):  # a way is there once a write has taken it
 
@@ -69,12 +71,12 @@ def mirrored(stage: Stage, *options: str, **extra: str) -> Iterator[Pair]:
                         return bool(pair.cache(1 - at, ARRIVAL).exists(f"ready-{at}"))
                     return False
 
-                wait_until(carried, f"mirrors are {[m.poll() for m in mirrors]}")
+                wait_until(carried, f"mirrors are {[m.poll() for m in pair.mirrors]}")
             yield pair
         finally:
-            for mirror in mirrors:
+            for mirror in pair.mirrors:
                 mirror.terminate()
-            codes = [mirror.wait(10) for mirror in mirrors]
+            codes = [mirror.wait(10) for mirror in pair.mirrors]
             for road in roads:
                 road.close()
         assert codes == [0, 0]
@@ -168,6 +170,25 @@ def test_what_is_more_than_a_mirror_keeps_is_lost_in_a_cut(stage: Stage) -> None
     assert 0 < missing < 400
     logs = b"".join(path.read_bytes() for path in stage.base.glob("mirror-*.log"))
     assert b"writes to syd are lost" in logs
+
+
+def test_a_mirror_that_is_started_again_brings_what_its_peers_kept_and_no_more(pair: Pair) -> None:
+    """What was written beside it while it was away, the others never have."""
+    here, there = pair.cache(0, ARRIVAL), pair.cache(1, ARRIVAL)
+    with pair.cut():
+        pair.mirrors[0].terminate()
+        pair.mirrors[0].wait(timeout=30)
+        here.set("meanwhile", 1)
+        there.set("theirs", 1)
+    pair.mirrors[0] = pair.start(0)
+
+    def on_its_way_again() -> bool:
+        here.set("after", 1)
+        return bool(there.exists("after"))
+
+    wait_until(on_its_way_again, "writes are carried again")
+    wait_until(lambda: bool(here.exists("theirs")), "what its peer kept has come")
+    assert there.exists("meanwhile") == 0
 
 
 def test_a_key_that_a_full_cache_evicts_is_gone_everywhere(stage: Stage) -> None:
