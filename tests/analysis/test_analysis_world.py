@@ -107,6 +107,9 @@ def stray(when: str) -> Callable[[Watch], None]:
             "60.00 ms",
         ),
         (silence, "watch", "of the world"),
+        # the clock of the system was set between the run's beginning and the watch's
+        (lambda w: w.update(began_wall_ns=w["began_wall_ns"] + 60 * 10**9), "watch", "silence"),
+        (lambda w: w.update(began_wall_ns=w["began_wall_ns"] - 60 * 10**9), "watch", "silence"),
         (no_pings, "watch", "the link cdg-syd"),
         (lambda w: w.update(processes=[]), "watch", "lacks"),
         (lambda w: w.update(pairs=[]), "watch", "lacks"),
