@@ -8,7 +8,7 @@ are less alike, and what a resample costs does not grow with the length of the r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loadtest.analysis.cells import CellRows
-from loadtest.analysis.metrics import is_time, sample_of
+from loadtest.analysis.metrics import MetricSample, is_time, sample_of
 from loadtest.analysis.percentiles import rank_of
 from loadtest.units import US_PER_MS
 
@@ -129,6 +129,19 @@ def block_sample(
         groupings: Region -> grouping, in the order in which groups are numbered.
         failures: Put failed requests in as infinity.
     """
+    samples = ((cell.region, sample_of(frame, cell.rows, metric)) for cell in cells)
+    return blocks_of(frame, samples, metric, groupings, failures=failures)
+
+
+def blocks_of(
+    frame: pd.DataFrame,
+    samples: Iterable[tuple[str, MetricSample]],
+    metric: str,
+    groupings: dict[str, Grouping],
+    *,
+    failures: bool,
+) -> Blocked:
+    """Return samples of a metric, each with its region, as `block_sample` does those of cells."""
     block = frame["block"].to_numpy()
     offset, offsets = 0, {}
     for region, grouping in groupings.items():
@@ -136,12 +149,11 @@ def block_sample(
         offset += grouping.groups
     values: list[NDArray[Any]] = []
     groups: list[NDArray[np.int32]] = []
-    for cell in cells:
-        sample = sample_of(frame, cell.rows, metric)
-        grouping = groupings[cell.region]
+    for region, sample in samples:
+        grouping = groupings[region]
         rows = np.concatenate([sample.rows, sample.failed]) if failures else sample.rows
         values.append(sample.with_failures() if failures else sample.values)
-        groups.append(grouping.group[block[rows] - grouping.first] + offsets[cell.region])
+        groups.append(grouping.group[block[rows] - grouping.first] + offsets[region])
     if not values:
         return Blocked(np.empty(0), np.empty(0, np.int32), offset)
     pooled = blocked(np.concatenate(values), np.concatenate(groups).astype(np.int32), offset)

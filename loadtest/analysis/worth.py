@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from loadtest.analysis.blocks import Blocked, block_sample, group_blocks
+from loadtest.analysis.blocks import Blocked, blocks_of, group_blocks
 from loadtest.analysis.cells import CellRows
 from loadtest.analysis.metrics import sample_of
 from loadtest.analysis.percentiles import LEVEL, Distribution, Quantile, describe, rank_of
@@ -286,9 +286,8 @@ def describe_cell(
         plain = describe(values, per_unit=US_PER_MS)
         if not plain.quantiles:
             return plain
-        return with_weather(
-            plain, block_sample(frame, [cell], metric, groupings, failures=failures)
-        )
+        own = [(cell.region, sample)]
+        return with_weather(plain, blocks_of(frame, own, metric, groupings, failures=failures))
 
     successes = told(failures=False)
     return successes, told(failures=True) if sample.failed.size else successes
