@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 import synth
 
+from loadtest import cli as program
 from loadtest.errors import PlanError
 from loadtest.records.schema import RECORDS
 from loadtest.run.outputs import read_outputs
@@ -32,21 +35,41 @@ def stored(folder: Path, rule: str, effects: dict[str, Any]) -> Path:
     return synth.write_run(folder, plan, seconds=20, seed=3, effects=synth.Effects(**effects))
 
 
-def gate(folder: Path, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Judge a stored run."""
-    keep = {k: v for k, v in os.environ.items() if not k.startswith("GITHUB_")}
-    return subprocess.run(
-        [sys.executable, "-m", "loadtest", "gate", str(folder), *flags],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env={**keep, **environment},
-    )
+@dataclass
+class Done:
+    """How the command line ended, and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Gate = Callable[..., Done]
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Gate:
+    """Give what judges a stored run: the whole command line, in this process."""
+
+    def judge(folder: Path, *flags: str, **environment: str) -> Done:
+        with monkeypatch.context() as patch:
+            for name in [name for name in os.environ if name.startswith("GITHUB_")]:
+                patch.delenv(name)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["loadtest", "gate", str(folder), *flags])
+            with pytest.raises(SystemExit) as caught:
+                program.main()
+        assert isinstance(caught.value.code, int)
+        return Done(caught.value.code, *capsys.readouterr())
+
+    return judge
 
 
 @pytest.mark.parametrize("decision", RULES)
-def test_each_verdict_has_its_exit_code_and_its_files(tmp_path: Path, decision: str) -> None:
+def test_each_verdict_has_its_exit_code_and_its_files(
+    tmp_path: Path, gate: Gate, decision: str
+) -> None:
     """The word on the terminal, the exit code, verdict.json and JUnit agree; so does a repeat."""
     rule, effects, code = RULES[decision]
     folder = stored(tmp_path / "run", rule, effects)
@@ -65,7 +88,7 @@ def test_each_verdict_has_its_exit_code_and_its_files(tmp_path: Path, decision: 
     assert {name: (folder / name).read_bytes() for name in before} == before
 
 
-def test_quiet_and_json_say_the_same_in_fewer_words(tmp_path: Path) -> None:
+def test_quiet_and_json_say_the_same_in_fewer_words(tmp_path: Path, gate: Gate) -> None:
     rule, effects, code = RULES["fail"]
     folder = stored(tmp_path / "run", rule, effects)
 
@@ -84,7 +107,9 @@ def test_quiet_and_json_say_the_same_in_fewer_words(tmp_path: Path) -> None:
     assert "::error" in told.stderr
 
 
-def test_files_for_other_programs_hold_every_request_and_the_verdict(tmp_path: Path) -> None:
+def test_files_for_other_programs_hold_every_request_and_the_verdict(
+    tmp_path: Path, gate: Gate
+) -> None:
     rule, effects, code = RULES["pass"]
     folder = stored(tmp_path / "run", rule, effects)
     files = {form: tmp_path / f"out.{form}" for form in ("csv", "ndjson", "json")}
@@ -107,7 +132,7 @@ def test_a_file_that_cannot_be_is_told_before_anything_is_done(tmp_path: Path, t
         read_outputs(["json=x.json", text])
 
 
-def test_a_run_without_rules_is_measured_and_not_judged(tmp_path: Path) -> None:
+def test_a_run_without_rules_is_measured_and_not_judged(tmp_path: Path, gate: Gate) -> None:
     """No thresholds: exit code 0, and the verdict says so."""
     done = gate(stored(tmp_path / "run", "", {}))
 
@@ -115,7 +140,7 @@ def test_a_run_without_rules_is_measured_and_not_judged(tmp_path: Path) -> None:
     assert "verdict: NONE" in done.stdout
 
 
-def test_a_damaged_run_is_told_in_a_sentence(tmp_path: Path) -> None:
+def test_a_damaged_run_is_told_in_a_sentence(tmp_path: Path, gate: Gate) -> None:
     """Records that cannot be read: exit code 12, no traceback."""
     folder = stored(tmp_path / "run", "ttfb.p50 < 10s", {})
     (folder / "records.parquet").write_bytes(b"no parquet")
@@ -184,7 +209,7 @@ def test_a_closed_output_does_not_change_a_verdict(tmp_path: Path) -> None:
     assert done.returncode == 10, done.stderr
 
 
-def test_github_gets_a_summary_and_annotations(tmp_path: Path) -> None:
+def test_github_gets_a_summary_and_annotations(tmp_path: Path, gate: Gate) -> None:
     """Where GitHub's variables are set, the verdict goes where GitHub looks."""
     rule, effects, _ = RULES["fail"]
     folder = stored(tmp_path / "run", rule, effects)
@@ -216,7 +241,13 @@ def test_a_verdict_in_another_encoding_keeps_its_signs_apart(tmp_path: Path) -> 
     """``?`` means undecided, so a tick that cannot be written must not become one."""
     folder = stored(tmp_path / "run", "ttfb.p50 < 10s", {})
 
-    done = gate(folder, PYTHONIOENCODING="ascii")
-
+    done = subprocess.run(
+        [sys.executable, "-m", "loadtest", "gate", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
     assert "+ Pass" in done.stdout
     assert "?" not in done.stdout

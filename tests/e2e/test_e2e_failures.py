@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import small_app
-from whole_program import Program, finished, gone_within, has_measured, loadtest, read
+from whole_program import Program, gone_within, has_measured, loadtest, read
 
-from loadtest.errors import EXIT_ENGINE, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_PLAN, EXIT_WORLD
+from loadtest.errors import EXIT_ENGINE, EXIT_INTERRUPTED, EXIT_PLAN, EXIT_WORLD
 
 pytestmark = [
     pytest.mark.e2e,
@@ -139,21 +139,6 @@ def test_a_world_that_dies_in_mid_run_leaves_what_was_measured(tmp_path: Path) -
     kept = read(tmp_path / "run" / "summary.json")["cells"]
     assert sum(cell["n"] for cell in kept) > 0
     assert (tmp_path / "run" / "report.html").is_file()
-
-
-def test_a_killed_command_line_leaves_records_that_can_be_analysed(tmp_path: Path) -> None:
-    small_app.write(tmp_path)
-
-    def kill(program: Program) -> None:
-        measuring(program, tmp_path)
-        program.process.kill()
-
-    assert failure(tmp_path, until=kill).startswith(f"{-signal.SIGKILL}: ")
-    done = finished("analyze", "run", cwd=tmp_path)
-    assert done.returncode == EXIT_INVALID, done.stderr
-    assert "verdict: INVALID" in done.stdout
-    kept = read(tmp_path / "run" / "summary.json")["cells"]
-    assert sum(cell["n"] for cell in kept) > 0
 
 
 def test_a_coordinator_that_dies_in_mid_run_leaves_what_was_measured(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import small_app
 from whole_program import SMALL, finished, gone_within, has_measured, loadtest, read
 
 from loadtest.errors import EXIT_INTERRUPTED, EXIT_INVALID, EXIT_PASS, EXIT_PLAN
@@ -73,7 +74,7 @@ def test_a_run_measures_judges_reports_and_leaves_nothing(tmp_path: Path) -> Non
 
 
 def test_a_killed_command_line_takes_everything_with_it(tmp_path: Path) -> None:
-    """kill -9 in mid-run: no process and no folder five seconds later."""
+    """kill -9 in mid-run: nothing is left five seconds later but what was measured."""
     with loadtest("run", *SMALL, "--duration", "60", "--out", "run", cwd=tmp_path) as program:
         program.wait_for(
             lambda: len(program.pids_of("loadtest.engine.worker.main")) == 2, "workers"
@@ -85,14 +86,20 @@ def test_a_killed_command_line_takes_everything_with_it(tmp_path: Path) -> None:
         program.process.wait()
 
         assert gone_within(program, 5) == []
+    done = finished("analyze", "run", cwd=tmp_path)
+    assert done.returncode == EXIT_INVALID, done.stderr
+    assert "verdict: INVALID" in done.stdout
+    assert sum(cell["n"] for cell in read(tmp_path / "run" / "summary.json")["cells"]) > 0
 
 
 def test_a_killed_worker_invalidates_its_region_and_no_other(tmp_path: Path) -> None:
     """Load is never moved: the region's cells are invalid, the others stand."""
-    with loadtest("run", *SMALL, "--duration", "12", "--out", "run", cwd=tmp_path) as program:
+    small_app.write(tmp_path)
+    words = ("run", "plan.toml", "--duration", "8", "--out", "run")
+    with loadtest(*words, cwd=tmp_path) as program:
         program.wait_for(lambda: has_measured(tmp_path / "run"), "steady rows")
         victim = next(
-            p for p in program.pids_of("loadtest.engine.worker.main") if region_of(p) == "syd"
+            p for p in program.pids_of("loadtest.engine.worker.main") if region_of(p) == "ord"
         )
         os.kill(victim, signal.SIGKILL)
         out, err = program.process.communicate(timeout=120)
@@ -100,15 +107,16 @@ def test_a_killed_worker_invalidates_its_region_and_no_other(tmp_path: Path) -> 
     assert program.process.returncode == EXIT_INVALID, out + err
     assert gone_within(program, 5) == []
     cells = read(tmp_path / "run" / "summary.json")["cells"]
-    assert {c["valid"] for c in cells if c["region"] == "syd"} == {False}
-    assert {c["valid"] for c in cells if c["region"] == "cdg"} == {True}
+    assert {c["valid"] for c in cells if c["region"] == "ord"} == {False}
+    assert {c["valid"] for c in cells if c["region"] == "cdg"} == {True}, out + err
     lost = [w for w in read(tmp_path / "run" / "engine.json")["workers"] if w["state"] == "lost"]
-    assert [w["region"] for w in lost] == ["syd"]
+    assert [w["region"] for w in lost] == ["ord"]
 
 
 def test_an_interrupted_run_keeps_what_it_measured(tmp_path: Path) -> None:
     """Ctrl-C: exit code 130, records and report are there, marked partial."""
-    with loadtest("run", *SMALL, "--duration", "60", "--out", "run", cwd=tmp_path) as program:
+    small_app.write(tmp_path)
+    with loadtest("run", "plan.toml", "--out", "run", cwd=tmp_path) as program:
         program.wait_for(lambda: has_measured(tmp_path / "run"), "steady rows")
         program.process.send_signal(signal.SIGINT)
         out, err = program.process.communicate(timeout=60)

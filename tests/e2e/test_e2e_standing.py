@@ -29,12 +29,66 @@ pytestmark = [
 TOKEN = "LOADTEST_WORLD_TOKEN"
 
 
-def test_a_killed_run_leaves_neither_load_nor_machines_in_a_standing_world(
+def test_runs_use_a_standing_world_and_leave_it_as_it_was_however_they_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing but its own silence tells the world that the command line is gone."""
-    monkeypatch.chdir(tmp_path)
+    """Of a killed run, nothing but its own silence tells the world that it is gone."""
     path = small_app.write(tmp_path)
+    path.write_text(f"{path.read_text()}\n[generator]\ndriver_silent_s = 6\n")
+    with loadtest("world", "up", "plan.toml", cwd=tmp_path) as world:
+        lines: list[str] = []
+        while not (lines and lines[-1].startswith("Ctrl-C")):
+            lines.append(world.process.stdout.readline().strip())  # type: ignore[union-attr]
+            assert world.process.poll() is None
+        world.wait_for(lambda: len(world.pids_of("shop.py")) == 2, "the app in two regions")
+        before = set(world.alive())
+        token, *command = next(line for line in lines if line.startswith(TOKEN)).split()
+        monkeypatch.setenv(*token.split("=", 1))
+        assert command[:3] == ["loadtest", "run", "plan.toml"]
+        api_url = command[command.index("--world") + 1]
+        headers = {"authorization": f"Bearer {token.partition('=')[2]}"}
+
+        def generators() -> list[dict[str, Any]]:
+            machines = httpx.get(f"{api_url}/world", headers=headers).json()["machines"]
+            return [machine for machine in machines if machine["app"] == "loadtest"]
+
+        def killed(program: Program) -> None:
+            program.process.kill()
+            program.process.wait()
+            end = time.monotonic() + 30
+            while generators() and time.monotonic() < end:
+                time.sleep(0.1)
+            assert generators() == []
+
+        with loadtest(*command[1:], "--out", "killed", cwd=tmp_path) as program:
+            program.wait_for(lambda: has_measured(tmp_path / "killed"), "steady rows")
+            assert len(generators()) == 3
+            killed(program)
+
+        done = finished(*command[1:], "--duration", "2", "--out", "next", cwd=tmp_path)
+        assert "Traceback" not in done.stderr
+        cells = read(tmp_path / "next" / "summary.json")["cells"]
+        assert {(cell["region"], cell["n"], cell["errors"]) for cell in cells} == {
+            ("cdg", 40, 0),
+            ("ord", 40, 0),
+        }, done.stderr
+        other = finished(*command[1:], "--regions", "cdg,syd", "--out", "other", cwd=tmp_path)
+        assert other.returncode == EXIT_WORLD
+        assert "regions: the world has cdg, ord, but not syd" in other.stderr
+        world.look()
+        assert set(world.alive()) == before
+
+        world.process.send_signal(signal.SIGINT)
+        world.process.wait(30)
+        assert gone_within(world, 5) == []
+
+
+def test_a_run_that_is_killed_while_it_deploys_leaves_no_machine_in_a_standing_world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An app that never listens keeps it at that."""
+    monkeypatch.chdir(tmp_path)
+    path = small_app.write(tmp_path, small_app.NEVER_LISTENS)
     path.write_text(f"{path.read_text()}\n[generator]\ndriver_silent_s = 6\n")
     plan = load_plan(str(path))
     with start_world(world_spec(plan, orders_of(plan, "r1", Secrets()))) as handle:
@@ -46,7 +100,13 @@ def test_a_killed_run_leaves_neither_load_nor_machines_in_a_standing_world(
             found: list[dict[str, Any]] = httpx.get(url, headers=headers).json()["machines"]
             return found
 
-        def killed(program: Program) -> None:
+        words = ("run", "plan.toml", "--out", "run", "--world", handle.api_url)
+        with loadtest(*words, cwd=tmp_path) as program:
+            program.wait_for(lambda: len(machines()) == 5, "all machines")
+            health = coordinator_url(handle.api_url, headers) + "/healthz"
+            program.wait_for(lambda: httpx.get(health).status_code == 200, "the coordinator")
+            heard_s = time.monotonic() + 3.0  # several beats of half a second
+            program.wait_for(lambda: time.monotonic() > heard_s, "the coordinator to hear of it")
             program.process.kill()
             program.process.wait()
             end = time.monotonic() + 30
@@ -54,59 +114,8 @@ def test_a_killed_run_leaves_neither_load_nor_machines_in_a_standing_world(
                 time.sleep(0.1)
             assert machines() == []
 
-        words = ("run", "plan.toml", "--out", "run", "--world", handle.api_url)
-        with loadtest(*words, cwd=tmp_path) as program:
-            program.wait_for(lambda: has_measured(tmp_path / "run"), "steady rows")
-            assert len(machines()) == 5
-            killed(program)
-
-        # the same while it deploys: an app that never listens keeps it at that
-        shop = tmp_path / "shop" / "shop.py"
-        shop.write_text(f"import time\ntime.sleep(90)\n{shop.read_text()}")
-        with loadtest(*words, cwd=tmp_path) as program:
-            program.wait_for(lambda: len(machines()) == 5, "all machines")
-            health = coordinator_url(handle.api_url, headers) + "/healthz"
-            program.wait_for(lambda: httpx.get(health).status_code == 200, "the coordinator")
-            heard_s = time.monotonic() + 3.0  # several beats of half a second
-            program.wait_for(lambda: time.monotonic() > heard_s, "the coordinator to hear of it")
-            killed(program)
-
 
 def coordinator_url(api_url: str, headers: dict[str, str]) -> str:
     """Return where a standing world's edge of the primary region takes in the coordinator."""
     edges = httpx.get(f"{api_url}/world", headers=headers).json()["edges"]
     return str(edges["cdg"]["loadtest"])
-
-
-def test_runs_use_a_standing_world_one_after_the_other_and_leave_it_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small_app.write(tmp_path)
-    with loadtest("world", "up", "plan.toml", cwd=tmp_path) as program:
-        lines: list[str] = []
-        while not (lines and lines[-1].startswith("Ctrl-C")):
-            lines.append(program.process.stdout.readline().strip())  # type: ignore[union-attr]
-            assert program.process.poll() is None
-        program.wait_for(lambda: len(program.pids_of("shop.py")) == 2, "the app in two regions")
-        before = set(program.alive())
-        token, *command = next(line for line in lines if line.startswith(TOKEN)).split()
-        monkeypatch.setenv(*token.split("=", 1))
-        assert command[:3] == ["loadtest", "run", "plan.toml"]
-
-        for name in ("one", "two"):
-            done = finished(*command[1:], "--duration", "2", "--out", name, cwd=tmp_path)
-            assert "Traceback" not in done.stderr
-            cells = read(tmp_path / name / "summary.json")["cells"]
-            assert {(cell["region"], cell["n"], cell["errors"]) for cell in cells} == {
-                ("cdg", 40, 0),
-                ("ord", 40, 0),
-            }
-        other = finished(*command[1:], "--regions", "cdg,syd", "--out", "three", cwd=tmp_path)
-        assert other.returncode == EXIT_WORLD
-        assert "regions: the world has cdg, ord, but not syd" in other.stderr
-        program.look()
-        assert set(program.alive()) == before
-
-        program.process.send_signal(signal.SIGINT)
-        program.process.wait(30)
-        assert gone_within(program, 5) == []
