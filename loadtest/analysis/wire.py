@@ -33,8 +33,11 @@ def round_trips_on_the_wire(world: WorldFacts) -> Cells:
     Args:
         world: ``apps`` names each deployment's app, ``counters`` what links and edges counted.
 
+    Where machines are hosts, all that they send goes over links: one that opened none to the
+    database spent nothing.  Of a relay that nobody opened it is not known whether it was passed by.
+
     Returns:
-        Cells without the deployments that have no database, and those that served nothing.
+        Cells without those that served nothing, and deployments of whose database nothing is known.
     """
     trips: Counter[tuple[str, str]] = Counter()  # by app and machine's region
     asked: Counter[tuple[str, str]] = Counter()  # by app and edge's region
@@ -48,10 +51,11 @@ def round_trips_on_the_wire(world: WorldFacts) -> Cells:
             for region, number in edge.served.items():
                 sent[edge.app, edge.region, region] += sign * number
     found: Cells = {}
+    all_seen = bool(world.database) and world.link_layer == "hosts"
     for name, app in (world.apps or {}).items():
         edges = {region: n for (of, region), n in asked.items() if of == app and n > 0}
         spent = {region: n for (of, region), n in trips.items() if of == app}
-        if not spent or not edges:
+        if not edges or not (spent or all_seen):
             continue
         ways = {key[1:]: n for key, n in sent.items() if key[0] == app and n > 0}
         mean = sum(spent.values()) / sum(edges.values())

@@ -32,9 +32,18 @@ def edge(region: str, requests: int, **served: int) -> EdgeCounts:
     return EdgeCounts(region, "shop", requests, 0, 0, 0, served)
 
 
-def world(before: WorldCounts, after: WorldCounts, *segments: SegmentCounts) -> WorldFacts:
+def world(
+    before: WorldCounts,
+    after: WorldCounts,
+    *segments: SegmentCounts,
+    database: str = "db",
+    layer: str = "relay",
+) -> WorldFacts:
     facts = SimpleNamespace(
-        apps={"multi": "shop"}, database="db", counters=CountersFacts(before, after, segments)
+        apps={"multi": "shop"},
+        database=database,
+        link_layer=layer,
+        counters=CountersFacts(before, after, segments),
     )
     return cast(WorldFacts, facts)
 
@@ -93,8 +102,19 @@ def test_where_it_cannot_be_shared_out_every_region_has_the_mean() -> None:
 
 
 def test_who_served_nothing_or_has_no_database_has_no_count() -> None:
-    assert round_trips_on_the_wire(world(NONE, WorldCounts((link("cdg", 3),), ()))) == {}
-    assert round_trips_on_the_wire(world(NONE, WorldCounts((), (edge("cdg", 9, cdg=9),)))) == {}
+    asked = WorldCounts((), (edge("cdg", 9, cdg=9),))
+    for layer in ("relay", "hosts"):
+        none = world(NONE, WorldCounts((link("cdg", 3),), ()), layer=layer)
+        assert round_trips_on_the_wire(none) == {}
+        assert round_trips_on_the_wire(world(NONE, asked, layer=layer, database="")) == {}
+
+
+def test_an_app_that_never_opens_its_database_spends_nothing_where_nothing_passes_links_by() -> (
+    None
+):
+    asked = WorldCounts((link("cdg", 9, target="cache"),), (edge("cdg", 9, cdg=9),))
+    assert round_trips_on_the_wire(world(NONE, asked, layer="hosts")) == {("multi", "cdg"): 0.0}
+    assert round_trips_on_the_wire(world(NONE, asked, layer="relay")) == {}
 
 
 @given(

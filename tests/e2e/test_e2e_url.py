@@ -53,7 +53,8 @@ def medians(folder: Path) -> dict[str, float]:
 
 def test_a_url_is_enough(server: http.server.ThreadingHTTPServer, tmp_path: Path) -> None:
     url = f"http://localhost:{server.server_port}"
-    rule = ("--threshold", "ttfb.p50 < 50ms")
+    # a limit that noise of the machine does not come near: what is asked is that it is judged
+    rule = ("--threshold", "ttfb.p50 < 5s")
     asked = ("--path", "/", "--path", "/b", "--duration", "13s")
     done = finished("run", url, *SHORT, *asked, *rule, cwd=tmp_path)
     assert done.returncode == EXIT_PASS, done.stdout + done.stderr
