@@ -87,6 +87,11 @@ def telling_lines(text: str, count: int) -> list[str]:
     return told[-count:]
 
 
+def quoted_end(text: str, count: int = 12) -> str:
+    """Return the last lines of what a program printed, as they stand, each safe and marked."""
+    return "\n".join(f"  | {one_line(line)}" for line in text.strip().splitlines()[-count:])
+
+
 def _frames(lines: Sequence[str]) -> Iterator[bool]:
     """Tell of each line whether it is one of a stack."""
     python = False

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.text import lines_of, markdown_text, one_line, telling_lines
+from loadtest.text import lines_of, markdown_text, one_line, quoted_end, telling_lines
 
 ANYTHING = st.text(st.characters(codec=None, exclude_categories=()))
 
@@ -130,3 +130,7 @@ def test_telling_lines_are_lines_of_the_text(text: str, count: int) -> None:
 
 def test_an_output_without_a_stack_is_cut_to_its_end() -> None:
     assert telling_lines("\n".join(map(str, range(30))) + "\n\n", 3) == ["27", "28", "29"]
+
+
+def test_the_end_of_what_was_printed_is_quoted_and_obeyed_by_nobody() -> None:
+    assert quoted_end("a\nb\n\x1b[2Jc\n\n", 2) == "  | b\n  | \N{REPLACEMENT CHARACTER}[2Jc"

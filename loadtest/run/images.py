@@ -11,14 +11,13 @@ from pathlib import Path
 from loadtest.errors import PlanError
 from loadtest.fly.app_config import AppConfig
 from loadtest.run.start_command import find_dockerfile
-from loadtest.text import one_line
+from loadtest.text import quoted_end
 from loadtest.world.hosts.layer import ask_obstacle
 from loadtest.world.images.archive import ImageArchive
 from loadtest.world.images.config import this_architecture
 
 _ASK_S = 15.0
 _BUILD_S = 3_600.0
-_LINES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +135,9 @@ class ImageEngine:
         except subprocess.TimeoutExpired as error:
             raise PlanError(f"{self.name}: {what} took over {error.timeout:g} s") from error
         if done.returncode != 0:
-            said = (done.stdout + done.stderr).strip().splitlines()[-_LINES:]
             raise PlanError(
                 f"{self.name}: {what} ended with exit code {done.returncode}:\n"
-                + "\n".join(f"  | {one_line(line)}" for line in said)
+                + quoted_end(done.stdout + done.stderr)
             )
 
 

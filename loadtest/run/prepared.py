@@ -26,13 +26,13 @@ from typing import Final
 from loadtest.errors import LoadtestError, PlanError
 from loadtest.frozen import read, to_json
 from loadtest.run.git import without_repository
+from loadtest.text import quoted_end
 from loadtest.world.guard.reaper import remove_dir
 
 MOST_BYTES: Final = 2 << 30
 """Bytes that all remembered folders have together; those used longest ago go first."""
 
 _TIMEOUT_S: Final = 1_800.0
-_LINES: Final = 12
 _LOCKS: Final = (
     "package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock",
     "bun.lockb", "uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "pylock.toml",
@@ -92,10 +92,9 @@ def set_up(command: str, folder: Path, name: str, env: Mapping[str, str]) -> Non
     except subprocess.TimeoutExpired as error:
         raise PlanError(f"--setup: {command!r} of {name} took over {error.timeout:g} s") from error
     if done.returncode != 0:
-        said = (done.stdout + done.stderr).strip().splitlines()[-_LINES:]
         raise PlanError(
             f"--setup: {command!r} of {name} ended with exit code {done.returncode}:\n"
-            + "\n".join(f"  | {line}" for line in said)
+            + quoted_end(done.stdout + done.stderr)
         )
 
 
