@@ -488,7 +488,7 @@ def check_a_handler_that_raises_does_not_end_the_listener() -> None:
         handled.append(client_id)
         raise KeyError("state")
 
-    runner = SimpleNamespace(handle_message=handle)
+    runner: Any = SimpleNamespace(handle_message=handle)
     shield(runner)
     runner.handle_message("w1", SimpleNamespace(type="heartbeat"))
     runner.handle_message("w2", SimpleNamespace(type="heartbeat"))

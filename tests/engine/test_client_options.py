@@ -30,6 +30,7 @@ def test_options_come_to_headers_a_body_and_cookies() -> None:
     assert cookie_header({"a": "1"}, "a=0; b=2") == "b=2; a=1"
     form = settle({"files": {"f": ("f.txt", b"1")}, "allow_redirects": True}, None, {"k": "v"})
     assert form.headers["Content-Type"].startswith("multipart/form-data; boundary=")
+    assert isinstance(form.data, bytes)
     assert (b'name="k"' in form.data, form.follow) == (True, True)
 
 

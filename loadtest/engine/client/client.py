@@ -23,6 +23,7 @@ from loadtest.engine.client.long_lived import LongLived
 from loadtest.engine.client.names import AddressResolver
 from loadtest.engine.client.options import (
     UNSAID,
+    Credentials,
     Timeout,
     basic_credentials,
     cookie_header,
@@ -33,6 +34,8 @@ from loadtest.engine.client.origin import TargetLike
 from loadtest.engine.client.places import Places, home_path
 from loadtest.engine.client.redirects import Following, Hop
 from loadtest.engine.client.request import (
+    Body,
+    Params,
     build_fields,
     build_request_line,
     encode_body,
@@ -50,7 +53,6 @@ from loadtest.engine.client.verbs import Verbs
 _monotonic_ns = time.monotonic_ns
 
 Recorder = Callable[[RequestSample], object]
-Params = Mapping[str, Any] | list[tuple[str, Any]] | str
 
 
 class TTFBClient(Verbs, Following, LongLived, Concluding):
@@ -88,7 +90,7 @@ class TTFBClient(Verbs, Following, LongLived, Concluding):
         self._courier = Courier(self._limits, resolver or AddressResolver(), record)
         self._headers = dict(headers or {})
         self._headers_key: tuple[tuple[str, str], ...] | None = tuple(self._headers.items())
-        self._auth: Any = None
+        self._auth: Credentials | None = None
         self._places = Places(tls, known_as)
         self._unrecorded: CaughtResponse | None = None
         self._long_lived = []
@@ -153,12 +155,12 @@ class TTFBClient(Verbs, Following, LongLived, Concluding):
         return self._headers
 
     @property
-    def auth(self) -> Any:
+    def auth(self) -> Credentials | None:
         """User and password that every request to the target carries; None for none."""
         return self._auth
 
     @auth.setter
-    def auth(self, pair: Any) -> None:
+    def auth(self, pair: Credentials | None) -> None:
         self._auth = pair
         self.headers.pop("Authorization", None)
         if pair is not None:
@@ -187,12 +189,12 @@ class TTFBClient(Verbs, Following, LongLived, Concluding):
         name: str | None = None,
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
-        data: Any = None,
-        json: Any = None,
+        data: Body | None = None,
+        json: object = None,
         timeout: Timeout = None,
         new_connection: bool = False,
         catch_response: bool = False,
-        **options: Any,
+        **options: object,
     ) -> Response:
         """
         Send one request and return its response; a failure is a response too, and a sample.
@@ -275,8 +277,8 @@ class TTFBClient(Verbs, Following, LongLived, Concluding):
         path: str,
         *,
         headers: Mapping[str, str] | None,
-        data: Any,
-        json: Any,
+        data: Body | None,
+        json: object,
     ) -> tuple[bytes, str]:
         """Return a request as it is sent, and its name in the tables where it has no other."""
         body, kind = encode_body(method, data, json)

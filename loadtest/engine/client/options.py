@@ -10,10 +10,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from loadtest.engine.client.cookies import check_pair
 from loadtest.engine.client.multipart import encode_form
+from loadtest.engine.client.request import Body
 
 REFUSED: Final = {
     "cert": "a client certificate is the plan's: client.certificate, or --cert",
@@ -27,6 +28,7 @@ VERIFY: Final = (
 )
 
 
+Credentials = tuple[str | bytes, str | bytes]
 Timeout = float | tuple[float | None, float | None] | None
 TimeOuts = tuple[float | None, float | None]
 UNSAID: Final[TimeOuts] = (None, None)
@@ -54,16 +56,16 @@ class Asked:
     """
 
     headers: dict[str, str]
-    data: Any
+    data: Body | None
     cookies: Mapping[str, str] | None = None
     follow: bool = False
     stream: bool = False
 
 
 def settle(
-    options: Mapping[str, Any],
+    options: Mapping[str, object],
     headers: Mapping[str, str] | None,
-    data: Any = None,
+    data: Body | None = None,
     *,
     insecure: bool = False,
 ) -> Asked:
@@ -126,7 +128,7 @@ def time_outs(timeout: Timeout) -> TimeOuts:
     return connect, read
 
 
-def basic_credentials(auth: Any) -> str:
+def basic_credentials(auth: object) -> str:
     """
     Return the Authorization header of a user and a password (RFC 7617), in UTF-8.
 
@@ -145,7 +147,7 @@ def basic_credentials(auth: Any) -> str:
     return "Basic " + base64.b64encode(user + b":" + password).decode()
 
 
-def _checked(cookies: Any) -> Mapping[str, str]:
+def _checked(cookies: object) -> Mapping[str, str]:
     if not isinstance(cookies, Mapping):
         raise ValueError("cookies=: need a mapping of names to values")
     for name, value in cookies.items():

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
+from loadtest.engine.client.request import Body
 from loadtest.engine.client.response import CaughtResponse, Response
 
 MOST_REDIRECTS: Final = 30
@@ -37,8 +38,8 @@ class Hop:
     method: str
     url: str
     headers: Mapping[str, str]
-    data: Any = None
-    json: Any = None
+    data: Body | None = None
+    json: object = None
     cookies: Mapping[str, str] | None = None
     number: int = 0
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json as json_module
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlencode
 
 from loadtest.engine.client.cookies import CookieJar
@@ -22,6 +21,10 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9/?%:@!$&'()*+,;=~._|-]*")
 _OURS = ("content-length", "transfer-encoding")
 _WITH_BODY = frozenset(("POST", "PUT", "PATCH"))  # whose Content-Length is sent even if it is 0
 _DEFAULTS = {"user-agent": "loadtest", "accept": "*/*", "accept-encoding": "gzip, deflate, br"}
+
+Pairs = Mapping[str, object] | Sequence[tuple[str, object]]
+Params = Pairs | str
+Body = bytes | bytearray | memoryview | str | Pairs
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -83,7 +86,7 @@ def _title(name: str) -> str:
     return "-".join(part.capitalize() for part in name.split("-"))
 
 
-def encode_body(method: str, data: Any, json: Any) -> tuple[bytes | None, str]:
+def encode_body(method: str, data: Body | None, json: object) -> tuple[bytes | None, str]:
     """
     Return a request's body (None for no body) and its content type (empty: the scenario says it).
 
@@ -95,12 +98,12 @@ def encode_body(method: str, data: Any, json: Any) -> tuple[bytes | None, str]:
     Raises:
         ValueError: Both are given.
     """
-    if data is None and json is None:
-        return (b"" if method in _WITH_BODY else None), ""
     if json is not None:
         if data is not None:
             raise ValueError("give data= or json=, not both")
         return json_module.dumps(json, separators=(",", ":")).encode(), JSON
+    if data is None:
+        return (b"" if method in _WITH_BODY else None), ""
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data), ""
     if isinstance(data, str):
@@ -108,7 +111,7 @@ def encode_body(method: str, data: Any, json: Any) -> tuple[bytes | None, str]:
     return urlencode(data, doseq=True).encode(), FORM
 
 
-def with_query(path: str, params: Mapping[str, Any] | list[tuple[str, Any]] | str) -> str:
+def with_query(path: str, params: Params) -> str:
     """Return a path with parameters appended to its query; those that are None are left out."""
     path = path.partition("#")[0]
     if isinstance(params, str):

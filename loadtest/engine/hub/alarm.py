@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from gevent.hub import Hub
+
 from loadtest.engine.hub.timer import HubTimer
 from loadtest.units import NS_PER_US
 
@@ -58,7 +60,7 @@ class Alarm:
 
     def __init__(
         self,
-        hub: Any,
+        hub: Hub,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         make_timer: Callable[[Callable[[], object]], Timer] = HubTimer,
     ) -> None:

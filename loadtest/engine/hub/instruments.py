@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from gevent import get_hub
+from gevent.hub import Hub
 
 from loadtest.engine.hub.alarm import Alarm
 from loadtest.engine.hub.watchdog import Watchdog
@@ -34,7 +35,7 @@ class Instruments:
     Take them from ``Instruments.here()``; they last as long as the hub.
     """
 
-    def __init__(self, hub: Any) -> None:
+    def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.keeper = StampKeeper()
         self.offset = RealtimeOffset(time.monotonic_ns, time.time_ns)
@@ -97,4 +98,4 @@ class Instruments:
         _BY_HUB.pop(self.hub, None)
 
 
-_BY_HUB: dict[Any, Instruments] = {}
+_BY_HUB: dict[Hub, Instruments] = {}

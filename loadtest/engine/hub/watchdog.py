@@ -10,7 +10,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
+
+from gevent.hub import Hub
 
 TICK_S: Final = 0.02
 """How often the sweep looks: a time-out may be late by this much, never early."""
@@ -39,7 +41,7 @@ class Watchdog:
 
     def __init__(
         self,
-        hub: Any,
+        hub: Hub,
         on_tick: Callable[[], object] | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:

@@ -48,7 +48,7 @@ class Locustfile:
     runner: ScenarioRunner
     idle: tuple[str, ...]
 
-    def fire(self, event: str, **facts: Any) -> None:
+    def fire(self, event: str, **facts: object) -> None:
         """
         Call the script's listeners of an event.
 

@@ -337,7 +337,7 @@ def _zmq_threads() -> list[int]:
     return found
 
 
-def shield(runner: Any) -> None:
+def shield(runner: runners.MasterRunner) -> None:
     """
     Keep a coordinator's listener alive whatever a message's handler does.
 
@@ -352,4 +352,4 @@ def shield(runner: Any) -> None:
         except Exception:
             logger.exception("message %r of worker %s could not be handled", msg.type, client_id)
 
-    runner.handle_message = handle_message
+    runner.handle_message = handle_message  # type: ignore[method-assign]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 ARMS: Final = 6
 """Distinct arm colours; a further arm repeats them with another line style."""
@@ -43,7 +43,10 @@ SHADE: Final = ROLES["shade"]
 EVENT: Final = ROLES["event"]
 PUBLISHED: Final = ROLES["published"]
 
-_LINES: Final[tuple[Any, ...]] = ("-", (0, (5, 1.8)), (0, (1.2, 1.4)), (0, (5, 1.5, 1.2, 1.5)))
+Dash = str | tuple[int, tuple[float, ...]]
+"""A line style of Matplotlib: its sign, or where it begins and the lengths of ink and gap."""
+
+_LINES: Final[tuple[Dash, ...]] = ("-", (0, (5, 1.8)), (0, (1.2, 1.4)), (0, (5, 1.5, 1.2, 1.5)))
 _MARKERS: Final = ("o", "s", "D", "^", "v", "P")
 
 TEXT_PT: Final = 8.5
@@ -84,12 +87,29 @@ RC: Final[Mapping[str, Any]] = {
 }
 
 
+class LineLook(TypedDict):
+    """What ``Axes.plot`` is told of a line."""
+
+    color: str
+    linestyle: Dash
+
+
+class MarkerLook(TypedDict):
+    """What ``Axes.plot`` is told of a marker."""
+
+    marker: str
+    markersize: float
+    markeredgecolor: str
+    markerfacecolor: str
+    linestyle: str
+
+
 @dataclass(frozen=True, slots=True)
 class ArmStyle:
     """How one arm looks everywhere: ``role`` colours, ``dash`` and ``marker`` for who sees none."""
 
     role: str
-    dash: Any
+    dash: Dash
     marker: str
     css_dash: str
     hollow: bool
@@ -99,7 +119,11 @@ class ArmStyle:
         """Return the placeholder colour to draw with."""
         return ROLES[self.role]
 
-    def mark(self, size_pt: float) -> dict[str, Any]:
+    def line(self) -> LineLook:
+        """Return what ``Axes.plot`` needs for this arm's line."""
+        return {"color": self.colour, "linestyle": self.dash}
+
+    def mark(self, size_pt: float) -> MarkerLook:
         """Return what ``Axes.plot`` needs for this arm's marker; a variant's is hollow."""
         return {
             "marker": self.marker,

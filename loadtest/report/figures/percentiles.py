@@ -53,8 +53,7 @@ def draw_percentiles(
         for arm in arms:
             low, high = zip(*arm.spans_ms, strict=True)
             axes.fill_between(arm.percentiles, low, high, color=arm.style.colour, alpha=0.22)
-            look = {"color": arm.style.colour, "linestyle": arm.style.dash}
-            axes.plot(arm.percentiles, arm.value_ms, linewidth=1.6, **look)
+            axes.plot(arm.percentiles, arm.value_ms, linewidth=1.6, **arm.style.line())
         axes.set_xlabel("percentile")
         axes.set_ylabel("TTFB (ms, log scale)")
         axes.yaxis.set_label_coords(-0.125, 0.5)

@@ -65,7 +65,7 @@ def draw_strip(
         if warmup_s > 0:
             _shade_warm_up(axes, warmup_s)
         for track in tracks:
-            look = {"color": track.style.colour, "linestyle": track.style.dash}
+            look = track.style.line()
             axes.plot(track.t_s, track.p50_ms, linewidth=1.6, **look)
             axes.plot(track.t_s, track.p95_ms, linewidth=0.9, alpha=0.55, **look)
         _mark_events(axes, events)
