@@ -73,7 +73,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         BASE
         | {"kernel", "plan", "records", "engine"}
         | {"engine.hub", "engine.client", "engine.wire", "engine.locustfile"},
-        {"locust", "gevent"},
+        {"locust", "gevent", "psutil"},
     ),
     "engine.coordinator": (
         BASE | {"kernel", "plan", "records", "engine.hub", "engine.wire"},

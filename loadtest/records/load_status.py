@@ -116,7 +116,6 @@ class RecordPart:
 
 @dataclass(frozen=True, slots=True)
 class RecordParts:
-    """The parts so far; ``complete`` tells that there will be no more of this segment."""
+    """The parts so far; there will be no more of a segment whose load has ended."""
 
     parts: tuple[RecordPart, ...]
-    complete: bool

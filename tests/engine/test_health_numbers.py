@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtest.engine.wire.histogram import Histogram
-from loadtest.engine.worker.health import HealthMonitor, PauseWatch, read_steal
+from loadtest.engine.worker.health import HealthMonitor, PauseWatch, stolen_of_all
 from loadtest.units import NS_PER_S
 
 TCP = SimpleNamespace(retransmits=3, segments_sent=500)
@@ -47,11 +47,13 @@ def test_an_empty_histogram_answers_zero() -> None:
     assert Histogram().percentile(99) == 0
 
 
-def test_steal_is_read_from_the_first_line_of_proc_stat() -> None:
-    text = "cpu  100 0 50 800 10 0 5 35 20 0\ncpu0 1 2 3 4\n"
-    assert read_steal(text) == (35, 1_000)
-    assert read_steal("cpu 1 2 3 4\n") == (0, 10)
-    assert read_steal("") == (0, 0)
+def test_what_the_host_took_is_a_part_of_all_but_the_time_of_guests() -> None:
+    assert stolen_of_all((1.0, 0.0, 0.5, 8.0, 0.1, 0.0, 0.05, 0.35, 0.2, 0.0)) == (0.35, 10.0)
+
+
+def test_where_the_platform_does_not_tell_nothing_was_taken_of_nothing() -> None:
+    """macOS: user, nice, system, idle."""
+    assert stolen_of_all((1.0, 0.0, 0.5, 8.0)) == (0.0, 0.0)
 
 
 @pytest.fixture

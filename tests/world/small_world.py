@@ -18,7 +18,8 @@ from loadtest.fly.client import MachinesClient, connect
 from loadtest.fly.config import parse_app_config
 from loadtest.fly.deploy import deploy
 from loadtest.fly.orders import AppOrder
-from loadtest.world.guard.reaper import descendants, start_time
+from loadtest.world.guard.alive import start_time
+from loadtest.world.guard.reaper import descendants
 
 DEADLINE_S = 15.0
 

@@ -181,7 +181,7 @@ class CoordinatorApi:
     def _parts(self, run_id: str) -> Answer:
         run = self._run(run_id)
         parts = tuple(RecordPart(p.name) for p in run.collector.parts)
-        return 200, to_json(RecordParts(parts, complete=run.final))
+        return 200, to_json(RecordParts(parts))
 
     def _part(self, run_id: str, name: str) -> Answer:
         for part in self._run(run_id).collector.parts:

@@ -13,8 +13,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
+
+import psutil
 
 from loadtest.engine.wire.histogram import Histogram
 from loadtest.frozen import Signed
@@ -24,7 +25,6 @@ from loadtest.units import NS_PER_S, NS_PER_US
 LAG_EVERY_NS = 20_000_000
 """How often the loop is asked to be on time: 50 times a second cost half a thousandth of a core."""
 
-_STAT = Path("/proc/stat")
 _TIMELINE_LIMIT = 4 * 3_600
 """Seconds of timeline that are kept; a longer run keeps its totals and these first hours."""
 
@@ -95,17 +95,15 @@ class PauseWatch:
         self._recent_ns = max(self._recent_ns, pause)
 
 
-def read_steal(text: str) -> tuple[int, int]:
+def stolen_of_all(times: tuple[float, ...]) -> tuple[float, float]:
     """
-    Return (ticks stolen by the host, ticks in all) since boot, from the text of /proc/stat.
+    Return seconds of CPU that the host took, and seconds in all, since boot.
 
-    Source: proc_stat(5): user nice system idle iowait irq softirq steal; guest time is inside user.
+    Args:
+        times: What ``psutil.cpu_times`` told: user nice system idle iowait irq softirq steal, and
+            guest time, which is inside user; fewer where the platform does not tell (0, 0 then).
     """
-    fields = text.split("\n", 1)[0].split()
-    if not fields or fields[0] != "cpu":
-        return 0, 0
-    ticks = [int(field) for field in fields[1:9]]
-    return (ticks[7] if len(ticks) > 7 else 0), sum(ticks)
+    return (times[7], sum(times[:8])) if len(times) > 7 else (0.0, 0.0)
 
 
 class HealthMonitor:
@@ -128,7 +126,7 @@ class HealthMonitor:
         self._pauses = PauseWatch()
         self._started_ns = self._last_ns = 0
         self._last_cpu_ns = 0
-        self._last_steal = (0, 0)
+        self._last_steal = (0.0, 0.0)
         self._tells_steal = False
 
     def start(self, epoch_ns: int, now_ns: int, polled_ns: int) -> None:
@@ -143,7 +141,7 @@ class HealthMonitor:
         self._pauses.start()
         self._started_ns, self._last_ns = epoch_ns, now_ns
         self._last_cpu_ns = time.process_time_ns() - polled_ns
-        self._last_steal = self._read_stat()
+        self._last_steal = stolen_of_all(psutil.cpu_times())
         self._tells_steal = self._last_steal[1] > 0
 
     def stop(self) -> None:
@@ -183,10 +181,10 @@ class HealthMonitor:
         elapsed_ns = now_ns - self._last_ns
         if elapsed_ns <= 0:
             return None
-        cpu_ns, steal = time.process_time_ns() - polled_ns, self._read_stat()
+        cpu_ns, steal = time.process_time_ns() - polled_ns, stolen_of_all(psutil.cpu_times())
         cpu = max(0.0, (cpu_ns - self._last_cpu_ns) / elapsed_ns)
-        ticks = steal[1] - self._last_steal[1]
-        stolen = (steal[0] - self._last_steal[0]) / ticks if ticks > 0 else 0.0
+        in_all = steal[1] - self._last_steal[1]
+        stolen = (steal[0] - self._last_steal[0]) / in_all if in_all > 0 else 0.0
         self._last_ns, self._last_cpu_ns, self._last_steal = now_ns, cpu_ns, steal
         lags, self._recent_lag = self._recent_lag, []
         lates, self._recent_late = self._recent_late, Counter()
@@ -237,10 +235,3 @@ class HealthMonitor:
             segments_sent=tcp.segments_sent,
             duplicates=0,
         )
-
-    @staticmethod
-    def _read_stat() -> tuple[int, int]:
-        try:
-            return read_steal(_STAT.read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            return 0, 0  # no /proc/stat on this platform: steal is not known

@@ -13,13 +13,12 @@ import ctypes
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from loadtest.world.guard.alive import start_time, stat_fields
 from loadtest.world.guard.ownership import is_own_folder
 from loadtest.world.guard.shared_memory import clear_shared_memory
 
@@ -53,21 +52,13 @@ def die_with_parent() -> Callable[[], None] | None:
     return ask
 
 
-def start_time(pid: int) -> int:
-    """Return a number that tells when a process started; 0 if it is gone or a zombie."""
-    if not _LINUX:
-        return _start_time_of_ps(pid)
-    fields = _stat(pid)
-    return int(fields[19]) if fields and fields[0] != "Z" else 0
-
-
 def descendants(root: int) -> list[int]:
     """Return every living process below ``root`` (Linux; elsewhere nothing), zombies left out."""
     if not _LINUX:
         return []
     parents: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
-        if entry.isdigit() and (fields := _stat(int(entry))):
+        if entry.isdigit() and (fields := stat_fields(int(entry))):
             # A zombie is dead, but a thread group leader's children still hang below it.
             parents.setdefault(int(fields[1]), []).append(int(entry))
     found: list[int] = []
@@ -171,21 +162,3 @@ def _signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
         return
-
-
-def _start_time_of_ps(pid: int) -> int:
-    """Return what ps tells of a process where there is no /proc."""
-    asked = subprocess.run(
-        ["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, check=False
-    )
-    state, _, started = asked.stdout.strip().partition(b" ")
-    return 0 if not started or state.startswith(b"Z") else zlib.crc32(started.strip()) or 1
-
-
-def _stat(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat from the state on; empty when there is none."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return []
-    return text.rpartition(")")[2].split()

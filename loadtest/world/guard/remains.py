@@ -16,8 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from loadtest.world.guard.alive import start_time
 from loadtest.world.guard.ownership import is_own_folder, read_own
-from loadtest.world.guard.reaper import remove_dir, start_time
+from loadtest.world.guard.reaper import remove_dir
 
 FOLDER_PREFIX = "loadtest-world-"
 _OWNERS = "owners"

@@ -9,8 +9,9 @@ process can use it.
 from __future__ import annotations
 
 import ctypes
-import os
 from pathlib import Path
+
+from loadtest.world.guard.alive import start_time
 
 _IPC_RMID = 0
 _SHARED_MEMORY_LINE = 6
@@ -39,21 +40,9 @@ def clear_shared_memory(directory: Path) -> int:
             server, segment = int(lines[0]), int(lines[_SHARED_MEMORY_LINE].split()[1])
         except (OSError, IndexError, ValueError):
             continue  # gone meanwhile, or still being written
-        if not _alive(server) and _remove_segment(segment):
+        if not start_time(server) and _remove_segment(segment):
             removed += 1
     return removed
-
-
-def _alive(pid: int) -> bool:
-    """Tell whether a process with that id exists and is not a zombie."""
-    try:
-        os.kill(pid, 0)
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return not Path("/proc/self/stat").exists()  # no /proc: trust the signal
-    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 def _remove_segment(segment: int) -> bool:
