@@ -10,7 +10,7 @@ BUSY   := --reruns 3 --only-rerun "less other work|too busy to emulate|moved by 
 # whole program first, which takes longest.
 SIDE   := 3
 
-.PHONY: help demo test check lint types types-of-tests unit faults foreign coverage package site format lock clean
+.PHONY: help demo test check lint types types-of-tests unit faults foreign flyctl coverage package site format lock clean
 
 help:
 	@echo "make demo    set up, then measure three deployments from four regions and write the report"
@@ -19,6 +19,7 @@ help:
 	@echo "make unit    the tests that need neither Linux nor real servers"
 	@echo "make faults  the whole campaign of faults: stored and live runs that are bent or broken"
 	@echo "make foreign  the gate on apps of others, which are built with what registries give"
+	@echo "make flyctl  Fly's own command against our files and the emulated API; it has to be on PATH"
 	@echo "make coverage  branch coverage of what decides a verdict, with its floor"
 	@echo "make package wheel and sdist, tried in an empty environment and an empty folder"
 	@echo "make site    the documentation as a web site (build/site)"
@@ -61,6 +62,10 @@ faults: $(STAMP)
 
 foreign: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow tests/foreign
+
+flyctl: $(STAMP)
+	@command -v flyctl >/dev/null || { echo "flyctl is not on PATH: https://fly.io/docs/flyctl/install" >&2; exit 1; }
+	$(BIN)/python -m pytest -q -m slow tests/fly/test_flyctl.py
 
 coverage: $(STAMP)
 	$(BIN)/python -m coverage run -m pytest -q -m "not contract and not e2e and not slow" tests/analysis tests/gate tests/plan tests/records tests/run tests/report tests/test_cli_verdicts.py

@@ -67,16 +67,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorldHandle]:
 @pytest.fixture(scope="module")
 def machine(world: WorldHandle) -> str:
     """Make an app with a secret and a machine with a check; return the machine's id."""
-    serve = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "8080"]
-    check = {"type": "tcp", "port": 8080}
+    serve = f'exec {sys.executable} -m http.server --bind 127.0.0.1 "$PORT"'
+    check = {"type": "tcp", "port": 8080, "interval": "1s"}
+    service = {"protocol": "tcp", "internal_port": 8080, "ports": [{"port": 80}]}
     headers = {"authorization": f"Bearer {world.token}"}
     with httpx.Client(base_url=world.api_url, headers=headers, trust_env=False) as http:
         http.post("/v1/apps", json={"name": "shop", "org_slug": "personal"}).raise_for_status()
         http.post("/v1/apps/shop/secrets", json={"values": {"MOOD": "good"}}).raise_for_status()
         config = {
             "image": "app:1",
-            "init": {"cmd": serve},
+            "init": {"cmd": ["sh", "-c", serve]},
             "checks": {"up": check},
+            "services": [service],
             "metadata": {"fly_platform_version": "v2", "fly_process_group": "app"},
         }
         made = http.post("/v1/apps/shop/machines", json={"name": "one", "config": config})
@@ -99,3 +101,24 @@ def test_flyctl_reads_the_emulated_api(
     shown = flyctl(tmp_path, *words, url=world.api_url, token=world.token)
     assert told in shown
     assert machine in shown or words[0] in ("secrets", "platform")
+
+
+def test_flyctl_drives_a_machine(world: WorldHandle, machine: str, tmp_path: Path) -> None:
+    """Each command waits for what it did: states, versions, leases and checks are as it knows."""
+    for words, told in (
+        ("status", "started"),
+        ("exec {} hostname", ""),
+        ("cordon", "done"),
+        ("uncordon", "done"),
+        ("leases view", "No leases found"),
+        ("suspend", "suspended"),
+        ("start", "has been started"),
+        ("restart", "to become healthy (started, 1/1)"),
+        ("stop", "successfully stopped"),
+        ("wait {} --state stopped", 'reached state "stopped"'),
+        ("update {} --metadata mood=good --yes --skip-health-checks", "updated successfully"),
+        ("clone {} --region ord", "successfully cloned"),
+    ):
+        line = words.format(machine) if "{}" in words else f"{words} {machine}"
+        words_of = ("machine", *line.split(), "-a", "shop")
+        assert told in flyctl(tmp_path, *words_of, url=world.api_url, token=world.token), line

@@ -120,6 +120,7 @@ def test_metadata_is_changed_by_key_or_together(http: httpx.Client) -> None:
 def test_an_update_of_a_version_that_is_not_current_is_refused(http: httpx.Client) -> None:
     path = started(http)
     config = http.get(path).json()["config"]
+    assert config["guest"] == {"cpu_kind": "shared", "cpus": 1, "memory_mb": 256}  # Fly's smallest
     stale = http.post(path, json={"config": config, "current_version": "01X"})
     assert stale.status_code == 409
     version = http.get(path).json()["version"]

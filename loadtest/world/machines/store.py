@@ -208,7 +208,8 @@ class MachineRecord:
             },
             "created_at": self.created_at,
             "updated_at": self.updated_at,
-            "config": self.raw_config,
+            # a size that nobody named is told, too: flyctl reads one from every machine
+            "config": {"guest": self.config.guest.to_json(), **self.raw_config},
             "events": list(self.events),
             "checks": [check.to_json() for check in self.checks.values()],
             "host_status": "ok",
