@@ -11,6 +11,7 @@ of the error: `loadtest.refapp.frameworks`.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -99,9 +100,9 @@ class RegionalMiddleware:
             error = scope.get(ERROR_KEY)
             return replay_after(settings, error, replay_failed=failed) if error else None
 
-        exit_ = _Exit(send, settings, stamps, noted)
+        exit_ = _Exit(receive, send, settings, stamps, noted)
         try:
-            await self._app(scope, receive, exit_)
+            await self._app(scope, exit_.receive, exit_)
         except Exception as error:
             after = replay_after(settings, error, replay_failed=failed)
             if after is None or exit_.sent:
@@ -123,11 +124,13 @@ class _Exit:
 
     def __init__(
         self,
+        receive: Receive,
         send: Send,
         settings: RegionalSettings,
         stamps: Callable[[], Awaitable[list[tuple[bytes, bytes]]]],
         noted: Callable[[], ReplayAnswer | None],
     ) -> None:
+        self._receive = receive
         self._send = send
         self._settings = settings
         self._stamps = stamps
@@ -136,7 +139,26 @@ class _Exit:
         self._failing = False
         self._held: list[Message] = []
         self._held_bytes = 0
+        self._said_all = asyncio.Event()
         self.sent = False
+
+    async def receive(self) -> Message:
+        """
+        Return the server's next message; once the app has said all, that there is none.
+
+        The server does not know of an answer that is held, and an app such as Quart's does not end
+        before it hears that its answer has left.
+        """
+        if not self._settings.secondary:
+            return await self._receive()
+        asked = asyncio.ensure_future(self._receive())
+        said_all = asyncio.ensure_future(self._said_all.wait())
+        try:
+            await asyncio.wait((asked, said_all), return_when=asyncio.FIRST_COMPLETED)
+            return asked.result() if asked.done() else {"type": "http.disconnect"}
+        finally:
+            asked.cancel()
+            said_all.cancel()
 
     async def __call__(self, message: Message) -> None:
         """Pass a message of the app on, or hold it."""
@@ -144,6 +166,8 @@ class _Exit:
             headers = [*message.get("headers", ()), *await self._stamps()]
             message = {**message, "headers": with_region(headers, self._settings.current_region)}
             self._failing = message["status"] >= 500
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            self._said_all.set()
         if self._replayed:
             return  # the app's own page about its error goes nowhere
         if self.sent or not self._settings.secondary:

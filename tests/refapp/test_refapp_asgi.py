@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from loadtest.refapp.regional import AsgiApp, Message, Receive, RegionalMiddleware, Scope, Send
-from loadtest.refapp.regional_policy import RegionalSettings
+from loadtest.refapp.regional_policy import RegionalSettings, note_error
 
 FAR = RegionalSettings("cdg", "syd")
 NEAR = RegionalSettings("cdg", "cdg")
@@ -45,8 +45,10 @@ def visit(
 ) -> Answer:
     answer = Answer()
 
+    messages: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+
     async def receive() -> Message:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return messages.pop() if messages else await asyncio.Future()
 
     async def send(message: Message) -> None:
         answer.messages.append(message)
@@ -146,6 +148,27 @@ def test_an_error_page_of_another_error_comes_through() -> None:
 def test_a_failure_without_an_error_comes_through() -> None:
     answer = visit(answering(b"down", status=503), FAR)
     assert (answer.status, answer.body) == (503, b"down")
+
+
+@pytest.mark.parametrize("told", [None, ReadOnlyError()])
+def test_an_app_that_waits_until_its_error_page_has_left_ends(told: ReadOnlyError | None) -> None:
+    """As Quart does; the server is not asked again before the app has said all."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def listen() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        listening = asyncio.create_task(listen())
+        if told is not None:
+            note_error(scope, told)
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"sorry", "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        await listening
+
+    answer = visit(app, FAR)
+    assert (answer.status, answer.body) == ((500, b"sorry") if told is None else (409, b""))
 
 
 def test_a_long_error_page_is_not_held_for_ever() -> None:

@@ -62,12 +62,17 @@ def asgi(application: Any, path: str, *, method: str = "GET") -> tuple[str, str 
 
     async def run() -> None:
         messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
+        answered = asyncio.Event()
 
         async def receive() -> Any:
-            return next(messages, None) or await asyncio.Event().wait()
+            if (message := next(messages, None)) is None:
+                await answered.wait()
+            return message or {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:
             sent.append(message)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                answered.set()
 
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method,
