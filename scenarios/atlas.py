@@ -1,9 +1,12 @@
 """All patterns of apps in several regions in one run; each file is a scenario by itself, too."""
 
 from caches import CacheHit, CacheMiss, Session
-from jobs import Jobs
+from jobs import FullQueue, Jobs
+from kitchen import Kitchen
 from mixed import Visit
 from n_plus_one import NPlusOne
+from peers import Conflicts, Lag, Tally
+from sessions import Eviction, SessionMoves
 from staleness import Staleness
 from uploads import Uploads
 from writes import (
@@ -17,14 +20,21 @@ from writes import (
 __all__ = [
     "CacheHit",
     "CacheMiss",
+    "Conflicts",
     "CreateAndShow",
     "CreateAndShowForgetful",
     "DoubleEffect",
+    "Eviction",
+    "FullQueue",
     "Jobs",
+    "Kitchen",
+    "Lag",
     "NPlusOne",
     "OnPrimary",
     "Session",
+    "SessionMoves",
     "Staleness",
+    "Tally",
     "Uploads",
     "Visit",
     "WriteOnGet",

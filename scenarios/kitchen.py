@@ -1,10 +1,16 @@
-"""Long connections: a WebSocket in the region nearby, one replayed to the primary, and events."""
+"""
+Long connections: a WebSocket in the region nearby, one replayed to the primary, and events.
+
+Beside the first one a form is sent: a request can be replayed where a message cannot.
+"""
 
 import json
 
 from locust import task
 
 from loadtest.engine.user import TTFBUser
+
+CITIES = {"cdg": "paris", "ord": "chicago", "syd": "sydney", "scl": "santiago"}
 
 
 class Kitchen(TTFBUser):
@@ -16,6 +22,9 @@ class Kitchen(TTFBUser):
     def nearby(self) -> None:
         """Over an open connection nothing is replayed: with replicas the write is refused."""
         self.talk("/kitchen", "nearby")
+        self.client.cookies.clear()
+        form = {"city": CITIES.get(self.region, "paris"), "title": "Soup", "minutes": "20"}
+        self.client.post("/recipes", data=form, name="POST /recipes beside it")
 
     @task
     def at_the_primary(self) -> None:

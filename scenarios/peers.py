@@ -38,6 +38,7 @@ class Lag(PeerUser):
     """Writes in another region's cache, and waits until the own one has it."""
 
     scenario = "peer-lag"
+    weight = 0.5
 
     @task
     def probe(self) -> None:

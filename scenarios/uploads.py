@@ -7,8 +7,8 @@ from locust import task
 from loadtest.engine.user import TTFBUser
 
 MB = 1_000_000
-SIZES = (("0.1 MB", MB // 10), ("0.5 MB", MB // 2), ("1.2 MB", 12 * MB // 10))
-BODY = b"x" * (2 * MB)
+SIZES = (("0.1 MB", MB // 10), ("0.5 MB", MB // 2), ("1.2 MB", 12 * MB // 10), ("10 MB", 10 * MB))
+BODY = b"x" * (10 * MB)
 PRIMARY = "cdg"
 
 
@@ -16,6 +16,7 @@ class Uploads(TTFBUser):
     """Uploads each size both ways in turn."""
 
     scenario = "uploads"
+    weight = 2
 
     def on_start(self) -> None:
         """Begin with the smallest."""

@@ -15,7 +15,7 @@ from loadtest.analysis.load import Run
 from loadtest.analysis.percentiles import quantile
 from loadtest.units import US_PER_MS
 
-Unit = Literal["ms", "ms a query", "share"]
+Unit = Literal["ms", "ms a query", "us", "round trips", "share"]
 
 _Z: Final = 1.959964  # of the 95 % interval
 _NEAR_TRIPS: Final = 0.1
@@ -143,6 +143,27 @@ def slope_of(
     )
     low, high = np.percentile(_slopes(x, weights, draws), [2.5, 97.5])
     return Measured(found / US_PER_MS, low / US_PER_MS, high / US_PER_MS, int(queries.size))
+
+
+def difference_of(
+    more_us: NDArray[np.int64], less_us: NDArray[np.int64], seed: int
+) -> Measured | None:
+    """
+    Return by how many milliseconds one median is above another, with a bootstrap's interval.
+
+    None where either sample cannot carry a median; n is the smaller one's size.
+    """
+    if median_of(more_us) is None or median_of(less_us) is None:
+        return None
+    generator = np.random.default_rng(seed)
+    more, less = (
+        np.median(values[generator.integers(0, values.size, (_RESAMPLES, values.size))], axis=1)
+        for values in (more_us, less_us)
+    )
+    low, high = np.percentile(more - less, [2.5, 97.5])
+    found = float(np.median(more_us) - np.median(less_us))
+    n = min(int(more_us.size), int(less_us.size))
+    return Measured(found / US_PER_MS, low / US_PER_MS, high / US_PER_MS, n)
 
 
 _LEAST: Final = 3

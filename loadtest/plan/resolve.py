@@ -30,6 +30,7 @@ from loadtest.plan.urls import plan_of_urls, probable, undeployed_faults
 from loadtest.plan.visitors import visitor_faults, visitors_left
 
 DEFAULT_PLAN = "scenarios/latency-tables.toml"
+_PLAN_NAME = re.compile(r"[a-z0-9-]+")
 
 
 def load_plan(path: str | None = None, flags: Mapping[str, object] | None = None) -> Plan:
@@ -110,7 +111,8 @@ def load_raw(path: str, flags: Mapping[str, object]) -> tuple[dict[str, object],
     Read a plan file and lay flags over it, unchecked.
 
     Args:
-        path: TOML file, looked for as ``assets.find_asset`` does.
+        path: TOML file, looked for as ``assets.find_asset`` does; or the name of one that travels
+            with the program, such as ``atlas``.
         flags: Values that win over the file, by dotted key (``load.rate``); None values are left
             out.  ``regions``, ``deployments`` and ``scenarios`` are lists of names; a list of
             deployments or scenarios keeps those.
@@ -122,6 +124,8 @@ def load_raw(path: str, flags: Mapping[str, object]) -> tuple[dict[str, object],
         PlanError: There is no such file, or it is no TOML.
     """
     found = find_asset(path)
+    if found is None and _PLAN_NAME.fullmatch(path):
+        found = find_asset(f"scenarios/{path}.toml")
     if found is None or not found.is_file() or found.suffix in (".py", ".yaml", ".yml", ".json"):
         raise PlanError(f"plan: {_no_plan(path, found)}")
     raw = {"name": _name_of(found), **_read_toml(found)}
@@ -145,7 +149,7 @@ def _no_plan(text: str, found: Path | None) -> str:
     is_host = "." in text.partition("/")[0] or text.startswith("localhost")
     if meant and is_host and not text.endswith(".toml"):
         return f"there is no file {text!r}; if it is a deployment, give its URL: {meant}"
-    return f"there is no file {text!r}; give the path of a TOML plan, or a URL"
+    return f"there is no file {text!r}; give the path of a TOML plan, one of ours (atlas), or a URL"
 
 
 def _name_of(path: Path) -> str:

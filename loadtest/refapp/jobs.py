@@ -27,7 +27,7 @@ from valkey.exceptions import ValkeyError
 
 from loadtest.refapp import pages, queries
 from loadtest.refapp.cache import Cache, CacheAwayError, QueueFullError
-from loadtest.refapp.context import AppContext, context_of, ledger_of, paced
+from loadtest.refapp.context import AppContext, clean, context_of, ledger_of, paced
 from loadtest.refapp.database import connection_string
 from loadtest.refapp.ledger import Ledger
 from loadtest.refapp.settings import Settings
@@ -46,7 +46,8 @@ async def enqueue(request: Request) -> Response:
     Put ``?jobs=N`` jobs into a queue, one after the other.
 
     ``queue=far`` is the list that QUEUE_URL names, ``queue=local`` this process, and ``queue=done``
-    the list again with the answer held back until the last job is done.
+    the list again with the answer held back until the last job is done.  ``list=NAME`` is another
+    list there, of which no worker takes any.
     """
     context, ledger = context_of(request), ledger_of(request)
     number, kind = _number(request, "jobs", 1, _MOST_JOBS), request.query_params.get("queue", "far")
@@ -57,10 +58,11 @@ async def enqueue(request: Request) -> Response:
         return _page(request, f"{number} jobs begun here")
     reply = f"done:{secrets.token_hex(8)}" if kind == "done" else ""
     padding = "x" * _number(request, "padding", 0, _MOST_PADDING)
+    where = _list_of(request)
     try:
         for left in range(number, 0, -1):
             told = reply if left == 1 else ""
-            await put_job(context, ledger, recipe, reply=told, padding=padding)
+            await put_job(context, ledger, recipe, reply=told, padding=padding, where=where)
         if reply and await _queue(context).ask(ledger, "BLPOP", reply, _DONE_WITHIN_S) is None:
             raise HTTPException(504, "The jobs were not done in time.")
     except (QueueFullError, CacheAwayError) as error:
@@ -71,8 +73,25 @@ async def enqueue(request: Request) -> Response:
     return _page(request, f"{number} jobs in the queue")
 
 
+async def empty_list(request: Request) -> Response:
+    """Take all jobs of ``?list=NAME`` out of the queue and tell how many: ``Jobs: 7``."""
+    context, ledger = context_of(request), ledger_of(request)
+    where = _list_of(request)
+    number = int(await _queue(context).ask(ledger, "LLEN", where))
+    await _queue(context).ask(ledger, "DEL", where)
+    page = _page(request, f"{number} jobs taken")
+    page.headers["jobs"] = str(number)
+    return page
+
+
 async def put_job(
-    context: AppContext, ledger: Ledger, recipe: int, *, reply: str = "", padding: str = ""
+    context: AppContext,
+    ledger: Ledger,
+    recipe: int,
+    *,
+    reply: str = "",
+    padding: str = "",
+    where: str = _LIST,
 ) -> None:
     """
     Put a job into the queue: one round trip.
@@ -83,6 +102,7 @@ async def put_job(
         recipe: Recipe to count.
         reply: List that a worker puts something into when the job is done; empty for none.
         padding: Makes the job as large as somebody wants it.
+        where: The list that it is put into; workers take from the usual one.
 
     Raises:
         HTTPException: This deployment has no queue.
@@ -90,7 +110,7 @@ async def put_job(
         CacheAwayError: The queue does not answer.
     """
     job = json.dumps({"recipe": recipe, "reply": reply, "padding": padding})
-    await _queue(context).ask(ledger, "RPUSH", _LIST, job)
+    await _queue(context).ask(ledger, "RPUSH", where, job)
 
 
 def _queue(context: AppContext) -> Cache:
@@ -149,6 +169,12 @@ async def _survive(chore: Awaitable[None]) -> None:
         _logger.warning("a job was lost: %s", error)
 
 
+def _list_of(request: Request) -> str:
+    """Return the list that the address names: one of its own for whoever fills the queue."""
+    name = clean(request.query_params.get("list", ""))[:32]
+    return f"{_LIST}:{name}" if name else _LIST
+
+
 def _number(request: Request, name: str, default: int, most: int) -> int:
     text = request.query_params.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 8 and int(text) <= most):
@@ -160,4 +186,7 @@ def _page(request: Request, title: str) -> HTMLResponse:
     return HTMLResponse(pages.message_page(context_of(request).settings.region, title, []))
 
 
-JOB_ROUTES = [Route("/enqueue", paced(enqueue))]
+JOB_ROUTES = [
+    Route("/enqueue", paced(enqueue)),
+    Route("/enqueued", paced(empty_list)),
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 _NEAR_NS = 5_000_000  # no two regions are closer; what answers sooner stands beside the app
@@ -24,6 +25,10 @@ class Ledger:
     cache_ns: int = 0
     cache_round_trips: int = 0
     away_ns: int = 0
+
+
+LEDGER: ContextVar[Ledger] = ContextVar("ledger")
+"""That of the request which is being answered, for what has no hold of the request itself."""
 
 
 class Distance:

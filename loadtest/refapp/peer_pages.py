@@ -27,7 +27,7 @@ OUTCOME = "outcome"
 _KEPT_S = 60
 _WITHIN_S = 1.5
 """How long two caches may take to agree: several ways round the world."""
-_LOOK_EVERY_S = 0.02
+_LOOK_EVERY_S = 0.1
 """How often is looked where it is not measured how long it takes."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-from loadtest.refapp.ledger import Ledger
+from loadtest.refapp.ledger import LEDGER, Ledger
 from loadtest.refapp.regional import AsgiApp, Message, Receive, Scope, Send, with_region
 from loadtest.refapp.regional_policy import parse_replay_source
 
@@ -36,6 +36,7 @@ class ServerTimingHeader:
             await self._app(scope, receive, send)
             return
         ledger = scope["ledger"] = Ledger()
+        LEDGER.set(ledger)
         source = next((v for k, v in scope["headers"] if k == b"fly-replay-src"), None)
 
         async def stamped(message: Message) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl
@@ -23,6 +24,7 @@ from loadtest.refapp.context import AppContext, clean, context_of, explain, ledg
 from loadtest.refapp.database import Database
 from loadtest.refapp.jobs import JOB_ROUTES
 from loadtest.refapp.kitchen import KITCHEN_ROUTES
+from loadtest.refapp.ledger import LEDGER
 from loadtest.refapp.lite.database import FarLite, LiteDatabase
 from loadtest.refapp.patterns import MOST_UPLOADED, PATTERN_ROUTES
 from loadtest.refapp.peer_pages import PEER_ROUTES
@@ -44,7 +46,7 @@ def create_app(settings: Settings) -> AsgiApp:
     context = _make_context(settings)
     position = None
     if settings.read_your_writes == "lsn":
-        position = AsyncDatabasePosition(context.database.value)
+        position = CountedPosition(context.database.value)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -91,6 +93,19 @@ def create_app(settings: Settings) -> AsgiApp:
     )
     app.state.context = context
     return ServerTimingHeader(app, settings.region)
+
+
+class CountedPosition(AsyncDatabasePosition):
+    """A position whose wait is part of what its request spent in the database."""
+
+    async def reached(self, lsn: int) -> bool:
+        """Wait as usual, and count it as one round trip."""
+        begun_ns, ledger = time.monotonic_ns(), LEDGER.get()
+        try:
+            return await super().reached(lsn)
+        finally:
+            ledger.database_ns += time.monotonic_ns() - begun_ns
+            ledger.round_trips += 1
 
 
 def _make_context(settings: Settings) -> AppContext:

@@ -11,7 +11,13 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from loadtest.analysis.findings import Finding, natural_order, share_of, slope_of
+from loadtest.analysis.findings import (
+    Finding,
+    difference_of,
+    natural_order,
+    share_of,
+    slope_of,
+)
 from loadtest.analysis.load import Run
 from loadtest.analysis.patterns import find_patterns
 from loadtest.analysis.summary import summarise
@@ -72,6 +78,9 @@ def test_the_slope_of_queries_is_the_round_trip_to_the_data(make_run: MakeRun) -
         assert away.measured
         assert away.measured.value == pytest.approx(rtt, rel=0.02)
         assert away.measured.low <= rtt <= away.measured.high
+        told = findings["one query, by the app's clock", "replica", region]
+        assert told.measured
+        assert (told.unit, told.measured.value) == ("us", 400)
         assert (away.holds, near.holds) == (True, True)
 
 
@@ -122,6 +131,10 @@ def test_a_hit_costs_no_round_trip_and_a_far_one_costs_one(make_run: MakeRun) ->
     assert away.expected
     assert "1 × " in away.expected.why
     assert (near.holds, away.holds) == (True, True)
+    asked = findings["GET /fragments [hit], cache asked", "multi", "syd"]
+    assert asked.measured
+    assert (asked.unit, round(asked.measured.value, 1), asked.holds) == ("round trips", 1.0, True)
+    assert ("GET /fragments [hit], cache asked", "replica", "syd") not in findings
     share = findings["share of hits", "replica", "syd"].measured
     assert share
     assert share.value == 1
@@ -184,6 +197,108 @@ def test_a_write_that_was_refused_first_has_wasted_work(make_run: MakeRun) -> No
     syd = wasted["GET /profile [written], wasted before the refusal", "replica", "syd"].measured
     assert syd
     assert syd.value == pytest.approx(6.0, abs=0.01)
+
+
+def test_a_page_after_a_write_is_told_by_where_it_came_from_and_what_it_waited(
+    make_run: MakeRun,
+) -> None:
+    run = with_base(make_run(scenarios=("create-and-show-no-cookie",)))
+    columns: dict[str, Any] = {
+        "name": named(run, ["GET /recipes/{id} [shown]"]),
+        "served_by": named(run, ["cdg", "syd", "ord", "scl"]),
+        "db_us": us(np.full(len(run.frame), 0.7)),
+        "wait_us": us(BASE_MS + way_ms(run) + noise(run)),
+    }
+    shown = found(run, "stale-shows", **columns)
+    what = "create-and-show-no-cookie"
+    far = shown[f"pages after a write from the primary, {what}", "replica", "syd"].measured
+    waited = shown[f"page after a write, in the database nearby, {what}", "replica", "syd"]
+    assert far
+    assert waited.measured
+    assert 0.1 < far.value < 0.4
+    assert (waited.unit, waited.measured.value) == ("us", 700)
+    assert not any("primary" in told and region == "cdg" for told, _, region in shown)
+    cost = found(run, "writes", **columns)["GET /recipes/{id} [shown], no cookie", "multi", "syd"]
+    assert cost.holds
+
+
+def test_one_more_job_is_a_round_trip_to_the_queue_and_a_full_one_keeps_what_it_has(
+    make_run: MakeRun,
+) -> None:
+    run = with_base(make_run(scenarios=("jobs",)))
+    names = ["GET /enqueue [1 job, far]", "GET /enqueue [5 jobs, far]",
+             "GET /enqueue [5 jobs, local]", "GET /enqueue [1 job, local]"]  # fmt: skip
+    told = named(run, names)
+    jobs = np.select([told == name for name in names], [1, 5, 0, 0])
+    columns: dict[str, Any] = {
+        "name": told,
+        "wait_us": us(BASE_MS + jobs * way_ms(run) + noise(run)),
+    }
+    findings = found(run, "jobs", **columns)
+    far, local = (
+        findings[f"one more job, {where}", "replica", "syd"] for where in ("far", "local")
+    )
+    assert (far.holds, local.holds) == (True, True)
+    assert ("one more job, far", "replica", "cdg") not in findings
+    outcomes = ["GET /enqueued [full queue: kept]", "GET /enqueued [full queue: lost]"]
+    kept = found(run, "jobs", name=named(run, outcomes))
+    share = kept["jobs of a full queue: all kept", "replica", "syd"].measured
+    assert share
+    assert 0.3 < share.value < 0.7
+
+
+def test_an_upload_and_a_write_are_told_by_what_the_other_way_costs(make_run: MakeRun) -> None:
+    for scenario, names, what, more in (
+        (
+            "uploads",
+            ["[0.1 MB, direct]", "[0.1 MB, replayed]"],
+            "0.1 MB, replayed, above direct",
+            3,
+        ),
+        ("write-on-get", ["[job, local]", "[written]"], "saved by leaving the write to a job", 200),
+    ):
+        run = with_base(make_run(scenarios=(scenario,)))
+        told = named(run, [f"GET /x {name}" for name in names])
+        taken = BASE_MS + noise(run) + np.where(told == f"GET /x {names[1]}", more, 0.0)
+        key = {"uploads": "uploads", "write-on-get": "writes"}[scenario]
+        findings = found(run, key, name=told, wait_us=us(taken), send_us=us(0 * taken))
+        cost = findings[what, "replica", "syd"].measured
+        assert cost
+        assert cost.low < more < cost.high
+        assert (what, "replica", "cdg") not in findings
+
+
+def test_a_write_over_an_open_websocket_is_refused_and_the_form_beside_it_is_not(
+    make_run: MakeRun,
+) -> None:
+    run = with_base(make_run(scenarios=("kitchen",)))
+    names = ["read nearby", "write nearby", "write nearby, refused: 25006",
+             "POST /recipes beside it"]  # fmt: skip
+    told = named(run, names)
+    form = told == names[3]
+    columns: dict[str, Any] = {
+        "name": told,
+        "status": np.where(form, 303, 101).astype(np.int16),
+        "wait_us": us(np.where(form, BASE_MS + way_ms(run), 0.0) + noise(run)),
+    }
+    findings = found(run, "long", **columns)
+    refused = findings["writes over an open WebSocket nearby that are refused", "replica", "syd"]
+    taken = findings["forms beside it that are taken", "replica", "syd"]
+    assert refused.measured
+    assert taken.measured
+    assert (0.3 < refused.measured.value < 0.7, taken.measured.value) == (True, 1.0)
+    near, away = (findings[name, "replica", "syd"].expected for name in (names[0], names[3]))
+    assert near
+    assert away
+    assert (near.why, away.why.startswith("20 ms + 1 × ")) == ("no round trip", True)
+
+
+def test_a_difference_of_medians_has_an_interval_or_is_none() -> None:
+    thirty = np.arange(30, dtype=np.int64) * 10
+    found = difference_of(thirty + 5_000, thirty, 1)
+    assert found
+    assert (found.value, found.n, found.low < 5.0 < found.high) == (5.0, 30, True)
+    assert difference_of(thirty, thirty[:3], 1) is None
 
 
 def test_caches_that_take_each_other_s_writes_are_late_by_one_way_and_alike_or_not(

@@ -212,6 +212,17 @@ def test_a_plan_without_a_name_is_called_like_its_file(tmp_path: Path) -> None:
 ATLAS = "scenarios/atlas.toml"
 
 
+def test_a_plan_that_travels_with_the_program_is_found_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_raw("atlas", {})[0]["title"] == load_raw(ATLAS, {})[0]["title"]
+    Path("atlas").write_text("x = 1\n", encoding="utf-8")
+    assert load_raw("atlas", {})[0]["x"] == 1, "a file of one's own wins"
+    with pytest.raises(PlanError, match="no file 'atlases'; give the path of a TOML plan, one of"):
+        load_raw("atlases", {})
+
+
 def test_one_part_of_an_atlas_keeps_the_deployments_that_play_it() -> None:
     plan = load_plan(ATLAS, {"scenarios": ["double-effect", "session"]})
     assert {d.name: d.scenarios for d in plan.deployments} == {
@@ -226,7 +237,8 @@ def test_one_part_of_an_atlas_keeps_the_deployments_that_play_it() -> None:
 
 def test_redis_is_one_more_companion() -> None:
     plan = load_plan(ATLAS, {"redis": True})
-    assert [c.name for c in plan.companions] == ["cache", "queue", "worker", "redis"]
+    named = ["cache", "small", "peers", "mirror", "queue", "full", "worker", "redis"]
+    assert [c.name for c in plan.companions] == named
     assert plan.companions[-1].variable == "REDIS_URL"
     assert load_plan(None, {"redis": None}).companions == ()
 

@@ -119,7 +119,10 @@ def test_no_password_stands_in_a_sentence(host: str, word: str) -> None:
         ("shop.example", "give its URL: https://shop.example"),
         ("shop.example/about", "give its URL: https://shop.example"),
         ("localhost:3000", "give its URL: http://localhost:3000"),
-        ("mine.toml", "there is no file 'mine.toml'; give the path of a TOML plan, or a URL"),
+        (
+            "mine.toml",
+            "there is no file 'mine.toml'; give the path of a TOML plan, one of ours",
+        ),
         ("scenarios", "is a folder"),
         ("scenarios/pages.py", "--scenario scenarios/pages.py"),
         ("ci.yaml", "is YAML; a plan is TOML"),

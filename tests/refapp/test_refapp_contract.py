@@ -233,7 +233,7 @@ def test_by_position_a_read_waits_for_the_replica_and_is_replayed_only_if_it_lag
         query(stage, stage.replica_port, "SELECT pg_wal_replay_resume()")
     page, replay = through_proxy(near, far, "GET", "/recipes?city=Sydney", cookie=cookie)
     assert replay is None
-    assert page.headers["fly-region"] == "syd"
+    assert (page.headers["fly-region"], page.round_trips) == ("syd", 2 + 1)  # one asks how far
     assert "Lamington" in page.body
 
 

@@ -114,6 +114,9 @@ def test_a_worker_does_the_jobs_and_a_full_queue_is_told(
     far: App, stage: Stage, queue: str
 ) -> None:
     assert far.get("/enqueue?jobs=2&queue=local&id=7").status == 200
+    aside = [far.get("/enqueue?jobs=1&padding=300&list=aside").status for _ in range(3)]
+    taken = [far.get("/enqueued?list=aside").headers["jobs"] for _ in range(2)]
+    assert (aside, taken) == ([200] * 3, ["3", "0"])
     full = [far.get("/enqueue?jobs=1&padding=300000") for _ in range(12)][-1]
     assert (full.status, full.headers["retry-after"]) == (503, "1")
     assert "The queue is full" in full.body

@@ -87,6 +87,13 @@ WORDS: Final[dict[str, PatternWords]] = {
         "Send forms with files to the primary region from the start (fly-prefer-region), or "
         "straight to the storage.",
     ),
+    "long": PatternWords(
+        "Long connections",
+        "A message over an open WebSocket cannot be replayed: a write in a secondary region is "
+        "refused there.",
+        "Read over a WebSocket nearby and send writes as forms beside it; or open it in the "
+        "primary region where most messages write.",
+    ),
     "visits": PatternWords(
         "Visits with writes",
         "Most visitors only read, and never leave their region.",
@@ -148,9 +155,15 @@ def _measured(finding: Finding) -> tuple[str, ...]:
     name = (finding.what, finding.deployment, finding.region, count(finding.n))
     if found is None:
         return (*name, NOT_ENOUGH, "")
-    if finding.unit == "share":
-        return (*name, share(found.value), f"[{share(found.low)}, {share(found.high)}]")
-    return (*name, ms(found.value), interval_ms(found.low, found.high))
+    match finding.unit:
+        case "share":
+            return (*name, share(found.value), f"[{share(found.low)}, {share(found.high)}]")
+        case "us":
+            return (*name, f"{found.value:.0f} µs", f"[{found.low:.0f}, {found.high:.0f} µs]")
+        case "round trips":
+            return (*name, f"{found.value:.2f} times", f"[{found.low:.2f}, {found.high:.2f}]")
+        case _:
+            return (*name, ms(found.value), interval_ms(found.low, found.high))
 
 
 def _predicted(finding: Finding) -> tuple[str, ...]:
@@ -160,7 +173,8 @@ def _predicted(finding: Finding) -> tuple[str, ...]:
         return (finding.expected.why, NOTHING, NOTHING)
     off = finding.measured.value - finding.expected.value
     words = {True: "yes", False: "no", None: "not valid"}
-    return (finding.expected.why, signed_ms(off), words[finding.holds])
+    told = f"{off:+.2f}".replace("-", "−") if finding.unit == "round trips" else signed_ms(off)
+    return (finding.expected.why, told, words[finding.holds])
 
 
 def _raw(finding: Finding) -> tuple[object, ...]:
@@ -197,7 +211,8 @@ def _worst(pattern: Pattern) -> str:
     found = [f for f in pattern.findings if f.measured is not None and f.valid]
     if not found:
         return NOT_ENOUGH
-    unit = found[0].unit if len({f.unit for f in found}) == 1 else "ms"
+    times = [f for f in found if f.unit in ("ms", "ms a query")]
+    unit = times[0].unit if times else found[0].unit
     worst = max(
         (f for f in found if f.unit == unit), key=lambda f: f.measured.value if f.measured else 0.0
     )
