@@ -142,6 +142,20 @@ def test_bodies_keep_to_the_windows_of_both_sides() -> None:
     assert client.body == b"hello"
 
 
+@pytest.mark.parametrize("request_bytes", [GET % b"/", POST % 3 + b"abc"], ids=["quick", "library"])
+def test_blanks_around_a_value_are_no_part_of_it(request_bytes: bytes) -> None:
+    """As curl, Go and browsers have it; what no header may hold is an error still."""
+    client = framer()
+    stream = client.ask(request_bytes)
+    blank, evil = b"\x00\x01x\x03 1\t", b"\x00\x01x\x031\n2"
+    client.feed(frame(4, 0, 0, b"") + frame(1, WHOLE, 1, OK + blank) + frame(1, 5, 1, blank))
+    assert (stream.done, stream.failure) == (True, None)
+    assert client.latest.pieces.take_apart()[0] == [("x", "1"), ("x", "1")]
+    client.ask(request_bytes)
+    with pytest.raises(FramingError, match="Illegal character"):
+        client.feed(frame(1, WHOLE | END, 3, OK + evil))
+
+
 def test_a_smaller_window_in_mid_body_is_kept_to() -> None:
     """SETTINGS may change a window while a body is under way (RFC 9113, 6.9.2)."""
     client, server = framer(), ServerSide(_4=1_000, _5=16_384)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import itertools
 import socket
 import ssl
@@ -98,6 +99,8 @@ def websocket_server(
                         extra_headers=[(b"fly-region", b"cdg"), (b"set-cookie", b"a=1")]
                     )
                     sock.sendall(server.send(answer))
+                    if isinstance(answer, ws.RejectConnection):
+                        return
                 elif isinstance(event, ws.Message):
                     talk(sock, server, event.data)
                 elif isinstance(event, ws.CloseConnection):
@@ -200,6 +203,7 @@ class TestWebSocket:
         [
             (ws.RejectConnection(status_code=403, headers=[(b"content-length", b"0")]), "403"),
             (ws.RejectConnection(status_code=200, headers=[(b"content-length", b"0")]), "200"),
+            (ws.RejectConnection(status_code=426, headers=[(b"connection", b"close")]), "426"),
         ],
     )
     def test_a_refused_upgrade_is_a_failed_row(self, hello: ws.Event, detail: str) -> None:
@@ -223,6 +227,28 @@ class TestWebSocket:
                 assert chat.ask("silence") is None
         assert [s.error for s in samples] == ["", "closed-early", "", "read-timeout"]
         assert samples[1].detail == "the server said goodbye, 1013: try later"
+
+    def test_a_frame_that_breaks_the_rules_is_no_goodbye(self) -> None:
+        def break_rules(sock: socket.socket, _server: WSConnection, message: str | bytes) -> None:
+            sock.sendall(b"\x81\x02\xff\xfe" if message == "text" else b"\xc1\x00")
+
+        with talking(break_rules) as (client, samples):
+            for message in ("text", "bits"):
+                with client.websocket("/") as chat:
+                    assert chat.ask(message) is None
+                    assert not chat.open
+        assert [s.error for s in samples] == ["", "protocol"] * 2
+        assert "utf-8" in samples[1].detail
+        assert "Reserved bit" in samples[3].detail
+
+    def test_a_url_may_say_ws_and_a_subprotocol_is_a_word(self) -> None:
+        with talking(echo) as (client, samples):
+            url = client.target_url.replace("http://", "WS://me:pw@")
+            with client.websocket(f"{url}/kitchen") as chat:
+                assert chat.ask("soup") == "soup"
+            with pytest.raises(ValueError, match="subprotocol"):
+                client.websocket("/", subprotocols=("a\r\nb: c",))
+        assert [s.name for s in samples] == ["/kitchen", "/kitchen message"]
 
     def test_what_a_user_leaves_open_is_closed_with_the_client(self) -> None:
         with websocket_server(echo) as server:
@@ -271,6 +297,26 @@ class TestEvents:
             assert events.next(timeout=0.01) is None
 
     @pytest.mark.parametrize(
+        "answer",
+        [
+            HEAD.replace(b"\r\n", b"\n") + b"\ndata: 1\n\n",
+            HEAD + b"Transfer-Encoding: chunked\r\n\r\n9 \r\ndata: 1\n\n\r\n",
+            HEAD.replace(b"text", b"\r\n TEXT") + b"\r\ndata: 1\n\n",
+            b"HTTP/1.1 103 Early Hints\r\nContent-Type: a/b\r\n\r\n" + HEAD + b"\r\ndata: 1\n\n",
+            HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"data: 1\n\n"),
+        ],
+        ids=["bare LF", "blanks", "a fold", "an early hint", "gzip"],
+    )
+    def test_odd_answers_are_read_as_any(self, answer: bytes) -> None:
+        with (
+            event_server(answer) as server,
+            client_of(server.url, read_s=5) as (client, samples),
+            client.events("/") as events,
+        ):
+            assert (events.next(), events.error) == (ServerEvent("1"), "")
+        assert [s.error for s in samples] == ["", ""]
+
+    @pytest.mark.parametrize(
         ("answer", "expected"),
         [
             (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", [("GET", "status")]),
@@ -278,8 +324,16 @@ class TestEvents:
             (HEAD + b"Content-Length: 0\r\n\r\n", [("GET", ""), ("EVENT", "closed-early")]),
             (HEAD + b"\r\n: hush\n\n", [("GET", ""), ("EVENT", "read-timeout")]),
             (b"what?\r\n\r\n", [("GET", "protocol")]),
+            (
+                HEAD + b"Content-Encoding: gzip\r\n\r\ndata: 1\n\n",
+                [("GET", ""), ("EVENT", "protocol")],
+            ),
+            (
+                HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\n: a\r\n",
+                [("GET", ""), ("EVENT", "closed-early")],
+            ),
         ],
-        ids=["404", "no events", "an end without one", "silence", "no HTTP"],
+        ids=["404", "no events", "no event", "silence", "no HTTP", "no gzip", "cut off"],
     )
     def test_what_goes_wrong_is_told_of_the_row_it_is_about(
         self, answer: bytes, expected: list[tuple[str, str]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import sys
 from pathlib import Path
@@ -12,9 +13,16 @@ import pytest
 from client_servers import OK, ScriptServer, client_of, read_request
 
 from loadtest.engine.client.codings import decode
-from loadtest.engine.client.options import OptionError, cookie_header, settle, time_outs
+from loadtest.engine.client.options import (
+    OptionError,
+    cookie_header,
+    settle,
+    time_outs,
+    without_credentials,
+)
+from loadtest.engine.client.origin import Origin
 from loadtest.engine.client.refusals import refused_calls
-from loadtest.engine.client.request import with_query
+from loadtest.engine.client.request import Body, build_fields, encode_body, with_query
 from loadtest.errors import LoadtestError
 
 if sys.version_info >= (3, 14):
@@ -67,13 +75,37 @@ def test_a_time_out_is_one_of_connecting_and_one_of_the_answer(
     timeout: Any, pair: tuple[float | None, float | None]
 ) -> None:
     assert time_outs(timeout) == pair
-    with pytest.raises(ValueError, match="need seconds, or a pair"):
-        time_outs((1, 2, 3))  # type: ignore[arg-type]
+    wrong: Any
+    for wrong in ((1, 2, 3), 0, -1, float("inf"), float("nan"), "soon", (1, 0)):
+        with pytest.raises(ValueError, match="need seconds above 0, or a pair"):
+            time_outs(wrong)
 
 
 def test_parameters_that_are_none_and_fragments_are_not_sent() -> None:
     assert with_query("/a#f", {"x": None, "y": 1}) == "/a?y=1"
     assert with_query("/a", [("x", None)]) == "/a"
+    assert with_query("/a", b"x=1") == "/a?x=1"
+
+
+def test_a_user_and_a_password_of_a_url_become_a_header() -> None:
+    """Theirs is none of the row's names; a header of the request's own wins."""
+    url, headers = without_credentials("http://a:b%2F@h:1/x?y", {"X": "1"})
+    assert (url, headers) == ("http://h:1/x?y", {"Authorization": "Basic YTpiLw==", "X": "1"})
+    assert without_credentials("http://h/@") == ("http://h/@", None)
+    own = without_credentials("http://a@h/", {"authorization": "mine"})[1]
+    assert b"Authorization: mine" in build_fields(Origin("http://h"), own or {}, "")
+
+
+def test_a_header_that_is_none_is_left_out_and_a_body_is_read_from_where_it_is() -> None:
+    fields = build_fields(Origin("http://h"), {"Accept": None, "X": b"\xfc"}, "")
+    assert b"Accept:" not in fields
+    assert b"X: \xfc\r\n" in fields
+    with pytest.raises(ValueError, match="header Host"):
+        build_fields(Origin("http://h"), {"Host": None}, "")
+    pieces: list[bytes | str] = [b"a", "b"]
+    body: Body
+    for body in (io.BytesIO(b"ab"), io.StringIO("ab"), iter(pieces)):
+        assert encode_body("POST", body, None) == (b"ab", "")
 
 
 def test_codings_are_undone_within_a_bound() -> None:

@@ -176,7 +176,7 @@ def test_a_head_with_a_body_is_no_error_and_spoils_the_connection() -> None:
             b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nabc",
             "switched protocols",
         ),
-        (b"HTTP/1.1 100 Continue\r\n\r\n" * 20, "interim"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 101, "interim"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "Content-Length"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n", "Content-Length"),
         (b"HTTP/1.1 200 OK\r\nX: a\x00b\r\n\r\n", "zero byte"),

@@ -75,6 +75,42 @@ def test_secrets_go_to_no_other_host() -> None:
     assert all(request.endswith(b"body") for request in seen)
 
 
+@pytest.mark.parametrize(
+    "where",
+    ["http://[bad/", "http://h:99999/", "http://h:x/", "mailto:a@b.c", "ftp://h/x"],
+)  # fmt: skip
+def test_a_redirect_that_leads_nowhere_is_the_servers_fault(where: str) -> None:
+    """A row that failed and says so; the scenario goes on."""
+    with ScriptServer(leading((302, where))) as server, client_of(server.url) as (client, samples):
+        assert client.get("/a", allow_redirects=True).status_code == 302
+        assert client.get("/b").ok
+    assert [(s.name, s.error) for s in samples] == [("/a", "check"), ("/b", "")]
+    assert samples[0].detail.startswith(f"a redirect to {where!r}, which leads nowhere: ")
+
+
+def test_a_place_is_read_as_browsers_read_it() -> None:
+    """The first of several, in UTF-8 or in what the bytes are, with a user and a password."""
+    seen: list[bytes] = []
+
+    def handler(connection: Any, _: int) -> None:
+        seen.append(read_request(connection))
+        own = f"http://me:pw@127.0.0.1:{server.port}/c".encode()
+        for where in (b"/\xc3\xbc", b"/\xfc\r\nLocation: /other", own):
+            head = b"HTTP/1.1 302 X\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % where
+            connection.sendall(head)
+            seen.append(read_request(connection))
+        connection.sendall(OK)
+
+    with ScriptServer(handler) as server, client_of(server.url) as (client, samples):
+        answer = client.get(f"http://a:b@127.0.0.1:{server.port}?x", allow_redirects=True)
+        assert answer.url == f"{server.url}/c"
+    lines = [request.split(b" HTTP", 1)[0] for request in seen]
+    assert lines == [b"GET /?x", b"GET /%C3%BC", b"GET /%FC", b"GET /c"]
+    said = [request.split(b"Basic ")[1].split(b"\r")[0] for request in seen]
+    assert said == [b"YTpi"] * 3 + [b"bWU6cHc="]
+    assert {s.name for s in samples} == {"/", "/ (redirected)"}
+
+
 def test_a_chain_without_end_is_a_failure() -> None:
     handler = leading(*[(302, "/")] * 99)
     with ScriptServer(handler) as server, client_of(server.url) as (client, samples):

@@ -29,6 +29,7 @@ from loadtest.engine.client.options import (
     cookie_header,
     settle,
     time_outs,
+    without_credentials,
 )
 from loadtest.engine.client.origin import TargetLike
 from loadtest.engine.client.places import Places, home_path
@@ -226,6 +227,8 @@ class TTFBClient(Verbs, Following, LongLived, Concluding):
         start_ns = _monotonic_ns()
         if self._unrecorded is not None:
             self._settle_unrecorded()
+        if path[:1] != "/":
+            path, headers = without_credentials(path, headers)
         asked = stream = None
         if options:
             asked = settle(options, headers, data, insecure=self._tls.insecure)

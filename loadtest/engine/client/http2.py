@@ -31,7 +31,7 @@ from loadtest.engine.client.http2_frames import (
     QuickStreams,
     new_connection,
 )
-from loadtest.engine.client.http2_heads import ReadHead
+from loadtest.engine.client.http2_heads import HEAD, TRAILER, ReadHead, checked
 from loadtest.engine.client.http2_stream import Http2Stream, error_name
 from loadtest.engine.client.tolerant import FramingError
 from loadtest.text import one_line
@@ -286,7 +286,7 @@ class Http2Framer:
 
     def _on_head(self, event: Any) -> None:
         if (stream := self.streams.get(event.stream_id)) is not None:
-            stream.take_head(ReadHead.of([(name, value) for name, value in event.headers]))
+            stream.take_head(ReadHead.of(checked(event.headers, HEAD)))
 
     def _on_data(self, event: Any) -> None:
         h2, size, stream = self._h2, event.flow_controlled_length, self.streams.get(event.stream_id)
@@ -300,7 +300,7 @@ class Http2Framer:
 
     def _on_trailers(self, event: Any) -> None:
         if (stream := self.streams.get(event.stream_id)) is not None:
-            stream.take_trailers([(name, value) for name, value in event.headers])
+            stream.take_trailers(checked(event.headers, TRAILER))
 
     def _on_ended(self, event: Any) -> None:
         if (stream := self.streams.get(event.stream_id)) is None:

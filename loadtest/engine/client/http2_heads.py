@@ -6,6 +6,7 @@ Source: RFC 7541 (HPACK); RFC 9113, section 8 (what a head must be like).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -20,10 +21,10 @@ _PACKED_HEADS: Final = 4_096
 _OF_CONNECTION: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )  # RFC 9113, 8.2.2
-_HEAD: Final = HeaderValidationFlags(
+HEAD: Final = HeaderValidationFlags(
     is_client=True, is_trailer=False, is_response_header=True, is_push_promise=False
 )
-_TRAILER: Final = _HEAD._replace(is_trailer=True, is_response_header=False)
+TRAILER: Final = HEAD._replace(is_trailer=True, is_response_header=False)
 
 
 class Pieces(list[bytes]):
@@ -160,7 +161,7 @@ class HeadReader:
         found = self._known.get(block)
         if found is None:
             before = self._state()
-            found = ReadHead.of(self._fields(block, _HEAD))
+            found = ReadHead.of(self._fields(block, HEAD))
             after = self._state()
             if after[0] is not before[0] or after[1:] != before[1:]:
                 self._known.clear()
@@ -171,7 +172,7 @@ class HeadReader:
     def read_trailers(self, block: bytes) -> Fields:
         """Return the fields that follow a body; errors as those of `read`."""
         self._known.clear()
-        return self._fields(block, _TRAILER)
+        return self._fields(block, TRAILER)
 
     def pass_over(self, block: bytes) -> None:
         """Keep the table right for a head that nobody wants; errors as those of `read`."""
@@ -183,13 +184,23 @@ class HeadReader:
         self._known.clear()
 
     def _fields(self, block: bytes, rules: HeaderValidationFlags) -> Fields:
-        fields = self._decoder.decode(block, raw=True)
-        return [(name, value) for name, value in validate_headers(fields, rules)]
+        return checked(self._decoder.decode(block, raw=True), rules)
 
     def _state(self) -> tuple[object, int, int]:
         """Return what any change of the table changes: newest entry, number of entries, size."""
         entries = self._decoder.header_table.dynamic_entries
         return entries[0] if entries else None, len(entries), self._decoder.header_table_size
+
+
+def checked(fields: Iterable[tuple[bytes, bytes]], rules: HeaderValidationFlags) -> Fields:
+    """
+    Return the fields of a head; blanks around a value, which browsers and curl pass over, are gone.
+
+    Raises:
+        ProtocolError: They break a rule of RFC 9113, 8.2 or 8.3.
+    """
+    bare = [(name, value.strip(b" \t")) for name, value in fields]
+    return [(name, value) for name, value in validate_headers(bare, rules)]
 
 
 def fields_of(head: bytes, scheme: bytes) -> Fields:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
@@ -10,8 +11,9 @@ from loadtest.engine.client.courier import Courier
 from loadtest.engine.client.dial import Dialer
 from loadtest.engine.client.limits import Limits
 from loadtest.engine.client.long_connection import LongConnection, LongFramer
+from loadtest.engine.client.options import without_credentials
 from loadtest.engine.client.origin import Origin, origin_of
-from loadtest.engine.client.request import build_fields, build_request_line, jar_header
+from loadtest.engine.client.request import TOKEN, build_fields, build_request_line, jar_header
 from loadtest.engine.client.sample import RequestSample
 from loadtest.engine.client.server_events import CONTENT_TYPE, EventFramer, EventStream
 from loadtest.engine.client.state import TargetState
@@ -23,6 +25,7 @@ from loadtest.units import NS_PER_S
 
 _monotonic_ns = time.monotonic_ns
 _WANTED = {"Accept": CONTENT_TYPE, "Accept-Encoding": "identity", "Cache-Control": "no-cache"}
+_WS = re.compile("^ws(?=s?://)", re.IGNORECASE)
 _WRITTEN_BY_THE_HANDSHAKE = (b"host", b"accept", b"accept-encoding", b"connection", b"upgrade")
 
 
@@ -59,7 +62,8 @@ class LongLived:
         Open a WebSocket: a row, whose cold TTFB is the time to open.
 
         Args:
-            path: Path with or without a query, or a whole URL of ``http`` or ``https``.
+            path: Path with or without a query, or a whole URL of ``ws``, ``wss``, ``http`` or
+                ``https``.
             name: Name in the tables; by default the path without its query.
             headers: Sent besides, and instead of, the client's own.
             subprotocols: Offered to the server, the best first.
@@ -71,6 +75,10 @@ class LongLived:
         Raises:
             ValueError: The request cannot be sent, such as a header with a line break in it.
         """
+        path, headers = without_credentials(_WS.sub("http", path, count=1), headers)
+        for word in subprotocols:
+            if not TOKEN.fullmatch(word):
+                raise ValueError(f"subprotocol {word!r}: only letters, digits and !#$%&'*+.^_`|~-")
         place, path = self._placed(path)
         origin = place.origin
         given = {**self._own_headers(place), **_cookie(place, path), **(headers or {})}
@@ -128,6 +136,7 @@ class LongLived:
         Raises:
             ValueError: The request cannot be sent, such as a header with a line break in it.
         """
+        path, headers = without_credentials(path, headers)
         place, path = self._placed(path)
         given = {**self._own_headers(place), **_WANTED, **_cookie(place, path), **(headers or {})}
         request = build_request_line("GET", path) + build_fields(place.origin, given, "")

@@ -8,9 +8,11 @@ client, the redirects that it follows, and the sessions of locustfiles.
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from loadtest.engine.client.cookies import check_pair
 from loadtest.engine.client.multipart import encode_form
@@ -122,9 +124,12 @@ def time_outs(timeout: Timeout) -> TimeOuts:
     try:
         connect, read = (None if seconds is None else float(seconds) for seconds in pair)
     except (TypeError, ValueError):
+        connect = read = math.nan
+    if not all(seconds is None or 0 < seconds < math.inf for seconds in (connect, read)):
         raise ValueError(
-            f"timeout={timeout!r}: need seconds, or a pair of seconds to connect and to the answer"
-        ) from None
+            f"timeout={timeout!r}: need seconds above 0, or a pair of them, to connect and to the "
+            "answer"
+        )
     return connect, read
 
 
@@ -145,6 +150,24 @@ def basic_credentials(auth: object) -> str:
     if b":" in user:
         raise ValueError("auth=: a user's name cannot hold a colon (RFC 7617)")
     return "Basic " + base64.b64encode(user + b":" + password).decode()
+
+
+def without_credentials(
+    url: str, headers: Mapping[str, str] | None = None
+) -> tuple[str, Mapping[str, str] | None]:
+    """
+    Return a URL without its user and password, and headers with them, unless they have others.
+
+    Raises:
+        ValueError: It is no URL, or its user's name cannot be sent.
+    """
+    parts = urlsplit(url)
+    said, at, place = parts.netloc.rpartition("@")
+    if not at:
+        return url, headers
+    user, _, password = said.partition(":")
+    own = {"Authorization": basic_credentials((unquote(user), unquote(password)))}
+    return urlunsplit(parts._replace(netloc=place)), {**own, **(headers or {})}
 
 
 def _checked(cookies: object) -> Mapping[str, str]:

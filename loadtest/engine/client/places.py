@@ -56,11 +56,13 @@ class Places:
 
         Args:
             here: What the user has there.
-            url: URL, or a path.
+            url: URL, or a path; one that begins with its query is that of the first page.
 
         Raises:
             ValueError: It is neither.
         """
+        if url[:1] in ("", "?", "#"):
+            return here, f"/{url}"
         if (path := home_path(here, url))[:1] == "/":
             return here, path
         parts = urlsplit(url)

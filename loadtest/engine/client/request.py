@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json as json_module
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 from urllib.parse import quote, urlencode
 
 from loadtest.engine.client.cookies import CookieJar
 from loadtest.engine.client.origin import Origin
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORBIDDEN_IN_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _UNRESERVED = "/?%:@!$&'()*+,;=~-._[]|"
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/?%:@!$&'()*+,;=~._|-]*")
@@ -23,8 +24,19 @@ _WITH_BODY = frozenset(("POST", "PUT", "PATCH"))  # whose Content-Length is sent
 _DEFAULTS = {"user-agent": "loadtest", "accept": "*/*", "accept-encoding": "gzip, deflate, br"}
 
 Pairs = Mapping[str, object] | Sequence[tuple[str, object]]
-Params = Pairs | str
-Body = bytes | bytearray | memoryview | str | Pairs
+Params = Pairs | str | bytes
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """An open file."""
+
+    def read(self) -> bytes | str:
+        """Return what is left of it."""
+        ...
+
+
+Body = bytes | bytearray | memoryview | str | Pairs | Readable | Iterator[bytes | str]
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -41,7 +53,7 @@ def build_request_line(method: str, path: str) -> bytes:
     Raises:
         ValueError: The method is none.
     """
-    if not _TOKEN.fullmatch(method):
+    if not TOKEN.fullmatch(method):
         raise ValueError(f"method {method!r}: letters only, such as GET")
     path = path.partition("#")[0]
     if not _PLAIN_PATH.fullmatch(path):
@@ -49,13 +61,15 @@ def build_request_line(method: str, path: str) -> bytes:
     return f"{method} {path} HTTP/1.1\r\n".encode("latin-1")
 
 
-def build_fields(origin: Origin, headers: Mapping[str, str], content_type: str) -> bytes:
+def build_fields(
+    origin: Origin, headers: Mapping[str, str | bytes | None], content_type: str
+) -> bytes:
     """
     Return a request's headers and the blank line after them.
 
     Args:
         origin: Names the host.
-        headers: In any case; they replace the defaults of the same name.
+        headers: In any case; they replace the defaults of the same name, or take them away: None.
         content_type: Of the body; empty for none. A header of that name wins.
 
     Raises:
@@ -64,15 +78,19 @@ def build_fields(origin: Origin, headers: Mapping[str, str], content_type: str) 
     fields = {"host": origin.host_header, **_DEFAULTS}
     if content_type:
         fields["content-type"] = content_type
-    for name, value in headers.items():
-        _check(name, value)
-        fields[name.lower()] = value
+    for name, given in headers.items():
+        value = given.decode("latin-1") if isinstance(given, bytes) else given
+        key = name.lower()
+        if value is None and key != "host":
+            fields.pop(key, None)
+        else:
+            fields[key] = _checked(name, value)
     lines = [f"{_title(name)}: {value}\r\n" for name, value in fields.items()]
     return ("".join(lines) + "\r\n").encode("latin-1")
 
 
-def _check(name: str, value: str) -> None:
-    if not _TOKEN.fullmatch(name):
+def _checked(name: str, value: object) -> str:
+    if not TOKEN.fullmatch(name):
         raise ValueError(f"header name {name!r}: only letters, digits and !#$%&'*+.^_`|~-")
     if name.lower() in _OURS:
         raise ValueError(f"header {name}: the client sets it from the body; leave it out")
@@ -80,6 +98,7 @@ def _check(name: str, value: str) -> None:
         raise ValueError(f"header {name}: value {value!r} must be text without line breaks")
     if any(ord(c) > 255 for c in value):
         raise ValueError(f"header {name}: value {value!r} must be Latin-1; percent-encode the rest")
+    return value
 
 
 def _title(name: str) -> str:
@@ -92,7 +111,8 @@ def encode_body(method: str, data: Body | None, json: object) -> tuple[bytes | N
 
     Args:
         method: Decides whether no body is said to be one of no bytes.
-        data: Bytes and text go as they are; a mapping or pairs go as a form.
+        data: Bytes and text go as they are, and so does what an open file or an iterator of them
+            gives; a mapping or pairs go as a form.
         json: Anything that JSON can say.
 
     Raises:
@@ -104,6 +124,10 @@ def encode_body(method: str, data: Body | None, json: object) -> tuple[bytes | N
         return json_module.dumps(json, separators=(",", ":")).encode(), JSON
     if data is None:
         return (b"" if method in _WITH_BODY else None), ""
+    if isinstance(data, Readable):
+        data = data.read()
+    elif isinstance(data, Iterator):
+        data = b"".join(piece.encode() if isinstance(piece, str) else piece for piece in data)
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data), ""
     if isinstance(data, str):
@@ -114,8 +138,8 @@ def encode_body(method: str, data: Body | None, json: object) -> tuple[bytes | N
 def with_query(path: str, params: Params) -> str:
     """Return a path with parameters appended to its query; those that are None are left out."""
     path = path.partition("#")[0]
-    if isinstance(params, str):
-        query = params
+    if isinstance(params, str | bytes):
+        query = params if isinstance(params, str) else params.decode()
     else:
         pairs = params.items() if isinstance(params, Mapping) else params
         query = urlencode([pair for pair in pairs if pair[1] is not None], doseq=True)

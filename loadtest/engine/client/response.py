@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import codecs
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, Self
 
 from loadtest.engine.client.apart import take_apart
 from loadtest.engine.client.codings import decode
+from loadtest.engine.client.headers import Headers, charset_of
 from loadtest.engine.client.http2_heads import Pieces
 from loadtest.engine.client.sample import RequestSample
 from loadtest.errors import LoadtestError
 from loadtest.records.kinds import ERROR_CHECK
 from loadtest.units import NS_PER_MS, NS_PER_US
 
-_CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
-_CHARSETS: Final = (
-    "utf-",
-    "ascii",
-    "iso8859-",
-    "cp",
-    "windows-",
-    "koi8-",
-    "mac",
-    "latin",
-    "gb",
-    "big5",
-    "euc",
-    "shift_jis",
-    "iso2022",
-    "johab",
-    "tis-620",
-    "hz",
-    "hp-roman8",
-    "ptcp154",
-    "kz1048",
-)
 _RECORDED: Final = (
     "the request is recorded already; send it with catch_response=True and judge it in a with block"
 )
@@ -51,37 +28,6 @@ class ResponseError(Exception):
 
     Scenarios may raise it inside a ``catch_response`` block too: it marks the request as failed.
     """
-
-
-class Headers(Mapping[str, str]):
-    """
-    Response headers by name, whatever its case; repeated ones joined by a comma.
-
-    Args:
-        pairs: Names and values in their order.
-    """
-
-    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
-        self.pairs = list(pairs)
-        """Every header as it came: the way to several Set-Cookie values."""
-        self._values: dict[str, str] = {}
-        self._names: dict[str, str] = {}
-        for name, value in self.pairs:
-            key = name.lower()
-            self._names.setdefault(key, name)
-            self._values[key] = f"{self._values[key]}, {value}" if key in self._values else value
-
-    def __getitem__(self, name: str) -> str:
-        return self._values[name.lower()]
-
-    def __iter__(self) -> Any:
-        return iter(self._names.values())
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._values
 
 
 class Response:
@@ -215,6 +161,11 @@ class Response:
             "receive": sample.receive_ns / NS_PER_MS,
         }
 
+    @property
+    def judged(self) -> bool:
+        """Whether what it counts as is settled."""
+        return True
+
     def success(self) -> None:
         """
         Count the request as a success, in a ``catch_response`` block.
@@ -298,6 +249,11 @@ class CaughtResponse(Response):
     def name(self, name: str) -> None:
         self.sample.name = name
 
+    @property
+    def judged(self) -> bool:
+        """Whether somebody has said what it counts as."""
+        return self._verdict is not None
+
     def success(self) -> None:
         """Count it as a success, whatever its status; an answer that never came stays failed."""
         self._verdict = ""
@@ -337,18 +293,3 @@ class CaughtResponse(Response):
             elif self._verdict is None and sample.unexpected:
                 sample.error, sample.detail = "status", sample.unexpected
         recorder(sample)
-
-
-def charset_of(headers: Mapping[str, str]) -> str:
-    """
-    Return the charset that the headers of a text name, else UTF-8.
-
-    Python has codecs that are no charsets, and take a time that does not grow with the length
-    alone: ``punycode`` takes seconds for 200 kB.
-    """
-    match = _CHARSET.search(headers.get("content-type", ""))
-    try:
-        charset = codecs.lookup(match[1]).name if match else "utf-8"
-    except (LookupError, ValueError):
-        charset = "utf-8"
-    return charset if charset.startswith(_CHARSETS) else "utf-8"

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
 
-import httptools
-
+from loadtest.engine.client.apart import take_apart
+from loadtest.engine.client.bodies import BodyFramer
+from loadtest.engine.client.codings import StreamDecoder
+from loadtest.engine.client.headers import Headers
 from loadtest.engine.client.long_connection import LongConnection
 from loadtest.engine.client.sample import RequestSample
 from loadtest.engine.client.tolerant import FramingError
 from loadtest.engine.hub.wait import Failure
-from loadtest.text import one_line
+from loadtest.errors import LoadtestError
 from loadtest.units import NS_PER_S
 
 _MARK: Final = b"\xef\xbb\xbf"
@@ -95,20 +97,16 @@ class EventReader:
         return None
 
 
-class EventFramer:
+class EventFramer(BodyFramer):
     """
-    Follows an answer whose body is events.
+    Follows an answer whose body is events; it may be as odd as any answer.
 
     Args:
         most: Bytes that one event may have, and all that nobody has read yet.
     """
 
     def __init__(self, most: int) -> None:
-        self.begun = 0
-        self.cookies: list[bytes] | None = None
-        self.keep_alive = self.surplus = False
-        self.region = self.timing = b""
-        self.status = 0
+        super().__init__()
         self.failure: Failure | None = None
         self.inbox: deque[ServerEvent] = deque()
         self.came = 0
@@ -116,22 +114,13 @@ class EventFramer:
         """The head of an answer that may have events is there."""
         self._most = most
         self._reader = EventReader(most)
-        self._parser = httptools.HttpResponseParser(self)
-        self._kind = b""
-        self._complete = False
+        self._decoder: StreamDecoder | None = None
+        self._raw: list[bytes] = []
 
     @property
     def over(self) -> bool:
         """Whether nothing more will come."""
-        return self._complete
-
-    @property
-    def head_done(self) -> bool:
-        """Whether the head of the answer is complete."""
-        return self.status != 0
-
-    def start(self, *, bodiless: bool) -> None:
-        """Expect the answer."""
+        return self.done
 
     def feed(self, data: bytes) -> bool:
         """
@@ -143,72 +132,52 @@ class EventFramer:
         Raises:
             FramingError: They are no HTTP/1.1, or no events.
         """
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserCallbackError as error:
-            raise (error.__context__ or error) from None
-        except httptools.HttpParserError as error:
-            raise FramingError(one_line(str(error))) from None
-        return self.came > 0 or self._complete
+        if not self.head_done:
+            self._raw.append(data)
+        super().feed(data)
+        if self.head_done and self._decoder is None:
+            self._decoder = self._begin()
+        if self._decoder is not None and self.streams:
+            self._take(self._decoder)
+        self.body.clear()
+        self.keep_alive = self.streams and not self.done  # for what follows, no further request
+        self._note_end()
+        return self.came > 0 or self.done
+
+    def end_of_stream(self) -> bool:
+        """Return whether the server's closing ends an answer that has no length."""
+        ended = super().end_of_stream()
+        self._note_end()
+        return ended
 
     def outgoing(self) -> bytes:
         """Return nothing: a reader of events says nothing."""
         return b""
 
-    def end_of_stream(self) -> bool:
-        """Return whether the server's closing ends an answer that has no length."""
-        return self.head_done
+    def _begin(self) -> StreamDecoder:
+        """Look at the head, once."""
+        pairs, _ = take_apart(self._raw, bodiless=True)
+        self._raw.clear()
+        headers = Headers(pairs)
+        kind = headers.get("content-type", "none").partition(";")[0].strip().lower()
+        if self.status == 200 and kind != CONTENT_TYPE:
+            raise FramingError(f"content-type {kind!r}, where {CONTENT_TYPE} was asked for")
+        self.streams = self.status == 200
+        return StreamDecoder(headers.get("content-encoding", ""), "the events")
 
-    def dispose(self) -> None:
-        """Let go of what is kept."""
-
-    # What the parser tells.
-
-    def on_message_begin(self) -> None:
-        """Begin a head."""
-        self.begun += 1
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        key = name.lower()
-        if key == b"content-type":
-            self._kind = value.split(b";")[0].strip().lower()
-        elif key == b"fly-region":
-            self.region = value
-        elif key == b"server-timing":
-            self.timing = value
-        elif key == b"set-cookie":
-            self.cookies = [*(self.cookies or ()), value]
-
-    def on_headers_complete(self) -> None:
-        """Take the end of a head; an interim one is passed over."""
-        status = self._parser.get_status_code()
-        if status < 200:
-            self.cookies, self.region = None, b""
-            return
-        self.status = status
-        if status == 200 and self._kind != CONTENT_TYPE.encode():
-            told = self._kind.decode("latin-1") or "none"
-            raise FramingError(f"content-type {told!r}, where {CONTENT_TYPE} was asked for")
-        self.streams = status == 200
-        self.keep_alive = True  # for what follows, not for another request
-
-    def on_body(self, data: bytes) -> None:
-        """Take part of the body."""
-        if self.status != 200:
-            return
-        events = self._reader.feed(data)
+    def _take(self, decoder: StreamDecoder) -> None:
+        try:
+            events = self._reader.feed(decoder.decode(b"".join(self.body)))
+        except LoadtestError as error:
+            raise FramingError(str(error)) from None
         self.came += len(events)
         self.inbox.extend(events)
         if sum(len(event.data) for event in self.inbox) > self._most:
             raise FramingError(f"more than {self._most} bytes of events that nobody reads")
 
-    def on_message_complete(self) -> None:
-        """Take the end of the body."""
-        if self.status:
-            self._complete, self.keep_alive = True, False
-            if self.status == 200 and not self.came:
-                self.failure = Failure("closed-early", "the answer ended without an event")
+    def _note_end(self) -> None:
+        if self.done and self.streams and not self.came:
+            self.failure = Failure("closed-early", "the answer ended without an event")
 
 
 class EventStream:

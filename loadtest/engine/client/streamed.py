@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 
 from loadtest.engine.client.bodies import Body
 from loadtest.engine.client.codings import StreamDecoder
+from loadtest.engine.client.headers import charset_of
 from loadtest.engine.client.limits import Limits
-from loadtest.engine.client.response import CaughtResponse, charset_of
+from loadtest.engine.client.response import CaughtResponse
 from loadtest.engine.client.sample import RequestSample
 from loadtest.engine.hub.wait import Failure
 from loadtest.errors import LoadtestError
@@ -122,7 +123,7 @@ class StreamedResponse(CaughtResponse):
     @property
     def expected_fault(self) -> str:
         """Why its row will be one of a failed request, as far as is known; empty for no reason."""
-        return "" if self._verdict is not None else self.sample.unexpected
+        return "" if self.judged else self.sample.unexpected
 
     def conclude(self) -> None:
         """Leave it open: its row is recorded when it is closed."""

@@ -13,7 +13,7 @@ import re
 from enum import Enum, auto
 from typing import Final
 
-MAX_INTERIM: Final = 16  # interim (1xx) responses before a final one; more is an attack
+MAX_INTERIM: Final = 100  # interim (1xx) responses before a final one; more is an attack
 SWITCHED: Final = "the server switched protocols, which nobody asked for"
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) +([0-9]{3})(?: .*)?", re.DOTALL)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from wsproto import ConnectionType, WSConnection
 from wsproto import events as ws
+from wsproto.connection import ConnectionState
 from wsproto.utilities import ProtocolError
 
 from loadtest.engine.client.long_connection import LongConnection
@@ -134,8 +135,8 @@ class WebSocketFramer:
         return message
 
     def end_of_stream(self) -> bool:
-        """Return False: the end of a connection is never the end of a message."""
-        return False
+        """Return whether a refusal without a length ends so; a message never does."""
+        return self.status not in (0, OPEN)
 
     def dispose(self) -> None:
         """Let go of what is kept."""
@@ -160,6 +161,8 @@ class WebSocketFramer:
         elif isinstance(event, ws.RejectData):
             self._rejected = event.body_finished
         elif isinstance(event, ws.CloseConnection):
+            if self._ws.state is ConnectionState.OPEN:  # nobody said so: a frame breaks the rules
+                raise FramingError(one_line(event.reason or "") or f"a fault of code {event.code}")
             reason = f": {one_line(event.reason)}" if event.reason else ""
             self.failure = Failure("closed-early", f"the server said goodbye, {event.code}{reason}")
             self.keep_alive = False

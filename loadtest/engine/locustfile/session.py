@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from loadtest.engine.client.client import TTFBClient
-from loadtest.engine.client.options import OptionError, Timeout, settle
-from loadtest.engine.client.redirects import MOST_REDIRECTS, REDIRECTS, Hop, follow
+from loadtest.engine.client.options import OptionError, Timeout, settle, without_credentials
+from loadtest.engine.client.redirects import REDIRECTS, Hop, follow
 from loadtest.engine.client.request import with_query
 from loadtest.engine.client.response import CaughtResponse
 from loadtest.engine.locustfile.answer import Answer
@@ -192,6 +192,7 @@ class Session:
             OptionError: The client cannot honour an option.
         """
         _refuse(others)
+        url, headers = without_credentials(url, headers)
         method = method.upper() or "GET"
         self._clients.next_request()
         title = name or self.request_name or url
@@ -208,7 +209,7 @@ class Session:
         first = Hop(method, place, settled.headers, settled.data, json, settled.cookies)
         send = partial(self._send, f"{method} {title}", timeout, stream)
         if allow_redirects:
-            inner, hops = follow(first, send, self._place)
+            inner, hops = follow(first, send, self._client.followed_to)
         else:
             inner, hops = send(first), []
         history: list[Answer] = []
@@ -235,8 +236,7 @@ class Session:
         return inner
 
     def _settle(self, answer: Answer, hooks: Any, *, caught: bool) -> Answer:
-        status = answer.inner.status_code
-        if status in REDIRECTS and len(answer.history) < MOST_REDIRECTS:
+        if answer.inner.status_code in REDIRECTS and not answer.inner.judged:
             # not to be followed: what was asked for came
             answer.inner.success()
         if not caught:
