@@ -23,6 +23,7 @@ from loadtest.engine.client.long_lived import LongLived
 from loadtest.engine.client.names import AddressResolver
 from loadtest.engine.client.options import (
     UNSAID,
+    Asked,
     Credentials,
     Timeout,
     basic_credentials,
@@ -37,26 +38,22 @@ from loadtest.engine.client.redirects import Following, Hop
 from loadtest.engine.client.request import (
     Body,
     Params,
-    build_fields,
-    build_request_line,
-    encode_body,
     jar_header,
-    with_cookies,
     with_query,
 )
 from loadtest.engine.client.response import CaughtResponse, Response
 from loadtest.engine.client.sample import RequestSample
-from loadtest.engine.client.state import TargetState
 from loadtest.engine.client.streamed import StreamedResponse
 from loadtest.engine.client.tls import PLAIN, TlsChoice
 from loadtest.engine.client.verbs import Verbs
+from loadtest.engine.client.writing import Writing
 
 _monotonic_ns = time.monotonic_ns
 
 Recorder = Callable[[RequestSample], object]
 
 
-class TTFBClient(Verbs, Following, LongLived, Concluding):
+class TTFBClient(Verbs, Following, LongLived, Writing, Concluding):
     """
     The client of one user.
 
@@ -224,22 +221,45 @@ class TTFBClient(Verbs, Following, LongLived, Concluding):
             OptionError: The client cannot do what an option says.
             ValueError: The request itself cannot be sent, such as a header with a line break in it.
         """
-        start_ns = _monotonic_ns()
-        if self._unrecorded is not None:
-            self._settle_unrecorded()
+        start_ns, asked = _monotonic_ns(), None
         if path[:1] != "/":
             path, headers = without_credentials(path, headers)
-        asked = stream = None
         if options:
             asked = settle(options, headers, data, insecure=self._tls.insecure)
-            headers, data, stream = asked.headers, asked.data, asked.stream
+            headers, data = asked.headers, asked.data
             if asked.follow:
-                url = with_query(path, params or "")
                 return self._follow(
-                    Hop(method, url, headers, data, json, asked.cookies),
+                    Hop(method, with_query(path, params or ""), headers, data, json, asked.cookies),
                     name=name, timeout=timeout, new_connection=new_connection,
-                    catch_response=catch_response, stream=stream,
+                    catch_response=catch_response, stream=asked.stream,
                 )  # fmt: skip
+        return self._ask(
+            method, path, start_ns=start_ns, name=name, params=params, headers=headers, data=data,
+            json=json, timeout=timeout, new_connection=new_connection,
+            catch_response=catch_response, asked=asked,
+        )  # fmt: skip
+
+    # How it is done.
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        start_ns: int,
+        name: str | None,
+        params: Params | None,
+        headers: Mapping[str, str] | None,
+        data: Body | None,
+        json: object,
+        timeout: Timeout,
+        new_connection: bool,
+        catch_response: bool,
+        asked: Asked | None,
+    ) -> Response:
+        """Send one request whose options are settled; `request` tells of the others."""
+        if self._unrecorded is not None:
+            self._settle_unrecorded()
         place = self._place
         if params or path[:1] != "/":
             place, path = self._where(path, params)
@@ -258,67 +278,11 @@ class TTFBClient(Verbs, Following, LongLived, Concluding):
         sample.cold = new_connection or self._first_visit
         carried = self._courier.carry(
             place, request, sample, UNSAID if timeout is None else time_outs(timeout),
-            new_connection=new_connection, stream=bool(stream),
+            new_connection=new_connection, stream=asked is not None and asked.stream,
         )  # fmt: skip
         return self._conclude(
             place, path, sample, carried, cold=new_connection, catch_response=catch_response
         )
-
-    # How it is done.
-
-    def _where(self, path: str, params: Params | None) -> tuple[TargetState, str]:
-        """Return where a request goes, and its path with the whole query."""
-        place = self._place
-        if path[:1] != "/":
-            place, path = self._resolve_place(path)
-        return place, with_query(path, params) if params else path
-
-    def _written(
-        self,
-        place: TargetState,
-        method: str,
-        path: str,
-        *,
-        headers: Mapping[str, str] | None,
-        data: Body | None,
-        json: object,
-    ) -> tuple[bytes, str]:
-        """Return a request as it is sent, and its name in the tables where it has no other."""
-        body, kind = encode_body(method, data, json)
-        head, default_name = self._head(place, method, path, headers, kind)
-        if body is not None:
-            head = head[:-2] + b"Content-Length: %d\r\n\r\n" % len(body)
-        if len(place.cookies):
-            head = with_cookies(head, place.cookies, place.origin, path)
-        return head if body is None else head + body, default_name
-
-    def _head(
-        self,
-        place: TargetState,
-        method: str,
-        path: str,
-        headers: Mapping[str, str] | None,
-        kind: str,
-    ) -> tuple[bytes, str]:
-        origin, at_home = place.origin, place is self._place
-        own_key = self._headers_key if at_home else ()
-        if own_key is None:  # a scenario holds them, and may have changed them
-            own_key = tuple(self._headers.items())
-        key = (method, path, own_key, tuple(headers.items()) if headers else None, kind)
-        found: tuple[bytes, str] | None = origin.heads.get(key)
-        if found is None:
-            fields: bytes | None = origin.heads.get(key[2:])
-            if fields is None:
-                own = self._headers if at_home else {}
-                fields = build_fields(origin, {**own, **(headers or {})}, kind)
-                origin.remember_head(key[2:], fields)
-            found = build_request_line(method, path) + fields, path.partition("?")[0]
-            origin.remember_head(key, found)
-        return found
-
-    def _resolve_place(self, url: str) -> tuple[TargetState, str]:
-        """Return where a whole URL leads; its cookies are those of the target in use."""
-        return self._places.led_to(self._place, url)
 
     def home_path(self, url: str) -> str:
         """Return the path of a URL of the target in use; one that leads elsewhere as it is."""

@@ -165,10 +165,7 @@ class HttpConnection(StampedSocket):
             while not self._over:
                 self._hub.switch()
         except Expired:
-            now = _monotonic_ns()
-            if not sample.first_ns:
-                sample.first_ns = sample.first_user_ns = now
-            sample.last_ns = now
+            sample.break_off(_monotonic_ns())
             done = "no byte" if not self.received else f"{self.received} bytes"
             self._failure = Failure(
                 "read-timeout", f"{done} within {read_ns / NS_PER_S:g} s of the request"
@@ -236,9 +233,7 @@ class HttpConnection(StampedSocket):
         else:
             sample = self._sample
             assert sample is not None
-            sample.last_ns = _monotonic_ns()
-            if not sample.first_ns:
-                sample.first_ns = sample.first_user_ns = sample.last_ns
+            sample.break_off(_monotonic_ns())
             unanswered = self.received == 0
             got = "before any response byte" if unanswered else f"after {self.received} bytes"
             self._settle(Failure("closed-early", f"{got}: {why}", unanswered=unanswered))

@@ -198,23 +198,17 @@ class Http2Connection(StampedSocket):
 
     def _await(self, turn: Turn, read_ns: int) -> None:
         sample = turn.sample
-        turn.deadline_ns, turn.greenlet = sample.sent_ns + read_ns, getcurrent()
-        watchdog = self._instruments.watchdog
-        watchdog.add(turn)
+        self._guard(turn, sample.sent_ns + read_ns)
         try:
             while not (turn.done or (turn.held and turn.head_done)):
                 self._hub.switch()
         except Expired:
-            now = _monotonic_ns()
-            if not sample.first_ns:
-                sample.first_ns = sample.first_user_ns = now
-            sample.last_ns = now
+            sample.break_off(_monotonic_ns())
             done = "no byte" if not turn.received else f"{turn.received} bytes"
             turn.fail("read-timeout", f"{done} within {read_ns / NS_PER_S:g} s of the request")
             self._give_up(turn, doubtful=True)
         finally:
-            watchdog.discard(turn)
-            turn.greenlet = None
+            self._unguard(turn)
 
     def _on_fault(self, error: OSError) -> None:
         kind = blamed(error.errno, "send")
@@ -328,10 +322,7 @@ class Http2Connection(StampedSocket):
         now = _monotonic_ns()
         turn: Any
         for turn in self._h2.streams.values():
-            sample = turn.sample
-            sample.last_ns = now
-            if not sample.first_ns:
-                sample.first_ns = sample.first_user_ns = now
+            turn.sample.break_off(now)
         self._end_all("closed-early", why)
 
     def _settle(self, failure: Failure | None) -> None:

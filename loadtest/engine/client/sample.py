@@ -98,6 +98,12 @@ class RequestSample:
         self.region_header = b""
         self.timing_header = b""
 
+    def break_off(self, now_ns: int) -> None:
+        """Note that nothing more came, and that no byte did where there was none before."""
+        self.last_ns = now_ns
+        if not self.first_ns:
+            self.first_ns = self.first_user_ns = now_ns
+
     @property
     def queue_ns(self) -> int:
         """From the intended start to the actual one; 0 where the request opens no arrival."""
