@@ -100,11 +100,7 @@ def gate(
     from loadtest.plan.headers import give_headers, read_headers
     from loadtest.plan.resolve import load_raw, resolve_judged
     from loadtest.run.conductor import RunConductor
-    from loadtest.run.gate_arms import (
-        GATE_PLAN,
-        is_url,
-        with_arms,
-    )
+    from loadtest.run.gate_arms import GATE_PLAN, is_url, with_arms
     from loadtest.run.revisions import revision_arms
 
     flags = {**flags_of(options), "paths": list(options["paths"]) or None}

@@ -18,7 +18,8 @@ import numpy as np
 from synth_files import engine_of, health_of, table_of, worker_of, world_of, write_json
 
 from loadtest.frozen import to_json
-from loadtest.plan.model import Deployment, Load, NetworkSettings, Plan
+from loadtest.plan.apps import Deployment
+from loadtest.plan.model import Load, NetworkSettings, Plan
 from loadtest.plan.schedule import RegionSchedule
 from loadtest.records.facts import RowCounts, WorkerFacts
 from loadtest.records.schema import ERROR_DROPPED, ERROR_KINDS

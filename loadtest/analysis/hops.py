@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from loadtest.plan.model import Deployment, Plan
+from loadtest.plan.apps import Deployment
+from loadtest.plan.model import Plan
 
 CONNECT_TRIPS: Final = 1
 """A new TCP connection from edge to app costs one round trip before the request."""

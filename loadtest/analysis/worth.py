@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from loadtest.analysis.blocks import Blocked, blocks_of, group_blocks
 from loadtest.analysis.cells import CellRows
+from loadtest.analysis.drift import arm_drifts, mean_ranks
 from loadtest.analysis.metrics import sample_of
 from loadtest.analysis.percentiles import LEVEL, Distribution, Quantile, describe, rank_of
-from loadtest.analysis.scores import WIDE_BELOW, arm_drifts, cosine_terms, low_frequency, mean_ranks
+from loadtest.analysis.scores import WIDE_BELOW, cosine_terms, low_frequency
 from loadtest.analysis.special import (
     binomial_at_least,
     binomial_at_most,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from loadtest.analysis.scores import DRIFT_PENALTY, Series, drifts, of_series, rank_series
+from loadtest.analysis.drift import DRIFT_PENALTY, drifts, rank_series
+from loadtest.analysis.scores import Series, of_series
 from loadtest.gate.evidence import Measurement
 from loadtest.gate.questions import Question, SampleSource
 from loadtest.plan.thresholds import Measure

@@ -22,7 +22,8 @@ from loadtest.analysis.bootstrap import (
     weigh,
 )
 from loadtest.analysis.cells import CellRows
-from loadtest.analysis.scores import DRIFT_PENALTY, WIDE_BELOW, arm_drifts, mean_ranks
+from loadtest.analysis.drift import DRIFT_PENALTY, arm_drifts, mean_ranks
+from loadtest.analysis.scores import WIDE_BELOW
 from loadtest.gate.absolute import against_limit
 from loadtest.gate.comparison import ArmPair, within_factor, within_margin
 from loadtest.gate.decide import Levels

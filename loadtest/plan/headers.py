@@ -16,8 +16,9 @@ from typing import Final
 from urllib.parse import unquote
 
 from loadtest.errors import PlanError
+from loadtest.plan.apps import Deployment
 from loadtest.plan.credentials import basic_header
-from loadtest.plan.model import Deployment, Plan
+from loadtest.plan.model import Plan
 
 GIVEN: Final = "${--header}"
 """What stands in a plan for a value that the command line gave."""

@@ -7,39 +7,25 @@ and then written to ``plan.json``; whatever runs later reads only that value.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    PrivateAttr,
-    model_validator,
-)
+from pydantic import ConfigDict, Field
 
+from loadtest.plan.apps import Companion, DatabaseSettings, Deployment, Generator
 from loadtest.plan.client import ClientSettings
-from loadtest.plan.credentials import split_credentials
-from loadtest.plan.database_url import DEFAULT_FORM, DatabaseUrl
-
-Millis = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
-Path = Annotated[str, Field(pattern=r"^/[!-~]*$")]
-DatabaseName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
-Slug = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$")]
-AppPrefix = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,30})?$")]
-Variable = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
-ScenarioName = Annotated[str, Field(min_length=1, max_length=100)]
-Environment = dict[str, str]
-Http = Literal["auto", "1.1", "2"]
-Scheme = Literal["", "http", "https"]
-
-
-class Frozen(BaseModel):
-    """Base of every part of a plan: frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from loadtest.plan.kinds import (
+    AppPrefix,
+    Environment,
+    Frozen,
+    Http,
+    Millis,
+    Name,
+    Path,
+    ScenarioName,
+    Scheme,
+    Share,
+    Slug,
+)
 
 
 class Stage(Frozen):
@@ -95,116 +81,6 @@ class NetworkSettings(Frozen):
     tolerance_share: Annotated[float, Field(gt=0, lt=1)] = 0.01
     sources: dict[str, str] = {}
     """Filled in: where each pair's value comes from."""
-
-
-class Deployment(Frozen):
-    """
-    One arm: an app, deployed in some regions, measured from every region of the plan.
-
-    A variant names another deployment in ``of`` and inherits its fly.toml; what it sets is the
-    difference.
-    """
-
-    name: Name
-    fly_toml: str = ""
-    of: str = ""
-    machines: Literal["primary", "all"] = "all"
-    regions: tuple[str, ...] = ()
-    """Where machines stand, of the plan's regions, in place of what ``machines`` says."""
-    measured_from: tuple[str, ...] = ()
-    """Client regions; empty means all regions of the plan."""
-    env: Environment = {}
-    headers: Environment = {}
-    """Sent with every request to it, over those of the plan."""
-    database: DatabaseName | Literal[""] = ""
-    """A database of its own on the plan's server, migrated and seeded by this app alone."""
-    connection_per_database_use: bool = False
-    """The app opens a database connection for every request instead of keeping a pool."""
-    edge_keeps_connections: bool = True
-    """The edge reuses its connections to the app's machines; false opens one per request."""
-    url: str = ""
-    """A running deployment to measure instead of deploying ``fly_toml``: no path."""
-    at: str = ""
-    """Region of the emulated network that ``url`` stands in: distance is put in front of it."""
-    folder: str = ""
-    """Folder that the app's command runs in, embedded; empty means that of its image."""
-    command: str = ""
-    """Start command of the app's only process group, in place of the one in ``fly_toml``."""
-    release_command: str = ""
-    """What makes its database, in place of the one in ``fly_toml``."""
-    seed_command: str = ""
-    """What fills it after that, in place of the one in ``fly_toml``."""
-    image: str = ""
-    """The app's image: embedded an OCI layout or what ``docker save`` writes, on Fly a name."""
-    http: Literal["", "auto", "1.1", "2"] = ""
-    """What is spoken to it; empty means what the plan's ``http`` says."""
-    scheme: Scheme = ""
-    """How a deployed app is called: ``http`` or ``https``; empty means what the plan's says."""
-    title: str = ""
-    scenarios: tuple[ScenarioName, ...] = ()
-    """Scenarios of the plan's file that are played here; empty means all."""
-    _credentials: str = PrivateAttr("")
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _take_credentials(cls, raw: Any, check: ModelWrapValidatorHandler[Self]) -> Self:
-        """Take user and password out of the URL: they are in no dump, no comparison, no message."""
-        url = raw.get("url") if isinstance(raw, dict) else None
-        plain, credentials = split_credentials(url) if isinstance(url, str) else ("", "")
-        made = check({**raw, "url": plain} if credentials else raw)
-        if credentials:
-            made._credentials = credentials
-        return made
-
-    def with_credentials_of(self, other: Deployment) -> Deployment:
-        """Return the same with the user and the password of another one's URL."""
-        made = self.model_copy()
-        made._credentials = other.credentials
-        return made
-
-    @property
-    def credentials(self) -> str:
-        """USER:PASSWORD as they stood in ``url``, percent-encoded; empty for none."""
-        return self._credentials
-
-
-class Companion(Frozen):
-    """
-    An app that is deployed beside the deployments and not measured: a cache, a queue, a worker.
-
-    One whose image is Redis-compatible is started before the deployments, others with them.
-    """
-
-    name: Name
-    fly_toml: str
-    machines: Literal["primary", "all"] = "all"
-    env: Environment = {}
-    variable: Variable = ""
-    """Variable, such as REDIS_URL, that tells every deployment the address of the nearest cache."""
-
-
-class DatabaseSettings(Frozen):
-    """The PostgreSQL app, deployed before the deployments; an empty ``fly_toml`` leaves it out."""
-
-    fly_toml: str = "fly/recipes-db/fly.toml"
-    name: Name = "recipes-db"
-    database: DatabaseName = "recipes"
-    regions: Literal["primary", "all"] = "all"
-    url: DatabaseUrl = DEFAULT_FORM
-    """The form of DATABASE_URL and REPLICA_DATABASE_URL."""
-    first: bool = True
-    """Apps start when the database is ready; false starts them beside it: they wait themselves."""
-
-
-class Generator(Frozen):
-    """The load generator's own app."""
-
-    fly_toml: str = "fly/loadtest/fly.toml"
-    workers_per_region: Annotated[int, Field(ge=1, le=32)] = 1
-    self_check_bias_ms: Millis = 0.5
-    """A worker whose client reads a known delay wrong by more than this (p99) stops the run."""
-    driver_silent_s: Annotated[float, Field(ge=1, le=3_600)] = 60.0
-    """Where machines outlive the program: they end when it has been silent for so long."""
 
 
 class ValidityLimits(Frozen):

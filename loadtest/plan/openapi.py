@@ -29,7 +29,7 @@ class _JsonSchema(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignor
     There are no merge keys, whose cost can grow exponentially.
     """
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  # its API
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # its API
 
 
 _JsonSchema.add_implicit_resolver(

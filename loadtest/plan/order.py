@@ -8,7 +8,8 @@ from pydantic import Field, ValidationError
 
 from loadtest.errors import PlanError
 from loadtest.plan.headers import Headers
-from loadtest.plan.model import Frozen, Http, Plan
+from loadtest.plan.kinds import Frozen, Http
+from loadtest.plan.model import Plan
 
 
 class Target(Frozen):

@@ -11,12 +11,13 @@ import pydantic
 
 from loadtest.assets import find_asset
 from loadtest.errors import PlanError
+from loadtest.plan.apps import Deployment
 from loadtest.plan.client import client_faults
 from loadtest.plan.companions import companion_faults
 from loadtest.plan.faults import fault_faults
 from loadtest.plan.findings import findings
 from loadtest.plan.headers import header_faults
-from loadtest.plan.model import Deployment, Plan
+from loadtest.plan.model import Plan
 from loadtest.plan.network import base_times_ms, round_trips
 from loadtest.plan.place_faults import (
     deployment_faults,

@@ -9,7 +9,8 @@ from loadtest.errors import PlanError
 from loadtest.fly.app_config import AppConfig
 from loadtest.fly.orders import AppOrder
 from loadtest.fly.values import is_cache
-from loadtest.plan.model import Companion, Plan
+from loadtest.plan.apps import Companion
+from loadtest.plan.model import Plan
 from loadtest.run.app_files import OUR_IMAGE, image_name, our_image, platform_keys, read_file
 
 CACHE_PORT = 6379

@@ -9,7 +9,8 @@ from pathlib import Path
 from loadtest.errors import PlanError
 from loadtest.fly.app_config import AppConfig
 from loadtest.fly.orders import AppOrder
-from loadtest.plan.model import Deployment, Plan
+from loadtest.plan.apps import Deployment
+from loadtest.plan.model import Plan
 from loadtest.run.app_files import OUR_IMAGE, image_name, our_image, platform_keys, read_file
 from loadtest.run.companions import addresses, companion_orders
 from loadtest.run.database_order import database_order, database_urls

@@ -11,7 +11,8 @@ from loadtest.analysis.attribution import attribute
 from loadtest.analysis.load import Run
 from loadtest.analysis.reproduction import CALIBRATION, PREDICTION, reproduce
 from loadtest.analysis.summary import summarise
-from loadtest.plan.model import Deployment, Plan
+from loadtest.plan.apps import Deployment
+from loadtest.plan.model import Plan
 
 
 def with_variants() -> Plan:

@@ -14,13 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from loadtest.analysis.blocks import Blocked, blocked
+from loadtest.analysis.drift import drift_p, drifts, f_tail, rank_series
 from loadtest.analysis.scores import (
     cosine_terms,
     detectable_factor,
-    drift_p,
-    drifts,
-    f_tail,
-    rank_series,
     ratio_interval,
     score,
     slowed,

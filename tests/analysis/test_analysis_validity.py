@@ -16,7 +16,8 @@ from loadtest.analysis.blocks import blocked
 from loadtest.analysis.cells import cell_rows
 from loadtest.analysis.load import Run, load_run
 from loadtest.analysis.validity import check
-from loadtest.plan.model import Generator, ValidityLimits
+from loadtest.plan.apps import Generator
+from loadtest.plan.model import ValidityLimits
 from loadtest.records.seal import seal
 
 

@@ -40,8 +40,9 @@ from loadtest.engine.worker.player import Player
 from loadtest.engine.worker.scenario import load_scenario
 from loadtest.engine.worker.scheduled import ScheduledArrivals
 from loadtest.errors import EngineError
+from loadtest.plan.apps import Deployment
 from loadtest.plan.crowd import Share, changes
-from loadtest.plan.model import Deployment, Load, Plan, UserStep
+from loadtest.plan.model import Load, Plan, UserStep
 from loadtest.plan.resolve import load_plan
 from loadtest.plan.schedule import Chunk, RegionSchedule
 

@@ -14,7 +14,7 @@ from loadtest.analysis.load import Run, load_run
 from loadtest.analysis.summary import Summary, summarise
 from loadtest.gate.results import RuleResult, Verdict
 from loadtest.gate.verdict import judge
-from loadtest.plan.model import Deployment
+from loadtest.plan.apps import Deployment
 
 
 @dataclass(frozen=True)

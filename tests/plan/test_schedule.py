@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.plan.model import Deployment, Load, Plan
+from loadtest.plan.apps import Deployment
+from loadtest.plan.model import Load, Plan
 from loadtest.plan.schedule import (
     SEGMENT_STRIDE,
     STEADY,

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from loadtest.errors import PlanError
-from loadtest.plan.model import Deployment
+from loadtest.plan.apps import Deployment
 from loadtest.plan.threshold_checks import arms_of, check_thresholds, parse_thresholds
 from loadtest.plan.threshold_parser import parse_threshold
 from loadtest.plan.thresholds import METRICS, Condition, Margin, Measure, Threshold

@@ -16,7 +16,8 @@ from loadtest.analysis.summary import Summary, summarise
 from loadtest.frozen import Signed
 from loadtest.gate.results import Decision, RuleResult, Verdict
 from loadtest.gate.verdict import judge
-from loadtest.plan.model import Deployment, Load
+from loadtest.plan.apps import Deployment
+from loadtest.plan.model import Load
 from loadtest.records.facts import MomentFacts, SegmentFacts
 from loadtest.records.world_facts import ComputerFacts
 from loadtest.report.base.context import Context

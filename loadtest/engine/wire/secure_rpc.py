@@ -11,15 +11,11 @@ Source: ZeroMQ RFC 26 (CURVE), RFC 27 (ZAP).
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import logging
-import os
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gevent
@@ -53,9 +49,6 @@ _FAILED = (
 )
 _ZAP_ADDRESS = "inproc://zeromq.zap.01"
 _ZAP_DOMAIN = b"loadtest"
-_THREADS, _THREAD_COUNT = "ZMQbg", 2  # what libzmq calls its threads: the reaper, one for input
-_TASKS = Path("/proc/self/task")
-_NICE = 10
 
 # Locust's own messages that a worker of ours sends, and what their data must look like
 _LOCUST_SHAPES: dict[str, Callable[[Any], bool]] = {
@@ -304,37 +297,6 @@ def secure_locust(keys: CurveKeys, on_refused: Callable[[], object] = bool) -> N
     if not zmq.has("curve"):
         raise EngineError("the ZeroMQ library has no CURVE; install pyzmq's own wheel")
     vars(runners)["rpc"] = _Transport(keys, on_refused)
-
-
-def step_back(wait_s: float = 5.0) -> None:
-    """
-    Let ZeroMQ's own threads run behind this process's main thread, where the platform can (Linux).
-
-    They encrypt a batch for a tenth of a millisecond at a time.  On a core that they share with the
-    main thread they would do so whenever they like, in front of an arrival that is due.  A thread
-    of libzmq names itself once it runs, on a busy machine after this: so they are waited for.
-
-    Args:
-        wait_s: How long a thread may take to get its name.
-    """
-    if not _TASKS.is_dir():
-        return
-    nice = os.nice(0) + _NICE
-    until = time.monotonic() + wait_s
-    while len(threads := _zmq_threads()) < _THREAD_COUNT and time.monotonic() < until:
-        gevent.sleep(0.001)
-    for thread in threads:
-        with contextlib.suppress(OSError):  # it may have ended since it was listed
-            os.setpriority(os.PRIO_PROCESS, thread, nice)
-
-
-def _zmq_threads() -> list[int]:
-    found = []
-    for task in _TASKS.iterdir():
-        with contextlib.suppress(OSError):
-            if (task / "comm").read_text(encoding="utf-8").startswith(_THREADS):
-                found.append(int(task.name))
-    return found
 
 
 def shield(runner: runners.MasterRunner) -> None:

@@ -25,8 +25,9 @@ from loadtest.engine.wire import protocol
 from loadtest.engine.wire.clocksync import ClockSync, Timeline
 from loadtest.engine.wire.messages import FailedMessage, spoken
 from loadtest.engine.wire.protocol import curve_keys, log_level, required, seconds, split_address
-from loadtest.engine.wire.secure_rpc import secure_locust, step_back
+from loadtest.engine.wire.secure_rpc import secure_locust
 from loadtest.engine.wire.worker_user import WorkerUser
+from loadtest.engine.wire.zmq_threads import step_back
 from loadtest.engine.worker.run_state import RunState
 from loadtest.engine.worker.session import SegmentSession
 from loadtest.errors import EXIT_ENGINE, LoadtestError

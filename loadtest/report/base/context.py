@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from loadtest.analysis.load import Run
     from loadtest.analysis.summary import Summary
     from loadtest.gate.results import RuleResult, Verdict
-    from loadtest.plan.model import Deployment, Plan
+    from loadtest.plan.apps import Deployment
+    from loadtest.plan.model import Plan
 
 WORST_FIRST: Final = ("invalid", "fail", "inconclusive", "pass", "none")
 

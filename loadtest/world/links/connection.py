@@ -12,9 +12,7 @@ import contextlib
 import errno
 import functools
 import socket
-import struct
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,12 +20,12 @@ from loadtest.kernel.namespaces import SocketMaker
 from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.flow import CAPACITY, Flow, Mark, Window
 from loadtest.world.links.road import Road, next_try_ns
-from loadtest.world.links.wait import BROKEN, READ, WRITE, StampClock
+from loadtest.world.links.side import Side, Watching
+from loadtest.world.links.wait import BROKEN, READ, WRITE
 
 _READ_BYTES = 65_536
 _ANCILLARY_BYTES = socket.CMSG_SPACE(16)
 _TIMED_NS = 200_000  # below this a delivery waits for no timer and tells nothing about it
-_RESET = struct.pack("ii", 1, 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -50,19 +48,10 @@ class Link:
 _NOWHERE = LinkAddress("127.0.0.1", 0)
 
 
-class Host(Protocol):
+class Host(Watching, Protocol):
     """What a connection needs of the relay it belongs to."""
 
-    clock: StampClock
     sockets: SocketMaker
-
-    def watch(self, fd: int, mask: int, handler: Callable[[int], None] | None = None) -> None:
-        """Call ``handler`` on what ``mask`` says of ``fd``; mask 0 stops, the handler stays."""
-        ...
-
-    def forget(self, fd: int) -> None:
-        """Stop watching ``fd``, which is about to be closed."""
-        ...
 
     def schedule(self, flow: RelayFlow) -> None:
         """Deliver ``flow`` when its next piece is due."""
@@ -75,21 +64,6 @@ class Host(Protocol):
     def delivered(self, late_ns: int) -> None:
         """Learn by how much a delivery missed its due time."""
         ...
-
-
-class Side:
-    """One socket of a connection, and what is being waited for on it."""
-
-    __slots__ = ("at_end", "connecting", "fd", "gone", "reading", "sock", "writing")
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.fd = sock.fileno()
-        self.connecting = False
-        self.reading = True
-        self.writing = False
-        self.at_end = False
-        self.gone = False
 
 
 class RelayFlow(Flow):
@@ -157,8 +131,8 @@ class RelayedConnection:
         self._accepted_ns = time.monotonic_ns()
         self.target = target = link.target
         far = target or _NOWHERE
-        self._server = self._side(host.sockets.make(far.place, far.family, socket.SOCK_STREAM))
-        self._client = self._side(sock)
+        self._server = Side(host.sockets.make(far.place, far.family, socket.SOCK_STREAM), host)
+        self._client = Side(sock, host)
         # The client may speak one round trip after it called; to the server the call is complete
         # one way later still.
         one_way, there, back = link.one_way_ns, link.there, link.back
@@ -192,7 +166,7 @@ class RelayedConnection:
         """Close both sockets; with ``reset`` both peers see a reset, not an end of stream."""
         self.link.live.discard(self)
         for side in (self._client, self._server):
-            self._close_side(side, reset=reset)
+            side.close(reset=reset)
         for flow in (self._up, self._down):
             flow.ended = True
             flow.clear()
@@ -218,7 +192,7 @@ class RelayedConnection:
         source = flow.source
         if not source.reading and not source.at_end and not source.gone and flow.roomy:
             source.reading = True
-            self._watch(source)
+            source.watch()
 
     def _write(self, flow: RelayFlow, piece: bytes) -> bool:
         sink = flow.sink
@@ -233,7 +207,7 @@ class RelayedConnection:
             return True
         flow.put_back(piece[sent:])
         flow.blocked = sink.writing = True
-        self._watch(sink)
+        sink.watch()
         return False
 
     def _mark(self, flow: RelayFlow, mark: Mark) -> bool:
@@ -259,7 +233,7 @@ class RelayedConnection:
             self._read(side, flow)
         if mask & (WRITE | BROKEN) and side.writing and not side.gone:
             side.writing = back.blocked = False
-            self._watch(side)
+            side.watch()
             self.deliver(back)
 
     def _read(self, side: Side, flow: RelayFlow) -> None:
@@ -276,10 +250,10 @@ class RelayedConnection:
             self._count(flow is self._up, len(data))
             if flow.full:
                 side.reading = False
-                self._watch(side)
+                side.watch()
         else:
             side.at_end, side.reading = True, False
-            self._watch(side)
+            side.watch()
             flow.finish(now_ns)
         self._host.schedule(flow)
 
@@ -295,7 +269,7 @@ class RelayedConnection:
 
     def _broken(self, side: Side, flow: RelayFlow) -> None:
         """Send the reset of ``side`` on its way behind what ``side`` sent before (``flow``)."""
-        self._close_side(side)
+        side.close()
         back = self._down if flow is self._up else self._up
         back.clear()
         back.ended = True
@@ -305,7 +279,7 @@ class RelayedConnection:
             return
         other.reading, other.at_end = False, True  # nobody is left to read for
         if not other.connecting:
-            self._watch(other)
+            other.watch()
         flow.ended = False
         flow.abort(time.monotonic_ns())
         self._host.schedule(flow)
@@ -331,7 +305,7 @@ class RelayedConnection:
             self._refuse()
             return
         server.connecting = False
-        self._watch(server)
+        server.watch()
         if self._client.gone:
             self._up.parked = False
             self._host.schedule(self._up)
@@ -344,33 +318,10 @@ class RelayedConnection:
         if self._client.gone:
             self.close()
             return
-        self._close_side(self._server)
+        self._server.close()
         self._client.reading, self._client.at_end = False, True
-        self._watch(self._client)
+        self._client.watch()
         self._up.clear()
         self._up.ended = True
         self._down.abort(self._accepted_ns + self.link.one_way_ns)
         self._host.schedule(self._down)
-
-    # -- sockets -----------------------------------------------------------------------------
-
-    def _side(self, sock: socket.socket) -> Side:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._host.clock.enable(sock)
-        return Side(sock)
-
-    def _watch(self, side: Side) -> None:
-        if not side.gone:
-            mask = (READ if side.reading else 0) | (WRITE if side.writing else 0)
-            self._host.watch(side.fd, mask)
-
-    def _close_side(self, side: Side, *, reset: bool = False) -> None:
-        if side.gone:
-            return
-        side.gone = True
-        self._host.forget(side.fd)
-        if reset:
-            with contextlib.suppress(OSError):
-                side.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        side.sock.close()
