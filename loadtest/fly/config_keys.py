@@ -282,12 +282,13 @@ KEYS: tuple[TomlKey, ...] = (
     *(
         TomlKey(
             f"statics.{name}",
-            "on Fly only",
-            "the app itself answers for these paths",
-            loud=True,
+            "honoured",
+            "edges answer GET and HEAD of files up to 16 MiB that the image has; of an app in its "
+            "folder, in the longest end of guest_path that is there. All else the app answers",
         )
-        for name in ("guest_path", "url_prefix", "tigris_bucket", "index_document")
+        for name in ("guest_path", "url_prefix", "index_document")
     ),
+    TomlKey("statics.tigris_bucket", "on Fly only", "the app itself answers for it", loud=True),
     TomlKey("metrics.port", "on Fly only", "the app's own metrics are not part of a run"),
     TomlKey("metrics.path", "on Fly only", "the app's own metrics are not part of a run"),
     TomlKey("metrics.https", "on Fly only", "the app's own metrics are not part of a run"),

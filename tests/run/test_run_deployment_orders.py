@@ -95,6 +95,7 @@ def test_an_app_that_its_file_does_not_name_is_named_by_the_run(foreign: Path) -
 
 def test_what_does_nothing_in_a_file_is_told_once_for_all_its_arms(foreign: Path) -> None:
     text = FOREIGN + 'internal_prot = 1\n[[statics]]\nguest_path = "/p"\nurl_prefix = "/s"\n'
+    text += 'tigris_bucket = "b"\n'
     (foreign / "shop" / "fly.toml").write_text(text)
     arms = [{"name": name, "fly_toml": "shop/fly.toml"} for name in ("base", "candidate")]
     plan = plan_of(*arms)
@@ -104,8 +105,7 @@ def test_what_does_nothing_in_a_file_is_told_once_for_all_its_arms(foreign: Path
     )
     assert file_notes(plan, ordered(plan)) == (
         unknown,
-        "fly.toml of base, candidate: statics: has no effect here: the app itself answers for "
-        "these paths",
+        "fly.toml of base, candidate: statics: has no effect here: the app itself answers for it",
     )
     fly = plan_of(*({**arm, "url": ""} for arm in arms), world="fly")
     text = f'{text}[build]\nimage = "registry.fly.io/shop:1"\n'

@@ -19,7 +19,13 @@ from loadtest.fly.config import parse_app_config
 from loadtest.fly.port_options import ReplayCache
 from loadtest.fly.replay import REPLAY_CONTENT_TYPE
 from loadtest.world.edge.proxy import EdgeListener
-from loadtest.world.edge.types import AnswerOptions, AppSettings, Backend, EdgeSettings
+from loadtest.world.edge.types import (
+    AnswerOptions,
+    AppSettings,
+    Backend,
+    EdgeSettings,
+    StaticFolder,
+)
 from loadtest.world.machines.answers import answer_options
 
 pytestmark = pytest.mark.contract
@@ -111,6 +117,7 @@ class World:
     settings: AppSettings = field(default_factory=AppSettings)
     answers: AnswerOptions | None = None
     sessions: tuple[ReplayCache, ...] = ()
+    statics: tuple[StaticFolder, ...] = ()
 
     def app_settings(self, app: str) -> AppSettings | None:
         return self.settings if app in self.machines else None
@@ -125,8 +132,10 @@ class World:
         return None
 
     def _backend(self, machine: Machine) -> Backend:
-        place = ("127.0.0.1", machine.port)
-        return Backend(machine.machine_id, machine.region, *place, self.answers, self.sessions)
+        return Backend(
+            machine.machine_id, machine.region, "127.0.0.1", machine.port,
+            answers=self.answers, sessions=self.sessions, statics=self.statics,
+        )  # fmt: skip
 
 
 @dataclass
@@ -301,6 +310,28 @@ def test_headers_of_answers_are_those_that_the_app_asks_for(play: Play) -> None:
 def test_an_app_that_asks_for_nothing_keeps_its_answers() -> None:
     config = parse_app_config("[http_service]\n", Path("fly.toml"))
     assert answer_options(config.machine_config("app", image="i")) is None
+
+
+def test_files_of_statics_come_from_the_edge_and_all_else_from_the_app(
+    play: Play, tmp_path: Path
+) -> None:
+    (tmp_path / "a.css").write_text("a{}")
+
+    async def scene(stage: Stage) -> None:
+        machine = await stage.machine("m1", "cdg")
+        await stage.open_world(World({"app": [machine]}, statics=(StaticFolder("/s", tmp_path),)))
+        client = await stage.client()
+        reply = await client.get("/s/a.css?v=1")
+        assert (reply.status, reply.body) == (200, b"a{}")
+        assert {"content-type: text/css", "fly-region: syd"} <= set(reply.head.split("\r\n"))
+        assert not machine.seen
+        await client.send(b"HEAD /s/a.css HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert "content-length: 3\r\n" in (await client.reply(head_only=True)).head
+        for path in ("/s/b.css", "/a.css", "/s/../a.css"):
+            assert (await client.get(path)).body == b"ok"
+        assert len(machine.seen) == 3
+
+    play(scene)
 
 
 def remembering(region: str, *headers: str) -> Callable[[Seen], bytes]:

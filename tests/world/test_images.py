@@ -376,12 +376,16 @@ class TestRun:
     def test_machines_of_one_image_answer_and_leave_nothing(
         self, tmp_path: Path, program: bytes
     ) -> None:
-        files = made.layer(made.entry("program", program), made.entry("home", None))
+        files = made.layer(
+            made.entry("program", program), made.entry("home", None),
+            made.entry("srv", None), made.entry("srv/a.txt", b"shipped"),
+        )  # fmt: skip
         image = made.write_layout(tmp_path / "image", [files], {**CONFIG, "User": "1000"})
         spec = small.spec(
             tmp_path, layer="hosts", images={"hello": {"cwd": "/", "archive": str(image)}}
         )
         toml = small.TOML.replace('app = "python app.py"', "").replace("[processes]", "")
+        toml += '[[statics]]\nguest_path = "/srv"\nurl_prefix = "/files"\n'
         config = parse_app_config(toml, Path("fly.toml"))
         with start_world(spec) as handle:
             machines = small.deploy_hello(handle.api_url, handle.token, config=config)
@@ -391,6 +395,8 @@ class TestRun:
                 for region, machine in zip(("cdg", "ord"), machines, strict=True):
                     told = client.get(world["edges"][region]["hello"]).text
                     assert told.startswith(f"uid=1000 gid=0 host={machine.id} cwd=/ greeting=moin")
+                    file = client.get(f"{world['edges'][region]['hello']}/files/a.txt")
+                    assert (file.text, file.headers["fly-region"]) == ("shipped", region)
             found = small.Footprint.of(handle.guardian_pid, [])
             unpacked_once = list((found.base / "images").iterdir())
             assert len(unpacked_once) == 1

@@ -38,6 +38,7 @@ from loadtest.world.edge.route import (
     first_route,
     replay_route,
 )
+from loadtest.world.edge.statics import static_answer
 from loadtest.world.edge.upstream import Upstream, UpstreamError, UpstreamLostError
 
 _logger = logging.getLogger(__name__)
@@ -97,7 +98,12 @@ class EdgeExchange:
 
     async def _serve(self) -> bool:
         context = self._context
-        route, answer = await self._ask_first()
+        route = first_route(context.resolver, context.app, context.region, self._head.headers)
+        if statics := route.backends[0].statics:
+            file = static_answer(statics, self._head, context.region)
+            if file is not None:
+                return self._answer_whole(*file)
+        route, answer = await self._ask_first(route)
         hops = 0
         while (replay := await self._replay_asked(answer)) is not None:
             hops += 1
@@ -112,10 +118,9 @@ class EdgeExchange:
                 )
         return await self._forward(route, answer)
 
-    async def _ask_first(self) -> tuple[Route, AnswerHead]:
+    async def _ask_first(self, route: Route) -> tuple[Route, AnswerHead]:
         """Ask where a replay of before led, if one is remembered, else where requests go."""
         context = self._context
-        route = first_route(context.resolver, context.app, context.region, self._head.headers)
         issuer, now_s = route.backends[0], time.monotonic()
         known = context.memory.recall(self._head, issuer.sessions, now_s)
         status: Headers = []
@@ -262,7 +267,9 @@ class EdgeExchange:
             self._client.abort()
             return False
         _logger.info("%s %s: %s", error.status, error.code, error.sentence)
-        answer, body = error_answer(error.status, error.code, error.sentence)
+        return self._answer_whole(*error_answer(error.status, error.code, error.sentence))
+
+    def _answer_whole(self, answer: AnswerHead, body: bytes) -> bool:
         return self._client.start_answer(
             self._head, answer, self._identity, body, whole=True, keep=self._body.complete
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from loadtest.fly.port_options import ReplayCache
@@ -26,6 +27,22 @@ class AnswerOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class StaticFolder:
+    """
+    Files that edges serve themselves.
+
+    Args:
+        prefix: Paths below it are answered from there; without a slash at its end.
+        folder: Where they lie, without links in it.
+        index: File that answers for a folder; empty for none.
+    """
+
+    prefix: str
+    folder: Path
+    index: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """
     One machine as one edge reaches it.
@@ -37,6 +54,7 @@ class Backend:
         port: Port to dial.
         answers: What is done to the headers of its answers; None leaves them.
         sessions: What its replays are remembered by.
+        statics: Files of it that edges serve.
     """
 
     machine_id: str
@@ -45,6 +63,7 @@ class Backend:
     port: int
     answers: AnswerOptions | None = None
     sessions: tuple[ReplayCache, ...] = ()
+    statics: tuple[StaticFolder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

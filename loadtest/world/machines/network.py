@@ -249,7 +249,7 @@ class WorldNetwork:
         if link is None:
             return None
         config = machine.config
-        treatment = (answer_options(config), replay_caches(config))
+        treatment = (answer_options(config), replay_caches(config), machine.statics)
         return Backend(machine.id, machine.region, _HOST, link.near_port, *treatment)
 
     def _on_change(self, _machine: MachineRecord) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from loadtest.errors import LoadtestError, WorldError
 from loadtest.fly.services import MachineCheck
+from loadtest.world.edge.types import StaticFolder
 from loadtest.world.hosts.host import AUTHORITIES, MachineHost
 from loadtest.world.hosts.listeners import ListenerTable
 from loadtest.world.machines.caches import launch_cache
@@ -31,7 +32,9 @@ from loadtest.world.machines.programs import (
     launch_image,
     signal_number,
 )
+from loadtest.world.machines.statics import static_folders
 from loadtest.world.machines.store import CheckResult, MachineRecord
+from loadtest.world.spec import ImageSpec
 
 _POSTGRES_READY_S = 30.0
 _LAUNCH_FAILED = 127  # what a shell answers when there is no such command
@@ -200,6 +203,7 @@ class MachineRuntime:
             return await launch_cache(machine, context)
         image = context.image(config.image)
         assert image is not None, "creation refuses unknown images"
+        machine.statics = await self._statics(image)
         own = {**image.env, **config.env, **app.secrets}  # secrets win over env of the same name
         host: MachineHost | None = None
         if context.hosts is not None and not machine.generates_load:
@@ -248,6 +252,16 @@ class MachineRuntime:
             hide=tuple(app.secrets.values()),
             enter=host.enter if host else None,
         )
+
+    async def _statics(self, image: ImageSpec) -> tuple[StaticFolder, ...]:
+        """Return where files lie that edges serve: in the image as it is shipped, or its folder."""
+        config = self.machine.config
+        if not config.statics:
+            return ()
+        if image.archive is None:
+            return static_folders(config, image.cwd, whole_image=False)
+        root = await self._context.unpacked.root(image.archive)
+        return static_folders(config, root.tree, whole_image=True)
 
     def _start_checks(self, program: Program) -> list[asyncio.Task[None]]:
         machine = self.machine

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from loadtest.fly.ids import new_ulid
 from loadtest.fly.machines import MachineConfig
 from loadtest.fly.values import Json, split_image, split_registry
+from loadtest.world.edge.types import StaticFolder
 from loadtest.world.links.address import LinkAddress
 from loadtest.world.machines.names import Row
 
@@ -80,6 +81,8 @@ class MachineRecord:
     """File of its network namespace; empty while it shares this machine's loopback."""
     dialled: dict[int, str] = field(default_factory=dict)
     """Address on which its program was found listening, by port."""
+    statics: tuple[StaticFolder, ...] = ()
+    """Its files that edges serve themselves."""
     pid: int | None = None
     postgres_role: str = ""
     cordoned: bool = False
