@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import click
 import pytest
+from our_commands import commands_in, parse
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -146,6 +147,16 @@ def test_no_flag_is_documented_that_is_not_there() -> None:
         for flag in re.findall(r"(?<!\S)`?(--[a-z-]+)", line.partition("#")[0])
     }
     assert told <= known
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_command_on_a_page_is_one_that_this_version_takes(name: str) -> None:
+    page = PAGES[name].replace("\\\n", " ")
+    found = re.findall(r"^ *(?:\$ )?(?:[A-Z_]+=\S+ )*(loadtest [a-z-].*)$", page, re.MULTILINE)
+    assert found or name not in ("README.md", "fly/README.md", "docs/own-machines.md")
+    for line in found:
+        for words in commands_in(line):
+            parse(words)
 
 
 @pytest.mark.parametrize(("key", "default"), [*plan_keys()])

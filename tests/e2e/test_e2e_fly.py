@@ -28,6 +28,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
 ]
 
+ROOT = Path(__file__).resolve().parents[2]
 RUN = ("run", "plan.toml", "--world", "fly", "--image", "registry.example/loadtest:1", "--yes")
 MEASURED = (EXIT_PASS, EXIT_INVALID)
 """A machine that is busy with other things measures as much, and says that it was busy."""
@@ -155,7 +156,22 @@ def test_what_a_killed_run_left_is_shown_and_destroyed(fly: Fly) -> None:
     assert (fly.machines(), fly.apps()) == ([], [])
 
 
-def test_a_url_is_measured_from_the_regions_and_the_generator_alone_is_deployed(fly: Fly) -> None:
+def guide() -> list[list[str]]:
+    """Return the words of our commands that fly/README.md leads a newcomer through."""
+    page = (ROOT / "fly" / "README.md").read_text()
+    steps = page.partition("## From no account to a report")[2].partition("\n### ")[0]
+    lines = map(str.strip, steps.splitlines())
+    return [line.split()[1:] for line in lines if line.startswith("loadtest ")]
+
+
+def test_a_url_is_measured_from_the_regions_and_the_generator_alone_is_deployed(
+    fly: Fly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the very commands of the guide, but for the site, a shorter time and nobody to ask."""
+    measure, *after = guide()
+    assert measure[:2] == ["run", "https://shop.example"]
+    assert [words[:2] for words in after] == [["fly", "status"], ["fly", "clean"]]
+    monkeypatch.setenv("FLY_ORG", "acme")
     asked: set[str] = set()
 
     class Shop(http.server.BaseHTTPRequestHandler):
@@ -173,14 +189,17 @@ def test_a_url_is_measured_from_the_regions_and_the_generator_alone_is_deployed(
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Shop) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        where = ("--world", "fly", "--regions", "cdg,ord", *RUN[4:])
-        short = ("--duration", "2", "--warmup", "1", "--looks", "1", "--out", "run")
-        wrong = finished("run", f"{url}/none", *where, *short, cwd=fly.folder)
+        here = (*measure[2:], *RUN[4:], *SHORT, "--warmup", "1")
+        wrong = finished("run", f"{url}/none", *here, cwd=fly.folder)
         assert wrong.returncode == EXIT_ENGINE
         assert "before the load, from this machine:" in wrong.stderr
         assert "Order" not in wrong.stderr
-        done = finished("run", f"{url}/tea", *where, *short, cwd=fly.folder)
+        done = finished("run", f"{url}/tea", *here, cwd=fly.folder)
         server.shutdown()
+    for words in after:
+        looked = finished(*words, cwd=fly.folder)
+        assert looked.returncode == 0
+        assert looked.stdout.strip() == "organization acme: no run has left anything"
     assert done.returncode in MEASURED, done.stderr
     assert asked == {"/none", "/tea"}
     cells = read(fly.folder / "run" / "summary.json")["cells"]
