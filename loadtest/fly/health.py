@@ -11,8 +11,8 @@ from loadtest.fly.client import MachinesClient
 from loadtest.fly.machines import RUN_ID_KEY
 from loadtest.text import telling_lines
 
-_POLL_S = 0.1
-_LONGEST_POLL_S = 0.5
+_FIRST_POLL_S = 0.4
+_POLL_S = 0.25
 _CRASHES_TOLD = 3  # an app that ended this often is not going to get healthy by itself
 _OUTPUT_LINES = 12
 
@@ -33,7 +33,7 @@ async def until_healthy(
     Raises:
         WorldError: It vanished, does not stay up or is late; with the last lines of its output.
     """
-    poll_s = _POLL_S
+    poll_s = _FIRST_POLL_S
     while True:
         seen = await client.machine(app, machine.id)
         if seen is None:
@@ -44,7 +44,7 @@ async def until_healthy(
         if time.monotonic() >= until:
             raise WorldError(_unhealthy(app, seen, deadline_s))
         await asyncio.sleep(poll_s)
-        poll_s = min(_LONGEST_POLL_S, poll_s * 1.3)
+        poll_s = _POLL_S
 
 
 async def start_anew(client: MachinesClient, app: str, run_id: str, *, deadline_s: float) -> None:

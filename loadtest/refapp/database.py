@@ -85,6 +85,7 @@ class Database:
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._filling: asyncio.Task[None] | None = None
         self._pooled = pooled
+        self._opened: list[Connection] = []
         self.distance = Distance()
         self.ready = False
 
@@ -93,7 +94,8 @@ class Database:
         if self._pooled:
             self._pool = AsyncConnectionPool(
                 self._conninfo,
-                kwargs=_SESSION,
+                connection_class=_PooledConnection,
+                kwargs={**_SESSION, "opened": self._opened},
                 min_size=self._size,
                 max_size=self._size,
                 max_lifetime=_OUTLIVE_ANY_RUN_S,
@@ -151,17 +153,44 @@ class Database:
         return await psycopg.AsyncConnection.connect(self._conninfo, **_SESSION)
 
     async def _fill(self) -> None:
-        """Wait until one connection has succeeded and the pool, if there is one, is full."""
+        """
+        Wait until a connection has succeeded and the pool, if there is one, is full.
+
+        The pool's connections are opened here, all at once: it would wait ever longer after each
+        that failed, and a first one to ask whether the database is up would double the way there.
+        """
         while not self.ready:
             try:
-                # A pool that cannot connect waits ever longer; this asks until the database is up.
-                await (await self._connect()).close()
+                size = self._size if self._pool is not None else 1
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(size):
+                        group.create_task(self._open_one())
                 if self._pool is not None:
                     await self._pool.open(wait=True, timeout=_ACQUIRE_TIMEOUT_S)
+                await self._close_opened()
                 self.ready = True
-            except (psycopg.OperationalError, PoolTimeout) as error:
-                _logger.warning("the database does not answer yet: %s", error)
+            except* (psycopg.OperationalError, PoolTimeout) as errors:
+                _logger.warning("the database does not answer yet: %s", errors.exceptions[0])
+                await self._close_opened()
                 await asyncio.sleep(_RETRY_S)
+
+    async def _open_one(self) -> None:
+        self._opened.append(await self._connect())
+
+    async def _close_opened(self) -> None:
+        while self._opened:
+            await self._opened.pop().close()
+
+
+class _PooledConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
+    """A connection of a pool that takes those first that are open already."""
+
+    @classmethod
+    async def connect(  # type: ignore[override]  # what the pool calls it with is ours
+        cls, conninfo: str = "", *, opened: list[Connection], **kwargs: Any
+    ) -> Connection:
+        """Return an open connection, or open one."""
+        return opened.pop() if opened else await super().connect(conninfo, **kwargs)
 
 
 def connection_string(url: str, name: str) -> str:

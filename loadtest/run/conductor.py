@@ -33,7 +33,7 @@ from loadtest.run.cost import Agree, Budget, account, cost_sentence, ready_for_f
 from loadtest.run.deployment import deploy_all, destroy_all, start_arms_anew
 from loadtest.run.judge import Judged, judge_folder
 from loadtest.run.kept_run import KeptRun
-from loadtest.run.link_words import link_sentence, worst_link
+from loadtest.run.link_words import link_faults, measure_links
 from loadtest.run.looking import refuse_unknown_scenarios, scenario_looked_at
 from loadtest.run.machine_logs import KeptLogs
 from loadtest.run.mortal import with_lifeline
@@ -53,8 +53,6 @@ REPORTS = "reports"
 WORKERS_DEADLINE_S = 30.0
 OWN_WORKERS_DEADLINE_S = 5.0
 """Workers of a person's own stand already; one whose link has just broken comes back within it."""
-MEASURINGS = 3
-"""Times that links are measured before a world is refused: what has just started may be busy."""
 BEATS = 4
 """How often the coordinator hears of us within the silence that it allows."""
 
@@ -256,23 +254,18 @@ class RunConductor:
     def _known_world(self, place: RunWorld, orders: RunDeployment) -> WorldFacts:
         """Measure the links, refuse a world out of tolerance, return the content of world.json."""
         if place.extras is not None:
-            self._progress.step("measuring the links")
-            for _ in range(MEASURINGS):
-                if all(link.ok for link in place.extras.measure()):
-                    break
+            measure_links(place.extras, self._progress)
         world = replace(
             place.describe(self.plan),
             run=OrderFacts(self.run_id, self._command),
             apps={name: order.name for name, order in orders.apps.items()},
             database=orders.database.name if orders.database is not None else None,
         )
-        faults = [link_sentence(link) for link in world.links if not link.ok]
+        faults = link_faults(world.links)
         if self._world_url:
             faults += network_faults(self.plan, world)
         if faults:
             raise WorldError("\n".join(faults))
-        if world.links:
-            self._progress.done(f"links: {worst_link(world.links)}")
         return world
 
     def _with_secrets(self, targets: Targets) -> Targets:

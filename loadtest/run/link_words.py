@@ -1,10 +1,36 @@
-"""What a person is told about an embedded world's links."""
+"""Measures an embedded world's links, and says how they were met."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from loadtest.records.world_facts import LinkFacts
+from loadtest.run.embedded_extras import EmbeddedExtras
+from loadtest.run.progress import Progress
+
+MEASURINGS = 3
+"""Times that links are measured before a world is refused: what has just started may be busy."""
+
+
+def measure_links(extras: EmbeddedExtras, progress: Progress) -> None:
+    """
+    Let a world measure its links, which it tells of from then on.
+
+    Args:
+        extras: The world.
+        progress: Told how well they were met.
+    """
+    progress.step("measuring the links")
+    for _ in range(MEASURINGS):
+        links = extras.measure()
+        if all(link.ok for link in links):
+            progress.done(f"links: {worst_link(links)}")
+            break
+
+
+def link_faults(links: Sequence[LinkFacts]) -> list[str]:
+    """Return why each link that is not as it was set is not."""
+    return [link_sentence(link) for link in links if not link.ok]
 
 
 def link_sentence(link: LinkFacts) -> str:

@@ -12,10 +12,12 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 from loadtest.errors import PlanError, WorldError
 from loadtest.fly.ledger import MachineLedger
+from loadtest.fly.orders import placements
 from loadtest.fly.transport import is_loopback
 from loadtest.plan.model import Plan
 from loadtest.plan.order import Target, Targets
@@ -242,6 +244,8 @@ def world_spec(plan: Plan, orders: RunDeployment) -> WorldSpec:
         same_region_ms=plan.network.same_region_ms,
         layer=plan.network.layer,
         seed=plan.seed,
+        database=orders.database is not None,
+        programs=tuple(sorted(set(_programs(orders)))),
         tolerance_ms=plan.network.tolerance_ms,
         tolerance_share=plan.network.tolerance_share,
         images={
@@ -252,6 +256,15 @@ def world_spec(plan: Plan, orders: RunDeployment) -> WorldSpec:
             },
         },
     )
+
+
+def _programs(orders: RunDeployment) -> Iterator[str]:
+    """Yield the modules that machines of a run will run, but for the generator's."""
+    for order in orders.measured:
+        for placement in placements(order):
+            for before, word in pairwise(placement.config.cmd):
+                if before == "-m":
+                    yield word
 
 
 def _token(variables: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ from loadtest.records.world_facts import WorldFacts
 from loadtest.run.database_order import DATABASE_USER, REPLICA_PORT
 from loadtest.run.deployment import deploy_all
 from loadtest.run.embedded_extras import WORLD_TOKEN_VARIABLE
+from loadtest.run.link_words import link_faults, measure_links
 from loadtest.run.progress import Progress
 from loadtest.run.run_deployment import RunDeployment, orders_of
 from loadtest.run.run_secrets import Secrets
@@ -42,7 +43,11 @@ def stay(
     orders = orders_of(plan, "visit", keys := Secrets())
     with open_place(plan, orders, "") as place:
         deploy_all(place, orders, progress, generator=False)  # each run brings its own
+        if place.extras is not None:
+            measure_links(place.extras, progress)
         world = place.describe(plan)
+        for fault in link_faults(world.links):
+            progress.warn(fault)
         say(_addresses(plan, orders, keys, world))
         say(_from_inside(plan, orders, world))
         say(_how_to_measure(place, flags))

@@ -55,6 +55,9 @@ class WorldSpec:
         rate_limited: Refuse calls beyond the documented rates, as Fly does.
         layer: ``hosts``, ``relay``, or ``auto`` for whichever this machine allows.
         seed: Of what is drawn on bad links.
+        database: A database will be wanted: the slow part of making one begins with the world.
+        programs: Modules that machines will run as ``python -m``: those that are ours are imported
+            once for all of them, from the start of the world on.
     """
 
     regions: tuple[str, ...]
@@ -75,6 +78,8 @@ class WorldSpec:
     rate_limited: bool = False
     layer: str = "auto"
     seed: int = 0
+    database: bool = False
+    programs: tuple[str, ...] = ()
 
     def rtt_between_ms(self, a: str, b: str) -> float:
         """Return the round-trip time of a pair of the world's regions, in milliseconds."""

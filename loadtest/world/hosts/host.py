@@ -39,6 +39,8 @@ class MachineHost:
         place: File that its network namespace is bound to, for `SocketMaker`.
         porch: File that the network namespace before its door is bound to.
         ip6: Its 6PN address.
+        descriptor: Of its network namespace.
+        files: What it shows in place of files of this machine, by their paths.
     """
 
     def __init__(
@@ -52,10 +54,10 @@ class MachineHost:
         self.place = folder / _PLACE
         self.porch = folder / _PORCH
         self.ip6 = ip6
+        self.files = files
         self._name = name
-        self._files = files
         self._authorities = authorities
-        self._descriptor = os.open(self.place, os.O_RDONLY | os.O_CLOEXEC)
+        self.descriptor = os.open(self.place, os.O_RDONLY | os.O_CLOEXEC)
 
     @classmethod
     def make(
@@ -93,10 +95,10 @@ class MachineHost:
         Raises:
             OSError: The kernel refused.
         """
-        namespaces.enter(self._descriptor, namespaces.NEW_NETWORK)
+        namespaces.enter(self.descriptor, namespaces.NEW_NETWORK)
         namespaces.unshare(namespaces.NEW_MOUNTS | namespaces.NEW_HOSTNAME)
         namespaces.set_hostname(self._name)
-        for target, source in self._files.items():
+        for target, source in self.files.items():
             namespaces.bind(source, target)
 
     @property
@@ -111,7 +113,7 @@ class MachineHost:
         Raises:
             OSError: The kernel refused.
         """
-        namespaces.enter(self._descriptor, namespaces.NEW_NETWORK)
+        namespaces.enter(self.descriptor, namespaces.NEW_NETWORK)
 
     def texts(self) -> dict[str, str]:
         """Return the files in ``/etc`` that tell who it is and whom it trusts, by name."""
@@ -122,7 +124,7 @@ class MachineHost:
 
     def close(self) -> None:
         """Let go of it; the kernel ends it with its last process and socket."""
-        os.close(self._descriptor)
+        os.close(self.descriptor)
         for place in (self.place, self.porch):
             namespaces.unbind(place)
 

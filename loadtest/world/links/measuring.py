@@ -17,6 +17,7 @@ from loadtest.world.links.control import LinkControl
 from loadtest.world.links.probe import RIDE
 
 _ANSWER_TIMEOUT_S = 10.0
+_CONNECTIONS = 256
 _PROBE = "loadtest.world.links.probe"
 
 Pair = tuple[str, str, int]
@@ -57,12 +58,13 @@ async def measure(control: LinkControl, pairs: Sequence[Pair], pings: int) -> li
     """
     Measure the round trip of every pair through a link of its own, opened for this.
 
-    Pings of one pair follow each other; pairs are measured side by side.
+    Pairs are measured side by side, and a pair over several connections, so that a world of many
+    round trips is measured in a few of them.
 
     Args:
         control: The links process.
         pairs: What to measure.
-        pings: Round trips to count per pair, after one that opens the connection.
+        pings: Round trips to count per pair at least, after those that open its connections.
 
     Returns:
         One measure per pair, in order.
@@ -74,18 +76,21 @@ async def measure(control: LinkControl, pairs: Sequence[Pair], pings: int) -> li
     opened: list[str] = []
     try:
         ports = await _open(control, probe, pairs, opened, rides=False)
+        connections = max(1, min(pings, _CONNECTIONS // max(1, len(pairs))))
+        each = math.ceil(pings / connections)
         slowest_s = max((2 * one_way for _, _, one_way in pairs), default=0) / NS_PER_S
-        timeout_s = 2.0 + 1.5 * max(slowest_s, 0.03) * (pings + 2)
-        _write(probe, {"ports": ports, "pings": pings, "timeout_s": timeout_s})
+        timeout_s = 2.0 + 1.5 * max(slowest_s, 0.03) * (each + 2)
+        _write(probe, {"ports": ports * connections, "pings": each, "timeout_s": timeout_s})
         result = await asyncio.wait_for(read_line(probe), timeout_s + _ANSWER_TIMEOUT_S)
     except TimeoutError:
         raise WorldError("the probe of the links did not answer in time") from None
     finally:
         await end(probe)
         await _close(control, opened)
+    found = result["round_trips_ns"]
     return [
-        _measured(*pair, round_trips)
-        for pair, round_trips in zip(pairs, result["round_trips_ns"], strict=True)
+        _measured(*pair, [trip for trips in found[number :: len(pairs)] for trip in trips])
+        for number, pair in enumerate(pairs)
     ]
 
 

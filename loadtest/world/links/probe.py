@@ -38,6 +38,8 @@ _NS_PER_MS = 1_000_000
 _NUMBER_BYTES = 4
 _ANCILLARY_BYTES = 64
 _STAGGER_NS = 1_000_000
+_SPREAD_NS = 150_000_000
+"""Over how long the first pings are spread: a moment's trouble must not meet them all."""
 _SPACING_NS = 25_000_000
 
 
@@ -72,11 +74,12 @@ class Probe:
         self, ports: list[int], pings: int, timeout_s: float, lifeline: int | None = None
     ) -> list[list[int]]:
         """
-        Ping every link, each one after the other's answer, all links side by side.
+        Ping over every connection, one after the other's answer, all connections side by side.
 
         Args:
-            ports: Loopback ports of links that lead to :attr:`echo_port`.
-            pings: Round trips to count on each link.
+            ports: Loopback ports of links that lead to :attr:`echo_port`; a connection for each,
+                so a port may stand there more than once.
+            pings: Round trips to count over each connection.
             timeout_s: Give up after this long.
             lifeline: Descriptor that becomes readable when nobody waits for the result any more.
 
@@ -85,7 +88,8 @@ class Probe:
             ran out or the link broke.
         """
         self._pings = pings
-        order = self._open(ports, _STAGGER_NS, lifeline)
+        stagger_ns = max(_STAGGER_NS, _SPREAD_NS // max(1, len(ports)))
+        order = self._open(ports, stagger_ns, lifeline)
         end_ns = time.monotonic_ns() + int(timeout_s * _NS_PER_S)
         while self._pingers and time.monotonic_ns() < end_ns:
             if not self._step(end_ns, lifeline):

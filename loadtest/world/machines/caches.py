@@ -47,11 +47,11 @@ async def launch_cache(machine: MachineRecord, context: WorldContext) -> AppProg
         config=config,
         private_ip=machine.private_ip if context.hosts is not None else _HOST,
     )
-    enter, own = None, dict(config.env)
+    host, own = None, dict(config.env)
     bind: tuple[str, ...] = _EVERYWHERE
     if context.hosts is not None:
         machine.ports.update({port: port for port in wanted})
-        enter = (await context.hosts.settle(machine, env)).enter
+        host = await context.hosts.settle(machine, env)
     else:
         bind = (_HOST,)
         for port in wanted:
@@ -73,7 +73,7 @@ async def launch_cache(machine: MachineRecord, context: WorldContext) -> AppProg
         log=context.base / "logs" / machine.id,
         stop_signal=signal_number(config.stop_signal),
         hide=tuple(app.secrets.values()),
-        enter=enter,
+        host=host,
     )
 
 

@@ -20,6 +20,7 @@ from loadtest.world.machines.hosts import WorldHosts
 from loadtest.world.machines.network import WorldNetwork
 from loadtest.world.machines.ports import PortPool
 from loadtest.world.machines.store import Store
+from loadtest.world.machines.templates import Templates
 from loadtest.world.postgres.binaries import PostgresBinaries
 from loadtest.world.spec import ImageSpec, WorldSpec
 
@@ -83,6 +84,7 @@ class WorldContext:
         registry: Where process groups are noted.
         environment: What every machine's environment starts from.
         sockets: Makes sockets inside machines' networks.
+        templates: What makes processes of our own programs.
         unpacked: Files of images.
         authorities: PEM file with the certificates that machines trust, the world's own among them.
         hosts: Networks of machines' own; None where all share this machine's loopback.
@@ -99,6 +101,7 @@ class WorldContext:
     registry: Registry
     environment: Mapping[str, str]
     sockets: SocketMaker
+    templates: Templates
     unpacked: ImageStore
     authorities: Path
     hosts: WorldHosts | None = None

@@ -8,7 +8,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from loadtest.world.guard.reaper import die_with_parent
 from loadtest.world.hosts.host import MachineHost
 from loadtest.world.images.store import ImageStore
 from loadtest.world.machines.logs import open_log, tail
+from loadtest.world.machines.templates import ForkedProcess, Templates
 from loadtest.world.postgres.server import RunningPostgres
 
 _KILLED_S = 2.0
@@ -54,7 +56,7 @@ class AppProgram:
 
     def __init__(
         self,
-        process: asyncio.subprocess.Process,
+        process: asyncio.subprocess.Process | ForkedProcess,
         log: Path,
         stop_signal: int,
         hide: tuple[str, ...],
@@ -176,7 +178,8 @@ async def launch_app(
     log: Path,
     stop_signal: int,
     hide: tuple[str, ...],
-    enter: Callable[[], None] | None = None,
+    host: MachineHost | None = None,
+    templates: Templates | None = None,
 ) -> AppProgram:
     """
     Start an app's program.
@@ -188,7 +191,8 @@ async def launch_app(
         log: File its output is appended to.
         stop_signal: What ends it politely.
         hide: Secrets that must not be shown from its output.
-        enter: Makes the child the host it runs on, between fork and exec.
+        host: The host it runs on, if machines are hosts.
+        templates: What makes processes of our own programs.
 
     Raises:
         WorldError: There is no such program, or it cannot be run.
@@ -203,6 +207,12 @@ async def launch_app(
     if found is None or not os.access(found, os.X_OK):
         raise WorldError(f"command {program!r} was not found in {cwd} or on PATH {env['PATH']}")
     words = [str(found), *command[1:]]
+    if templates is not None:
+        with _output(log) as (descriptor, begin):
+            forked = await templates.spawn(words, cwd, env, host, descriptor)
+            if forked is not None:
+                return AppProgram(forked, log, stop_signal, hide, begin)
+    enter = host.enter if host else None
     return await _spawn(words, cwd, env, enter, log=log, stop_signal=stop_signal, hide=hide)
 
 
@@ -271,28 +281,35 @@ async def _spawn(
     hide: tuple[str, ...],
 ) -> AppProgram:
     program = words[0]
-    descriptor = open_log(log)
-    begin = os.fstat(descriptor).st_size
     try:
-        process = await asyncio.create_subprocess_exec(
-            *words,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=descriptor,
-            stderr=descriptor,
-            cwd=cwd,
-            env=dict(env),
-            start_new_session=True,
-            preexec_fn=_before_exec(enter),
-        )
+        with _output(log) as (descriptor, begin):
+            process = await asyncio.create_subprocess_exec(
+                *words,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=descriptor,
+                cwd=cwd,
+                env=dict(env),
+                start_new_session=True,
+                preexec_fn=_before_exec(enter),
+            )
     except OSError as error:
         raise WorldError(f"command {program!r} cannot be run: {error.strerror or error}") from error
     except subprocess.SubprocessError as error:  # what the child raised before exec
         raise WorldError(
             f"command {program!r} cannot be run: its host could not be entered: {error}"
         ) from error
+    return AppProgram(process, log, stop_signal, hide, begin)
+
+
+@contextmanager
+def _output(log: Path) -> Iterator[tuple[int, int]]:
+    """Give the descriptor of a log, and where what is written now begins."""
+    descriptor = open_log(log)
+    try:
+        yield descriptor, os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
-    return AppProgram(process, log, stop_signal, hide, begin)
 
 
 def _before_exec(enter: Callable[[], None] | None) -> Callable[[], None] | None:

@@ -250,7 +250,8 @@ class MachineRuntime:
             log=context.base / "logs" / machine.id,
             stop_signal=signal_number(config.stop_signal),
             hide=tuple(app.secrets.values()),
-            enter=host.enter if host else None,
+            host=host,
+            templates=context.templates,
         )
 
     async def _statics(self, image: ImageSpec) -> tuple[StaticFolder, ...]:

@@ -31,6 +31,7 @@ from loadtest.world.machines.network import WorldNetwork
 from loadtest.world.machines.paths import look_at_paths, settle
 from loadtest.world.machines.runtime import MachineRuntime
 from loadtest.world.machines.store import MachineRecord, Store
+from loadtest.world.machines.templates import Templates
 from loadtest.world.machines.visitors import visitor_in
 from loadtest.world.machines.watch import WorldWatch
 from loadtest.world.postgres.server import postgres_log
@@ -97,13 +98,15 @@ class World:
         """
         for folder in ("logs", "tmp"):
             (base / folder).mkdir(mode=0o700, exist_ok=True)
+        environment = base_environment(base, os.environ)
+        templates = Templates(base, environment)
+        templates.begin(spec.programs)
         store = Store()
         gateways = Gateways(spec.regions, WorldAuthority(base))
         links = await LinkControl.start(enters_places=layer == "hosts")
         registry.add(links.pid, 15)
         network = WorldNetwork(spec, store, links, gateways.port)
         gateways.resolve_with(network)
-        environment = base_environment(base, os.environ)
         sockets, hosts = SocketMaker(), None
         if layer == "hosts":
             hosts = WorldHosts(
@@ -115,6 +118,7 @@ class World:
             )
         context = WorldContext(
             *(spec, base, store, network, gateways, registry, environment, sockets),
+            templates,
             ImageStore(base),
             gateways.authority.bundle,
             hosts,
@@ -279,6 +283,7 @@ class World:
         for result in results:
             if isinstance(result, Exception):
                 _log.warning("while stopping: %s", result)
+        await self.context.templates.stop()
         with contextlib.suppress(WorldError):
             await self.links.stop()
 

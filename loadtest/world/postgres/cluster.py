@@ -132,6 +132,40 @@ def make_private_dir(path: Path, account: Account) -> None:
         ) from error
 
 
+def make_blank(blank: Path, binaries: PostgresBinaries, account: Account) -> None:
+    """
+    Make an empty data directory that `make_template` may take, which is most of its work.
+
+    The directory appears whole or not at all.  Blocks for about a second.
+
+    Args:
+        blank: The directory to make; nothing happens if it is there.
+        binaries: The server to use.
+        account: Who owns it.
+
+    Raises:
+        WorldError: A step failed; the message has its last lines.
+    """
+    if blank.exists():
+        return
+    unfinished = blank.with_name(blank.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    make_private_dir(unfinished, account)
+    _run(
+        # C locale: no locale data needed, and the same order everywhere.  Small WAL segments:
+        # a fresh copy is 30 MB instead of 45.
+        [
+            *(binaries.bin_dir / "initdb", "-D", unfinished, "-U", SUPERUSER, "-A", "trust"),
+            *("-E", "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1", "--no-instructions"),
+        ],
+        account,
+    )
+    write_private(unfinished / "postgresql.conf", server_settings(binaries.major), account)
+    # Who may connect is said before any server runs: with a password, as it is set by then.
+    write_private(unfinished / "pg_hba.conf", _ACCESS_RULES, account)
+    unfinished.rename(blank)
+
+
 def make_template(
     template: Path,
     binaries: PostgresBinaries,
@@ -144,7 +178,8 @@ def make_template(
     """
     Make a cleanly shut down data directory with the passwords and the databases in it.
 
-    The directory appears whole or not at all.  Blocks for about a second.
+    The directory appears whole or not at all.  Blocks for about a second, less where a blank one
+    stands beside it, which is used up.
 
     Args:
         template: The directory to make; nothing happens if it is there.
@@ -159,54 +194,33 @@ def make_template(
     """
     if template.exists():
         return
-    unfinished = template.with_name(template.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    make_private_dir(unfinished, account)
-    password_file = template.with_name(template.name + ".password")
+    blank = blank_beside(template)
+    make_blank(blank, binaries, account)
     secrets = (superuser_password, replication_password)
     role = quote_identifier(REPLICATION_USER)
     statements = [
+        f"ALTER ROLE {quote_identifier(SUPERUSER)} PASSWORD {_literal(superuser_password)}\n",
         f"CREATE ROLE {role} LOGIN REPLICATION PASSWORD {_literal(replication_password)}\n",
         *(f"CREATE DATABASE {quote_identifier(name)}\n" for name in databases),
     ]
-    try:
-        write_private(password_file, superuser_password + "\n", account)
-        _initialise(unfinished, binaries, account, password_file, secrets)
-        _run(
-            [
-                *(binaries.bin_dir / "postgres", "--single", "-D", unfinished),
-                *("-c", "exit_on_error=on", "postgres"),
-            ],
-            account,
-            secrets,
-            "".join(statements),
-        )
-        unfinished.rename(template)
-    finally:
-        password_file.unlink(missing_ok=True)
-
-
-def _initialise(
-    folder: Path,
-    binaries: PostgresBinaries,
-    account: Account,
-    password_file: Path,
-    secrets: tuple[str, ...],
-) -> None:
-    """Make an empty data directory, and write its settings and who may connect."""
+    unfinished = template.with_name(template.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    blank.rename(unfinished)
     _run(
-        # C locale: no locale data needed, and the same order everywhere.  Small WAL segments:
-        # a fresh copy is 30 MB instead of 45.
         [
-            *(binaries.bin_dir / "initdb", "-D", folder, "-U", SUPERUSER),
-            *("-A", "scram-sha-256", f"--pwfile={password_file}", "-E", "UTF8"),
-            *("--locale=C", "--no-sync", "--wal-segsize=1", "--no-instructions"),
+            *(binaries.bin_dir / "postgres", "--single", "-D", unfinished),
+            *("-c", "exit_on_error=on", "postgres"),
         ],
         account,
         secrets,
+        "".join(statements),
     )
-    write_private(folder / "postgresql.conf", server_settings(binaries.major), account)
-    write_private(folder / "pg_hba.conf", _ACCESS_RULES, account)
+    unfinished.rename(template)
+
+
+def blank_beside(template: Path) -> Path:
+    """Return where the blank data directory stands that a template is made from."""
+    return template.with_name("postgres-blank")
 
 
 def copy_binaries(binaries: PostgresBinaries, target: Path) -> PostgresBinaries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -21,9 +22,11 @@ from loadtest.world.postgres.binaries import (
 )
 from loadtest.world.postgres.cluster import (
     SUPERUSER,
+    blank_beside,
     copy_binaries,
     copy_cluster,
     let_enter,
+    make_blank,
     make_private_dir,
     make_template,
     server_environment,
@@ -247,13 +250,37 @@ async def start_postgres(spec: PostgresSpec) -> RunningPostgres:
     return RunningPostgres(spec, _launch(spec, binaries, account, home), binaries, home)
 
 
+def begin_early(base: Path, bin_dir: Path | None) -> None:
+    """
+    Begin to make what the first database of a world needs, in a thread of its own.
+
+    Args:
+        base: The world's folder.
+        bin_dir: As for `PostgresSpec`.
+    """
+
+    def begin() -> None:
+        with contextlib.suppress(WorldError, OSError), _sharing:  # told when a server is wanted
+            account = server_account()
+            binaries = _reachable(bin_dir, account, base.resolve())
+            make_blank(blank_beside(base.resolve() / "any"), binaries, account)
+
+    threading.Thread(target=begin, name="blank-database", daemon=True).start()
+
+
+def _reachable(bin_dir: Path | None, account: Account, base: Path) -> PostgresBinaries:
+    """Return programs that the account can run, and let it into the world's folder."""
+    let_enter(base, account)
+    binaries = find_postgres(bin_dir)
+    if account.closed_dir(binaries.bin_dir):
+        binaries = copy_binaries(binaries, base / "postgres-program")
+    return binaries
+
+
 def _make_shared(spec: PostgresSpec, account: Account, base: Path) -> PostgresBinaries:
     """Make what all servers of a world share, once: reachable programs and the template."""
     with _sharing:
-        let_enter(base, account)
-        binaries = find_postgres(spec.bin_dir)
-        if account.closed_dir(binaries.bin_dir):
-            binaries = copy_binaries(binaries, base / "postgres-program")
+        binaries = _reachable(spec.bin_dir, account, base)
         make_template(
             spec.template_dir,
             binaries,
