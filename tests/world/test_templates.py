@@ -129,6 +129,23 @@ def test_a_fork_is_what_a_start_makes(stage: Stage) -> None:
     asyncio.run(use())
 
 
+def test_a_program_on_gevent_is_forked_with_a_loop_of_its_own(stage: Stage) -> None:
+    patch = "import gevent, gevent.monkey\ngevent.monkey.patch_all()\ngevent.get_hub()\n"
+    (stage.folder / "pretended_import.py").write_text(patch)
+    wait = "import gevent\ngevent.spawn(gevent.sleep, 0.001).join()\n"
+    (stage.folder / "teller.py").write_text(f"{wait}{TELL}")
+
+    async def use() -> None:
+        async with opened(stage.base, stage.env) as made:
+            for _ in range(2):
+                process = await stage.spawn(made, "fail")
+                assert process is not None
+                assert await asyncio.wait_for(process.wait(), 10) == 7
+            assert (await stage.first_line())["imported"] is True
+
+    asyncio.run(use())
+
+
 def test_an_exit_code_comes_home(stage: Stage) -> None:
     async def use() -> None:
         async with opened(stage.base, stage.env) as made:

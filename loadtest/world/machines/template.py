@@ -38,7 +38,8 @@ ROOM_BYTES = 32_768
 REQUEST_BYTES = 262_144
 _ARGUMENTS_START = 45  # of the fields after the program's name: start and end, then the environment
 
-_fork = os.fork  # as it is here: what a program imports may put another in its place
+_fork, _waitpid, _close = os.fork, os.waitpid, os.close
+"""As they are here: what a program imports, as gevent, may put others in their place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def serve(requests: socket.socket, world: int) -> Birth | None:
             requests.close()
             return birth
         for descriptor in descriptors:
-            os.close(descriptor)
+            _close(descriptor)
         requests.send(json.dumps(made).encode())
 
 
@@ -135,24 +136,24 @@ def _make(
     waits, go = os.pipe()
     between = _fork()
     if between == 0:
-        os.close(go)
+        _close(go)
         pid = _fork()
         if pid:
             os.write(tell, f"{pid}\n".encode())
             os._exit(0)
-        os.close(told)
+        _close(told)
         os.read(waits, 1)
-        os.close(waits)
+        _close(waits)
         try:
             _become(birth, descriptors, areas, world)
         except (OSError, ValueError) as error:
             os.write(tell, str(error).encode(errors="replace"))
             os._exit(1)
-        os.close(tell)
+        _close(tell)
         return None
-    os.waitpid(between, 0)
+    _waitpid(between, 0)
     for descriptor in (tell, waits, go):
-        os.close(descriptor)
+        _close(descriptor)
     with os.fdopen(told, "rb") as said:
         first, _, wrong = said.read().decode(errors="replace").partition("\n")
     return {"error": wrong} if wrong or not first else {"pid": int(first)}
@@ -180,7 +181,7 @@ def _become(
         for place, file in (birth.files or {}).items():
             namespaces.bind(file, place)
     for descriptor in (nothing, *descriptors):
-        os.close(descriptor)
+        _close(descriptor)
     os.chdir(birth.folder)
     os.environ.clear()
     os.environ.update(birth.env)
