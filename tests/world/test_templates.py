@@ -11,10 +11,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
-from loadtest.world.guard.reaper import become_subreaper
+from loadtest.world.guard.reaper import become_subreaper, descendants
 from loadtest.world.machines import templates
 from loadtest.world.machines.environment import base_environment
 from loadtest.world.machines.template import ROOM_BYTES
@@ -57,6 +56,13 @@ def environment(base: Path, folder: Path, **more: str) -> dict[str, str]:
     package = str(Path(templates.__file__).parents[3])
     own = base_environment(base, os.environ)
     return {**own, "PYTHONPATH": os.pathsep.join((package, str(folder))), **more}
+
+
+def shown(pid: int, what: str) -> list[str]:
+    """Return what the kernel shows of a process: its arguments or its environment."""
+    return [
+        os.fsdecode(word) for word in Path(f"/proc/{pid}/{what}").read_bytes().split(b"\0") if word
+    ]
 
 
 @asynccontextmanager
@@ -118,9 +124,12 @@ def test_a_fork_is_what_a_start_makes(stage: Stage) -> None:
                 "mine": "own",
                 "room": None,
             }
-            seen = psutil.Process(process.pid)
-            assert [word for word in seen.cmdline() if word][1:] == ["-m", "teller", "stay"]
-            assert seen.environ() == {**stage.env, "MINE": "own"}
+            words = shown(process.pid, "cmdline")
+            assert words[1:] == ["-m", "teller", "stay"]
+            assert dict(entry.split("=", 1) for entry in shown(process.pid, "environ")) == {
+                **stage.env,
+                "MINE": "own",
+            }
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == -signal.SIGTERM
             with pytest.raises(ProcessLookupError):
@@ -202,15 +211,15 @@ def test_a_template_that_was_killed_ends_nobody_and_makes_nobody(stage: Stage) -
             process = await stage.spawn(made, "stay")
             assert process is not None
             await stage.first_line()
+            children = (pid for pid in descendants(os.getpid()) if pid != process.pid)
             (template,) = (
-                child
-                for child in psutil.Process().children()
-                if any("machines.template" in word for word in child.cmdline())
+                pid
+                for pid in children
+                if "loadtest.world.machines.template" in shown(pid, "cmdline")
             )
-            template.kill()
-            template.wait(5)
+            os.kill(template, signal.SIGKILL)
             assert await stage.spawn(made, "stay") is None
-            assert psutil.Process(process.pid).is_running()
+            assert process.pid in descendants(os.getpid())
             process.send_signal(signal.SIGKILL)
             assert await process.wait() == -signal.SIGKILL
 
