@@ -53,7 +53,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"starlette", "uvicorn"},
     ),
     "world": (
-        BASE | {"kernel", "world.api", "world.guard", "world.hosts", "world.machines"},
+        BASE
+        | {"kernel", "world.api", "world.guard", "world.hosts", "world.machines", "world.postgres"},
         {"uvloop"},
     ),
     # DO: what every process of the engine shares, and its two kinds of process
