@@ -1,11 +1,13 @@
 """
-Prepares a revision's folder by the user's own line, and remembers what that made of a commit.
+Prepares a revision's folder by the user's own line, and remembers what that made.
 
-What is remembered is the whole folder as the line left it, under a key of everything that it hangs
-on: the commit, and with it its lock files, the line, the programs that it may call, and the
-variables that installers read.  A line may build from any file of the revision, and installers run
-scripts of the app's, so lock files alone would be too little.  Without a lock file nothing is
-remembered: the same commit installs something else tomorrow.
+Where lock files alone decide what the line installs (`node_packages`), the packages are remembered
+by them, for every revision that has the same.  Else what is remembered is the base's whole folder
+as the line left it, under a key of everything that it hangs on: the commit, and with it its lock
+files, the line, the programs that it may call, and the variables that installers read.  A line may
+build from any file of the revision, and installers run scripts of the app's, so lock files alone
+would be too little.  Without a lock file nothing is remembered: the same commit installs something
+else tomorrow.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from typing import Final
 from loadtest.errors import LoadtestError, PlanError
 from loadtest.frozen import read, to_json
 from loadtest.run.git import without_repository
+from loadtest.run.node_packages import FOLDER, decisive_text
 from loadtest.text import quoted_end
 from loadtest.world.guard.reaper import remove_dir
 
@@ -57,7 +60,7 @@ class Made:
     What is known of a remembered folder; its last file to be written.
 
     Args:
-        folder: Where it was prepared.
+        folder: Where the app was that it was prepared for.
         naming: Text files that name that place, below it.
         files: How many files it has.
         size: Bytes that they have together.
@@ -98,6 +101,39 @@ def set_up(command: str, folder: Path, name: str, env: Mapping[str, str]) -> Non
         )
 
 
+def set_up_packages(
+    command: str, folder: Path, name: str, *, env: Mapping[str, str], anew: bool
+) -> bool | None:
+    """
+    Install packages that lock files alone decide on, or take what the same line installed before.
+
+    Args:
+        command: Shell line.
+        folder: Where it runs.
+        name: Of the revision, for the sentence.
+        env: Variables besides our own.
+        anew: Run the line whatever is remembered.
+
+    Returns:
+        Whether the line was not run; None where other files may decide: nothing was done.
+
+    Raises:
+        PlanError: It failed.
+    """
+    place, decisive, packages = _cache(), decisive_text(command, folder), folder / FOLDER
+    if place is None or decisive is None or packages.is_symlink():
+        return None
+    entry = place / _key(env, command, decisive)
+    if not anew and entry.exists():
+        packages.mkdir(exist_ok=True)
+        if _restore(entry, packages, folder):
+            return True
+    set_up(command, folder, name, env)
+    if packages.is_dir() and _measure(packages)[1] <= MOST_BYTES:
+        _remember(entry, packages, folder)
+    return False
+
+
 def set_up_commit(
     command: str, tree: Path, folder: Path, *, commit: str, env: Mapping[str, str], anew: bool
 ) -> bool:
@@ -122,15 +158,15 @@ def set_up_commit(
     if place is None or not any(_locks(tree, folder)):
         set_up(command, folder, "base", env)
         return False
-    entry = place / _key(command, folder.relative_to(tree), commit, env)
-    if not anew and _restore(entry, tree):
+    entry = place / _key(env, command, str(folder.relative_to(tree)), commit)
+    if not anew and _restore(entry, tree, tree):
         return True
     before = _measure(tree)
     set_up(command, folder, "base", env)
     after = _measure(tree)
     # what it made is elsewhere, and may be gone when this folder is still here
     if after != before and after[1] <= MOST_BYTES:
-        _remember(entry, tree)
+        _remember(entry, tree, tree)
     return False
 
 
@@ -161,7 +197,7 @@ def _is_pinned(file: Path) -> bool:
     return bool(wanted) and all("==" in line for line in wanted)
 
 
-def _key(command: str, inside: Path, commit: str, env: Mapping[str, str]) -> str:
+def _key(env: Mapping[str, str], *what: str) -> str:
     every = {**os.environ, **env}
     read_too = {k: v for k, v in sorted(every.items()) if _READ_BY_INSTALLERS.match(k)}
     programs = []
@@ -170,8 +206,8 @@ def _key(command: str, inside: Path, commit: str, env: Mapping[str, str]) -> str
         if found is not None:
             status = Path(found).stat()
             programs.append((os.path.realpath(found), status.st_size, status.st_mtime_ns))
-    what = [command, str(inside), commit, platform.platform(), programs, read_too]
-    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:40]
+    whole = [*what, platform.platform(), programs, read_too]
+    return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:40]
 
 
 def _measure(folder: Path) -> tuple[int, int]:
@@ -199,17 +235,17 @@ def _copy(source: Path, target: Path) -> None:
     )
 
 
-def _remember(entry: Path, tree: Path) -> None:
-    """Keep a prepared folder; nothing is kept where anything goes wrong."""
+def _remember(entry: Path, tree: Path, place: Path) -> None:
+    """Keep a prepared folder, of an app's at a place; nothing is kept where anything goes wrong."""
     made: Path | None = None
     try:
         made = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=entry.parent))
         _copy(tree, made / "files")
-        naming = _naming(made / "files", str(tree))
+        naming = _naming(made / "files", str(place))
         if naming is None:
             return
         files, size = _measure(made / "files")
-        facts = Made(str(tree), naming, files, size)
+        facts = Made(str(place), naming, files, size)
         (made / "made.json").write_text(json.dumps(to_json(facts)), encoding="utf-8")
         if entry.exists():
             remove_dir(entry)
@@ -235,9 +271,11 @@ def _naming(folder: Path, place: str) -> tuple[str, ...] | None:
     return tuple(naming)
 
 
-def _restore(entry: Path, tree: Path) -> bool:
-    """Make a commit's files what is remembered of them; False where that is not whole."""
-    beside = tree.parent / "remembered"
+def _restore(entry: Path, tree: Path, place: Path) -> bool:
+    """Make files what is remembered of them, and name their place; False if that is not whole."""
+    # in the same file system, and under a name that is nobody's
+    around = Path(tempfile.mkdtemp(prefix=".loadtest-", dir=tree.parent))
+    beside = around / "files"
     try:
         made = read(Made, json.loads((entry / "made.json").read_text("utf-8")), "made.json")
         _copy(entry / "files", beside)
@@ -246,9 +284,9 @@ def _restore(entry: Path, tree: Path) -> bool:
         for path in _files(beside):
             if path.is_symlink() and (led := os.readlink(path)).startswith(f"{made.folder}/"):
                 path.unlink()
-                path.symlink_to(str(tree) + led.removeprefix(made.folder))
+                path.symlink_to(str(place) + led.removeprefix(made.folder))
         for name in made.naming:
-            _rename_in(beside / name, made.folder, str(tree))
+            _rename_in(beside / name, made.folder, str(place))
         os.utime(entry)
     except (OSError, ValueError, LoadtestError, subprocess.SubprocessError):
         remove_dir(entry)
@@ -257,7 +295,7 @@ def _restore(entry: Path, tree: Path) -> bool:
         _replace(tree, beside)
         return True
     finally:
-        remove_dir(beside)
+        remove_dir(around)
 
 
 def _rename_in(file: Path, before: str, now: str) -> None:

@@ -27,13 +27,14 @@ from loadtest.run.images import (
     hosts_are_possible,
     image_from,
 )
-from loadtest.run.prepared import set_up, set_up_commit
+from loadtest.run.prepared import set_up, set_up_commit, set_up_packages
 from loadtest.run.start_command import find_dockerfile, search_path
 from loadtest.world.guard.reaper import remove_dir
 from loadtest.world.guard.remains import FOLDER_PREFIX, write_owner
 
 APP_PLACES = ("fly.toml", "fly/recipes-multi/fly.toml")
 """Where an app's fly.toml is looked for when none is named."""
+_ANEW = "--setup-anew runs it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +136,16 @@ def _set_up(
     env: Mapping[str, str],
 ) -> Iterator[str]:
     """Prepare both folders; yields what a person should know of that."""
-    tree, file = arms[BASE_ARM]
-    if set_up_commit(
-        asked.setup, tree, _start_folder(tree, file),
-        commit=commit, env=env, anew=asked.setup_anew,
-    ):  # fmt: skip
-        yield "base: its folder is what --setup made of this commit before; --setup-anew runs it"
-    root, file = arms[CANDIDATE_ARM]
-    set_up(asked.setup, _start_folder(root, file), CANDIDATE_ARM, env)
+    line, anew = asked.setup, asked.setup_anew
+    for name, (root, file) in arms.items():
+        folder = _start_folder(root, file)
+        known = set_up_packages(line, folder, name, env=env, anew=anew)
+        if known:
+            yield f"{name}: its packages are those of the same lock file before; {_ANEW}"
+        elif known is None and name == CANDIDATE_ARM:  # the user's own tree
+            set_up(line, folder, name, env)
+        elif known is None and set_up_commit(line, root, folder, commit=commit, env=env, anew=anew):
+            yield f"{name}: its folder is what --setup made of this commit before; {_ANEW}"
 
 
 def _missing_files(git: Git, arms: Mapping[str, tuple[Path, Path]]) -> Iterator[str]:
