@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
 import tomllib
@@ -10,6 +9,8 @@ from collections.abc import Iterable
 from importlib import metadata
 from itertools import chain
 from pathlib import Path
+
+from test_rooms import MODULES, imports_of
 
 TOP = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -25,12 +26,8 @@ STANDARD_LATER = {"compression"}
 
 def imported() -> set[str]:
     names = set()
-    for path in (TOP / "loadtest").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                names |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                names.add((node.module or "").partition(".")[0])
+    for path in MODULES:
+        names |= {name.partition(".")[0] for name in imports_of(path)}
     return names - set(sys.stdlib_module_names) - STANDARD_LATER - {"loadtest"}
 
 

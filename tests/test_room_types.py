@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
+from functools import cache
 
-from test_rooms import MODULES, module_of, room_of
+from test_rooms import MODULES, module_of, room_of, tree_of
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 BARE = {"dict", "list", "tuple", "Mapping", "Sequence"}
 """Types that say nothing of what is in them where they stand alone."""
 
 
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-TREES = {module_of(path): tree_of(path) for path in MODULES}
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {module_of(path): tree_of(path) for path in MODULES}
 
 
 def side_of(module: str) -> str:
@@ -34,14 +32,14 @@ def side_of(module: str) -> str:
 def doors() -> set[tuple[str, str]]:
     """Return module and name of all that rooms import of each other."""
     found = set()
-    for module, tree in TREES.items():
+    for module, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("loadtest"):
                 of = (node.module or "").removeprefix("loadtest").removeprefix(".")
                 for alias in node.names:
                     whole = f"{of}.{alias.name}".removeprefix(".")
                     if side_of(whole) != side_of(module):
-                        inside = TREES.get(whole)
+                        inside = trees().get(whole)
                         names = [alias.name] if inside is None else public_names(inside)
                         found |= {(of if inside is None else whole, name) for name in names}
     return found
@@ -116,8 +114,8 @@ def test_what_a_room_gives_another_has_a_type() -> None:
     found = {
         f"{module}.{what}"
         for module, name in doors()
-        if module in TREES
-        for what in loose_in(TREES[module], name)
+        if module in trees()
+        for what in loose_in(trees()[module], name)
     }
     assert found == set()
 

@@ -23,14 +23,17 @@ JUDGE = """
 import sys
 from pathlib import Path
 import synth
+from loadtest.analysis.load import load_run
+from loadtest.analysis.summary import summarise
 from loadtest.errors import RecordsError
-from loadtest.run.judge import judge_folder
+from loadtest.gate.verdict import judge
 old, new = map(Path, sys.argv[1:])
 for folder in (old, new):
     if folder == new:
         synth.write_run(folder, synth.make_plan(), seconds=12.0, seed=7)
     try:
-        print(judge_folder(folder).decision)
+        run = load_run(folder)
+        print(judge(run, summarise(run)).decision)
     except RecordsError as error:
         print(error)
 """
