@@ -22,6 +22,7 @@ from loadtest.fly.machines import (
     Mount,
 )
 from loadtest.fly.orders import AppOrder, Placement, patience_s, placements
+from loadtest.fly.room import others
 from loadtest.fly.transport import MachinesApiError
 
 T = TypeVar("T")
@@ -185,16 +186,17 @@ async def _bring_up(
     client: MachinesClient, order: AppOrder, place: Placement, until: float, made: ReleasedApp
 ) -> Machine:
     """Create one machine and return it healthy."""
-    machine = await _create(client, order.name, place, made.secrets_version)
+    machine = await _create(client, order, place, made.secrets_version)
     return await until_healthy(
         client, order.name, machine, until=until, deadline_s=order.deadline_s
     )
 
 
 async def _create(
-    client: MachinesClient, app: str, place: Placement, secrets_version: int
+    client: MachinesClient, order: AppOrder, place: Placement, secrets_version: int
 ) -> Machine:
     """Create one machine, with volumes of its own if its config mounts any."""
+    app = order.name
     if place.config.mounts and (found := await client.machine_named(app, place.name)) is not None:
         return found
     mounts: list[Mount] = []
@@ -212,9 +214,10 @@ async def _create(
         for mount in mounts:
             await client.delete_volume(app, mount.volume)
         if isinstance(error, MachinesApiError) and error.code in _NO_ROOM:
+            wanted = [place.config.guest]
+            near = await others(client, order.org, place.region, wanted, order.regions)
             raise WorldError(
-                f"{error}; region {place.region} has run out of room: name another with --regions, "
-                "or try again later"
+                f"{error}; region {place.region} has run out of room: try again later, or {near}"
             ) from error
         raise
 

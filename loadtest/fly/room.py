@@ -8,7 +8,7 @@ A token that may not ask (403), or a platform that does not know the question, i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from loadtest.errors import WorldError
 from loadtest.fly.answers import PlatformRegion
@@ -43,14 +43,13 @@ async def check_room(
         raise
     faults = []
     for region, guests in wanted.items():
-        biggest = max(guests, key=lambda guest: (guest.cpus, guest.memory_mb))
         if fault := _unlisted(region, listed):
-            faults.append(f"{fault}; {await _others(client, org, region, guests, biggest)}")
-        elif not await _has_room(client, org, region, len(guests), biggest):
+            faults.append(f"{fault}; {await others(client, org, region, guests, wanted)}")
+        elif not await _has_room(client, org, region, guests):
             count = f"{len(guests)} machine{'' if len(guests) == 1 else 's'}"
             faults.append(
                 f"region {region}: has no room for {count} now; "
-                f"{await _others(client, org, region, guests, biggest)}"
+                f"{await others(client, org, region, guests, wanted)}"
             )
     if faults:
         raise WorldError("\n".join(faults))
@@ -63,34 +62,46 @@ def _unlisted(region: str, listed: Mapping[str, PlatformRegion]) -> str:
     return f"region {region}: is deprecated" if listed[region].deprecated else ""
 
 
-async def _has_room(
-    client: MachinesClient, org: str, region: str, count: int, guest: Guest
-) -> bool:
-    try:
-        placed = await client.placements(org, region, count, guest)
-    except MachinesApiError as error:
-        if error.status in _NO_ANSWER:
-            return True
-        raise
-    return placed.get(region, 0) >= count
-
-
-async def _others(
-    client: MachinesClient, org: str, region: str, guests: Sequence[Guest], biggest: Guest
+async def others(
+    client: MachinesClient,
+    org: str,
+    region: str,
+    guests: Sequence[Guest],
+    taken: Collection[str],
 ) -> str:
-    """Return what else could be asked for, the nearest first."""
+    """
+    Return what could be asked for in a region's place, the nearest first, as the end of a sentence.
+
+    Args:
+        client: The Machines API.
+        org: Slug of the organization.
+        region: The one that takes none.
+        guests: The machines that were to go there.
+        taken: Regions that have machines of the run anyway.
+    """
     try:
         listed = [found.code for found in await client.regions() if not found.deprecated]
-        near = sorted((code for code in listed if code != region), key=lambda c: _apart(region, c))
+        free = (code for code in listed if code not in (region, *taken))
         found: list[str] = []
-        for code in near[: 2 * _ALTERNATIVES]:
-            if await _has_room(client, org, code, len(guests), biggest):
+        for code in sorted(free, key=lambda code: _apart(region, code))[: 2 * _ALTERNATIVES]:
+            if await _has_room(client, org, code, guests):
                 found.append(code)
     except MachinesApiError:
         found = []
     if not found:
         return "`fly platform regions` lists others for --regions"
     return f"name another with --regions, such as {', '.join(found[:_ALTERNATIVES])}"
+
+
+async def _has_room(client: MachinesClient, org: str, region: str, guests: Sequence[Guest]) -> bool:
+    biggest = max(guests, key=lambda guest: (guest.cpus, guest.memory_mb))
+    try:
+        placed = await client.placements(org, region, len(guests), biggest)
+    except MachinesApiError as error:
+        if error.status in _NO_ANSWER:
+            return True
+        raise
+    return placed.get(region, 0) >= len(guests)
 
 
 def _apart(a: str, b: str) -> float:

@@ -108,7 +108,12 @@ def test_from_no_apps_to_a_report_and_back_to_none(fly: Fly) -> None:
     assert all(machine["gone"] for machine in cost["machines"])
     by_hand = sum(machine["seconds"] * machine["usd_per_s"] for machine in cost["machines"])
     assert cost["usd"] == pytest.approx(by_hand, rel=0.01)
-    assert "listed again: all are gone" in " ".join(done.stderr.split())
+    said = " ".join(done.stderr.split())
+    reckoned = re.search(r"5 machines .* at \$([\d.]+) an hour; up to", said)
+    per_h = sum(machine["usd_per_s"] for machine in cost["machines"]) * 3_600
+    assert reckoned, said
+    assert float(reckoned[1]) == pytest.approx(per_h, rel=0.01)
+    assert "listed again: all are gone" in said
     row = (fly.folder / "run" / "round-trips.csv").read_text().splitlines()[1].split(",")
     assert row[:2] == ["cdg", "ord"]
     assert float(row[2]) == pytest.approx(20.0, abs=5.0)

@@ -68,6 +68,8 @@ def test_a_full_region_is_told_with_the_nearest_that_are_not() -> None:
     platform = Platform({"cdg": 1, "syd": 9, "fra": 9, "lhr": 9, "ams": 0, "ord": 9})
     with pytest.raises(WorldError) as caught:
         check(platform, {"cdg": [SMALL, SMALL]})
+    with pytest.raises(WorldError, match=r"such as fra, ord, syd$"):
+        check(platform, {"cdg": [SMALL, SMALL], "lhr": [SMALL]})
     assert str(caught.value) == (
         "region cdg: has no room for 2 machines now; name another with --regions, "
         "such as lhr, fra, ord"

@@ -131,6 +131,7 @@ def on(call: str, how: int | str, times: int = 999, **more: Any) -> tuple[Fault,
 
 
 NAMES = r"app hello: the name belongs to an organization .* --prefix"
+NO_ROOM = "region (cdg|ord) has run out of room: .* name another with --regions, such as syd$"
 CASES = [
     # names and the app itself
     Case("name-of-another-organization", on(f"GET {APP}", 403), NAMES),
@@ -182,17 +183,17 @@ CASES = [
     Case(
         "no-capacity-in-one-region",
         on(f"POST {MACHINES}", 422, 1, code="insufficient_capacity"),
-        "region (cdg|ord) has run out of room: name another with --regions",
+        NO_ROOM,
     ),
     Case(
         "no-capacity-503",
         on(f"POST {MACHINES}", 503, 1, code="insufficient_capacity", after=1),
-        "has run out of room",
+        NO_ROOM,
     ),
     Case(
         "no-room-for-a-volume",
         on(f"POST {APP}/volumes", 422, 1, code="volume_placement_capacity"),
-        "has run out of room",
+        NO_ROOM,
         order={"toml": WITH_VOLUME},
     ),
     Case(
@@ -278,7 +279,8 @@ CASES = [
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorldHandle]:
     folder = tmp_path_factory.mktemp("image")
     small.write_app(folder)
-    with start_world(small.spec(folder)) as handle:
+    far = {"cdg-ord": 40.0, "cdg-syd": 40.0, "ord-syd": 40.0}
+    with start_world(small.spec(folder, regions=["cdg", "ord", "syd"], rtt_ms=far)) as handle:
         yield handle
 
 
