@@ -81,6 +81,14 @@ def test_a_second_of_health_and_its_sum(monitor: HealthMonitor) -> None:
     assert summary.lateness_p50_us == 50
 
 
+def test_slices_that_end_right_behind_each_other_are_two_moments(monitor: HealthMonitor) -> None:
+    """As after a stall, when the segment ends just behind a second: no account stands still."""
+    for now_ns in (2 * NS_PER_S, 2 * NS_PER_S + 100_000):
+        monitor.second(now_ns, in_flight=0, polled_ns=0)
+    first, last = monitor.timeline
+    assert first.t_s < last.t_s
+
+
 def test_polling_is_no_use_of_the_cpu(
     monitor: HealthMonitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -200,7 +200,8 @@ class HealthMonitor:
         self._lateness.merge(late)
         breathe()
         moment = MomentFacts(
-            t_s=Signed(round((now_ns - self._started_ns) / NS_PER_S, 2)),
+            # to the microsecond: the last slice may end right behind the one before
+            t_s=Signed(round((now_ns - self._started_ns) / NS_PER_S, 6)),
             loop_lag_p99_us=lag.percentile(99),
             cpu_share=round(cpu, 4),
             steal_share=round(stolen, 4),
