@@ -30,6 +30,8 @@ FILES = {
     "api.json": json.dumps({"paths": {"/a": {"get": {}}}}),
 }
 RUN = [
+    (["--rate", "-1", "--looks", "99"], "load.rate: -1.0 is not allowed"),
+    (["--looks", "99", "--rate", "-1"], "gate.max_looks: 99 is not allowed"),
     (["--regions", ""], "--regions: '' names none; leave the flag out for all"),
     (["listless.toml"], "regions: 'cdg' is not allowed: want a list"),
     (["odd.toml"], "zzqqx: unknown key; allowed here: base, "),
@@ -108,7 +110,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("words", "told"), RUN, ids=[" ".join(words) for words, _ in RUN])
+@pytest.mark.parametrize(("words", "told"), RUN, ids=[" ".join(case[0]) for case in RUN])
 def test_a_mistake_is_a_sentence_with_the_cure(
     words: list[str],
     told: str,

@@ -144,6 +144,13 @@ def test_a_run_without_rules_is_measured_and_not_judged(tmp_path: Path, gate: Ga
     assert "verdict: NONE" in done.stdout
 
 
+def test_a_folder_that_is_none_is_told(tmp_path: Path, gate: Gate) -> None:
+    done = gate(tmp_path / "nothing-here")
+
+    assert done.returncode == 12
+    assert "nothing-here: no such run folder" in done.stderr
+
+
 def test_a_damaged_run_is_told_in_a_sentence(tmp_path: Path, gate: Gate) -> None:
     """Records that cannot be read: exit code 12, no traceback."""
     folder = stored(tmp_path / "run", "ttfb.p50 < 10s", {})

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from whole_program import finished, read
 
-from loadtest.errors import EXIT_FAIL, EXIT_PASS, EXIT_PLAN
+from loadtest.errors import EXIT_FAIL, EXIT_PLAN
 
 pytestmark = [
     pytest.mark.e2e,
@@ -111,11 +111,3 @@ def test_what_cannot_be_compared_is_told_before_anything_starts(
     assert done.returncode == EXIT_PLAN, done.stdout + done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_a_stored_run_is_judged_again(tmp_path: Path) -> None:
-    """Without --base, the gate reads a folder; a folder that is none is told."""
-    done = finished("gate", "nothing-here", cwd=tmp_path)
-
-    assert "nothing-here: no such run folder" in done.stderr
-    assert done.returncode != EXIT_PASS
