@@ -19,6 +19,7 @@ import small_app
 from whole_program import finished, has_measured, loadtest, read
 
 from loadtest.errors import EXIT_ENGINE, EXIT_INVALID, EXIT_PASS, EXIT_PLAN, EXIT_WORLD
+from loadtest.fly.transport import LIMITED
 from loadtest.plan.resolve import load_plan
 from loadtest.world.handle import WorldHandle, start_world
 
@@ -55,12 +56,16 @@ class Fly:
 
     def _get(self, path: str) -> Any:
         headers = {"authorization": f"Bearer {self.handle.token}"}
-        answer = httpx.get(f"{self.handle.api_url}{path}", headers=headers, trust_env=False)
+        url = f"{self.handle.api_url}{path}"
+        while (answer := httpx.get(url, headers=headers, trust_env=False)).status_code == LIMITED:
+            time.sleep(float(answer.headers["retry-after"]))
         return answer.raise_for_status().json()
 
 
 @pytest.fixture
-def fly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fly]:
+def fly(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Fly]:
     small_app.write(tmp_path)
     toml = tmp_path / "shop" / "fly.toml"
     toml.write_text(f'{small_app.FLY_TOML}\n[build]\nimage = "registry.example/shop:7"\n')
@@ -76,6 +81,8 @@ def fly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fly]:
         },
         "foreign_apps": ["shop", "loadtest"],
         "fresh_app_calls": 2,
+        **getattr(request, "param", {}),
+        "strict_regions": True,
     }
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     with start_world(spec) as handle:
@@ -92,6 +99,7 @@ def prefix_of(fly: Fly) -> str:
     return prefix
 
 
+@pytest.mark.parametrize("fly", [{"rate_limited": True}], indirect=True)
 def test_from_no_apps_to_a_report_and_back_to_none(fly: Fly) -> None:
     done = finished(*RUN, *SHORT, "--org", "acme", cwd=fly.folder)
     assert done.returncode in MEASURED, done.stderr

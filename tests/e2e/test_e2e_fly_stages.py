@@ -106,6 +106,7 @@ def fly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fly]:
         "layer": "relay",
         "images": {"loadtest": {"cwd": str(tmp_path), "env": {}}},
         "fresh_app_calls": 2,
+        "strict_regions": True,
     }
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("FLY_ORG", "acme")
