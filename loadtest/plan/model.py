@@ -210,6 +210,8 @@ class Plan(Frozen):
     """Filled in: time the app waits in each region without burning CPU."""
     healthy_within_s: Annotated[float, Field(gt=0, le=3_600)] = 60.0
     """How long a deployment may take to get healthy before the run is given up."""
+    deploy_within_s: Annotated[float, Field(gt=0, le=3_600)] = 300.0
+    """The same on Fly, where machines pull their image first."""
     visitors: dict[str, float] = {}
     """Region to share of the visitors, for ``loadtest advise``; empty is every region alike."""
     thresholds: tuple[str, ...] = ()
@@ -219,6 +221,12 @@ class Plan(Frozen):
     """Put the published tables beside ours in the report."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @property
+    def patience_s(self) -> float:
+        """Return how long machines may take from their order until they are healthy, seconds."""
+        slower = self.deploy_within_s if self.world == "fly" else 0.0
+        return max(self.healthy_within_s, slower)
 
     def deployment(self, name: str) -> Deployment:
         """Return the deployment of that name; KeyError when there is none."""

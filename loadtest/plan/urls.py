@@ -16,7 +16,6 @@ from loadtest.regions import HERE
 ARMS: Final = ("first", "second", "third", "fourth")
 _REAL: Final = ("fly", "own")
 """Worlds whose regions are real."""
-_FLY_HEALTHY_S: Final = 300.0  # machines pull the image within it
 _LOAD: Final = {"rate": 5.0, "duration_s": 20.0, "warmup_s": 2.0, "block_s": 1.0}
 _SCHEME: Final = re.compile(r"\s*https?(:/*|;/*|//+)(?=[^:;/\s])", re.IGNORECASE)
 """What people write for a scheme that is one, colon or no colon."""
@@ -124,7 +123,6 @@ def plan_of_urls(
         "load": dict(_LOAD),
         "network": {"rtt": "neutral"},
         "database": {"fly_toml": ""},
-        **({"healthy_within_s": _FLY_HEALTHY_S} if world == "fly" else {}),
         "gate": {"max_looks": 3},
         "deployments": [
             {"name": "target" if len(urls) == 1 else name, "url": base, "at": at}

@@ -75,7 +75,7 @@ def _order(
         image=image,
         secrets={} if is_server(config) else dict(secrets),
         env=dict(companion.env),
-        deadline_s=plan.healthy_within_s,
+        deadline_s=plan.patience_s,
     )
 
 

@@ -44,7 +44,7 @@ def database_order(plan: Plan, run_id: str, keys: Secrets, image: str) -> AppOrd
             "DATABASE_NAME": plan.database.database,
             **({"MORE_DATABASES": ",".join(own)} if (own := _own_databases(plan)) else {}),
         },
-        deadline_s=plan.healthy_within_s,
+        deadline_s=plan.patience_s,
         **platform_keys(plan),
     )
 

@@ -47,7 +47,7 @@ def generator_order(
         },
         group_regions={"coordinator": (plan.primary_region,), "worker": plan.regions},
         counts={"worker": plan.generator.workers_per_region},
-        deadline_s=plan.healthy_within_s,
+        deadline_s=plan.patience_s,
         public=True,
         files=_scenario_files(plan),
         **platform_keys(plan),

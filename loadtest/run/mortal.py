@@ -38,8 +38,8 @@ def with_lifeline(
     """
     silent_s = plan.generator.driver_silent_s
     named_s = silent_s + FIRST_ANSWER_S  # its name has to come before anybody reaches it
-    # it is deployed beside the first of them, and the others come later
-    there_s = silent_s + 2 * plan.healthy_within_s
+    # it is ordered with the first of them, and the others come later
+    there_s = silent_s + plan.patience_s
     generator = orders.generator
     port = generator.config.env.get("PORT", "")
     told = {

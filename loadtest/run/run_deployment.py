@@ -176,7 +176,7 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str])
         run_id=run_id,
         env=env,
         edge_keeps_connections=deployment.edge_keeps_connections,
-        deadline_s=plan.healthy_within_s,
+        deadline_s=plan.patience_s,
         public=True,
         **platform_keys(plan),
     )

@@ -143,7 +143,7 @@ def test_a_word_that_is_no_plan_is_told_with_what_was_meant(
 def test_on_fly_a_url_is_measured_from_the_regions_that_are_named() -> None:
     plan = url_plan(["https://shop.example/a"], "", {"world": "fly", "regions": ["cdg", "ord"]})
     assert (plan.world, plan.regions, plan.primary_region) == ("fly", ("cdg", "ord"), "cdg")
-    assert (plan.database.fly_toml, plan.paths, plan.healthy_within_s) == ("", ("/a",), 300.0)
+    assert (plan.database.fly_toml, plan.paths, plan.patience_s) == ("", ("/a",), 300.0)
     with pytest.raises(PlanError, match="--regions: name the regions of Fly"):
         url_plan(["https://shop.example"], "", {"world": "fly"})
     with pytest.raises(PlanError, match="--at cdg: no distance is emulated on Fly"):

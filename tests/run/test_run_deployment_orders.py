@@ -354,6 +354,12 @@ class TestOnFly:
                 assert place.config.auto_destroy
                 assert place.config.restart_policy == "no"
 
+    def test_each_has_the_time_to_pull_its_image_too(self) -> None:
+        assert {order.deadline_s for order in self.orders().every} == {300.0}
+        plan = plan_of({"name": "s", "url": "https://a.example"}, world="fly", deploy_within_s=9)
+        orders = ordered(plan, image="registry.fly.io/mine:v1")
+        assert orders.generator.deadline_s == plan.healthy_within_s  # which is longer
+
     def test_a_real_app_takes_the_time_it_takes(self) -> None:
         assert all("APP_BASE_MS" not in order.env for order in self.orders().apps.values())
 

@@ -53,7 +53,7 @@ def test_all_others_watch_the_coordinator_and_run_what_they_ran() -> None:
             told = now.config.env["LOADTEST_LIFELINE"]
             assert told == "coordinator.process.loadtest.internal:8089"
             assert now.config.env["LOADTEST_LIFELINE_S"] == "30"
-            assert now.config.env["LOADTEST_LIFELINE_FIRST_S"] == "150"
+            assert now.config.env["LOADTEST_LIFELINE_FIRST_S"] == "90"
 
 
 def test_an_image_without_our_program_keeps_its_own_command() -> None:
