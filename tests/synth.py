@@ -56,6 +56,8 @@ class Effects:
     timeout_share: float = 0.0
     dropped_share: float = 0.0
     resent_share: float = 0.0
+    unasked_share: Mapping[str, float] = field(default_factory=dict)
+    """Share of requests that open a connection nobody asked for, by deployment."""
     late_share: float = 0.0
     replayed_share: float = 0.0
     """Share of the replica deployment's answers that came by way of a replay."""
@@ -205,7 +207,7 @@ def _rows_of(plan: Plan, region: str, rng: np.random.Generator, effects: Effects
     }
     noise = np.exp(rng.normal(0.0, effects.sigma, n)) * _weather(plan, at_s, rng, effects)
     _fill_times(columns, plan, region, arms, noise, effects)
-    _fill_connections(columns, plan, region, rng)
+    _fill_connections(columns, plan, region, rng, effects)
     _fill_answers(columns, plan, region, arms, rng, effects)
     return columns
 
@@ -265,7 +267,9 @@ def _fill_times(
     columns["wait_user_us"] = total + KERNEL_SEES_EARLIER_US
 
 
-def _fill_connections(columns: Columns, plan: Plan, region: str, rng: np.random.Generator) -> None:
+def _fill_connections(
+    columns: Columns, plan: Plan, region: str, rng: np.random.Generator, effects: Effects
+) -> None:
     """Add the phases before the first byte; a new connection meets the edge of its own region."""
     n = columns["block"].size
     fresh = rng.random(n) < plan.load.new_connections
@@ -273,8 +277,13 @@ def _fill_connections(columns: Columns, plan: Plan, region: str, rng: np.random.
         first = np.flatnonzero(columns["deployment"][0] == deployment)[:2]
         fresh[first] = True
     local_us = plan.network.same_region_ms * 1e3
-    columns["reused"] = ~fresh
+    unasked = np.zeros(n, bool)
+    for number, name in enumerate(columns["deployment"][1]):
+        if share := effects.unasked_share.get(name, 0.0):
+            unasked |= (columns["deployment"][0] == number) & (rng.random(n) < share) & ~fresh
     columns["cold"] = fresh
+    fresh = fresh | unasked
+    columns["reused"] = ~fresh
     columns["dns_us"] = np.where(fresh, rng.gamma(3.0, 30.0, n), 0.0)
     columns["connect_us"] = np.where(fresh, local_us + rng.gamma(2.0, 20.0, n), 0.0)
     columns["tls_us"] = np.zeros(n)

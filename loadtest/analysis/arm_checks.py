@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from loadtest.analysis.cells import CellRows, codes_of
 from loadtest.analysis.checks import ValidityCheck
+from loadtest.analysis.connections import judged_against
 from loadtest.analysis.load import Run
 from loadtest.records.kinds import ERROR_CANCELLED, ERROR_DROPPED
 from loadtest.units import US_PER_MS
@@ -114,14 +115,16 @@ def _unlike(
     run: Run, region: str, by_arm: dict[tuple[str, str], NDArray[np.int32]]
 ) -> Iterator[ValidityCheck]:
     """Yield a failed check where arms of one scenario differ in what their percentiles lack."""
-    plan = run.plan
+    plan, against = run.plan, judged_against(run)
     for arm in plan.arms_in(region):
         for other in plan.arms_in(region):
             alike = plan.deployment(arm).scenarios == plan.deployment(other).scenarios
             mine, theirs = by_arm.get((region, arm)), by_arm.get((region, other))
             if arm == other or not alike or mine is None or theirs is None:
                 continue
-            kinds = zip(_left_out(run, mine), _left_out(run, theirs), strict=True)
+            kinds = list(zip(_left_out(run, mine), _left_out(run, theirs), strict=True))
+            if arm in against:
+                kinds.append((_unasked(run, mine), _unasked(run, theirs)))
             for (what, here), (_, there) in kinds:
                 if _more(here, there):
                     yield _unlike_check(region, arm, other, what, here, there)
@@ -148,6 +151,18 @@ def _left_out(run: Run, rows: NDArray[np.int32]) -> list[tuple[str, NDArray[np.b
         ("were sent twice", frame["attempts"].to_numpy()[rows] > 1),
         ("asked for a new connection", frame["cold"].to_numpy()[rows].astype(bool)),
     ]
+
+
+def _unasked(run: Run, rows: NDArray[np.int32]) -> tuple[str, NDArray[np.bool_]]:
+    """
+    Return which of some rows waited for a connection that nobody asked for.
+
+    Their TTFB holds that wait, so it speaks for itself, but for an arm that others are held
+    against: what makes that one look slow lets a slow candidate pass.
+    """
+    frame = run.frame
+    opened = (frame["connect_us"].to_numpy()[rows] > 0) & ~frame["cold"].to_numpy()[rows]
+    return "opened a connection that nobody asked for", opened.astype(bool)
 
 
 def _same(codes: NDArray[Any], code: int) -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,9 @@ from loadtest.analysis.page_summary import (
 )
 from loadtest.analysis.percentiles import Distribution, number
 from loadtest.records.kinds import STAGE_STEADY
+
+if TYPE_CHECKING:
+    from loadtest.analysis.connections import ConnectionCounts
 
 Key = tuple[str, str, str]
 """Region, deployment, scenario."""
@@ -59,6 +62,7 @@ class CellSummary:
     clocks: dict[str, int]
     protocols: dict[str, int]
     """Requests by version of HTTP; those that got no connection are left out."""
+    connections: ConnectionCounts
     valid: bool
     why_invalid: tuple[str, ...]
     pages: tuple[PageSummary, ...] = ()
@@ -103,6 +107,7 @@ class CellSummary:
             "app_ms": None if self.app is None else self.app.to_json(),
             "clocks": self.clocks,
             "protocols": self.protocols,
+            "connections": self.connections.to_json(),
             "statuses": {str(status): n for status, n in self.statuses.items()},
             "failures": [failure.to_json() for failure in self.failures],
             "pages": [page.to_json() for page in self.pages],

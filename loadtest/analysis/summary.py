@@ -9,6 +9,7 @@ import numpy as np
 
 from loadtest.analysis.cells import CellRows, CellSummary, cell_rows, count_words
 from loadtest.analysis.checks import Validity
+from loadtest.analysis.connections import count_connections
 from loadtest.analysis.load import Run
 from loadtest.analysis.metrics import PHASES, MetricSample, sample_of
 from loadtest.analysis.page_names import page_names
@@ -192,6 +193,7 @@ def _summarise_cell(
         replayed=_mean(sample_of(run.frame, cell.rows, "replayed")) or 0.0,
         served_by=_named(count_words(run.frame, "served_by", cell.rows)),
         clocks=count_words(run.frame, "clock", cell.rows),
+        connections=count_connections(run.frame, cell.rows),
         protocols=_named(count_words(run.frame, "protocol", cell.rows)),
         valid=not against,
         why_invalid=against,

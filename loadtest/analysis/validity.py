@@ -18,6 +18,7 @@ from loadtest.analysis.arm_checks import arm_checks
 from loadtest.analysis.asked_checks import asked_checks
 from loadtest.analysis.cells import CellRows, by_region, cell_rows
 from loadtest.analysis.checks import SplitTest, Validity, ValidityCheck
+from loadtest.analysis.connections import connection_checks
 from loadtest.analysis.load import Run
 from loadtest.analysis.record_checks import cell_checks, record_checks, schedule_checks
 from loadtest.analysis.worker_checks import worker_checks
@@ -47,6 +48,7 @@ def check_cells(run: Run, cells: tuple[CellRows, ...]) -> Validity:
     for region, rows in by_region(cells):
         checks += record_checks(run, region, rows)
     checks += cell_checks(cells)
+    checks += connection_checks(run, cells)
     checks += arm_checks(run, cells)
     checks += asked_checks(run, cells)
     checks.append(_split_check(aa))

@@ -92,6 +92,7 @@ class ValidityLimits(Frozen):
     late_after_ms: Millis = 10.0
     dropped_share: Share = 0.001
     resent_share: Share = 0.001
+    unasked_share: Share = 0.5
     cpu_share: Share = 0.90
     steal_share: Share = 0.10
     gc_pause_ms: Millis = 50.0

@@ -22,10 +22,48 @@ _COLD = (
 def section_connections(context: Context) -> Section | None:
     """Return the section about new connections; None when the run opened too few to tell."""
     cells = [cell for cell in context.summary.cells if cell.ttfb_cold.get(50)]
-    if not cells:
+    opened = [cell for cell in context.summary.cells if _unasked(cell)]
+    if not cells and not opened:
         return None
+    blocks = _cold(context, cells) if cells else ()
+    if opened:
+        blocks = (*blocks, _opened(context, opened))
+    return Section("connections", "New and reused connections", "Connections", blocks)
+
+
+def _unasked(cell: CellSummary) -> int:
+    return cell.connections.unasked + cell.connections.resent
+
+
+def _opened(context: Context, cells: list[CellSummary]) -> Table:
+    """Return how many requests had to open a connection though nobody asked for a new one."""
+
+    def share_of(cell: CellSummary, n: int) -> str:
+        return f"{count(n)} ({share(n / max(1, cell.connections.sent))})" if n else NOTHING
+
+    return Table(
+        key="unasked-connections",
+        title="Connections that nobody asked for",
+        headers=("deployment", "region", "requests", "opened one", "sent a second time"),
+        rows=tuple(
+            (
+                context.arm_label(cell),
+                cell.region,
+                count(cell.connections.sent),
+                share_of(cell, cell.connections.unasked),
+                share_of(cell, cell.connections.resent),
+            )
+            for cell in cells
+        ),
+        align="llrrr",
+        note="Opening it is a wait like any other, and in the TTFB of the request that had to. "
+        "What was sent twice, as an open connection turned out to be closed, is in no TTFB.",
+    )
+
+
+def _cold(context: Context, cells: list[CellSummary]) -> tuple[Block, ...]:
     shown = [region for region in context.regions if any(c.region == region for c in cells)]
-    blocks: tuple[Block, ...] = (
+    return (
         Figures(_COLD, lambda: _draw(context, cells, shown)),
         Table(
             key="cold",
@@ -38,7 +76,6 @@ def section_connections(context: Context) -> Section | None:
             align="llrrrrrrr",
         ),
     )
-    return Section("connections", "New and reused connections", "Connections", blocks)
 
 
 def _draw(context: Context, cells: list[CellSummary], regions: list[str]) -> list[str]:
