@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from loadtest.analysis.connection_counts import ConnectionCounts
 from loadtest.analysis.load import Run
 from loadtest.analysis.page_summary import (
     FailureCount,
@@ -19,9 +20,6 @@ from loadtest.analysis.page_summary import (
 )
 from loadtest.analysis.percentiles import Distribution, number
 from loadtest.records.kinds import STAGE_STEADY
-
-if TYPE_CHECKING:
-    from loadtest.analysis.connections import ConnectionCounts
 
 Key = tuple[str, str, str]
 """Region, deployment, scenario."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from typing import Final
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from loadtest.analysis.cells import CellRows, codes_of
 from loadtest.analysis.checks import ValidityCheck
+from loadtest.analysis.connection_counts import ConnectionCounts
 from loadtest.analysis.load import Run
 from loadtest.plan.threshold_checks import arms_of, parse_thresholds
 from loadtest.records.kinds import ERROR_CANCELLED, ERROR_DROPPED
@@ -21,28 +21,6 @@ EACH_TIME: Final = 0.99
 """A target that keeps no connection open: every request waits for one, so all are of a kind."""
 _CHANCE: Final = 4.0
 """Standard errors, as for what arms leave out."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionCounts:
-    """
-    How a cell's requests came by their connections.
-
-    Args:
-        sent: Requests that were sent.
-        asked: Of those, that opened a connection which plan or scenario asked for.
-        unasked: That opened one nobody asked for; opening it is in their TTFB.
-        resent: That were sent a second time because an open connection turned out to be closed.
-    """
-
-    sent: int
-    asked: int
-    unasked: int
-    resent: int
-
-    def to_json(self) -> dict[str, int]:
-        """Return JSON-ready values."""
-        return asdict(self)
 
 
 def count_connections(frame: pd.DataFrame, rows: NDArray[np.int32]) -> ConnectionCounts:
