@@ -144,7 +144,8 @@ def test_no_flag_is_documented_that_is_not_there() -> None:
         flag
         for name in ("README.md", "docs/plan.md", "docs/gate.md", "docs/measuring.md")
         for line in pattern.findall(PAGES[name])
-        for flag in re.findall(r"(?<!\S)`?(--[a-z-]+)", line.partition("#")[0])
+        for own in [re.sub("'[^']*'", "", line).partition("#")[0]]  # not of what it runs
+        for flag in re.findall(r"(?<!\S)`?(--[a-z-]+)", own)
     }
     assert told <= known
 
