@@ -97,29 +97,12 @@ def test_a_scenario_that_is_no_python_is_told_with_file_and_line(tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_scenario_that_is_missing_is_told_before_anything_starts(tmp_path: Path) -> None:
-    small_app.write(tmp_path)
-    (tmp_path / "scenario.py").unlink()
-    told = failure(tmp_path)
-    assert told.startswith(f"{EXIT_PLAN}: ")
-    assert "scenario: there is no file 'scenario.py'" in told
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_run_folder_that_may_not_be_written(tmp_path: Path) -> None:
-    small_app.write(tmp_path)
-    told = failure(tmp_path, "--out", "plan.toml/run")
-    assert told.startswith(f"{EXIT_PLAN}: ")
-    assert "--out: plan.toml/run: cannot be written (Not a directory)" in told
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_before_there_is_load_ends_at_once(tmp_path: Path, number: int) -> None:
+def test_an_interrupt_before_there_is_load_ends_at_once(tmp_path: Path) -> None:
     small_app.write(tmp_path, small_app.NEVER_LISTENS)
 
     def interrupt(program: Program) -> None:
         program.wait_for(lambda: bool(program.pids_of("shop.py")), "the app")
-        program.process.send_signal(number)
+        program.process.send_signal(signal.SIGTERM)
 
     assert failure(tmp_path, until=interrupt).startswith(f"{EXIT_INTERRUPTED}: ")
     assert not (tmp_path / "run").exists()

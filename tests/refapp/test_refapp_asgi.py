@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -229,6 +228,5 @@ def visit_into(answer: Answer, app: AsgiApp, settings: RegionalSettings) -> Answ
         answer.messages.append(message)
 
     scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    run: Callable[..., Awaitable[None]] = RegionalMiddleware(app, settings, lambda: NOW)
-    asyncio.run(run(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(RegionalMiddleware(app, settings, lambda: NOW)(scope, receive, send))
     return answer
