@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 import pytest
 import small_world as small
 
@@ -70,6 +71,17 @@ def deployed(world: WorldHandle, **overrides: Any) -> tuple[Machine, ...]:
     return small.deploy_hello(world.api_url, world.token, **overrides)
 
 
+def connected(password: str, port: int) -> psycopg.Connection:
+    """Connect to a database once it takes connections."""
+    until = time.monotonic() + small.DEADLINE_S
+    while True:
+        try:
+            return psycopg.connect(f"postgres://postgres:{password}@127.0.0.1:{port}/recipes")
+        except psycopg.OperationalError:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+
 class TestShapes:
     def test_no_token_no_answer(self, world: WorldHandle) -> None:
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": world.token}):
@@ -111,6 +123,30 @@ class TestShapes:
         assert wait(http, machine, "stopped").json()["ok"] is True
         events = http.get(f"/v1/apps/a/machines/{machine['id']}/events").json()
         assert [event["type"] for event in events] == ["exit", "start", "start", "launch"]
+
+    def test_a_database_whose_machine_and_volume_are_destroyed_has_lost_its_data(
+        self, http: httpx.Client
+    ) -> None:
+        """The next one in the same world begins with nothing, whatever its passwords are."""
+        for password in ("one", "one", "another"):
+            http.post("/v1/apps", json={"name": "a", "org_slug": "personal"})
+            asked = {"name": "data", "region": "cdg", "size_gb": 1}
+            volume = http.post("/v1/apps/a/volumes", json=asked).json()["id"]
+            config = {
+                "image": "hello:local",
+                "init": {"cmd": ["python", "-m", "loadtest.world.postgres"]},
+                "env": {"OPERATOR_PASSWORD": password, "REPL_PASSWORD": "two"},
+                "mounts": [{"volume": volume, "path": "/data"}],
+            }
+            machine = create(http, config=config)
+            assert wait(http, machine, "started").json()["ok"] is True
+            ports = {m["id"]: m["ports"] for m in http.get("/world").json()["machines"]}
+            with connected(password, ports[machine["id"]]["5433"]) as connection:
+                assert connection.execute("SELECT to_regclass('kept')").fetchone() == (None,)
+                connection.execute("CREATE TABLE kept ()")
+            http.delete(f"/v1/apps/a/machines/{machine['id']}?force=true").raise_for_status()
+            assert wait(http, machine, "destroyed").status_code == 200
+            http.delete(f"/v1/apps/a/volumes/{volume}").raise_for_status()
 
     def test_a_wait_that_runs_out_is_408_and_a_wrong_state_400(self, http: httpx.Client) -> None:
         machine = create(http, skip_launch=True)
