@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
-from whole_program import Program, finished, has_measured, loadtest
+from whole_program import Program, finished, has_measured, loadtest, read
 
-from loadtest.errors import EXIT_ENGINE
+from loadtest.errors import EXIT_ENGINE, EXIT_INVALID, EXIT_PASS
 from loadtest.world.handle import WorldHandle, start_world
 
 pytestmark = [
@@ -189,6 +189,22 @@ def test_a_coordinator_that_cannot_be_reached_ends_the_run_with_a_sentence(fly: 
         told = ended(program)
     assert program.process.returncode == EXIT_ENGINE, told
     assert "Traceback" not in told
+    assert (fly.machines(), fly.apps()) == ([], [])
+
+
+def test_two_runs_at_once_in_one_organization_do_not_meet(fly: Fly) -> None:
+    short = ("--duration", "3")
+    with (
+        run(fly, *short, "--prefix", "one", "--out", "one") as one,
+        run(fly, *short, "--prefix", "two", "--out", "two") as two,
+    ):
+        one.wait_for(lambda: set(fly.apps()) == {"one-loadtest", "two-loadtest"}, "both")
+        for program in (one, two):
+            told = ended(program)
+            assert program.process.returncode in (EXIT_PASS, EXIT_INVALID), told
+    for name in ("one", "two"):
+        cells = read(fly.folder / name / "summary.json")["cells"]
+        assert [(cell["n"], cell["errors"]) for cell in cells] == [(15, 0), (15, 0)]
     assert (fly.machines(), fly.apps()) == ([], [])
 
 
