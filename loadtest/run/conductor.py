@@ -31,7 +31,7 @@ from loadtest.run.bending import PlannedFaults
 from loadtest.run.coordinator import FIRST_ANSWER_S, connect, heard_by
 from loadtest.run.cost import Agree, Budget, account, cost_sentence, ready_for_fly
 from loadtest.run.deployment import deploy_all, destroy_all, start_arms_anew
-from loadtest.run.judge import Judged, judge_folder
+from loadtest.run.judge import Judged, judge_folder, load_early
 from loadtest.run.kept_run import KeptRun
 from loadtest.run.link_words import link_faults, measure_links
 from loadtest.run.looking import refuse_unknown_scenarios, scenario_looked_at
@@ -169,6 +169,7 @@ class RunConductor:
             logs.of(place.extras),
         ):
             self._progress.done(place.greeting)
+            load_early()
             if scenario is not None:
                 refuse_unknown_scenarios(plan, scenario)
             with ExitStack() as stack:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
     from loadtest.analysis.summary import Summary
     from loadtest.gate.results import Verdict
     from loadtest.report.pages.tables import Table
+
+_JUDGING = (
+    "analysis.summary",
+    "gate.junit",
+    "gate.verdict",
+    "report.base.svg",
+    "report.pages.html",
+)
 
 REPORTS = Path("reports")
 
@@ -49,6 +59,20 @@ def find_folder(folder: Path | None) -> RunFolder:
         if not folder.is_dir():
             raise RecordsError(f"{folder}: no run yet; `loadtest run` makes one")
     return RunFolder.open(folder)
+
+
+def load_early() -> None:
+    """
+    Import what judging and drawing need, in a thread: pandas and matplotlib take their time.
+
+    A run has that while its machines start, not once it has measured; and not under load.
+    """
+
+    def load() -> None:
+        for name in _JUDGING:
+            importlib.import_module(f"loadtest.{name}")
+
+    threading.Thread(target=load, name="judging").start()
 
 
 def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = False) -> Judged:
