@@ -16,7 +16,7 @@ from loadtest.plan.profile import LoadProfile
 from loadtest.records.world_facts import CostFacts, MachineCost
 from loadtest.run.app_files import OUR_IMAGE, image_name
 from loadtest.run.fly_names import app_names, named_for_fly, names_of
-from loadtest.run.mortal import with_lifeline
+from loadtest.run.mortal import longest_load_s, with_lifeline
 from loadtest.run.progress import Progress
 from loadtest.run.run_deployment import RunDeployment
 from loadtest.units import S_PER_HOUR, S_PER_MIN, format_usd
@@ -76,8 +76,7 @@ def estimate(plan: Plan, orders: RunDeployment) -> Estimate:
         for guest, region in _guests(order):
             machines[size_name(guest)] += 1
             usd_per_h += usd_per_s(guest, region) * S_PER_HOUR
-    load_s = plan.load.warmup_s + segment_s(plan) * plan.gate.max_looks
-    return Estimate(machines, usd_per_h, _DEPLOY_S + load_s + CLEAN_UP_S)
+    return Estimate(machines, usd_per_h, _DEPLOY_S + longest_load_s(plan) + CLEAN_UP_S)
 
 
 def _guests(order: AppOrder) -> list[tuple[Guest, str]]:

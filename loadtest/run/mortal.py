@@ -4,7 +4,8 @@ Machines that do not outlive their run, whatever becomes of the command line.
 The coordinator ends when its driver is silent, and its workers with it; every other machine of our
 own image watches the coordinator.  A machine whose program ends is destroyed by the platform.  The
 driver lets the coordinator hear of it from the first moment on, while all else is being deployed:
-a run that is killed then ends as soon as one that is killed later.
+a run that is killed then ends as soon as one that is killed later.  Twice the longest that a run
+may take ends it whoever is heard.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import replace
 
 from loadtest.fly.orders import AppOrder
 from loadtest.plan.model import Plan
+from loadtest.plan.profile import LoadProfile
 from loadtest.run.coordinator import FIRST_ANSWER_S
 from loadtest.run.run_deployment import RunDeployment
 
@@ -57,6 +59,7 @@ def with_lifeline(
     driver = {
         "LOADTEST_DRIVER_SILENT_S": f"{silent_s:g}",
         "LOADTEST_DRIVER_FIRST_S": f"{named_s:g}",
+        "LOADTEST_RUN_MOST_S": f"{_most_s(plan):.0f}",
     }
     return replace(
         orders,
@@ -67,3 +70,15 @@ def with_lifeline(
             generator, auto_destroy=True, restart="no", env={**generator.env, **driver}
         ),
     )
+
+
+def longest_load_s(plan: Plan) -> float:
+    """Return the seconds of load with every segment that a plan allows."""
+    return plan.load.warmup_s + LoadProfile.of(plan.load).duration_s * plan.gate.max_looks
+
+
+def _most_s(plan: Plan) -> float:
+    """Return after how many seconds nobody can be waiting for a run any more."""
+    # database, apps, and what is started anew between looks, each as late as it may be
+    deploying_s = FIRST_ANSWER_S + (1 + plan.gate.max_looks) * plan.patience_s
+    return 2 * (deploying_s + longest_load_s(plan))

@@ -29,6 +29,18 @@ def test_a_driver_is_gone_after_its_silence_and_later_before_it_came() -> None:
     assert watch.sentence.startswith("nobody has asked for 10 s")
 
 
+def test_a_run_has_its_time_whoever_asks() -> None:
+    clock = FakeClock()
+    watch = DriverWatch(clock.monotonic_ns, silent_s=10, most_s=100)
+    for _ in range(20):
+        clock.advance(5 * NS_PER_S)
+        watch.heard()
+        assert not watch.gone
+    clock.advance(NS_PER_S)
+    assert watch.gone
+    assert watch.sentence == "100 s are all that a run may take: ending the run"
+
+
 def test_without_a_limit_it_waits_for_ever() -> None:
     clock = FakeClock()
     watch = DriverWatch(clock.monotonic_ns)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from loadtest.fly.orders import AppOrder, placements
 from loadtest.plan.model import Plan
 from loadtest.plan.resolve import load_plan
@@ -38,6 +40,10 @@ def test_the_coordinator_listens_for_its_driver() -> None:
         assert place.config.env["LOADTEST_DRIVER_SILENT_S"] == "30"
         # five minutes for the name, and the silence: it hears of its driver while all is deployed
         assert place.config.env["LOADTEST_DRIVER_FIRST_S"] == "330"
+        plan, _ = planned()
+        load_s = plan.load.warmup_s + plan.load.duration_s * plan.gate.max_looks
+        most_s = float(place.config.env["LOADTEST_RUN_MOST_S"])
+        assert most_s == pytest.approx(2 * (300 + 60 * (1 + plan.gate.max_looks) + load_s), abs=1)
         assert "loadtest.lifeline" not in place.config.cmd
 
 

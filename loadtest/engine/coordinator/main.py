@@ -6,8 +6,9 @@ workers as messages, rows come back and become Parquet.  Reads PORT, LOCUST_PORT
 LOADTEST_BIND (default 127.0.0.1), LOADTEST_BIND_WORKERS (default: the same) and the CURVE keys from
 its environment; LOADTEST_TLS_CERT and LOADTEST_TLS_KEY let the API speak TLS.
 Where LOADTEST_DRIVER_SILENT_S is set, a coordinator that nobody asks for so long ends its run, its
-workers and itself; until it is asked the first time, LOADTEST_DRIVER_FIRST_S counts.  With
-LOADTEST_STAYS=1 it ends the run alone, and waits for the next.
+workers and itself; until it is asked the first time, LOADTEST_DRIVER_FIRST_S counts, and
+LOADTEST_RUN_MOST_S ends all whoever asks.  With LOADTEST_STAYS=1 it ends the run alone, and waits
+for the next.
 """
 
 from __future__ import annotations
@@ -268,6 +269,7 @@ def main() -> int:
         lost_after_s = seconds("LOADTEST_LOST_AFTER_S", protocol.LOST_AFTER_S)
         silent_s = seconds("LOADTEST_DRIVER_SILENT_S", 0.0)
         first_s = seconds("LOADTEST_DRIVER_FIRST_S", 0.0)
+        most_s = seconds("LOADTEST_RUN_MOST_S", 0.0)
         secure_locust(curve_keys("SERVER"))
         runner = _start_master("*" if bind_workers == "::" else bind_workers, locust_port)
     except LoadtestError as error:
@@ -276,7 +278,7 @@ def main() -> int:
     gevent.signal_handler(signal.SIGTERM, os._exit, 128 + signal.SIGTERM)
     gevent.signal_handler(signal.SIGINT, os._exit, 128 + signal.SIGINT)
     process = CoordinatorProcess(runner, lost_after_s)
-    watch = DriverWatch(time.monotonic_ns, silent_s, first_s)
+    watch = DriverWatch(time.monotonic_ns, silent_s, first_s, most_s)
     stays = os.environ.get("LOADTEST_STAYS") == "1"
     gevent.spawn(_end_runs_when_alone if stays else _end_when_alone, process, watch)
     app = CoordinatorApi(process, token, watch.heard)
