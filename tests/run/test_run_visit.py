@@ -13,6 +13,7 @@ from loadtest.errors import PlanError
 from loadtest.plan.resolve import load_plan
 from loadtest.records.world_facts import LinkFacts, MachineFacts, WorldFacts
 from loadtest.run import visit as module
+from loadtest.run.link_words import MEASURINGS, link_sentence
 from loadtest.run.progress import Silent
 from loadtest.run.run_world import RunWorld
 
@@ -23,6 +24,7 @@ def machine(app: str, region: str, **ports: int) -> MachineFacts:
 
 
 WORLD = world_facts(
+    links=(LinkFacts("cdg", "syd", 280.0, 290.0, 291.0, 7, ok=False),),
     link_layer="hosts",
     edges={
         "cdg": {"recipes-single": "http://127.0.0.1:7001", "other": "http://127.0.0.1:7009"},
@@ -39,7 +41,13 @@ WORLD = world_facts(
 
 
 class Extras:
-    """An embedded world that is always the same."""
+    """An embedded world that is always the same, with a link that is not as it was set."""
+
+    measured = 0
+
+    def measure(self) -> tuple[LinkFacts, ...]:
+        self.measured += 1
+        return WORLD.links
 
     def describe(self) -> WorldFacts:
         return WORLD
@@ -64,9 +72,11 @@ def test_a_plan_for_fly_is_refused_before_anything_is_ordered(
 def test_every_address_is_told_and_the_world_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     deployed: list[bool] = []
 
+    extras, progress = Extras(), Silent()
+
     @contextmanager
     def open_place(*_: Any) -> Iterator[RunWorld]:
-        yield RunWorld("http://127.0.0.1:9", "world-token", Extras())  # type: ignore[arg-type]
+        yield RunWorld("http://127.0.0.1:9", "world-token", extras)  # type: ignore[arg-type]
 
     class Waiting:
         def wait(self) -> None:
@@ -78,9 +88,11 @@ def test_every_address_is_told_and_the_world_stays(monkeypatch: pytest.MonkeyPat
     plan = load_plan(None, {"regions": ["cdg", "syd"], "deployments": ["single"]})
     lines: list[str] = []
     with pytest.raises(Left):
-        module.stay(plan, Silent(), lines.extend, flags="--regions cdg,syd")
+        module.stay(plan, progress, lines.extend, flags="--regions cdg,syd")
 
     assert deployed == [False]
+    assert extras.measured == MEASURINGS
+    assert progress.sentences[-1:] == [link_sentence(link) for link in WORLD.links]
     text = "\n".join(lines)
     assert "  syd  recipes-single  http://127.0.0.1:7002" in lines
     assert "  syd  recipes-single  TLS  https://127.0.0.1:7012" in lines
