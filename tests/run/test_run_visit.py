@@ -52,9 +52,6 @@ class Extras:
     def describe(self) -> WorldFacts:
         return WORLD
 
-    def measure(self) -> tuple[LinkFacts, ...]:
-        return (LinkFacts("cdg", "syd", 241.0, 241.1, 241.3, 20, True),)
-
 
 class Left(Exception):  # noqa: N818 - no error: somebody has seen enough
     """Stands for Ctrl-C."""
