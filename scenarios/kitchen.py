@@ -25,6 +25,7 @@ class Kitchen(TTFBUser):
         self.client.cookies.clear()
         form = {"city": CITIES.get(self.region, "paris"), "title": "Soup", "minutes": "20"}
         self.client.post("/recipes", data=form, name="POST /recipes beside it")
+        self.client.cookies.clear()
 
     @task
     def at_the_primary(self) -> None:

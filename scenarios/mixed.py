@@ -17,7 +17,7 @@ class Visit(TTFBUser):
     """One arrival is one visit of somebody new."""
 
     scenario = "visit"
-    weight = 0.25
+    weight = 0.3
 
     def on_start(self) -> None:
         """Choose the city that fits the region."""

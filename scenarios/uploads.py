@@ -16,7 +16,7 @@ class Uploads(TTFBUser):
     """Uploads each size both ways in turn."""
 
     scenario = "uploads"
-    weight = 2
+    weight = 3
 
     def on_start(self) -> None:
         """Begin with the smallest."""

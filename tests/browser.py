@@ -54,6 +54,10 @@ _CROWDED: Final = """() => {
     }
   });
   const root = document.documentElement;
+  for (const one of root.clientWidth < 1000 ? [] : document.querySelectorAll(".scroll")) {
+    const beyond = one.scrollWidth > one.clientWidth + 1;
+    if (beyond) found.push("beyond its card: " + one.textContent.slice(0, 200));
+  }
   if (root.scrollWidth > root.clientWidth) found.push(`the page is ${root.scrollWidth} px wide`);
   return found;
 }"""

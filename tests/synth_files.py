@@ -171,6 +171,7 @@ def watch_of(plan: Plan, seconds: float) -> WatchFacts:
         moments=tuple(WorldMoment(t, 200, 900, 300, 1_900) for t in range(1_000, lasted_ms, 1_000)),
         machine_events=(),
         faults=(),
+        replicas=(),
         paths_before=paths,
         paths_after=paths,
     )

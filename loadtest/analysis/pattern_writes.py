@@ -59,7 +59,7 @@ def stale_shows(run: Run, cell: CellRows) -> Iterator[Finding]:
     sample = sample_of(run.frame, rows, "db")
     served, words = codes_of(run.frame, "served_by")
     here = served[sample.rows] == (words.index(cell.region) if cell.region in words else -1)
-    told = f"page after a write, in the database nearby, {cell.scenario}"
+    told = f"in the database, page after a write served here, {cell.scenario}"
     if here.any():
         taken = median_of(sample.values[here].astype(np.int64))
         yield by_the_apps_clock(cell, told, taken, int(here.sum()))

@@ -39,12 +39,10 @@ from loadtest.analysis.pattern_writes import (
     writes,
 )
 from loadtest.analysis.peers import peer_lags, peer_outcomes
+from loadtest.analysis.replicas import APPLY_MS, STALE_MS
 from loadtest.analysis.summary import Summary
 from loadtest.units import US_PER_MS
 
-STALE_MS: Final = 2.0
-APPLY_MS: Final = 1.0
-"""What a replica takes from the arrival of a change until it shows it (measured 0.2 to 1.1 ms)."""
 _REMOTE: Final = 0.8
 _NEAR_LOOKS: Final = 0.1
 _HIT, _LOOKED = re.compile(r"\[hit\]$"), re.compile(r"\[(hit|miss)\]$")

@@ -89,11 +89,16 @@ class WorldTime:
         """
         sent = np.array(pair.sent_ms, np.float64)
         trips = np.array([np.inf if t is None else t / US_PER_MS for t in pair.rtt_us], np.float64)
-        keep = self.loaded(sent)
-        for fault in self.faults_on(pair.from_, pair.to):
-            begin, end = fault.began_ms, self.end_ms(fault) + _AFTERMATH_MS
-            keep &= ~((sent + np.minimum(trips, end) >= begin) & (sent <= end))
+        keep = self.unbent(pair.from_, pair.to, sent, trips)
         return sent[keep], trips[keep]
+
+    def unbent(self, a: str, b: str, sent: Floats, took: Floats) -> NDArray[np.bool_]:
+        """Tell what was under way between two regions within the load, and without a fault."""
+        keep = self.loaded(sent)
+        for fault in self.faults_on(a, b):
+            begin, end = fault.began_ms, self.end_ms(fault) + _AFTERMATH_MS
+            keep &= ~((sent + np.minimum(took, end) >= begin) & (sent <= end))
+        return keep
 
     def faults_on(self, a: str, b: str) -> Iterator[FaultFacts]:
         """Yield the faults that bent the link of a pair."""

@@ -7,6 +7,7 @@ so (``cannot_tell``), which is not the same as nothing.
 WATCH_SCHEMA history:
     1  first
     2  the regions of a pair are from and to
+    3  how long a commit takes to be seen in replicas
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Final
 
 from loadtest.errors import RecordsError
 
-WATCH_SCHEMA: Final = 2
+WATCH_SCHEMA: Final = 3
 BUCKET: Final = 1.1
 """Percentiles of lateness are kept in buckets, the largest is not: a tenth may be between them."""
 MOST_AFTER_MS: Final = 1_000.0
@@ -114,6 +115,23 @@ class FaultFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaFacts:
+    """
+    A replica of the database ``app`` in the region ``to``, whose primary is in ``from_``.
+
+    ``sent_ms`` is when each probe was committed, ``seen_us`` how many microseconds later it was
+    seen; null for one that was not seen in time.
+    """
+
+    app: str
+    from_: str
+    to: str
+    one_way_ms: float
+    sent_ms: tuple[int, ...]
+    seen_us: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WatchFacts:
     """All that a world saw of itself between the first order and the end of the load."""
 
@@ -125,6 +143,7 @@ class WatchFacts:
     moments: tuple[WorldMoment, ...]
     machine_events: tuple[MachineEnd, ...]
     faults: tuple[FaultFacts, ...]
+    replicas: tuple[ReplicaFacts, ...]
     paths_before: PathFacts
     paths_after: PathFacts
 
@@ -151,6 +170,10 @@ def check_watch(facts: WatchFacts | NoWatch, where: str) -> None:
     for pair in facts.pairs:
         if len(pair.sent_ms) != len(pair.rtt_us):
             raise RecordsError(f"{where}: {pair.from_}-{pair.to}: not as many pings as round trips")
+    for replica in facts.replicas:
+        if len(replica.sent_ms) != len(replica.seen_us):
+            told = f"{replica.app} {replica.from_}-{replica.to}"
+            raise RecordsError(f"{where}: {told}: not as many commits as times until seen")
     if fault := next(_contradictions(facts), ""):
         raise RecordsError(f"{where}.{fault}: the account contradicts itself")
 
@@ -161,6 +184,7 @@ def _contradictions(facts: WatchFacts) -> Iterator[str]:
     if len(set(ends)) < len(ends):
         yield "pairs: one is there twice"
     told = {f"pairs: {pair.from_}-{pair.to}": pair.sent_ms for pair in facts.pairs}
+    told |= {f"replicas: {r.app} {r.from_}-{r.to}": r.sent_ms for r in facts.replicas}
     told["moments"] = tuple(moment.t_ms for moment in facts.moments)
     for name, at_ms in told.items():
         if any(second < first for first, second in itertools.pairwise(at_ms)):

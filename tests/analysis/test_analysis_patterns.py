@@ -20,7 +20,10 @@ from loadtest.analysis.findings import (
 )
 from loadtest.analysis.load import Run
 from loadtest.analysis.patterns import find_patterns
+from loadtest.analysis.replicas import replica_findings
 from loadtest.analysis.summary import summarise
+from loadtest.errors import RecordsError
+from loadtest.records.watch import FaultFacts, ReplicaFacts, WatchFacts, check_watch
 
 MakeRun = Callable[..., Run]
 
@@ -212,7 +215,7 @@ def test_a_page_after_a_write_is_told_by_where_it_came_from_and_what_it_waited(
     shown = found(run, "stale-shows", **columns)
     what = "create-and-show-no-cookie"
     far = shown[f"pages after a write from the primary, {what}", "replica", "syd"].measured
-    waited = shown[f"page after a write, in the database nearby, {what}", "replica", "syd"]
+    waited = shown[f"in the database, page after a write served here, {what}", "replica", "syd"]
     assert far
     assert waited.measured
     assert 0.1 < far.value < 0.4
@@ -291,6 +294,30 @@ def test_a_write_over_an_open_websocket_is_refused_and_the_form_beside_it_is_not
     assert near
     assert away
     assert (near.why, away.why.startswith("20 ms + 1 × ")) == ("no round trip", True)
+
+
+def test_what_the_world_saw_of_its_replicas_is_told_but_for_faults(plain_run: Run) -> None:
+    watch = plain_run.world.watch
+    assert isinstance(watch, WatchFacts)
+    sent = tuple(range(3_000, 15_000, 500))
+    seen = tuple(121_400 if at < 8_000 else 9_000_000 if at < 10_000 else None for at in sent)
+    replica = ReplicaFacts("recipes-db", "cdg", "syd", 120.5, sent, seen)
+    cut = FaultFacts("cut cdg-syd", 8_000, 15_000, ("cdg-syd",), ())
+    strange = replace(replica, to="nrt")
+    told = replace(watch, replicas=(strange, replica), faults=(cut,))
+    run = replace(plain_run, world=replace(plain_run.world, watch=told))
+    (finding,) = replica_findings(run)
+    assert finding.measured
+    assert (finding.region, finding.measured.value, finding.holds) == ("syd", 121.4, True)
+    assert finding.n == sum(at < 7_900 for at in sent)
+    late = replace(told, faults=())
+    (finding,) = replica_findings(replace(run, world=replace(run.world, watch=late)))
+    assert finding.measured
+    assert finding.holds is False
+    assert replica_findings(plain_run) == ()
+    short = replace(told, replicas=(replace(replica, seen_us=()),))
+    with pytest.raises(RecordsError, match="recipes-db cdg-syd: not as many commits as times"):
+        check_watch(short, "world.json")
 
 
 def test_a_difference_of_medians_has_an_interval_or_is_none() -> None:

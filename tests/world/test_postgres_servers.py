@@ -18,6 +18,7 @@ import pytest
 
 from loadtest.errors import WorldError
 from loadtest.world.guard.shared_memory import clear_shared_memory
+from loadtest.world.postgres import staleness
 from loadtest.world.postgres.binaries import Account, find_postgres
 from loadtest.world.postgres.server import PostgresSpec, RunningPostgres, start_postgres
 
@@ -126,6 +127,42 @@ def test_writes_reach_the_replica_which_takes_none(base: Path) -> None:
         ]
         assert await rows(primary, "SHOW fsync") == [("off",)]
         assert await rows(dataclasses.replace(primary, database="other"), "SELECT 1") == [(1,)]
+
+    run(body, primary, replica)
+
+
+def test_a_commit_is_seen_in_the_replica_and_one_that_stands_still_is_told_as_late(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    primary = primary_of(base, "probed")
+    replica = replica_of(primary, "probed-replica")
+    monkeypatch.setattr(staleness, "EVERY_S", 0.02)
+    monkeypatch.setattr(staleness, "WITHIN_S", 0.2)
+
+    def probed(spec: PostgresSpec) -> staleness.ProbedServer:
+        return staleness.ProbedServer(spec.region, spec.port, PASSWORD, spec.database, 0)
+
+    async def body(servers: list[RunningPostgres]) -> None:
+        await asyncio.gather(*(server.ready(30) for server in servers))
+        probe = staleness.StalenessProbe(probed(primary), [probed(replica)])
+        probing = asyncio.create_task(probe.run())
+        (seen,) = probe.seen
+        try:
+            while len(seen) < 5:
+                await asyncio.sleep(0.01)
+            assert all(took is not None and 0 < took < 200_000_000 for _, took in seen[1:5])
+            await rows(replica, "SELECT pg_wal_replay_pause()::text")
+            while seen[-1][1] is not None:
+                await asyncio.sleep(0.01)
+            await rows(replica, "SELECT pg_wal_replay_resume()::text")
+            while seen[-1][1] is None:
+                await asyncio.sleep(0.01)
+            await servers[1].stop()
+            while seen[-1][1] is not None:
+                await asyncio.sleep(0.01)
+        finally:
+            probing.cancel()
+            await asyncio.gather(probing, return_exceptions=True)
 
     run(body, primary, replica)
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Align = Literal["left", "right", "wide"]
+Align = Literal["left", "right", "wide", "narrow"]
 
-_ALIGN: Final[dict[str, Align]] = {"l": "left", "r": "right", "w": "wide"}
+_ALIGN: Final[dict[str, Align]] = {"l": "left", "r": "right", "w": "wide", "n": "narrow"}
 
 
 @dataclass(frozen=True, slots=True)

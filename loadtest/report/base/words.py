@@ -90,10 +90,11 @@ def count(value: int) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Return a plain number in few digits; a dash when there is none."""
+    """Return a plain number in few digits, whole from where those are; a dash for none."""
     if value is None or math.isnan(value):
         return NOTHING
-    return f"{value:.{digits}g}"
+    whole = math.isfinite(value) and abs(value) >= 10**digits - 0.5
+    return count(round(value)) if whole else f"{value:.{digits}g}"
 
 
 def listing(names: list[str], joint: str = "and") -> str:

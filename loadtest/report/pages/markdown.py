@@ -118,4 +118,4 @@ def _matrix(matrix: Matrix) -> list[str]:
             texts[-1] += "".join(f"; {v.name} {v.p50} (p95 {v.p95})" for v in cell.variants)
         name = f"{region}, {beside}" if rows.count(region) > 1 else region
         lines.append(_row((name, *texts)))
-    return [*lines, "", markdown_text(matrix.note), ""]
+    return [*lines, "", *([markdown_text(matrix.note), ""] if matrix.note else [])]

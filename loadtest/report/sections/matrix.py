@@ -51,7 +51,10 @@ def served_words(cell: CellSummary) -> str:
 
 
 def _matrix(context: Context, scenario: str, limits: tuple[float, float]) -> Matrix:
-    columns = [name for name, original in context.arms.items() if not original]
+    """Return one scenario's matrix, without deployments and regions that do not play it."""
+    played = {cell.deployment for cell in context.summary.cells if cell.scenario == scenario}
+    # a variant stands in its original's cells, and for itself where that one has none
+    columns = [n for n, original in context.arms.items() if n in played and original not in played]
     rows = []
     for region in context.regions:
         cells = {cell.deployment: cell for cell in context.cells_in(region, scenario)}
@@ -63,7 +66,8 @@ def _matrix(context: Context, scenario: str, limits: tuple[float, float]) -> Mat
                 if original == name and arm in cells
             )
             line.append(_cell(context, cells[name], limits, variants) if name in cells else None)
-        rows.append((region, context.city(region), tuple(line)))
+        if cells:
+            rows.append((region, context.city(region), tuple(line)))
     suffix = f", scenario {scenario}" if len(context.scenarios) > 1 else ""
     return Matrix(
         key=f"matrix-{context.scenarios.index(scenario) + 1}",
@@ -73,7 +77,7 @@ def _matrix(context: Context, scenario: str, limits: tuple[float, float]) -> Mat
             for name in columns
         ),
         rows=tuple(rows),
-        note=_NOTE,
+        note=_NOTE if scenario == context.scenarios[-1] else "",
     )
 
 

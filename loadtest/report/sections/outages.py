@@ -91,7 +91,7 @@ def _table(outages: tuple[Outage, ...]) -> Table:
             *("share that met it", "95 % interval", "back after", "between"),
         ),
         rows=tuple(_row(outage) for outage in outages if outage.touched),
-        align="lrlllrlrrrrr",
+        align="nrlnnrnrrrrr",
         note=f"Stalled: answered well, {ms(STALLED_MS)} or more above the page's median.",
         csv_headers=(
             *("fault", "began_s", "lasted_s", "deployment", "region", "scenario", "page", "n"),

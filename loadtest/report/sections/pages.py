@@ -171,7 +171,7 @@ def _pages_table(context: Context, deployment: str) -> Table:
             tuple(row[at] for at in kept)
             for row in (_row(context, page, cell) for page, cell in found)
         ),
-        align="".join("wlrrrrrrrlr"[at] for at in kept),
+        align="".join("wnrrrrrrrnr"[at] for at in kept),
         csv_headers=_CSV,
         csv_rows=tuple(_raw(page, cell) for page, cell in found),
     )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from loadtest.analysis.findings import natural_order
 from loadtest.analysis.outages import find_outages
-from loadtest.analysis.patterns import find_patterns
+from loadtest.analysis.patterns import Pattern, find_patterns
+from loadtest.analysis.replicas import replica_findings
 from loadtest.report.base.view import Section, Table, Text
 from loadtest.report.base.words import (
     NOT_ENOUGH,
@@ -23,17 +24,21 @@ from loadtest.report.sections.outages import breakdown_rows, section_outages
 if TYPE_CHECKING:
     from loadtest.analysis.findings import Finding
     from loadtest.analysis.outages import Outage
-    from loadtest.analysis.patterns import Pattern
     from loadtest.report.base.context import Context
 
 
 @dataclass(frozen=True, slots=True)
 class PatternWords:
-    """What a report says of a pattern: its title, what is claimed of it, what to do."""
+    """
+    What a report says of a pattern: its title, what is claimed of it, what to do.
+
+    ``worst`` begins the findings that are told in one line; empty for the pattern's times.
+    """
 
     title: str
     claim: str
     advice: str
+    worst: str = ""
 
 
 WORDS: Final[dict[str, PatternWords]] = {
@@ -61,6 +66,7 @@ WORDS: Final[dict[str, PatternWords]] = {
         "Who creates something and is sent to it may not find it yet in the own region.",
         "Keep the cookie that leads reads after a write to the primary region; without it a page "
         "is late only where the answer overtakes the change.",
+        worst="stale pages",
     ),
     "writes": PatternWords(
         "What a write costs",
@@ -93,6 +99,7 @@ WORDS: Final[dict[str, PatternWords]] = {
         "refused there.",
         "Read over a WebSocket nearby and send writes as forms beside it; or open it in the "
         "primary region where most messages write.",
+        worst="writes over",
     ),
     "visits": PatternWords(
         "Visits with writes",
@@ -110,23 +117,39 @@ WORDS: Final[dict[str, PatternWords]] = {
 }
 
 
+_STALE: Final = "staleness"
+
+
 def sections_patterns(context: Context) -> tuple[Section, ...]:
     """Return a section for each pattern and for the faults, and what follows; else none."""
     patterns = find_patterns(context.run, context.summary)
     outages = find_outages(context.run, context.summary)
-    if not patterns and not outages:
-        return ()
-    told = tuple(
+    told = _with_replicas(patterns, replica_findings(context.run))
+    sections = tuple(
         Section(
             pattern.key,
             WORDS[pattern.key].title,
             WORDS[pattern.key].title,
             (Text(WORDS[pattern.key].claim), _table(pattern), Text(WORDS[pattern.key].advice)),
         )
-        for pattern in patterns
+        for pattern in told
     )
+    if not patterns and not outages:
+        return sections
     broken = (section_outages(outages),) if outages else ()
-    return (*told, *broken, _breakdown(patterns, outages))
+    return (*sections, *broken, _breakdown(patterns, outages))
+
+
+def _with_replicas(
+    patterns: tuple[Pattern, ...], replicas: tuple[Finding, ...]
+) -> tuple[Pattern, ...]:
+    """Return the patterns with what the world saw of its replicas under "How stale"."""
+    if not replicas:
+        return patterns
+    others = {pattern.key: pattern for pattern in patterns}
+    known = others[_STALE].findings if _STALE in others else ()
+    others[_STALE] = Pattern(_STALE, (*known, *replicas))
+    return tuple(others[key] for key in WORDS if key in others)
 
 
 def _table(pattern: Pattern) -> Table:
@@ -141,7 +164,7 @@ def _table(pattern: Pattern) -> Table:
             (*_measured(finding), *(_predicted(finding) if predicted else ()))
             for finding in sorted(pattern.findings, key=lambda f: natural_order(f.what))
         ),
-        align="lllrrr" + ("lrl" if predicted else ""),
+        align="nllrrr" + ("nrl" if predicted else ""),
         csv_headers=(
             *("what", "deployment", "region", "unit", "n", "value", "low", "high"),
             *("theory", "why", "tolerance", "holds"),
@@ -201,14 +224,19 @@ def _breakdown(patterns: tuple[Pattern, ...], outages: tuple[Outage, ...]) -> Se
         title="Where it breaks down",
         headers=("pattern or fault", "claim", "measured, at worst", "as theory says", "advice"),
         rows=rows,
-        align="lwwrw",
+        align="nwnrw",
     )
     return Section("breakdown", "Where it breaks down", "Where it breaks down", (table,))
 
 
 def _worst(pattern: Pattern) -> str:
     """Return the largest number of a pattern: shares among themselves, else times."""
-    found = [f for f in pattern.findings if f.measured is not None and f.valid]
+    told = WORDS[pattern.key].worst
+    found = [
+        f
+        for f in pattern.findings
+        if f.measured is not None and f.valid and f.what.startswith(told)
+    ]
     if not found:
         return NOT_ENOUGH
     times = [f for f in found if f.unit in ("ms", "ms a query")]
@@ -218,8 +246,8 @@ def _worst(pattern: Pattern) -> str:
     )
     assert worst.measured is not None
     value = worst.measured.value
-    told = share(value) if unit == "share" else ms(value)
-    return f"{told}: {worst.what}, {worst.deployment}, {worst.region} (n = {count(worst.n)})"
+    number = share(value) if unit == "share" else ms(value)
+    return f"{number}: {worst.what}, {worst.deployment}, {worst.region} (n = {count(worst.n)})"
 
 
 def _agreement(pattern: Pattern) -> str:

@@ -99,7 +99,7 @@ def _table(context: Context, name: str) -> Table:
             _without(_row(context, cell, word), left_out)
             for cell, word in zip(cells, decisions, strict=True)
         ),
-        align="".join(_without(tuple("lrrrrrrrlrll"), left_out)),
+        align="".join(_without(tuple("nrrrrrrrnrln"), left_out)),
         note=_note(cells, far=far),
         marks=decisions,
         csv_headers=_CSV,

@@ -120,6 +120,7 @@ def _bookkeeping(workers: Sequence[WorkerFacts]) -> Table:
     )
 
 
+_TOLD_OF_ID: Final = 4
 _HEALTH: Final = (
     *("self-check bias p50", "bias p99", "clock offset", "± uncertainty", "loop lag p99"),
     *("lateness p99", "late", "dropped", "CPU mean", "CPU max", "steal max", "GC max", "resends"),
@@ -130,6 +131,7 @@ _HEALTH: Final = (
 def _health_row(worker: WorkerFacts) -> tuple[str, ...]:
     """Return a worker's numbers in the order of ``_HEALTH``; a dash for what it never told."""
     check, clock, health = worker.self_check, worker.clock, worker.health
+    name = f"{worker.region} {worker.id[-_TOLD_OF_ID:]}"
     first = (
         (NOTHING, NOTHING) if check is None else (_us(check.bias_p50_us), _us(check.bias_p99_us))
     )
@@ -137,9 +139,9 @@ def _health_row(worker: WorkerFacts) -> tuple[str, ...]:
         (NOTHING, NOTHING) if clock is None else (_us(clock.offset_us), _us(clock.uncertainty_us))
     )
     if health is None:
-        return worker.id, *first, *second, *[NOTHING] * (len(_HEALTH) - 4)
+        return name, *first, *second, *[NOTHING] * (len(_HEALTH) - 4)
     return (
-        worker.id,
+        name,
         *first,
         *second,
         _us(health.loop_lag_p99_us),

@@ -19,6 +19,7 @@ from loadtest.world.machines.programs import (
 )
 from loadtest.world.machines.store import MachineRecord
 from loadtest.world.postgres.server import PostgresSpec, start_postgres
+from loadtest.world.postgres.staleness import ProbedServer, StalenessProbe
 
 _REPLICA_PORT = 5433
 _DIGITS = 16
@@ -45,10 +46,7 @@ async def launch_postgres(machine: MachineRecord, context: WorldContext) -> Post
     if not machine.ports:
         machine.ports[_REPLICA_PORT] = machine.ports[PRIMARY_PORT] = context.ports.take()
     replica, bin_dir = machine.postgres_role == "replica", context.spec.postgres_bin
-    databases = (
-        env.get("DATABASE_NAME") or env.get("POSTGRES_DB") or "recipes",
-        *filter(None, env.get("MORE_DATABASES", "").split(",")),
-    )
+    databases = _databases(env)
     running = await start_postgres(
         PostgresSpec(
             machine_id=machine.id,
@@ -76,6 +74,35 @@ async def launch_postgres(machine: MachineRecord, context: WorldContext) -> Post
     except BaseException:
         await program.stop(signal.SIGQUIT, 0.0)
         raise
+
+
+def staleness_probes(context: WorldContext) -> dict[str, StalenessProbe]:
+    """Return a probe for each database that has replicas, by the app's name."""
+    found = {}
+    for app in sorted(context.store.apps):
+        servers: dict[str, list[ProbedServer]] = {"primary": [], "replica": []}
+        for machine in context.store.machines(app):
+            if machine.postgres_role and machine.state == "started":
+                env = {**machine.config.env, **context.store.apps[app].secrets}
+                primary = env.get("PRIMARY_REGION") or context.spec.primary_region
+                servers[machine.postgres_role].append(
+                    ProbedServer(
+                        region=machine.region,
+                        port=machine.ports[_REPLICA_PORT],
+                        password=env["OPERATOR_PASSWORD"],
+                        database=_databases(env)[0],
+                        one_way_ns=context.spec.one_way_ns(primary, machine.region),
+                    )
+                )
+        if servers["primary"] and servers["replica"]:
+            found[app] = StalenessProbe(servers["primary"][0], servers["replica"])
+    return found
+
+
+def _databases(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of a server's databases, the app's own first."""
+    first = env.get("DATABASE_NAME") or env.get("POSTGRES_DB") or "recipes"
+    return (first, *filter(None, env.get("MORE_DATABASES", "").split(",")))
 
 
 def _template(

@@ -23,6 +23,7 @@ from loadtest.world.images.store import ImageStore
 from loadtest.world.links.control import LinkControl
 from loadtest.world.links.measuring import Pair, measure
 from loadtest.world.machines.context import Registry, WorldContext, runs_postgres
+from loadtest.world.machines.databases import staleness_probes
 from loadtest.world.machines.environment import base_environment
 from loadtest.world.machines.faults import FaultBoard
 from loadtest.world.machines.hosts import WorldHosts
@@ -205,7 +206,9 @@ class World:
             if self._watch is not None:
                 await self._watch.stop()
             paths = await self._paths()
-            self._watch = await WorldWatch.start(self.links, self._pairs(), paths)
+            self._watch = await WorldWatch.start(
+                self.links, self._pairs(), paths, staleness_probes(self.context)
+            )
             return paths
 
     async def watched(self, *, over: bool) -> WatchFacts:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from loadtest.errors import WorldError
@@ -22,6 +22,7 @@ from loadtest.records.watch import (
     PairFacts,
     PathFacts,
     ProcessFacts,
+    ReplicaFacts,
     WatchFacts,
     WorldGlance,
     WorldMoment,
@@ -32,6 +33,7 @@ from loadtest.world.links.lateness import Lateness
 from loadtest.world.links.measuring import Pair, Ping, PingRide
 from loadtest.world.links.probe import MISSING
 from loadtest.world.machines.store import MachineRecord
+from loadtest.world.postgres.staleness import StalenessProbe
 
 _PINGS_PER_S = 50.0
 """Most pings a second over all pairs: a load of its own must not come of them."""
@@ -57,10 +59,18 @@ class WorldWatch:
         links: The links process.
         pairs: Pairs of regions, with their one-way time.
         paths: Where machines' connections lead now.
+        probes: Of databases that have replicas, by the app's name.
     """
 
-    def __init__(self, links: LinkControl, pairs: Sequence[Pair], paths: PathFacts) -> None:
+    def __init__(
+        self,
+        links: LinkControl,
+        pairs: Sequence[Pair],
+        paths: PathFacts,
+        probes: Mapping[str, StalenessProbe],
+    ) -> None:
         self._links = links
+        self._probes = probes
         self._paths_before = paths
         self._pairs = list(pairs)
         self._began_ns = time.monotonic_ns()
@@ -73,14 +83,20 @@ class WorldWatch:
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def start(cls, links: LinkControl, pairs: Sequence[Pair], paths: PathFacts) -> WorldWatch:
+    async def start(
+        cls,
+        links: LinkControl,
+        pairs: Sequence[Pair],
+        paths: PathFacts,
+        probes: Mapping[str, StalenessProbe],
+    ) -> WorldWatch:
         """
         Begin to watch; the first pings follow as soon as their process is up.
 
         Raises:
             WorldError: The links process has ended.
         """
-        watch = cls(links, pairs, paths)
+        watch = cls(links, pairs, paths, probes)
         every_ms = max(_FASTEST_MS, round(1_000 * len(pairs) / _PINGS_PER_S))
         await links.lateness()  # what was late before is not this load's
         riding = PingRide.start(links, pairs, every_ms, watch._take)
@@ -88,6 +104,7 @@ class WorldWatch:
         watch._tasks = [
             asyncio.create_task(watch._beat_on(), name="watch-beat"),
             asyncio.create_task(watch._keep_moments(), name="watch-moments"),
+            *(asyncio.create_task(probe.run(), name="watch-replicas") for probe in probes.values()),
         ]
         return watch
 
@@ -131,6 +148,7 @@ class WorldWatch:
             moments=tuple(self._moments),
             machine_events=tuple(self._machine_events(machines)),
             faults=tuple(faults),
+            replicas=tuple(self._replicas()),
             paths_before=self._paths_before,
             paths_after=paths_after,
         )
@@ -187,6 +205,21 @@ class WorldWatch:
                 None if trip_ns == MISSING else round(trip_ns / NS_PER_US) for _, trip_ns in kept
             ),
         )
+
+    def _replicas(self) -> Iterator[ReplicaFacts]:
+        for app, probe in self._probes.items():
+            for replica, seen in zip(probe.replicas, probe.seen, strict=True):
+                yield ReplicaFacts(
+                    app=app,
+                    from_=probe.primary.region,
+                    to=replica.region,
+                    one_way_ms=replica.one_way_ns / NS_PER_MS,
+                    sent_ms=tuple(self._since_ms(sent_ns) for sent_ns, _ in seen),
+                    seen_us=tuple(
+                        None if took_ns is None else round(took_ns / NS_PER_US)
+                        for _, took_ns in seen
+                    ),
+                )
 
     async def _beat_on(self) -> None:
         """Sleep again and again, and count by how much it was too long; never returns."""
