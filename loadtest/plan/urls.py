@@ -48,6 +48,19 @@ def url_faults(key: str, url: str) -> Iterator[str]:
         yield f"{key}: {shown!r} has no valid port (1 to 65535){hint}"
     elif not _FORM.fullmatch(url):
         yield f"{key}: {shown!r} is not http://HOST[:PORT] or https://HOST[:PORT]{hint}"
+    elif not _is_name(host or ""):
+        yield (
+            f"{key}: {shown!r} names no host: between the dots of a name stand 1 to 63 characters"
+        )
+
+
+def _is_name(host: str) -> bool:
+    """Tell whether a host can be looked up (RFC 1035, 2.3.4); an address always can."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return ":" in host
+    return True
 
 
 def undeployed_faults(plan: Plan) -> Iterator[str]:
@@ -78,7 +91,8 @@ def probable(url: str) -> str:
     host = re.split(r"[/?#\s]", rest, maxsplit=1)[0].rpartition("@")[2]
     found = f"{scheme.lower()}://{host}"
     try:
-        valid = bool(urlsplit(found).hostname) and urlsplit(found).port != 0
+        name = urlsplit(found).hostname
+        valid = bool(name) and _is_name(name or "") and urlsplit(found).port != 0
     except ValueError:
         return ""
     return found if valid and _FORM.fullmatch(found) else ""

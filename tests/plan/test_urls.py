@@ -66,6 +66,8 @@ def test_a_place_gives_it_distance() -> None:
         (["http://a:70000"], "", {}, "no valid port"),
         (["http://[::1"], "", {}, "no valid port|not http"),
         (["http://"], "", {}, "is not http://HOST"),
+        (["http://a..b"], "", {}, "names no host"),
+        ([f"http://{'a' * 64}.example"], "", {}, "names no host"),
     ],
 )
 def test_what_cannot_be_measured_is_told(urls: Any, at: Any, flags: Any, told: str) -> None:
