@@ -88,8 +88,10 @@ class LiteDatabase:
             _logger.error("the database cannot be served: %s", error)
             return
         self.ready = True
-        async with server:
-            await server.serve_forever()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            server.close()  # waits for no copy, as `async with` does from Python 3.12 on
 
     async def _follow(self, path: Path) -> None:
         path.unlink(missing_ok=True)
