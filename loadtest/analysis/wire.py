@@ -18,6 +18,8 @@ import pandas as pd
 from loadtest.records.world_facts import WorldCounts, WorldFacts
 
 UNKNOWN = -1
+_PRIMARY = ":5432"
+"""Port of the primary, as of Fly's PostgreSQL; on another a name leads to the nearest server."""
 
 Cells = dict[tuple[str, str], float]
 """(deployment, client region) -> round trips per request."""
@@ -62,6 +64,41 @@ def round_trips_on_the_wire(world: WorldFacts) -> Cells:
         shared = _shared(spent, edges, ways)
         found |= {(name, region): round((shared or {}).get(region, mean), 3) for region in edges}
     return found
+
+
+def databases_passed_by(world: WorldFacts) -> tuple[str, ...]:
+    """
+    Return a sentence for each app that asked a far database and never the one in its own region.
+
+    Only of relays, where a name that an app builds at run time leads nowhere, so that it may do
+    with the primary what it means to do with its replica.  In hosts every name leads where it says.
+
+    Args:
+        world: Its machines, the database's among them, and what its links counted.
+    """
+    if world.link_layer != "relay" or not world.database:
+        return ()
+    near = {m.region for m in world.machines or () if m.app == world.database}
+    near.discard(world.primary_region)
+    trips: Counter[tuple[str, str, bool]] = Counter()  # by app, region, whether to the primary
+    for sign, counts in _counts(world):
+        for link in counts.links:
+            if link.target_app == world.database and link.region in near:
+                primary = link.target.endswith(_PRIMARY) and not link.target.startswith(
+                    f"{link.region}."
+                )
+                trips[link.app, link.region, primary] += sign * link.flights
+    far: dict[str, list[str]] = {}
+    for (app, region, primary), count in sorted(trips.items()):
+        if primary and count > 0 and trips[app, region, False] <= 0:
+            far.setdefault(app, []).append(region)
+    return tuple(
+        f"{app}: its machines in {', '.join(regions)} asked the database in {world.primary_region} "
+        "and never the one in their own region. That is right of an app with one database. One "
+        "that builds its replica's name at run time finds nothing in the relay layer: run it in "
+        "hosts (--layer hosts), or name the replica in its environment."
+        for app, regions in far.items()
+    )
 
 
 def _counts(world: WorldFacts) -> Iterator[tuple[int, WorldCounts]]:

@@ -205,6 +205,8 @@ class RunConductor:
         if self._ours:
             folder.point_latest()
         logs.keep_if_it_matters(judged)
+        for note in judged.notes:
+            self._progress.warn(note)
         if failure is not None:
             self._progress.warn(f"what was measured until then is in {judged.report}")
             raise failure

@@ -45,6 +45,8 @@ class Judged:
     summary: Summary
     verdict: Verdict
     tables: list[Table] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+    """What a person should know who has no reason to look for it."""
 
 
 def find_folder(folder: Path | None) -> RunFolder:
@@ -87,6 +89,7 @@ def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = 
     Raises:
         RecordsError: The run cannot be read.
     """
+    from loadtest.analysis.wire import databases_passed_by
     from loadtest.gate import github, junit, markdown
     from loadtest.report.pages import tables
     from loadtest.report.pages.write import write_report
@@ -113,6 +116,7 @@ def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = 
         tables=tables.terminal_tables(run, summary, verdict),
         summary=summary,
         verdict=verdict,
+        notes=databases_passed_by(run.world),
     )
 
 

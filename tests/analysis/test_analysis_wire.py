@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.analysis.wire import round_trips_on_the_wire
+from loadtest.analysis.wire import databases_passed_by, round_trips_on_the_wire
 from loadtest.records.world_facts import (
     CountersFacts,
     EdgeCounts,
     LinkCounts,
+    MachineFacts,
     SegmentCounts,
     WorldCounts,
     WorldFacts,
@@ -136,3 +137,38 @@ def test_no_round_trip_is_lost_or_made_up(ways: list[int], spent: tuple[int, int
     found = round_trips_on_the_wire(world(NONE, after))
     total = found["multi", "cdg"] * asked[0] + found["multi", "ord"] * asked[1]
     assert total == pytest.approx(sum(spent), abs=0.001 * sum(asked))
+
+
+def _beside(layer: str, *links: LinkCounts) -> WorldFacts:
+    """Return a world with a primary in cdg and replicas in ord and syd."""
+    facts = world(NONE, WorldCounts(links, ()), layer=layer)
+    facts.primary_region = "cdg"  # type: ignore[misc]
+    facts.machines = tuple(  # type: ignore[misc]
+        MachineFacts(region, region, "db", region, "app", "started", 1, {})
+        for region in ("cdg", "ord", "syd")
+    )
+    return facts
+
+
+def _dialled(region: str, target: str, flights: int) -> LinkCounts:
+    return LinkCounts(f"m-{region}", "shop", region, target, "db", flights, 0, 0, 0)
+
+
+def test_an_app_that_never_asks_its_own_replica_is_told_of_in_relays() -> None:
+    links = (
+        _dialled("cdg", "db.internal:5432", 50),
+        _dialled("ord", "db.internal:5432", 50),
+        _dialled("syd", "db.internal:5432", 5),
+        _dialled("syd", "syd.db.internal:5433", 50),
+    )
+    (sentence,) = databases_passed_by(_beside("relay", *links))
+    assert sentence.startswith("shop: its machines in ord asked the database in cdg and never")
+    assert not databases_passed_by(_beside("hosts", *links))
+
+
+@pytest.mark.parametrize(
+    "replica", ["ord.db.internal:5432", "db.internal:5433", "top1.nearest.of.db.internal:5433"]
+)
+def test_an_app_that_asks_its_own_replica_by_any_name_is_not(replica: str) -> None:
+    links = (_dialled("ord", "db.internal:5432", 9), _dialled("ord", replica, 1))
+    assert databases_passed_by(_beside("relay", *links)) == ()

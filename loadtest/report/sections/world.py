@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from loadtest.analysis.wire import databases_passed_by
 from loadtest.analysis.world_time import WorldTime, why_unseen, world_time
 from loadtest.report.base.view import Block, Table, Text
 from loadtest.report.base.words import NOTHING, count, ms
@@ -20,6 +21,7 @@ def world_blocks(context: Context) -> Iterator[Block]:
     """Yield what happened in the world during the load, its pings and its lateness."""
     if why := why_unseen(context.run):
         yield Text(f"This world cannot tell how its links fared under load: {why}.")
+    yield from map(Text, databases_passed_by(context.run.world))
     if context.summary.events:
         yield events_table(context)
     time = world_time(context.run)
