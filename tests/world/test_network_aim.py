@@ -11,8 +11,10 @@ import small_world as small
 from loadtest.errors import WorldError
 from loadtest.fly.machines import MachineConfig
 from loadtest.world.links.address import LinkAddress
-from loadtest.world.links.control import LinkControl
-from loadtest.world.machines.network import WorldNetwork
+from loadtest.world.links.control import LinkControl, Strays
+from loadtest.world.machines.names import Name
+from loadtest.world.machines.network import MachineLink, WorldNetwork
+from loadtest.world.machines.paths import Misled, look_at_paths
 from loadtest.world.machines.store import MachineRecord, Store
 from loadtest.world.spec import WorldSpec
 
@@ -39,6 +41,38 @@ class SlowLinks:
 
     async def retarget(self, link_id: str, target: LinkAddress | None, *_: Any) -> None:
         self.targets[link_id] = target
+
+
+def test_who_is_led_by_another_s_door_to_the_region_that_is_meant_is_not_astray() -> None:
+    config = MachineConfig.from_json(CONFIG)
+    store = Store()
+    app = store.add("web", "w", "cdg", CONFIG, config)
+    primary, replica = (store.add("db", r, r, CONFIG, config) for r in ("cdg", "ord"))
+    for port, machine in enumerate((primary, replica), 23_000):
+        machine.ports = {5432: port}
+
+    def astray(leads_to: MachineRecord) -> list[tuple[str, ...]]:
+        """Return where a connection by the replica's door is said to lead, of a name of cdg."""
+        target = leads_to.address(leads_to.ports[5432])
+        link = MachineLink(
+            *("link", app.id, replica.id, 5432, Name("machine", "db", replica.id), target, 0),
+            region=leads_to.region,
+        )
+
+        class Links:
+            async def strays(self, _ids: object) -> Strays:
+                return Strays(live={"link": 1}, leads_to={"link": [target]})
+
+        class Network:
+            def links(self) -> list[MachineLink]:
+                return [link]
+
+        misled = [Misled(app.id, replica.id, "db.internal", primary.id)]
+        looking = look_at_paths(cast(Any, Network()), cast(Any, Links()), store, misled)
+        return [one.found_regions for one in asyncio.run(looking).astray]
+
+    assert astray(primary) == []
+    assert astray(replica) == [("ord",)]
 
 
 def test_links_are_led_anew_after_a_machine_s_own_could_not_be_opened(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def _table(key: str, title: str, series: tuple[Series, ...]) -> Table:
             )
             for one in series
         ),
-        align="wrrrw" if key.endswith("pages") else "lrrrw",
+        align="wrrrw",
         trends=tuple(
             Trend(
                 one.values_ms,

@@ -73,13 +73,16 @@ async def look_at_paths(
         name, region = f"{link.host}:{link.port}", link.region
         if entry is not None:
             name, region = entry.name, store.by_id(entry.now).region
+        found_regions = {_region_of(store, target) for target in targets}
+        if entry is not None and found_regions == {region} == {link.region}:
+            continue  # by another's door, as every one of a database's leads to its primary
         astray.append(
             AstrayFacts(
                 app=machine.app,
                 region=machine.region,
                 name=name,
                 wanted_region=region,
-                found_regions=tuple(sorted({_region_of(store, target) for target in targets})),
+                found_regions=tuple(sorted(found_regions)),
                 connections=len(targets),
             )
         )
