@@ -71,7 +71,7 @@ class Git:
             revision = self._default_branch()
         commit = self._ask(
             *("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}"),
-            what=f"--base: {revision!r}",
+            what=f"--base: {revision!r} names no commit that is here (fetch it, or commit first)",
         )
         if exact:
             return commit

@@ -173,7 +173,9 @@ def test_no_revision_means_the_default_branch(repo: Path, revision: str) -> None
 
 
 def test_an_unknown_revision_is_told_in_gits_own_words(repo: Path) -> None:
-    with pytest.raises(PlanError, match="'nowhere': fatal: Needed a single revision") as told:
+    with pytest.raises(
+        PlanError, match=r"'nowhere' names no commit that is here \(fetch it, or commit first\)"
+    ) as told:
         Git(repo).base_commit("nowhere", exact=False)
     assert "shallow" not in str(told.value)
 
