@@ -134,7 +134,9 @@ SHELVES = {
         ),
         ("go",),
     ),
-    "Rack, pg": Shelf("rack", 1, programs=("ruby", "puma")),
+    "Rack, pg": Shelf(
+        "rack", 1, programs=("ruby", "puma"), needs=("ruby", "-e", 'require "pg"')
+    ),
     "Rails, Active Record": Shelf(
         "rails_pg",
         2,  # a connection is asked whether it lives before it is used
