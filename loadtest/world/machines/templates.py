@@ -10,6 +10,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from loadtest.errors import WorldError
@@ -231,7 +232,7 @@ class Templates:
 
     def _takes(self, words: Sequence[str], cwd: Path, env: Mapping[str, str]) -> bool:
         """Tell whether a fork of a template is what starting this command would make."""
-        if not sys.platform.startswith("linux") or len(words) < 3 or words[1] != "-m":
+        if not _can_wait() or len(words) < 3 or words[1] != "-m":
             return False
         if words[2] not in FORKED or Path(words[0]).parent != Path(sys.executable).parent:
             return False
@@ -239,6 +240,18 @@ class Templates:
         if own.exists() and not own.samefile(_PACKAGE):
             return False
         return _read_at_start(env) == _read_at_start(self._env)
+
+
+@cache
+def _can_wait() -> bool:
+    """Tell whether this system lets a process wait for one that it did not start itself."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:  # an old kernel, or a sandbox
+        return False
+    return True
 
 
 def _read_at_start(env: Mapping[str, str]) -> dict[str, str]:
