@@ -236,3 +236,21 @@ def test_a_template_that_cannot_import_leaves_the_start_to_others(
             assert await stage.spawn(made) is None
 
     asyncio.run(use())
+
+
+def test_nothing_is_forked_where_nobody_could_wait_for_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_pid: int) -> int:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", refused)
+    templates._can_wait.cache_clear()
+
+    async def use() -> None:
+        async with opened(stage.base, stage.env) as made:
+            assert await stage.spawn(made) is None
+
+    asyncio.run(use())
+    monkeypatch.undo()
+    templates._can_wait.cache_clear()
