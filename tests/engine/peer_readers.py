@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -187,8 +188,9 @@ READERS: dict[str, Reader] = {
 
 def version_of(peer: str) -> str:
     """Return the version of a peer; empty where it is not installed."""
-    if peer == "urllib3":
-        return urllib3.__version__
+    if peer == "urllib3":  # it reads heads as Python's own http.client does, another from 3.14 on
+        before = sys.version_info < (3, 14)
+        return urllib3.__version__ if before else f"{urllib3.__version__} of Python 3.14"
     command = {"curl": ["curl", "--version"], "Go": ["go", "version"], "Node": ["node", "-v"]}[peer]
     if shutil.which(command[0]) is None:
         return ""
