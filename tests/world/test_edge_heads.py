@@ -154,6 +154,18 @@ def test_a_body_over_the_limit_waits_for_a_machine_and_is_not_kept() -> None:
     assert (held, sink.data) == ([True, False], b"abcdefg")
 
 
+@pytest.mark.parametrize(("length", "replayable"), [(None, True), (5, True), (6, False)])
+def test_a_body_that_is_going_to_be_too_long_is_so_from_its_first_byte(
+    length: int | None, replayable: bool
+) -> None:
+    body = RequestBody(5, chunked=False, hold=lambda _held: None, length=length)
+    sink = Sink()
+    body.send_to(sink, b"")
+    body.feed(b"ab")
+    assert (body.replayable, sink.data) == (replayable, b"ab")
+    assert bool(body._kept) is replayable
+
+
 NEAR, MID, FAR = (
     Backend("m1", "syd", "h", 1),
     Backend("m2", "cdg", "h", 2),

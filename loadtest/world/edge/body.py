@@ -30,11 +30,20 @@ class RequestBody:
         chunked: The body goes in chunks, as its length is unknown.
         hold: Called with True when the client must wait because no machine takes the body yet,
             with False when it may go on.
+        length: How long the client says that it is; None where it does not.  What is going to be
+            too long is so from the start, however little of it has come.
     """
 
-    def __init__(self, limit: int, *, chunked: bool, hold: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        *,
+        chunked: bool,
+        hold: Callable[[bool], None],
+        length: int | None = None,
+    ) -> None:
         self.complete = False
-        self.replayable = True
+        self.replayable = length is None or length <= limit
         self._limit = limit
         self._chunked = chunked
         self._hold = hold
@@ -51,7 +60,7 @@ class RequestBody:
             if over:
                 self.replayable = False
                 self._kept.clear()
-            else:
+            elif self.replayable:
                 self._kept.append(data)
             return
         self._kept.append(data)

@@ -262,6 +262,7 @@ class ClientConnection(asyncio.Protocol):
             settings.replay_body_bytes,
             chunked=head.chunked,
             hold=lambda held: self.hold("body", held),
+            length=head.body_length,
         )
         exchange = EdgeExchange(self._context, self, head, self._body)
         if self._active is None:

@@ -80,6 +80,7 @@ class EdgeStream:
             context.settings.replay_body_bytes,
             chunked=head.chunked,
             hold=lambda held: self.hold("body", held),
+            length=head.body_length,
         )
         self._exchange = EdgeExchange(context, self, head, self._body)
         self._task: asyncio.Task[None] | None = None
