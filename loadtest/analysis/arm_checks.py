@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from loadtest.analysis.cells import CellRows, codes_of
 from loadtest.analysis.checks import ValidityCheck
-from loadtest.analysis.connections import judged_against
+from loadtest.analysis.connections import judged_against, opened_unasked
 from loadtest.analysis.load import Run
 from loadtest.records.kinds import ERROR_CANCELLED, ERROR_DROPPED
 from loadtest.units import US_PER_MS
@@ -160,9 +160,7 @@ def _unasked(run: Run, rows: NDArray[np.int32]) -> tuple[str, NDArray[np.bool_]]
     Their TTFB holds that wait, so it speaks for itself, but for an arm that others are held
     against: what makes that one look slow lets a slow candidate pass.
     """
-    frame = run.frame
-    opened = (frame["connect_us"].to_numpy()[rows] > 0) & ~frame["cold"].to_numpy()[rows]
-    return "opened a connection that nobody asked for", opened.astype(bool)
+    return "opened a connection that nobody asked for", opened_unasked(run.frame, rows)
 
 
 def _same(codes: NDArray[Any], code: int) -> NDArray[np.bool_]:

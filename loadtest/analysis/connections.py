@@ -34,15 +34,19 @@ def count_connections(frame: pd.DataFrame, rows: NDArray[np.int32]) -> Connectio
     error, kinds = codes_of(frame, "error")
     unsent = [kinds.index(kind) for kind in (ERROR_DROPPED, ERROR_CANCELLED) if kind in kinds]
     sent = rows[~np.isin(error[rows], unsent)]
-    asked = frame["cold"].to_numpy()[sent].astype(bool)
-    met = frame["connect_us"].to_numpy()[sent] > 0
-    opened = ~frame["reused"].to_numpy()[sent].astype(bool) & met
     return ConnectionCounts(
         sent=int(sent.size),
-        asked=int(asked.sum()),
-        unasked=int((opened & ~asked).sum()),
+        asked=int(frame["cold"].to_numpy()[sent].sum()),
+        unasked=int(opened_unasked(frame, sent).sum()),
         resent=int((frame["attempts"].to_numpy()[sent] > 1).sum()),
     )
+
+
+def opened_unasked(frame: pd.DataFrame, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return which of some rows opened a connection that neither plan nor scenario asked for."""
+    met = frame["connect_us"].to_numpy()[rows] > 0  # a connection that failed has no such time
+    kept = frame["reused"].to_numpy()[rows] | frame["cold"].to_numpy()[rows]
+    return np.asarray(met & ~kept.astype(bool))
 
 
 def connection_checks(run: Run, cells: tuple[CellRows, ...]) -> Iterator[ValidityCheck]:
@@ -62,9 +66,13 @@ def judged_against(run: Run) -> frozenset[str]:
     return frozenset(arms_of(rule, run.plan)[1] for rule in rules)
 
 
+def _allowed(limit: float, n: int) -> float:
+    """Return how large a share of n may be by chance where the true one is at its limit."""
+    return limit + _CHANCE * math.sqrt(limit * (1 - limit) / n)
+
+
 def _resent(cell: CellRows, found: ConnectionCounts, limit: float) -> Iterator[ValidityCheck]:
-    share = found.resent / found.sent
-    allowed = limit + _CHANCE * math.sqrt(limit * (1 - limit) / found.sent)
+    share, allowed = found.resent / found.sent, _allowed(limit, found.sent)
     if share <= allowed or found.resent < 2:
         return
     yield ValidityCheck(
@@ -84,8 +92,7 @@ def _resent(cell: CellRows, found: ConnectionCounts, limit: float) -> Iterator[V
 
 
 def _mixed(cell: CellRows, found: ConnectionCounts, limit: float) -> Iterator[ValidityCheck]:
-    share = found.unasked / found.sent
-    allowed = limit + _CHANCE * math.sqrt(limit * (1 - limit) / found.sent)
+    share, allowed = found.unasked / found.sent, _allowed(limit, found.sent)
     if share <= allowed or share >= EACH_TIME:
         return
     yield ValidityCheck(

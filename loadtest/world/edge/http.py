@@ -84,8 +84,9 @@ class RequestHead:
     @property
     def body_length(self) -> int | None:
         """Return how many bytes of body the client says will follow; None where it does not."""
-        told = find(self.headers, b"content-length") or b""
-        return int(told) if told.isdigit() else None
+        return (
+            int(told) if (told := find(self.headers, b"content-length") or b"").isdigit() else None
+        )
 
     @property
     def idempotent(self) -> bool:

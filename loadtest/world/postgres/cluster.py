@@ -14,7 +14,6 @@ from loadtest.world.postgres.binaries import Account, PostgresBinaries
 
 SUPERUSER = "postgres"
 REPLICATION_USER = "replicator"
-_KNOWS_STRATEGIES = 15
 
 _BASE_SETTINGS: Mapping[str, str] = {
     # Loopback only: no server of the embedded world is reachable from another machine.
@@ -199,12 +198,10 @@ def make_template(
     make_blank(blank, binaries, account)
     secrets = (superuser_password, replication_password)
     role = quote_identifier(REPLICATION_USER)
-    # A template is small: copying it is quicker than writing each block of it to the log.
-    how = " STRATEGY file_copy" if binaries.major >= _KNOWS_STRATEGIES else ""
     statements = [
         f"ALTER ROLE {quote_identifier(SUPERUSER)} PASSWORD {_literal(superuser_password)}\n",
         f"CREATE ROLE {role} LOGIN REPLICATION PASSWORD {_literal(replication_password)}\n",
-        *(f"CREATE DATABASE {quote_identifier(name)}{how}\n" for name in databases),
+        *(f"CREATE DATABASE {quote_identifier(name)}\n" for name in databases),
     ]
     unfinished = template.with_name(template.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
