@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from loadtest.world.edge.http import chunk
+from loadtest.world.edge.http import RequestHead, chunk, find
 
 _LAST_CHUNK = b"0\r\n\r\n"
 
@@ -50,6 +50,13 @@ class RequestBody:
         self._size = 0
         self._kept: list[bytes] = []
         self._sink: BodySink | None = None
+
+    @classmethod
+    def of(cls, head: RequestHead, limit: int, hold: Callable[[bool], None]) -> RequestBody:
+        """Return the body that follows a head; arguments as above."""
+        told = find(head.headers, b"content-length") or b""
+        length = int(told) if told.isdigit() else None
+        return cls(limit, chunked=head.chunked, hold=hold, length=length)
 
     def feed(self, data: bytes) -> None:
         """Take more of the body."""

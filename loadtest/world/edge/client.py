@@ -258,11 +258,8 @@ class ClientConnection(asyncio.Protocol):
             if head.version == "1.1":
                 raise BadRequestError(400, "the request has no Host header")
             self._headers.append((b"Host", f"{self._context.app}.fly.dev".encode()))
-        self._body = RequestBody(
-            settings.replay_body_bytes,
-            chunked=head.chunked,
-            hold=lambda held: self.hold("body", held),
-            length=head.body_length,
+        self._body = RequestBody.of(
+            head, settings.replay_body_bytes, lambda held: self.hold("body", held)
         )
         exchange = EdgeExchange(self._context, self, head, self._body)
         if self._active is None:

@@ -82,13 +82,6 @@ class RequestHead:
     upgrade: bytes = b""
 
     @property
-    def body_length(self) -> int | None:
-        """Return how many bytes of body the client says will follow; None where it does not."""
-        return (
-            int(told) if (told := find(self.headers, b"content-length") or b"").isdigit() else None
-        )
-
-    @property
     def idempotent(self) -> bool:
         """Tell whether sending it twice does no more than sending it once (RFC 9110 9.2.2)."""
         return self.method in _IDEMPOTENT

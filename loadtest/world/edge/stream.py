@@ -76,11 +76,8 @@ class EdgeStream:
         self._unsent = bytearray()
         self._ending = self._ended = self._paused = False
         self._left = False  # its exchange is over
-        self._body = RequestBody(
-            context.settings.replay_body_bytes,
-            chunked=head.chunked,
-            hold=lambda held: self.hold("body", held),
-            length=head.body_length,
+        self._body = RequestBody.of(
+            head, context.settings.replay_body_bytes, lambda held: self.hold("body", held)
         )
         self._exchange = EdgeExchange(context, self, head, self._body)
         self._task: asyncio.Task[None] | None = None
