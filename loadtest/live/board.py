@@ -42,7 +42,18 @@ class LiveBoard:
         """Called when the load begins."""
         self._changed = threading.Condition()
         self._closed = False
-        self._content: dict[str, Any] = {"step": "", "notes": [], "plan": None, "end": None}
+        # A page may come at any time, so that each list is there before the first of it is known.
+        self._content: dict[str, Any] = {
+            "step": "",
+            "plan": None,
+            "load": None,
+            "cells": [],
+            "workers": [],
+            "failures": [],
+            "world": None,
+            "notes": [],
+            "end": None,
+        }
         self._points: list[dict[str, object]] = []
         self._slices, self._every = 0, 1
         self._time = LoadTimeLine()

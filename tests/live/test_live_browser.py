@@ -43,6 +43,21 @@ def test_the_live_page_is_whole_quiet_and_open_to_all(screen: str, browser: Any)
     assert seen.complaints == []
 
 
+def test_the_live_page_stands_before_anything_is_measured(browser: Any) -> None:
+    """While machines start there is a plan and no load; what the world sees may come before it."""
+    from playwright.sync_api import expect
+
+    with served() as (board, server), visit(browser, address(server)) as seen:
+        expect(seen.page.locator("figure")).to_have_count(4)
+        seen.page.keyboard.press("Tab")
+        seen.page.keyboard.press("Tab")
+        seen.page.keyboard.press("Enter")
+        board.world(glance())
+        expect(seen.page.locator("#links tr")).to_have_count(1)
+        board.close()
+    assert seen.complaints == []
+
+
 def test_the_live_page_follows_the_run_to_its_end(browser: Any) -> None:
     from playwright.sync_api import expect
 
