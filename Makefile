@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 FILES  := loadtest scenarios tests benchmarks
+# Bytecode is kept, tests' too, whatever the environment says: every program of a world is a process.
+unexport PYTHONDONTWRITEBYTECODE
 # A run that says its machine was too busy to measure, or moved, is right, and is measured again.
 BUSY   := --reruns 3 --only-rerun "less other work|too busy to emulate|moved by itself"
 # Tests with real parts wait more than they reckon: three side by side keep two cores busy, the
