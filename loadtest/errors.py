@@ -10,6 +10,9 @@ Every error a person may see, and the exit code it ends the program with.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 EXIT_PASS = 0
 EXIT_FAIL = 10
 EXIT_INCONCLUSIVE = 11
@@ -21,14 +24,28 @@ EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
 
+LONGEST_LINE: Final = 2_000
+"""Characters of a line of a message; what is wrong stands at its begin, the cure at its end."""
+
+MOST_LINES: Final = 60
+
+
 class LoadtestError(Exception):
     """
     An error with a sentence for the person who runs the program.
 
     The message names the key or thing at fault, the bad value, what is allowed and what to do.
+    However long what it names, it stays a message: long lines lose their middle, many lines their
+    end, and each says how much.
+
+    Args:
+        message: One line or more.
     """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__("\n".join(_bounded(message.split("\n"))))
 
 
 class PlanError(LoadtestError):
@@ -62,3 +79,17 @@ class RecordsError(LoadtestError):
     """A stored run is missing, damaged, or of a schema this version does not read."""
 
     exit_code = EXIT_INVALID
+
+
+def _bounded(lines: Sequence[str]) -> tuple[str, ...]:
+    more = len(lines) - MOST_LINES
+    kept = tuple(_shortened(line) for line in lines[:MOST_LINES])
+    return kept if more <= 0 else (*kept, f"... and {more} more")
+
+
+def _shortened(line: str) -> str:
+    over = len(line) - LONGEST_LINE
+    if over <= 0:
+        return line
+    ends = LONGEST_LINE // 2
+    return f"{line[:ends]}... ({over} characters) ...{line[-ends:]}"
