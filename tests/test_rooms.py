@@ -37,7 +37,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "world.hosts": (BASE | {"kernel"}, set()),
     "world.links": (BASE | {"kernel"}, set()),
     "world.edge": (BASE | {"fly"}, {"httptools", "h2", "hpack", "trustme"}),
-    "world.postgres": (BASE | {"world.guard"}, {"psycopg"}),
+    "world.postgres": (BASE | {"kernel", "world.guard"}, {"psycopg"}),
     "world.caches": (BASE, set()),
     "world.images": (BASE | {"kernel", "world.guard"}, {"backports", "compression"}),
     "world.machines": (

@@ -14,6 +14,7 @@ Source: user_namespaces(7), network_namespaces(7), mount_namespaces(7), capabili
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -72,6 +73,43 @@ def bind(source: Path | str, target: Path | str) -> None:
         OSError: The kernel refused.
     """
     _mount(os.fsencode(source), os.fsencode(target), _MS_BIND)
+
+
+def mount_memory(target: Path | str, mode: int) -> None:
+    """
+    Let a folder's files be in memory alone, in this mount namespace, and end with it.
+
+    Args:
+        target: The folder.
+        mode: Its permissions from then on.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    _mount(b"tmpfs", os.fsencode(target), 0, kind=b"tmpfs", options=f"mode={mode:o}")
+
+
+def mount_layers(lower: Path, upper: Path, work: Path, target: Path) -> None:
+    """
+    Let a folder show another one's files, of which it has its own copy as soon as it writes to one.
+
+    Args:
+        lower: What is shown; nothing may change there from now on.
+        upper: Where copies go, and what is new; its owner and permissions are those of ``target``.
+        work: An empty folder beside ``upper``, for the kernel.
+        target: The folder, which exists.
+
+    Raises:
+        OSError: The kernel refused, or cannot be told one of these paths.
+
+    Source: Documentation/filesystems/overlayfs.rst of Linux; ordinary users may since 5.11.
+    """
+    places = [str(path) for path in (lower, upper, work)]
+    if any(sign in place for place in places for sign in ":,\\"):
+        raise OSError(errno.EINVAL, f"mount: not to be told: {', '.join(places)}")
+    options = "userxattr,lowerdir={},upperdir={},workdir={}".format(*places)
+    _mount(b"overlay", os.fsencode(target), 0, kind=b"overlay", options=options)
+    (work / "work").chmod(0o700)  # the kernel makes it one that only root could remove
 
 
 def unbind(target: Path | str) -> None:
@@ -209,5 +247,8 @@ def _call(name: str, *arguments: object) -> None:
         raise OSError(number, f"{name}: {os.strerror(number)}")
 
 
-def _mount(source: bytes | None, target: bytes, flags: int) -> None:
-    _call("mount", source, target, None, ctypes.c_ulong(flags), None)
+def _mount(
+    source: bytes | None, target: bytes, flags: int, *, kind: bytes | None = None, options: str = ""
+) -> None:
+    told = os.fsencode(options) if options else None
+    _call("mount", source, target, kind, ctypes.c_ulong(flags), told)

@@ -114,9 +114,10 @@ def serve(base: Path, told: bytes, sink: int) -> None:
         if layer == "hosts":
             become_world()  # while there is one thread
         if spec.database:
-            from loadtest.world.postgres.server import begin_early
+            from loadtest.world.postgres.shared import begin_early
 
-            begin_early(base, Path(spec.postgres_bin) if spec.postgres_bin else None)
+            programs = Path(spec.postgres_bin) if spec.postgres_bin else None
+            begin_early(base, programs, shares=layer == "hosts")
     except (LoadtestError, OSError) as error:
         registry.answer({"error": str(error)})
         return

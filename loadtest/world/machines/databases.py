@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from loadtest.errors import WorldError
+from loadtest.world.machines.aims import PRIMARY_PORT
 from loadtest.world.machines.context import POSTGRES_COMMAND, WorldContext
-from loadtest.world.machines.network import PRIMARY_PORT
 from loadtest.world.machines.programs import (
     AppProgram,
     PostgresProgram,
@@ -19,6 +19,7 @@ from loadtest.world.machines.programs import (
 )
 from loadtest.world.machines.store import MachineRecord
 from loadtest.world.postgres.server import PostgresSpec, start_postgres
+from loadtest.world.postgres.shared import templates_dir
 from loadtest.world.postgres.staleness import ProbedServer, StalenessProbe
 
 _REPLICA_PORT = 5433
@@ -61,6 +62,7 @@ async def launch_postgres(machine: MachineRecord, context: WorldContext) -> Post
             more_databases=databases[1:],
             primary_address=await context.network.open_to_primary(machine) if replica else None,
             bin_dir=Path(bin_dir) if bin_dir else None,
+            shares=context.hosts is not None,
         )
     )
     context.postgres = running.binaries
@@ -109,14 +111,14 @@ def _template(
     app: str, env: Mapping[str, str], databases: tuple[str, ...], context: WorldContext
 ) -> Path:
     """
-    Return the folder that the servers of one deployment are copied from.
+    Return the data directory that the servers of one deployment are made from.
 
     Passwords are part of it, so a later deployment with others begins with nothing, as with volumes
     of its own.
     """
     what = "\0".join((env["OPERATOR_PASSWORD"], env["REPL_PASSWORD"], *databases))
     digest = hashlib.sha256(what.encode()).hexdigest()[:_DIGITS]
-    return context.base / f"postgres-template-{app}-{digest}"
+    return templates_dir(context.base) / f"{app}-{digest}"
 
 
 async def _launch_wrapper(

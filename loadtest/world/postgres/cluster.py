@@ -1,11 +1,10 @@
-"""Makes PostgreSQL data directories: one template by initdb, then a copy of it for each server."""
+"""Makes a PostgreSQL data directory by initdb that those of all servers are made from."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -151,7 +150,7 @@ def make_blank(blank: Path, binaries: PostgresBinaries, account: Account) -> Non
     unfinished = blank.with_name(blank.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     make_private_dir(unfinished, account)
-    _run(
+    run_tool(
         # C locale: no locale data needed, and the same order everywhere.  Small WAL segments:
         # a fresh copy is 30 MB instead of 45.
         [
@@ -206,7 +205,7 @@ def make_template(
     unfinished = template.with_name(template.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     blank.rename(unfinished)
-    _run(
+    run_tool(
         [
             *(binaries.bin_dir / "postgres", "--single", "-D", unfinished),
             *("-c", "exit_on_error=on", "postgres"),
@@ -263,24 +262,6 @@ def copy_binaries(binaries: PostgresBinaries, target: Path) -> PostgresBinaries:
     return copied
 
 
-def copy_cluster(template: Path, data: Path, account: Account) -> None:
-    """
-    Copy a cleanly shut down data directory, sharing blocks where the file system can.
-
-    Raises:
-        WorldError: It could not be copied.
-    """
-    clone = ["-c"] if sys.platform == "darwin" else ["--reflink=auto"]
-    unfinished = data.with_name(data.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        _run(["cp", "-R", "-p", *clone, template, unfinished], account)
-    except WorldError:  # a cp that knows no cloning: BusyBox, an old macOS
-        shutil.rmtree(unfinished, ignore_errors=True)
-        _run(["cp", "-R", "-p", template, unfinished], account)
-    unfinished.rename(data)
-
-
 def write_standby(
     data: Path, primary: tuple[str, int], name: str, password: str, account: Account
 ) -> None:
@@ -322,10 +303,21 @@ def _literal(value: str) -> str:
     return f"E'{doubled}'"
 
 
-def _run(
+def run_tool(
     command: Sequence[str | Path], account: Account, secrets: tuple[str, ...] = (), stdin: str = ""
 ) -> None:
-    """Run a tool to its end; WorldError carries the last lines of a failure, without passwords."""
+    """
+    Run a tool to its end.
+
+    Args:
+        command: The program and its arguments.
+        account: Who runs it.
+        secrets: What must not be shown.
+        stdin: What it reads.
+
+    Raises:
+        WorldError: It failed; with its last lines.
+    """
     name = Path(command[0]).name
     try:
         done = subprocess.run(

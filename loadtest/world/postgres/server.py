@@ -7,31 +7,21 @@ import contextlib
 import os
 import signal
 import subprocess
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from loadtest.errors import WorldError
 from loadtest.world.guard.shared_memory import clear_shared_memory
-from loadtest.world.postgres.binaries import (
-    Account,
-    PostgresBinaries,
-    find_postgres,
-    server_account,
-)
+from loadtest.world.postgres.binaries import Account, PostgresBinaries, server_account
 from loadtest.world.postgres.cluster import (
     SUPERUSER,
-    blank_beside,
-    copy_binaries,
-    copy_cluster,
-    let_enter,
-    make_blank,
     make_private_dir,
-    make_template,
     server_environment,
     write_standby,
 )
+from loadtest.world.postgres.copies import copy_cluster, share_cluster
+from loadtest.world.postgres.shared import make_shared
 
 Role = Literal["primary", "replica"]
 
@@ -39,7 +29,6 @@ _LOG = "log"
 _POLL_S = 0.02
 _STATUS_LINE = 7
 _STOP_STEPS = ((signal.SIGINT, 3.0), (signal.SIGQUIT, 1.5), (signal.SIGKILL, 1.0))
-_sharing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +42,10 @@ class PostgresSpec:
         role: A replica streams from ``primary_address``.
         base_dir: The world's folder; the server keeps to ``postgres/<machine_id>`` in it.
         port: Port on 127.0.0.1.
-        template_dir: The data directory that all servers of a world are copied from; made by
+        template_dir: The data directory that all servers of a world are made from; made by
             whichever starts first, with that server's passwords and database.
+        shares: This process has a mount namespace of its own, so servers may share the template's
+            files; where not, each has a copy.
         superuser_password: Of the role ``postgres``.
         replication_password: Of the role ``replicator``.
         database: Name of the database that exists from the start.
@@ -75,6 +66,7 @@ class PostgresSpec:
     more_databases: tuple[str, ...] = ()
     primary_address: tuple[str, int] | None = None
     bin_dir: Path | None = None
+    shares: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a replica of nothing, and a server that anybody may enter."""
@@ -126,7 +118,7 @@ class RunningPostgres:
     async def wait(self) -> int:
         """Return the exit code once the server has ended; negative for a signal."""
         while (code := self.process.poll()) is None:
-            await asyncio.sleep(_POLL_S)
+            await _ended_or(_POLL_S, self.pid)
         return code
 
     async def ready(self, deadline_s: float) -> None:
@@ -244,52 +236,44 @@ async def start_postgres(spec: PostgresSpec) -> RunningPostgres:
     """
     account = server_account()
     base = spec.base_dir.resolve()
-    binaries = await asyncio.to_thread(_make_shared, spec, account, base)
     home = _home(base, spec.machine_id)
-    await asyncio.to_thread(_prepare, spec, account, home)
-    return RunningPostgres(spec, _launch(spec, binaries, account, home), binaries, home)
 
-
-def begin_early(base: Path, bin_dir: Path | None) -> None:
-    """
-    Begin to make what the first database of a world needs, in a thread of its own.
-
-    Args:
-        base: The world's folder.
-        bin_dir: As for `PostgresSpec`.
-    """
-
-    def begin() -> None:
-        with contextlib.suppress(WorldError, OSError), _sharing:  # told when a server is wanted
-            account = server_account()
-            binaries = _reachable(bin_dir, account, base.resolve())
-            make_blank(blank_beside(base.resolve() / "any"), binaries, account)
-
-    threading.Thread(target=begin, name="blank-database", daemon=True).start()
-
-
-def _reachable(bin_dir: Path | None, account: Account, base: Path) -> PostgresBinaries:
-    """Return programs that the account can run, and let it into the world's folder."""
-    let_enter(base, account)
-    binaries = find_postgres(bin_dir)
-    if account.closed_dir(binaries.bin_dir):
-        binaries = copy_binaries(binaries, base / "postgres-program")
-    return binaries
-
-
-def _make_shared(spec: PostgresSpec, account: Account, base: Path) -> PostgresBinaries:
-    """Make what all servers of a world share, once: reachable programs and the template."""
-    with _sharing:
-        binaries = _reachable(spec.bin_dir, account, base)
-        make_template(
-            spec.template_dir,
-            binaries,
+    def start() -> RunningPostgres:
+        binaries = make_shared(
+            base,
+            spec.bin_dir,
             account,
+            template=spec.template_dir,
             databases=(spec.database, *spec.more_databases),
             superuser_password=spec.superuser_password,
             replication_password=spec.replication_password,
         )
-        return binaries
+        _prepare(spec, account, home)
+        return RunningPostgres(spec, _launch(spec, binaries, account, home), binaries, home)
+
+    starting = asyncio.create_task(asyncio.to_thread(start))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with contextlib.suppress(WorldError):  # nobody will know of what comes of it
+            await (await starting).stop()
+        raise
+
+
+async def _ended_or(pause_s: float, pid: int) -> None:
+    """Return once a child has ended; after a pause where this system does not tell of that."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        await asyncio.sleep(pause_s)
+        return
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    try:
+        loop.add_reader(descriptor, ended.set)
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
 def postgres_log(base: Path, machine_id: str) -> Path:
@@ -306,7 +290,7 @@ def _prepare(spec: PostgresSpec, account: Account, home: Path) -> None:
     make_private_dir(home.parent, account)
     make_private_dir(home, account)
     data = home / "data"
-    if not data.exists():
+    if not data.exists() and not (spec.shares and share_cluster(spec.template_dir, data, account)):
         copy_cluster(spec.template_dir, data, account)
     if spec.primary_address is not None and spec.role == "replica":
         write_standby(
