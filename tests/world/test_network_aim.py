@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Set
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,8 +13,9 @@ from loadtest.errors import WorldError
 from loadtest.fly.machines import MachineConfig
 from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.control import LinkControl, Strays
+from loadtest.world.machines.aims import MachineLink
 from loadtest.world.machines.names import Name
-from loadtest.world.machines.network import MachineLink, WorldNetwork
+from loadtest.world.machines.network import WorldNetwork
 from loadtest.world.machines.paths import Misled, look_at_paths
 from loadtest.world.machines.store import MachineRecord, Store
 from loadtest.world.spec import WorldSpec
@@ -89,7 +91,7 @@ def test_links_are_led_anew_after_a_machine_s_own_could_not_be_opened(tmp_path: 
         )
         rounds = asyncio.Queue[None]()
 
-        async def refused() -> None:
+        async def refused(_changed: object) -> None:
             rounds.put_nowait(None)
             raise WorldError("link 'machine/a/b:1' is open already")
 
@@ -121,5 +123,60 @@ def test_a_target_that_starts_while_a_link_is_opened_is_found(tmp_path: Path) ->
         way = await network.open_way(worker, "coordinator.process.loadtest.internal", 5557)
         aiming.cancel()
         assert links.targets[way.id] == coordinator.address(30_000)
+
+    asyncio.run(scene())
+
+
+class PatientLinks(SlowLinks):
+    """A links process that answers nobody until it has been asked for a number of links."""
+
+    def __init__(self, count: int) -> None:
+        self.targets = {}
+        self.led: list[str] = []
+        self._all = asyncio.Barrier(count)
+
+    async def open(self, link_id: str, target: LinkAddress | None, *_: Any, **__: Any) -> int:
+        self.targets[link_id] = target
+        async with asyncio.timeout(10):
+            await self._all.wait()
+        return 40_000
+
+    async def retarget(self, link_id: str, target: LinkAddress | None, *_: Any) -> None:
+        self.led.append(link_id)
+
+
+def test_links_of_one_name_are_opened_side_by_side_and_only_those_of_a_change_led_anew(
+    tmp_path: Path,
+) -> None:
+    async def scene() -> None:
+        store = Store()
+        config = MachineConfig.from_json(CONFIG)
+        servers = [store.add("db", f"s{n}", "cdg", CONFIG, config) for n in range(40)]
+        for port, server in enumerate(servers, 30_000):
+            server.ports = {5433: port}
+            server.set_state("started", "start")
+        app = store.add("web", "w", "ord", CONFIG, config)
+        links = PatientLinks(len(servers))
+        network = WorldNetwork(
+            WorldSpec.from_json(small.spec(tmp_path)),
+            store,
+            cast(LinkControl, links),
+            lambda *_: None,
+        )
+        ways = [(f"{server.id}.vm.db.internal", 5433) for server in servers]
+        opened = await network.open_ways(app, dict.fromkeys(ways))
+        assert [link.target for link in opened] == [s.address(s.ports[5433]) for s in servers]
+        rounds = asyncio.Queue[Set[str]]()
+
+        async def told(changed: Set[str]) -> None:
+            rounds.put_nowait(changed)
+
+        network.listen(told)
+        aiming = asyncio.create_task(network.keep_aiming())
+        servers[7].ports = {5433: 50_000}
+        servers[7].touch()
+        assert await asyncio.wait_for(rounds.get(), 10) == {servers[7].id}
+        aiming.cancel()
+        assert links.led == [opened[7].id]
 
     asyncio.run(scene())

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from loadtest.kernel.namespaces import SocketMaker
 from loadtest.world.hosts.host import MachineHost
 from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.control import LinkControl
+from loadtest.world.machines.aims import SECURE_PORT, Way
 from loadtest.world.machines.directory import look_up
 from loadtest.world.machines.nameserver import NameServer, Records
-from loadtest.world.machines.network import SECURE_PORT, WorldNetwork
+from loadtest.world.machines.network import WorldNetwork
 from loadtest.world.machines.paths import Misled
 from loadtest.world.machines.store import MachineRecord, Store
 from loadtest.world.spec import WorldSpec
@@ -184,40 +185,40 @@ class WorldHosts:
             answers = tenant.answers.setdefault(name, {})
             for place, machine_id in enumerate(entry.machines):
                 answers[machine_id] = answers.get(machine_id, False) or place == 0
-        for machine_id in entry.machines:
-            tenant.known.add(machine_id)
-            await self._open_ports(tenant, machine_id)
+        tenant.known.update(entry.machines)
+        await self._open_ports(tenant, entry.machines)
         found = tuple(self._store.by_id(machine_id).private_ip for machine_id in entry.machines)
         return Records(ip6=found, texts=entry.texts)
 
-    async def _open_new_ports(self) -> None:
+    async def _open_new_ports(self, changed: Set[str]) -> None:
         """Open what has come to be listened on at machines that somebody knows."""
         for tenant in list(self._tenants.values()):
-            for machine_id in list(tenant.known):
-                if machine_id in self._store:
-                    await self._open_ports(tenant, machine_id)
+            await self._open_ports(tenant, tenant.known & changed)
 
-    async def _open_ports(self, tenant: _Tenant, machine_id: str) -> None:
-        target = self._store.by_id(machine_id)
-        if target is tenant.machine:  # its own address is its own loopback
-            return
+    async def _open_ports(self, tenant: _Tenant, machine_ids: Iterable[str]) -> None:
         if tenant.machine.state in ("destroying", "destroyed"):  # its links are being closed
             return
-        for port in list(target.ports):
-            await self._open(
-                tenant, f"{target.id}.vm.{target.app}.internal", port, target.private_ip
-            )
+        ways: dict[Way, LinkAddress] = {}
+        for machine_id in machine_ids:
+            # its own address is its own loopback
+            if machine_id not in self._store or machine_id == tenant.machine.id:
+                continue
+            target = self._store.by_id(machine_id)
+            name, address = f"{target.id}.vm.{target.app}.internal", target.private_ip
+            ways |= {(name, port): self._near(tenant, address, port) for port in target.ports}
+        await self._network.open_ways(tenant.machine, ways)
 
     async def _open_edge(self, tenant: _Tenant, app: str) -> str:
         number = self._edge_numbers.setdefault(app, len(self._edge_numbers) + 1)
         address = f"fdaa:0:1:0:1::{number:x}"
-        for port in _WEB_PORTS:
-            await self._open(tenant, f"{app}.flycast", port, address)
+        name = f"{app}.flycast"
+        ways = {(name, port): self._near(tenant, address, port) for port in _WEB_PORTS}
+        await self._network.open_ways(tenant.machine, ways)
         return address
 
-    async def _open(self, tenant: _Tenant, host: str, port: int, address: str) -> None:
-        listen = LinkAddress(address, port, str(tenant.host.porch))
-        await self._network.open_way(tenant.machine, host, port, listen=listen)
+    def _near(self, tenant: _Tenant, address: str, port: int) -> LinkAddress:
+        """Return where a machine's calls to an address and a port of the world arrive."""
+        return LinkAddress(address, port, str(tenant.host.porch))
 
     # -- what is not of this world -------------------------------------------------------------
 

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import dns.exception
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdata
+import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
 TTL_S = 5
 """How long an answer may be kept, as Fly's."""
 
+_TEXT_BYTES = 250  # a string of a TXT record has 255 at most
 _DATAGRAM_BYTES = 1_232  # what passes every path without being cut (DNS flag day 2020)
 _log = logging.getLogger(__name__)
 
@@ -106,16 +111,13 @@ async def answer(query: bytes, lookup: Lookup) -> bytes | None:
         return reply.to_wire()
     reply.flags |= dns.flags.AA
     contents = {
-        dns.rdatatype.AAAA: list(records.ip6),
-        dns.rdatatype.A: list(records.ip4),
-        dns.rdatatype.TXT: [_quoted(text) for text in records.texts],
-    }.get(question.rdtype, [])
+        dns.rdatatype.AAAA: records.ip6,
+        dns.rdatatype.A: records.ip4,
+        dns.rdatatype.TXT: records.texts,
+    }.get(question.rdtype, ())
     if contents:
-        reply.answer.append(
-            dns.rrset.from_text_list(
-                question.name, TTL_S, question.rdclass, question.rdtype, contents
-            )
-        )
+        found = [_content(question.rdtype, text) for text in contents]
+        reply.answer.append(dns.rrset.from_rdata_list(question.name, TTL_S, found))
     try:
         return reply.to_wire(max_size=_DATAGRAM_BYTES, want_shuffle=False)
     except dns.exception.TooBig:
@@ -124,7 +126,12 @@ async def answer(query: bytes, lookup: Lookup) -> bytes | None:
         return reply.to_wire()
 
 
-def _quoted(text: str) -> str:
-    """Return a text as the quoted strings of a TXT record, 255 characters at most each."""
-    parts = [text[i : i + 250] for i in range(0, len(text), 250)] or [""]
-    return " ".join(f'"{part}"' for part in parts)
+@lru_cache(maxsize=4_096)
+def _content(kind: dns.rdatatype.RdataType, text: str) -> dns.rdata.Rdata:
+    """Return what a record holds, as bytes: a name of many machines is asked for by all of them."""
+    if kind == dns.rdatatype.TXT:
+        parts = [text[i : i + _TEXT_BYTES] for i in range(0, len(text), _TEXT_BYTES)] or [""]
+        data = b"".join(bytes([len(part)]) + part.encode("ascii", "replace") for part in parts)
+    else:
+        data = ipaddress.ip_address(text).packed
+    return dns.rdata.GenericRdata(dns.rdataclass.IN, kind, data)

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 
 from loadtest.errors import WorldError
 from loadtest.faults import Road
@@ -15,48 +14,21 @@ from loadtest.fly.machines import EDGE_CONNECTIONS_KEY, FRESH
 from loadtest.world.edge.types import AppSettings, Backend
 from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.control import LinkControl, LinkCounters, LinkKind
+from loadtest.world.machines.aims import (
+    LOOPBACK,
+    PRIMARY_PORT,
+    Aims,
+    EdgeLink,
+    MachineLink,
+    Rows,
+    Way,
+)
 from loadtest.world.machines.answers import answer_options, replay_caches
-from loadtest.world.machines.names import Name, find_names, parse_name, rewrite, select
+from loadtest.world.machines.names import find_names, parse_name, rewrite
 from loadtest.world.machines.store import MachineRecord, Store
 from loadtest.world.spec import WorldSpec
 
-PRIMARY_PORT = 5432
-SECURE_PORT = 443
-"""Where edges end TLS, as on Fly; whatever else is called at an edge is plain HTTP."""
 _log = logging.getLogger(__name__)
-_HOST = "127.0.0.1"
-
-
-@dataclass(slots=True)
-class MachineLink:
-    """The way from one machine to one name, and where it leads now."""
-
-    id: str
-    machine_id: str
-    host: str
-    port: int
-    name: Name
-    target: LinkAddress | None
-    one_way_ns: int
-    region: str
-    near_port: int = 0
-
-
-@dataclass(slots=True)
-class EdgeLink:
-    """The way from the edge of a region to a machine: the port to dial, and where it leads now."""
-
-    near_port: int
-    target: LinkAddress
-
-
-@dataclass(frozen=True, slots=True)
-class Aim:
-    """Where a name leads: an address (None while nobody listens), its region and delay."""
-
-    target: LinkAddress | None
-    region: str
-    one_way_ns: int
 
 
 class WorldNetwork:
@@ -81,18 +53,19 @@ class WorldNetwork:
         self._spec = spec
         self._store = store
         self._links = links
-        self._edge_port = edge_port
-        self._of_machine: dict[str, list[MachineLink]] = {}
+        self._aims = Aims(spec, store, edge_port)
+        self._of_machine: dict[str, dict[Way, MachineLink]] = {}
         self._to_machine: dict[tuple[str, str], EdgeLink] = {}
-        self._opening = asyncio.Lock()
+        self._opening: dict[str, asyncio.Lock] = {}
         self._outside: dict[tuple[str, int, str, str], int] = {}
         self._dirty = asyncio.Event()
-        self._listeners: list[Callable[[], Awaitable[None]]] = []
+        self._changed: dict[str, MachineRecord] = {}
+        self._listeners: list[Callable[[Set[str]], Awaitable[None]]] = []
         self._candidates: dict[tuple[str, str], tuple[Backend, ...]] = {}
         store.listen(self._on_change)
 
-    def listen(self, listener: Callable[[], Awaitable[None]]) -> None:
-        """Call ``listener`` whenever machines have changed, after links were led anew."""
+    def listen(self, listener: Callable[[Set[str]], Awaitable[None]]) -> None:
+        """Call ``listener`` with the ids of machines that have changed, links being led anew."""
         self._listeners.append(listener)
 
     async def keep_aiming(self) -> None:
@@ -100,15 +73,36 @@ class WorldNetwork:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            for link in self.links():
-                await self._aim_again(link)
-            for (region, machine_id), edge_link in list(self._to_machine.items()):
-                await self._dial_again(region, machine_id, edge_link)
+            changed, self._changed = self._changed, {}
+            rows = self._aims.rows()
+            await asyncio.gather(
+                *(self._aim_again(link, rows) for link in self._touched(changed)),
+                *(
+                    self._dial_again(region, machine_id)
+                    for machine_id in changed
+                    for region in self._spec.regions
+                ),
+            )
             for listener in self._listeners:
                 try:
-                    await listener()
+                    await listener(changed.keys())
                 except WorldError as error:  # one machine's trouble is not that of all others
                     _log.warning("%s", error)
+
+    def _touched(self, changed: Mapping[str, MachineRecord]) -> list[MachineLink]:
+        """Return the links that may lead elsewhere once these machines have changed."""
+        apps = {machine.app for machine in changed.values()}
+        primaries = {m.app for m in changed.values() if m.postgres_role == "primary"}
+        return [
+            link
+            for link in self.links()
+            if link.name.app in apps
+            and (
+                link.name.kind != "machine"
+                or link.name.value in changed
+                or (link.port == PRIMARY_PORT and link.name.app in primaries)
+            )
+        ]
 
     async def rewrite_env(self, machine: MachineRecord, env: Mapping[str, str]) -> dict[str, str]:
         """
@@ -117,24 +111,20 @@ class WorldNetwork:
         Links that an earlier start of the machine opened are used again.
         """
         wanted = dict.fromkeys(pair for value in env.values() for pair in find_names(value))
-        links = {pair: await self.open_way(machine, *pair) for pair in wanted}
-        addresses = {pair: (_HOST, link.near_port) for pair, link in links.items()}
+        links = await self.open_ways(machine, dict.fromkeys(wanted))
+        addresses = {
+            pair: (LOOPBACK, link.near_port) for pair, link in zip(wanted, links, strict=True)
+        }
         return {key: rewrite(value, addresses) for key, value in env.items()}
 
     async def open_to_primary(self, machine: MachineRecord) -> tuple[str, int]:
         """Return the near end of the link from a PostgreSQL replica to its primary."""
         # Bulk: the write-ahead log of the set-up would take many round trips of slow start.
         link = await self.open_way(machine, f"{machine.app}.internal", PRIMARY_PORT, kind="bulk")
-        return _HOST, link.near_port
+        return LOOPBACK, link.near_port
 
     async def open_way(
-        self,
-        machine: MachineRecord,
-        host: str,
-        port: int,
-        *,
-        kind: LinkKind = "stream",
-        listen: LinkAddress | None = None,
+        self, machine: MachineRecord, host: str, port: int, *, kind: LinkKind = "stream"
     ) -> MachineLink:
         """
         Open the link from a machine to a name, or return the one that is open.
@@ -144,19 +134,47 @@ class WorldNetwork:
             host: A name of the private network.
             port: Port that is called there.
             kind: As for `LinkControl.open`.
-            listen: Where the machine dials; None for a port of loopback.
         """
-        async with self._opening:  # who asks twice at once gets one link
-            own = self._of_machine.setdefault(machine.id, [])
-            for link in own:
-                if (link.host, link.port) == (host, port):
-                    return link
-            link = await self._open(machine, host, port, kind=kind, listen=listen)
-            own.append(link)
-        # Its target may have started while the link was opened, before it was among those that a
-        # change leads anew.
-        await self._aim_again(link)
+        (link,) = await self.open_ways(machine, {(host, port): None}, kind=kind)
         return link
+
+    async def open_ways(
+        self,
+        machine: MachineRecord,
+        wanted: Mapping[Way, LinkAddress | None],
+        *,
+        kind: LinkKind = "stream",
+    ) -> list[MachineLink]:
+        """
+        Open links from a machine, all at once but for those that are open; return them in order.
+
+        A database in many regions has a hundred, for whoever looks up its name; one after the
+        other they would take longer than a resolver waits.
+
+        Args:
+            machine: Where they begin.
+            wanted: Name and port that are called, and where the machine dials for it; None for a
+                port of loopback.
+            kind: As for `LinkControl.open`.
+        """
+        own = self._of_machine.setdefault(machine.id, {})
+        if new := [way for way in wanted if way not in own]:
+            # who asks twice at once gets one link
+            async with self._opening.setdefault(machine.id, asyncio.Lock()):
+                new = [way for way in new if way not in own]
+                rows = self._aims.rows()
+                opened = await asyncio.gather(
+                    *(self._open(machine, way, wanted[way], rows, kind) for way in new),
+                    return_exceptions=True,
+                )
+            for wrong in opened:
+                if isinstance(wrong, BaseException):
+                    raise wrong
+            # A target may have started while its link was opened, before it was among those that
+            # a change leads anew.
+            rows = self._aims.rows()
+            await asyncio.gather(*(self._aim_again(own[way], rows) for way in new))
+        return [own[way] for way in wanted]
 
     async def open_outside(self, host: str, port: int, region: str, at: str) -> int:
         """
@@ -187,27 +205,30 @@ class WorldNetwork:
         """Open the links from every edge to a machine that serves HTTP."""
         if machine.http_port is None:
             return
-        for region in self._spec.regions:
-            if (region, machine.id) in self._to_machine:
-                continue
+        target = machine.address(machine.http_port)
+
+        async def open_from(region: str) -> None:
             link_id = f"edge/{region}/{machine.id}"
             delay_ns = self._spec.one_way_ns(region, machine.region)
-            target = machine.address(machine.http_port)
             ends = self._ends(machine, region, machine.region)
             port = await self._links.open(link_id, target, delay_ns, ends=ends)
             self._to_machine[region, machine.id] = EdgeLink(port, target)
 
+        regions = [one for one in self._spec.regions if (one, machine.id) not in self._to_machine]
+        await asyncio.gather(*map(open_from, regions))
+
     async def close_links(self, machine: MachineRecord) -> None:
         """Close every link from and to a machine that is gone."""
-        for link in self._of_machine.pop(machine.id, ()):
-            await self._links.close(link.id)
+        self._opening.pop(machine.id, None)
+        closed = [link.id for link in self._of_machine.pop(machine.id, {}).values()]
         for region in self._spec.regions:
             if self._to_machine.pop((region, machine.id), None) is not None:
-                await self._links.close(f"edge/{region}/{machine.id}")
+                closed.append(f"edge/{region}/{machine.id}")
+        await asyncio.gather(*map(self._links.close, closed))
 
     def links(self) -> list[MachineLink]:
         """Return the links of every machine to every name."""
-        return [link for links in self._of_machine.values() for link in links]
+        return [link for links in self._of_machine.values() for link in links.values()]
 
     async def counters(self) -> list[tuple[MachineRecord, MachineLink, LinkCounters]]:
         """Return what has passed over the link of every machine to every name."""
@@ -250,24 +271,25 @@ class WorldNetwork:
             return None
         config = machine.config
         treatment = (answer_options(config), replay_caches(config), machine.statics)
-        return Backend(machine.id, machine.region, _HOST, link.near_port, *treatment)
+        return Backend(machine.id, machine.region, LOOPBACK, link.near_port, *treatment)
 
-    def _on_change(self, _machine: MachineRecord) -> None:
+    def _on_change(self, machine: MachineRecord) -> None:
         self._candidates.clear()
+        self._changed[machine.id] = machine
         self._dirty.set()
 
     async def _open(
         self,
         machine: MachineRecord,
-        host: str,
-        port: int,
-        *,
-        kind: LinkKind,
+        way: Way,
         listen: LinkAddress | None,
-    ) -> MachineLink:
+        rows: Rows,
+        kind: LinkKind,
+    ) -> None:
+        host, port = way
         name = parse_name(host)
         assert name is not None, "find_names returns names only"
-        aim = self._aim(name, port, machine.region)
+        aim = self._aims.aim(name, port, machine.region, rows)
         link_id = f"machine/{machine.id}/{host}:{port}"
         link = MachineLink(
             link_id, machine.id, host, port, name, aim.target, aim.one_way_ns, aim.region
@@ -280,29 +302,11 @@ class WorldNetwork:
             listen=listen,
             ends=self._ends(machine, machine.region, aim.region),
         )
-        return link
+        self._of_machine[machine.id][way] = link
 
-    def _aim(self, name: Name, port: int, asker_region: str) -> Aim:
-        """Return where a name and a port lead from a region at this moment."""
-        if name.kind == "flycast":
-            edge = self._edge_port(asker_region, name.app, port == SECURE_PORT)
-            if edge is not None:
-                delay_ns = self._spec.one_way_ns(asker_region, asker_region)
-                return Aim(LinkAddress(_HOST, edge), asker_region, delay_ns)
-        rows = list(self._store.rows())
-        primary = port == PRIMARY_PORT and any(r.primary for r in rows if r.app == name.app)
-        row = select(name, rows, asker_region, self._spec.rtt_between_ms, primary=primary)
-        if row is None:  # nobody yet: the primary region is the likeliest place
-            region = self._spec.primary_region
-            return Aim(None, region, self._spec.one_way_ns(asker_region, region))
-        machine = self._store.by_id(row.machine_id)
-        real = machine.ports.get(port) if row.started else None
-        delay_ns = self._spec.one_way_ns(asker_region, row.region)
-        return Aim(None if real is None else machine.address(real), row.region, delay_ns)
-
-    async def _aim_again(self, link: MachineLink) -> None:
+    async def _aim_again(self, link: MachineLink, rows: Rows) -> None:
         machine = self._store.by_id(link.machine_id)
-        aim = self._aim(link.name, link.port, machine.region)
+        aim = self._aims.aim(link.name, link.port, machine.region, rows)
         if (aim.target, aim.one_way_ns) == (link.target, link.one_way_ns):
             return
         link.target, link.one_way_ns, link.region = aim.target, aim.one_way_ns, aim.region
@@ -312,10 +316,11 @@ class WorldNetwork:
         except WorldError as error:  # closed in the meantime
             _log.warning("%s", error)
 
-    async def _dial_again(self, region: str, machine_id: str, link: EdgeLink) -> None:
+    async def _dial_again(self, region: str, machine_id: str) -> None:
         """Lead an edge's link to where the machine's program listens by now."""
-        machine = self._store.by_id(machine_id)
-        if machine.http_port is None:
+        link = self._to_machine.get((region, machine_id))
+        machine = self._store.by_id(machine_id) if link is not None else None
+        if link is None or machine is None or machine.http_port is None:
             return
         wanted = machine.address(machine.http_port)
         if link.target == wanted:

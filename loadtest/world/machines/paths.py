@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from loadtest.records.watch import AstrayFacts, PathFacts
 from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.control import LinkControl
-from loadtest.world.machines.network import MachineLink, WorldNetwork
+from loadtest.world.machines.aims import MachineLink
+from loadtest.world.machines.network import WorldNetwork
 from loadtest.world.machines.store import Store
 
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 
 from loadtest.fly.ids import new_ulid
 from loadtest.fly.machines import MachineConfig
@@ -26,6 +27,11 @@ ENDED = ("destroyed", "failed", "stopped")
 def now_text() -> str:
     """Return the time as the API writes it (RFC 3339, UTC)."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@cache
+def _private_ip(number: int) -> str:
+    return str(ipaddress.ip_address(f"fdaa:0:1:a7b:{number // 65_536:x}:{number % 65_536:x}:0:2"))
 
 
 @dataclass(slots=True)
@@ -89,6 +95,7 @@ class MachineRecord:
     lease: Lease | None = None
     restarts: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _row: tuple[tuple[bool, bool, MachineConfig], Row] | None = None
 
     @property
     def http_port(self) -> int | None:
@@ -111,8 +118,7 @@ class MachineRecord:
     @property
     def private_ip(self) -> str:
         """Return its address on the private network (6PN), as the API tells it."""
-        number = f"{self.number // 65_536:x}:{self.number % 65_536:x}"
-        return str(ipaddress.ip_address(f"fdaa:0:1:a7b:{number}:0:2"))
+        return _private_ip(self.number)
 
     @property
     def routable(self) -> bool:
@@ -131,16 +137,20 @@ class MachineRecord:
 
     @property
     def row(self) -> Row:
-        """Return what names care about."""
-        return Row(
-            machine_id=self.id,
-            app=self.app,
-            region=self.region,
-            group=self.config.group,
-            metadata=self.config.metadata,
-            started=self.state == "started",
-            primary=self.postgres_role == "primary",
-        )
+        """Return what names care about; the same object until one of that changes."""
+        key = (self.state == "started", self.postgres_role == "primary", self.config)
+        if self._row is None or self._row[0] != key:
+            row = Row(
+                machine_id=self.id,
+                app=self.app,
+                region=self.region,
+                group=self.config.group,
+                metadata=self.config.metadata,
+                started=key[0],
+                primary=key[1],
+            )
+            self._row = (key, row)
+        return self._row[1]
 
     def set_state(
         self, state: str, event: str = "", *, source: str = "flyd", **request: object
