@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from loadtest.fly.answers import App, IpAssignment, PlatformRegion
+from loadtest.fly.answers import App, IpAssignment, Machine, PlatformRegion
 from loadtest.fly.machines import Guest, Mount
 from loadtest.fly.transport import TRANSIENT, MachinesApiError, Transport
 
 _KNOWN_ATTEMPTS = 10
+_FIRST_LOOK_S = 0.1
+_RECENT = ("destroyed", "destroying")
 
 
 class AppCalls:
@@ -26,7 +28,7 @@ class AppCalls:
 
     async def regions(self) -> tuple[PlatformRegion, ...]:
         """Return the regions that the platform lists today."""
-        answer = await self._transport.send("GET", "/v1/platform/regions", action="regions")
+        answer = await self._transport.send("GET", "/v1/platform/regions")
         listed = answer.get("regions") or answer.get("Regions") or ()
         return tuple(PlatformRegion.from_json(region) for region in listed)
 
@@ -35,7 +37,6 @@ class AppCalls:
         answer = await self._transport.send(
             "POST",
             "/v1/platform/placements",
-            action="placements",
             json={
                 "org_slug": org,
                 "region": region,
@@ -55,7 +56,7 @@ class AppCalls:
                 names are global on Fly.
         """
         try:
-            answer = await self._transport.send("GET", f"/v1/apps/{name}", action="app")
+            answer = await self._transport.send("GET", f"/v1/apps/{name}")
         except MachinesApiError as error:
             if error.status == 404:
                 return None
@@ -66,9 +67,7 @@ class AppCalls:
 
     async def apps(self, org: str) -> tuple[App, ...]:
         """Return every app of an organization."""
-        answer = await self._transport.send(
-            "GET", "/v1/apps", action="apps", identifier=org, params={"org_slug": org}
-        )
+        answer = await self._transport.send("GET", "/v1/apps", params={"org_slug": org})
         return tuple(App.from_json(item) for item in answer.get("apps") or ())
 
     async def ensure_app(self, name: str, *, org: str = "personal") -> bool:
@@ -87,7 +86,6 @@ class AppCalls:
             await self._transport.send(
                 "POST",
                 "/v1/apps",
-                action="create-app",
                 json={"name": name, "org_slug": org},
                 params={"wait": "true"},
             )
@@ -98,30 +96,46 @@ class AppCalls:
         await self.until_known(name)
         return True
 
-    async def until_known(self, name: str) -> None:
+    async def machines(
+        self, app: str, *, metadata: Mapping[str, str] | None = None
+    ) -> tuple[Machine, ...]:
+        """Return an app's machines that still exist, those with all of ``metadata`` only."""
+        answer = await self._transport.send(
+            "GET",
+            f"/v1/apps/{app}/machines",
+            params={f"metadata.{key}": value for key, value in (metadata or {}).items()},
+        )
+        found = (Machine.from_json(item) for item in answer)
+        return tuple(machine for machine in found if machine.state not in _RECENT)
+
+    async def until_known(
+        self, name: str, *, attempts: int = _KNOWN_ATTEMPTS
+    ) -> tuple[Machine, ...]:
         """
         Wait until a fresh app is known where machines are made: 401 or 404 until then.
 
+        Args:
+            name: The app.
+            attempts: How often to ask.
+
+        Returns:
+            Its machines that still exist.
+
         Raises:
-            MachinesApiError: It is still not known after ten questions.
+            MachinesApiError: It is still not known.
         """
-        for attempt in range(1, _KNOWN_ATTEMPTS + 1):
+        for attempt in range(1, attempts):
             try:
-                await self._transport.send(
-                    "GET", f"/v1/apps/{name}/machines", action="list", identifier=name
-                )
+                return await self.machines(name)
             except MachinesApiError as error:
-                if error.status not in (401, 404) or attempt == _KNOWN_ATTEMPTS:
+                if error.status not in (401, 404):
                     raise
-                await self._transport.pause(attempt)
-            else:
-                return
+                await self._transport.pause(attempt, first_s=_FIRST_LOOK_S)
+        return await self.machines(name)
 
     async def addresses(self, app: str) -> tuple[IpAssignment, ...]:
         """Return the public and private addresses that an app is reached at."""
-        answer = await self._transport.send(
-            "GET", f"/v1/apps/{app}/ip_assignments", action="list-ips", identifier=app
-        )
+        answer = await self._transport.send("GET", f"/v1/apps/{app}/ip_assignments")
         return tuple(IpAssignment.from_json(item) for item in answer.get("ips") or ())
 
     async def ensure_addresses(self, app: str) -> None:
@@ -138,8 +152,6 @@ class AppCalls:
             await self._transport.send(
                 "POST",
                 f"/v1/apps/{app}/ip_assignments",
-                action="assign-ip",
-                identifier=app,
                 json={"type": kind},
             )
 
@@ -154,8 +166,6 @@ class AppCalls:
         await self._gone_is_fine(
             "DELETE",
             f"/v1/apps/{name}",
-            action="delete-app",
-            identifier=name,
             params={"force": "true"} if force else None,
         )
 
@@ -170,17 +180,13 @@ class AppCalls:
         answer = await self._transport.send(
             "POST",
             f"/v1/apps/{app}/secrets",
-            action="secrets",
-            identifier=app,
             json={"values": dict(values)},
         )
         return int(answer.get("version") or answer.get("Version") or 0)
 
     async def secret_names(self, app: str) -> tuple[str, ...]:
         """Return the names of an app's secrets."""
-        answer = await self._transport.send(
-            "GET", f"/v1/apps/{app}/secrets", action="list-secrets", identifier=app
-        )
+        answer = await self._transport.send("GET", f"/v1/apps/{app}/secrets")
         return tuple(str(secret["name"]) for secret in answer.get("secrets") or ())
 
     async def create_volume(self, app: str, mount: Mount, region: str) -> Mount:
@@ -188,8 +194,6 @@ class AppCalls:
         answer = await self._transport.send(
             "POST",
             f"/v1/apps/{app}/volumes",
-            action="create-volume",
-            identifier=app,
             json={"name": mount.volume, "region": region, "size_gb": mount.size_gb},
             attempts=1,
         )
@@ -200,8 +204,6 @@ class AppCalls:
         await self._gone_is_fine(
             "DELETE",
             f"/v1/apps/{app}/volumes/{volume_id}",
-            action="delete-volume",
-            identifier=app,
         )
 
     async def _gone_is_fine(
@@ -209,15 +211,11 @@ class AppCalls:
         method: str,
         path: str,
         *,
-        action: str,
-        identifier: str,
         json: Any = None,
         params: Mapping[str, str] | None = None,
     ) -> None:
         try:
-            await self._transport.send(
-                method, path, action=action, identifier=identifier, json=json, params=params
-            )
+            await self._transport.send(method, path, json=json, params=params)
         except MachinesApiError as error:
             if error.status != 404:
                 raise

@@ -8,7 +8,11 @@ from collections.abc import Awaitable, Sequence
 from loadtest.errors import WorldError
 from loadtest.fly.answers import Machine
 from loadtest.fly.client import MachinesClient
-from loadtest.fly.machines import MADE_SECRET, RUN_ID_KEY
+from loadtest.fly.machines import MADE_SECRET
+from loadtest.fly.transport import MachinesApiError
+
+_ATTEMPTS = 3
+NOT_FOUND = 404
 
 
 async def destroy_run(client: MachinesClient, app: str, run_id: str) -> int:
@@ -23,12 +27,17 @@ async def destroy_run(client: MachinesClient, app: str, run_id: str) -> int:
     Raises:
         WorldError: Some are left; each was tried, and each fault is told.
     """
-    if await client.app(app) is None:
+    try:  # one that has just been made may be unknown still
+        there = await client.until_known(app, attempts=_ATTEMPTS)
+    except MachinesApiError as error:
+        if error.status != NOT_FOUND:
+            raise
         client.ledger.only(app, ())
         return 0
-    machines = await client.machines(app, metadata={RUN_ID_KEY: run_id})
+    machines = _of_run(there, run_id)
     faults = await destroy_machines(client, app, machines)
-    left = await client.machines(app, metadata={RUN_ID_KEY: run_id})
+    there = await client.machines(app)
+    left = _of_run(there, run_id)
     client.ledger.only(app, [machine.id for machine in left])
     if left or faults:
         names = ", ".join(machine.name for machine in left) or "no machine"
@@ -36,13 +45,18 @@ async def destroy_run(client: MachinesClient, app: str, run_id: str) -> int:
             f"app {app}: {names} of run {run_id} left after clean-up"
             + "".join(f"\n  {fault}" for fault in faults)
         )
-    await delete_if_made(client, app)
+    if not there:
+        await delete_if_made(client, app)
     return len(machines)
+
+
+def _of_run(machines: Sequence[Machine], run_id: str) -> list[Machine]:
+    return [machine for machine in machines if machine.run_id == run_id]
 
 
 async def delete_if_made(client: MachinesClient, app: str, *, bare_too: bool = False) -> None:
     """
-    Delete an app that a run made and that nobody uses; without force, so that a race is lost.
+    Delete an app without machines that a run made; without force, so that a race is lost.
 
     Args:
         client: The Machines API.
@@ -50,8 +64,7 @@ async def delete_if_made(client: MachinesClient, app: str, *, bare_too: bool = F
         bare_too: An app without any secret counts as made by a run.
     """
     names = await client.secret_names(app)
-    made = MADE_SECRET in names or (bare_too and not names)
-    if made and not await client.machines(app):
+    if MADE_SECRET in names or (bare_too and not names):
         await client.delete_app(app, force=False)
 
 

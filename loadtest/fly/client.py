@@ -7,7 +7,7 @@ It knows Fly's documented behaviour only; the embedded world answers the same ca
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 
 from loadtest.errors import WorldError
@@ -19,7 +19,6 @@ from loadtest.fly.transport import LIMITED, TRANSIENT, MachinesApiError, Transpo
 from loadtest.fly.values import Json
 
 _LONGEST_WAIT_S = 60  # the API's own limit for one call of wait
-_RECENT = ("destroyed", "destroying")
 _BETWEEN_STATES = (409, 412)
 
 
@@ -47,26 +46,10 @@ class MachinesClient(AppCalls):
     ) -> None:
         await self._transport.close()
 
-    async def machines(
-        self, app: str, *, metadata: Mapping[str, str] | None = None
-    ) -> tuple[Machine, ...]:
-        """Return an app's machines that still exist, those with all of ``metadata`` only."""
-        answer = await self._transport.send(
-            "GET",
-            f"/v1/apps/{app}/machines",
-            action="list",
-            identifier=app,
-            params={f"metadata.{key}": value for key, value in (metadata or {}).items()},
-        )
-        found = (Machine.from_json(item) for item in answer)
-        return tuple(machine for machine in found if machine.state not in _RECENT)
-
     async def machine(self, app: str, machine_id: str) -> Machine | None:
         """Return one machine, None when it is gone."""
         try:
-            answer = await self._transport.send(
-                "GET", f"/v1/apps/{app}/machines/{machine_id}", action="get", identifier=machine_id
-            )
+            answer = await self._transport.send("GET", f"/v1/apps/{app}/machines/{machine_id}")
         except MachinesApiError as error:
             if error.status == 404:
                 return None
@@ -109,9 +92,7 @@ class MachinesClient(AppCalls):
         path = f"/v1/apps/{app}/machines"
         for attempt in range(1, attempts + 1):
             try:
-                answer = await self._transport.send(
-                    "POST", path, action="create", identifier=app, json=body, attempts=1
-                )
+                answer = await self._transport.send("POST", path, json=body, attempts=1)
                 return made(Machine.from_json(answer))
             except MachinesApiError as error:
                 found = await self.machine_named(app, name)
@@ -153,8 +134,6 @@ class MachinesClient(AppCalls):
                 await self._transport.send(
                     "GET",
                     f"/v1/apps/{app}/machines/{machine.id}/wait",
-                    action="wait",
-                    identifier=machine.id,
                     params=params,
                     timeout_s=_LONGEST_WAIT_S + 15,
                     attempts=1,
@@ -191,8 +170,6 @@ class MachinesClient(AppCalls):
         answer = await self._transport.send(
             "POST",
             f"/v1/apps/{app}/machines/{machine_id}/exec",
-            action="exec",
-            identifier=machine_id,
             json={"command": list(words), "timeout": timeout_s},
             timeout_s=timeout_s + 15,
             attempts=1,
@@ -210,8 +187,6 @@ class MachinesClient(AppCalls):
         await self._gone_is_fine(
             "POST",
             f"/v1/apps/{app}/machines/{machine_id}/stop",
-            action="stop",
-            identifier=machine_id,
             json={},
         )
 
@@ -220,8 +195,6 @@ class MachinesClient(AppCalls):
         await self._transport.send(
             "POST",
             f"/v1/apps/{app}/machines/{machine_id}/restart",
-            action="restart",
-            identifier=machine_id,
             timeout_s=_LONGEST_WAIT_S + 15,
         )
 
@@ -237,8 +210,6 @@ class MachinesClient(AppCalls):
                 await self._gone_is_fine(
                     "DELETE",
                     f"/v1/apps/{app}/machines/{machine_id}",
-                    action="destroy",
-                    identifier=machine_id,
                     params={"force": "true"},
                 )
             except MachinesApiError as error:
@@ -251,7 +222,7 @@ class MachinesClient(AppCalls):
 
 
 def connect(
-    base_url: str, token: str, *, paced: bool | None = None, ledger: MachineLedger | None = None
+    base_url: str, token: str, *, paced: bool = True, ledger: MachineLedger | None = None
 ) -> MachinesClient:
     """
     Return a client of the Machines API at a URL.
@@ -259,7 +230,7 @@ def connect(
     Args:
         base_url: ``https://api.machines.dev``, or the URL that an embedded world tells.
         token: Of Fly (``fly tokens create deploy``), or of the embedded world.
-        paced: Keep below Fly's rate limits; None means whenever the API is not on loopback.
+        paced: Keep below Fly's rate limits.
         ledger: Keeps what is made and what is destroyed.
     """
     return MachinesClient(Transport(base_url, token, paced=paced), ledger)

@@ -68,16 +68,18 @@ async def find_leftovers(
         MachinesApiError: The apps cannot be listed.
     """
 
+    async def listed() -> list[str]:
+        return [app.name for app in await client.apps(org)]
+
     async def look(app: str) -> Leftover:
         try:
             every = await client.machines(app)
         except MachinesApiError as error:
             if error.status not in (401, 404):
                 raise
-            if await client.app(app) is None:  # it has gone since it was listed
+            if app not in await listed():
                 return Leftover(app, made=False, machines=())
-            await client.until_known(app)
-            every = await client.machines(app)
+            every = await client.until_known(app)
         ours = [machine for machine in every if machine.run_id]
         names = await client.secret_names(app) if len(ours) == len(every) else ("of others",)
         bare = not every and not names and bool(prefix) and app.startswith(f"{prefix}-")
@@ -85,8 +87,7 @@ async def find_leftovers(
         kept = tuple(machine for machine in ours if run_id in ("", machine.run_id))
         return Leftover(app, made, kept, len(every) - len(ours))
 
-    names = [app.name for app in await client.apps(org)]
-    found, faults = await _each(look, names)
+    found, faults = await _each(look, await listed())
     kept = tuple(
         leftover
         for leftover in sorted(found, key=lambda leftover: leftover.app)
@@ -107,8 +108,9 @@ async def destroy_leftovers(client: MachinesClient, leftovers: Iterable[Leftover
     async def clear(leftover: Leftover) -> list[str]:
         faults = await destroy_machines(client, leftover.app, leftover.machines)
         wanted = {machine.id for machine in leftover.machines}
-        left = tuple(m for m in await client.machines(leftover.app) if m.id in wanted)
-        if leftover.made and not left:
+        there = await client.machines(leftover.app)
+        left = tuple(machine for machine in there if machine.id in wanted)
+        if leftover.made and not there:
             await delete_if_made(client, leftover.app, bare_too=True)
         elif left:
             again.append(replace(leftover, machines=left))

@@ -54,7 +54,7 @@ class Transport:
     Args:
         base_url: Such as ``https://api.machines.dev``; paths below begin with ``/v1``.
         token: Sent as it is when it begins with ``Bearer`` or ``FlyV1``, else as a bearer token.
-        paced: Keep below Fly's rate limits; None means whenever the API is not on loopback.
+        paced: Keep below Fly's rate limits from the first call on, not only once one was refused.
         clock: Where pacing reads time.
         sleep: How pacing and retries wait.
         http_transport: Stands in for the network in tests.
@@ -65,14 +65,14 @@ class Transport:
         base_url: str,
         token: str,
         *,
-        paced: bool | None = None,
+        paced: bool = True,
         clock: Clock | None = None,
         sleep: Sleep = asyncio.sleep,
         http_transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         local = is_loopback(base_url)
-        self._pacer = Pacer() if (not local if paced is None else paced) else None
+        self._pacer = Pacer() if paced else None
         self._clock = clock or SystemClock()
         self._sleep = sleep
         scheme = token.split(" ", 1)[0]
@@ -98,8 +98,6 @@ class Transport:
         method: str,
         path: str,
         *,
-        action: str,
-        identifier: str = "",
         json: Any = None,
         params: Mapping[str, QueryValue] | None = None,
         timeout_s: float = 30.0,
@@ -111,8 +109,6 @@ class Transport:
         Args:
             method: HTTP method.
             path: Path from the API's root.
-            action: Name of the action for pacing, such as ``get`` or ``create``.
-            identifier: The app or machine it is about.
             json: Body.
             params: Query.
             timeout_s: Longest wait for the answer.
@@ -128,7 +124,7 @@ class Transport:
         attempt = limited = 0
         while True:
             attempt += 1
-            await self._wait_for_turn(action, identifier)
+            await self._wait_for_turn(method, path)
             try:
                 response = await self._http.request(
                     method, path, json=json, params=params, timeout=timeout_s
@@ -147,28 +143,35 @@ class Transport:
                 if response.status_code not in TRANSIENT:
                     raise failure
                 if response.status_code == LIMITED and limited < _MOST_LIMITED:
-                    # Nothing was done, so that another try does no harm; from now on we keep pace.
+                    # Nothing was done, so that another try does no harm, in its turn.
                     limited, attempt = limited + 1, attempt - 1
-                    self._pacer = self._pacer or Pacer()
+                    self._keep_pace(method, path, pause_s)
+                    continue
             if attempt == attempts:
                 raise failure
             await self._sleep(pause_s)
 
-    async def pause(self, attempt: int) -> None:
+    async def pause(self, attempt: int, *, first_s: float = _FIRST_BACKOFF_S) -> None:
         """Wait as long as is decent after a try that failed; ``attempt`` counts from 1."""
-        await self._sleep(backoff_s(attempt))
+        await self._sleep(backoff_s(attempt, first_s))
 
-    async def _wait_for_turn(self, action: str, identifier: str) -> None:
+    async def _wait_for_turn(self, method: str, path: str) -> None:
         if self._pacer is None:
             return
-        wait_ns = self._pacer.reserve(action, identifier, self._clock.monotonic_ns())
+        wait_ns = self._pacer.reserve(method, path, self._clock.monotonic_ns())
         if wait_ns:
             await self._sleep(wait_ns / NS_PER_S)
 
+    def _keep_pace(self, method: str, path: str, wait_s: float) -> None:
+        """Let a call that was refused, and all like it, wait as long as the API wants."""
+        self._pacer = self._pacer or Pacer()
+        wait_ns = round(wait_s * NS_PER_S)
+        self._pacer.hold(method, path, self._clock.monotonic_ns(), wait_ns)
 
-def backoff_s(attempt: int) -> float:
+
+def backoff_s(attempt: int, first_s: float = _FIRST_BACKOFF_S) -> float:
     """Return seconds before the next try: doubling, with jitter so that clients spread out."""
-    longest_s: float = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** (attempt - 1))
+    longest_s: float = min(_LONGEST_BACKOFF_S, first_s * 2 ** (attempt - 1))
     return longest_s * (0.5 + random.random() / 2)
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from loadtest.errors import WorldError
 from loadtest.fly.cleanup import destroy_run
-from loadtest.fly.client import connect
+from loadtest.fly.client import MachinesClient, connect
 from loadtest.fly.deploy import deploy, release, release_key
 from loadtest.fly.health import start_anew
 from loadtest.fly.machines import Guest
@@ -67,7 +67,7 @@ def start_arms_anew(place: RunWorld, orders: RunDeployment) -> None:
     """
 
     async def anew() -> None:
-        async with connect(place.api_url, place.token, ledger=place.ledger) as client:
+        async with _client(place) as client:
             try:
                 async with asyncio.TaskGroup() as group:
                     for order in orders.apps.values():
@@ -95,7 +95,7 @@ def destroy_all(place: RunWorld, orders: RunDeployment) -> None:
 async def _deploy_all(
     place: RunWorld, orders: RunDeployment, progress: Progress, generator: bool
 ) -> None:
-    async with connect(place.api_url, place.token, ledger=place.ledger) as client:
+    async with _client(place) as client:
         released: set[tuple[str, str]] = set()
         # Release commands have a place of their own here, so no deployment runs them again.
         elsewhere = {release_key(order) for order in orders.apps.values()}
@@ -149,7 +149,7 @@ async def _deploy_all(
 
 
 async def _destroy_all(place: RunWorld, orders: RunDeployment) -> None:
-    async with connect(place.api_url, place.token, ledger=place.ledger) as client:
+    async with _client(place) as client:
         faults = []
         for order in reversed(orders.every):
             try:
@@ -158,6 +158,10 @@ async def _destroy_all(place: RunWorld, orders: RunDeployment) -> None:
                 faults.append(str(error))
         if faults:
             raise WorldError("\n".join(faults))
+
+
+def _client(place: RunWorld) -> MachinesClient:
+    return connect(place.api_url, place.token, paced=place.paced, ledger=place.ledger)
 
 
 @contextmanager

@@ -58,6 +58,7 @@ class RunWorld:
             listen.
         ledger: What the run makes here, and for how long.
         own: A coordinator that stands already, in place of all this: nothing is deployed.
+        paced: The API limits the rate of calls, as Fly's does.
     """
 
     api_url: str
@@ -66,6 +67,7 @@ class RunWorld:
     stand_in: EmbeddedExtras | None = None
     ledger: MachineLedger = field(default_factory=MachineLedger)
     own: OwnCoordinator | None = None
+    paced: bool = True
 
     @property
     def on_fly(self) -> bool:
@@ -164,6 +166,8 @@ def open_place(
     world_url: str,
     scratch: Path | None = None,
     own: OwnCoordinator | None = None,
+    *,
+    shared: bool = False,
 ) -> Iterator[RunWorld]:
     """
     Give the place that a plan wants; an embedded world is started here and ended afterwards.
@@ -174,6 +178,8 @@ def open_place(
         world_url: A world that is up already, or empty.
         scratch: A folder that has to go with an embedded world, should this process be killed.
         own: A coordinator with workers on machines of a person's own, or None.
+        shared: Others call an embedded world too, which behaves to all as Fly does.  One that
+            nobody but this run calls does not limit it: the run is to measure, not to wait.
 
     Raises:
         WorldError: The world cannot be started or reached.
@@ -197,11 +203,11 @@ def open_place(
             "--coordinator URL"
         )
     else:
-        spec = world_spec(plan, orders)
+        spec = replace(world_spec(plan, orders), lenient=not shared)
         with start_world(replace(spec, scratch=(scratch,) if scratch else ())) as handle:
             extras = EmbeddedExtras(handle.api_url, handle.token)
             try:
-                yield RunWorld(handle.api_url, handle.token, extras)
+                yield RunWorld(handle.api_url, handle.token, extras, paced=shared)
             finally:
                 extras.close()
 

@@ -49,10 +49,10 @@ class WorldSpec:
         strict_regions: Refuse machines in regions that Fly retired, as Fly does.
         scratch: Folders of the caller's that are removed when the world ends, however it ends.
         foreign_apps: Names that belong to somebody else, as all names of Fly do to somebody.
-        fresh_app_calls: Calls about a fresh app that find it unknown still.
         full_regions: Regions without room for another machine.
         paid_regions: Regions that are for paid plans only.
-        rate_limited: Refuse calls beyond the documented rates, as Fly does.
+        lenient: Neither limit the rate of calls nor let fresh apps be unknown for a moment, as Fly
+            does: for a world that nobody but its maker calls.
         layer: ``hosts``, ``relay``, or ``auto`` for whichever this machine allows.
         seed: Of what is drawn on bad links.
         database: A database will be wanted: the slow part of making one begins with the world.
@@ -72,10 +72,9 @@ class WorldSpec:
     strict_regions: bool = False
     scratch: tuple[Path, ...] = ()
     foreign_apps: tuple[str, ...] = ()
-    fresh_app_calls: int = 0
     full_regions: tuple[str, ...] = ()
     paid_regions: tuple[str, ...] = ()
-    rate_limited: bool = False
+    lenient: bool = False
     layer: str = "auto"
     seed: int = 0
     database: bool = False

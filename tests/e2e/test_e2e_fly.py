@@ -63,9 +63,7 @@ class Fly:
 
 
 @pytest.fixture
-def fly(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Fly]:
+def fly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fly]:
     small_app.write(tmp_path)
     toml = tmp_path / "shop" / "fly.toml"
     toml.write_text(f'{small_app.FLY_TOML}\n[build]\nimage = "registry.example/shop:7"\n')
@@ -80,8 +78,6 @@ def fly(
             "loadtest": {"cwd": str(tmp_path), "env": {}},
         },
         "foreign_apps": ["shop", "loadtest"],
-        "fresh_app_calls": 2,
-        **getattr(request, "param", {}),
         "strict_regions": True,
     }
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -99,7 +95,6 @@ def prefix_of(fly: Fly) -> str:
     return prefix
 
 
-@pytest.mark.parametrize("fly", [{"rate_limited": True}], indirect=True)
 def test_from_no_apps_to_a_report_and_back_to_none(fly: Fly) -> None:
     done = finished(*RUN, *SHORT, "--org", "acme", cwd=fly.folder)
     assert done.returncode in MEASURED, done.stderr

@@ -105,7 +105,6 @@ def fly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fly]:
         "rtt_ms": {"cdg-ord": 20.0},
         "layer": "relay",
         "images": {"loadtest": {"cwd": str(tmp_path), "env": {}}},
-        "fresh_app_calls": 2,
         "strict_regions": True,
     }
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))

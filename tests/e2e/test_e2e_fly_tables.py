@@ -40,8 +40,6 @@ def test_from_no_apps_to_the_tables_and_back_to_none(
         "layer": "relay",
         "images": {"loadtest": {"cwd": str(ROOT), "env": {}}},
         "foreign_apps": list(APPS),
-        "fresh_app_calls": 2,
-        "rate_limited": True,
         "strict_regions": True,
     }
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))

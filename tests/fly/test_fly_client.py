@@ -266,10 +266,31 @@ def test_a_bucket_lets_a_burst_through_and_then_spaces_out() -> None:
 
 
 def test_apps_do_not_wait_for_each_other() -> None:
-    pacer = Pacer()
-    assert [pacer.reserve("create", "a", 0) for _ in range(4)][-1] > 0
-    assert pacer.reserve("create", "b", 0) == 0
-    assert [pacer.reserve("get", "a", 0) for _ in range(10)][-1] == 0
+    pacer, machines = Pacer(), "/v1/apps/{}/machines"
+    assert [pacer.reserve("POST", machines.format("a"), 0) for _ in range(4)][-1] > 0
+    assert pacer.reserve("POST", machines.format("b"), 0) == 0
+    assert [pacer.reserve("GET", f"{machines.format('a')}/m", 0) for _ in range(10)][-1] == 0
+
+
+def test_a_call_that_is_refused_and_all_like_it_wait_as_long_as_they_are_told() -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    answers = [answer(429, **{"retry-after": "2"}), *(answer(200, {"apps": []}) for _ in range(3))]
+
+    async def go() -> None:
+        mock = httpx.MockTransport(Script(*answers))
+        transport = Transport(
+            "https://api.example", "t", clock=FakeClock(), sleep=sleep, http_transport=mock
+        )
+        async with MachinesClient(transport) as client:
+            for org in ("a", "b", "c"):
+                await client.apps(org)
+
+    asyncio.run(go())
+    assert slept == [2, 3, 4]
 
 
 @pytest.mark.parametrize(

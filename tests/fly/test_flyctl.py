@@ -73,6 +73,8 @@ def machine(world: WorldHandle) -> str:
     headers = {"authorization": f"Bearer {world.token}"}
     with httpx.Client(base_url=world.api_url, headers=headers, trust_env=False) as http:
         http.post("/v1/apps", json={"name": "shop", "org_slug": "personal"}).raise_for_status()
+        while http.get("/v1/apps/shop").status_code in (401, 404):  # as flyctl waits for a new app
+            pass
         http.post("/v1/apps/shop/secrets", json={"values": {"MOOD": "good"}}).raise_for_status()
         config = {
             "image": "app:1",

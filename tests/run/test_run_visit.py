@@ -72,7 +72,8 @@ def test_every_address_is_told_and_the_world_stays(monkeypatch: pytest.MonkeyPat
     extras, progress = Extras(), Silent()
 
     @contextmanager
-    def open_place(*_: Any) -> Iterator[RunWorld]:
+    def open_place(*_: Any, shared: bool) -> Iterator[RunWorld]:
+        assert shared
         yield RunWorld("http://127.0.0.1:9", "world-token", extras)  # type: ignore[arg-type]
 
     class Waiting:

@@ -13,37 +13,42 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loadtest.clock import FakeClock
+from loadtest.fly.pacing import EVERY_ACTION, GET_MACHINE, limits_of
 from loadtest.units import NS_PER_S
-from loadtest.world.api.limits import RateLimits, action_of
+from loadtest.world.api.limits import RateLimits
+
+MACHINE = "apps/{id}/machines/{id}"
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "action"),
+    ("method", "path", "counted"),
     [
         ("GET", "/v1/apps", ("GET apps", "")),
         ("GET", "/v1/platform/regions", ("GET platform/regions", "")),
-        ("GET", "/v1/apps/a", ("GET apps/", "a")),
-        ("GET", "/v1/apps/a/machines", ("GET apps/machines", "a")),
-        ("POST", "/v1/apps/a/machines", ("POST apps/machines", "a")),
-        ("GET", "/v1/apps/a/machines/m", ("get", "m")),
-        ("POST", "/v1/apps/a/machines/m", ("POST apps/machines/{id}", "m")),
-        ("GET", "/v1/apps/a/machines/m/wait", ("GET apps/machines/{id}/wait", "m")),
-        ("POST", "/v1/apps/a/machines/m/metadata/k", ("POST apps/machines/{id}/metadata", "m")),
+        ("GET", "/v1/apps/a", ("GET apps/{id}", "a")),
+        ("GET", "/v1/apps/a/machines", ("GET apps/{id}/machines", "a")),
+        ("POST", "/v1/apps/a/machines", ("POST apps/{id}/machines", "a")),
+        ("DELETE", "/v1/apps/a/volumes/v", ("DELETE apps/{id}/volumes/{id}", "a")),
+        ("GET", "/v1/apps/a/machines/m", ("GET apps/{id}/machines/{id}", "m")),
+        ("GET", "/v1/apps/a/machines/m/wait", ("GET apps/{id}/machines/{id}/wait", "m")),
+        ("POST", "/v1/apps/a/machines/m/metadata/k", (f"POST {MACHINE}/metadata/{{id}}", "m")),
     ],
 )
-def test_what_a_call_counts_as(method: str, path: str, action: tuple[str, str]) -> None:
-    assert action_of(method, path) == action
+def test_what_a_call_counts_as(method: str, path: str, counted: tuple[str, str]) -> None:
+    ((found, limit),) = limits_of(method, path)
+    assert found == counted
+    assert limit == (GET_MACHINE if found == (f"GET {MACHINE}", "m") else EVERY_ACTION)
 
 
-def answers(asked: list[tuple[str, str]], clock: FakeClock, *, on: bool = True) -> list[int]:
+def answers(asked: list[tuple[str, str]], clock: FakeClock) -> list[int]:
     """Return the status of each call, one after the other."""
 
     async def fine(_: Request) -> Response:
         return JSONResponse({})
 
     api = Starlette(
-        routes=[Route("/{path:path}", fine, methods=["GET", "POST"])],
-        middleware=[Middleware(RateLimits, on=on, clock=clock)],
+        routes=[Route("/{path:path}", fine, methods=["GET", "POST", "DELETE"])],
+        middleware=[Middleware(RateLimits, clock=clock)],
     )
 
     async def ask() -> list[int]:
@@ -72,6 +77,10 @@ def test_a_refused_call_counts_nothing() -> None:
     assert answers([("GET", "/v1/apps")] * 2, clock) == [200, 200]
 
 
-def test_nothing_is_refused_where_it_is_off_or_not_of_the_api() -> None:
-    assert set(answers([("GET", "/v1/apps")] * 9, FakeClock(), on=False)) == {200}
+def test_a_hundred_apps_are_deleted_a_minute() -> None:
+    gone = [("DELETE", f"/v1/apps/a{number}") for number in range(102)]
+    assert answers(gone, FakeClock()) == [200] * 100 + [429] * 2
+
+
+def test_nothing_is_refused_that_is_not_of_the_api() -> None:
     assert set(answers([("GET", "/world")] * 9, FakeClock())) == {200}

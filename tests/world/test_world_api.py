@@ -472,9 +472,22 @@ def test_retired_regions_are_refused_by_a_strict_world_only(folder: Path) -> Non
     assert response.json()["error"].endswith("an alternate region such as gru")
 
 
+def test_a_world_is_as_strict_as_fly_unless_it_is_told_to_be_lenient(folder: Path) -> None:
+    with start_world(small.spec(folder, lenient=False)) as handle:
+        headers = {"authorization": f"Bearer {handle.token}"}
+        with httpx.Client(base_url=handle.api_url, headers=headers, trust_env=False) as http:
+            assert http.post("/v1/apps?wait=true", json={"name": "fresh"}).status_code == 201
+            paths = ("/v1/apps/fresh", "/v1/apps/fresh/secrets", "/v1/apps/fresh/machines")
+            assert [http.get(path).status_code for path in paths] == [404, 401, 200]
+            listed = [http.get("/v1/apps?org_slug=personal") for _ in range(4)]
+        assert [answer.status_code for answer in listed] == [200, 200, 200, 429]
+        assert listed[-1].headers["retry-after"] == "1"
+        assert len(deployed(handle, regions=("cdg",), secrets={"A": "1"})) == 1
+
+
 @pytest.fixture(scope="module")
 def strict(folder: Path) -> Iterator[WorldHandle]:
-    rules = {"foreign_apps": ["shop"], "fresh_app_calls": 2, "full_regions": ["ord"]}
+    rules = {"foreign_apps": ["shop"], "full_regions": ["ord"]}
     with start_world(small.spec(folder, **rules)) as handle:
         yield handle
 
@@ -499,11 +512,6 @@ class TestStrictness:
         assert (refused.status_code, refused.json()["status"]) == (422, "name_taken")
         with pytest.raises(WorldError, match=r"app shop: the name belongs to .*--prefix"):
             deployed(strict, app="shop", regions=("cdg",))
-
-    def test_a_fresh_app_is_unknown_for_a_moment_and_deployed_all_the_same(
-        self, strict: WorldHandle, calls: httpx.Client
-    ) -> None:
-        assert len(deployed(strict, regions=("cdg",), secrets={"A": "1"})) == 1
 
     def test_a_region_without_room_is_told(self, strict: WorldHandle, calls: httpx.Client) -> None:
         with pytest.raises(WorldError, match=r"insufficient resources available .* in ord"):

@@ -291,9 +291,9 @@ async def quick(_seconds: float) -> None:
 
 def client_with(world: WorldHandle, faults: tuple[Fault, ...]) -> MachinesClient:
     network = FaultyNetwork(faults)
-    transport = Transport(world.api_url, world.token, sleep=quick, http_transport=network)
-    transport._pacer = None
-    return MachinesClient(transport)
+    return MachinesClient(
+        Transport(world.api_url, world.token, paced=False, sleep=quick, http_transport=network)
+    )
 
 
 async def played(world: WorldHandle, case: Case) -> tuple[str, str, int, int]:

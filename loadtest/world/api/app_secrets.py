@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from loadtest.fly.values import Json
 from loadtest.world.api.answers import ApiError, body_of
-from loadtest.world.api.apps import settled_app_of
+from loadtest.world.api.apps import app_of
 from loadtest.world.machines.store import AppRecord
 
 _SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -21,14 +21,14 @@ _DIGEST_DIGITS = 16
 
 async def list_secrets(request: Request) -> Response:
     """GET /v1/apps/{app}/secrets: names, and values where they are asked for."""
-    app = settled_app_of(request)
+    app = app_of(request)
     _check_version(app, request)
     return JSONResponse({"secrets": [_answer(app, name, request) for name in app.secrets]})
 
 
 async def show_secret(request: Request) -> Response:
     """GET /v1/apps/{app}/secrets/{secret}."""
-    app, name = settled_app_of(request), request.path_params["secret"]
+    app, name = app_of(request), request.path_params["secret"]
     _check_version(app, request)
     if name not in app.secrets:
         raise ApiError(404, f"secret not found: {name}")
@@ -37,7 +37,7 @@ async def show_secret(request: Request) -> Response:
 
 async def set_secrets(request: Request) -> Response:
     """POST /v1/apps/{app}/secrets: a value of null removes a secret."""
-    app, body = settled_app_of(request), await body_of(request)
+    app, body = app_of(request), await body_of(request)
     values = body.get("values")
     if not isinstance(values, dict):
         raise ApiError(422, "values: an object of names and values is wanted")
@@ -48,7 +48,7 @@ async def set_secrets(request: Request) -> Response:
 
 async def set_secret(request: Request) -> Response:
     """POST /v1/apps/{app}/secrets/{secret}."""
-    app, body = settled_app_of(request), await body_of(request)
+    app, body = app_of(request), await body_of(request)
     name = request.path_params["secret"]
     _change(app, {name: body.get("value", "")})
     return JSONResponse({**_version(app), **_answer(app, name)}, status_code=201)
@@ -56,7 +56,7 @@ async def set_secret(request: Request) -> Response:
 
 async def remove_secret(request: Request) -> Response:
     """DELETE /v1/apps/{app}/secrets/{secret}."""
-    app, name = settled_app_of(request), request.path_params["secret"]
+    app, name = app_of(request), request.path_params["secret"]
     if name not in app.secrets:
         raise ApiError(404, f"secret not found: {name}")
     _change(app, {name: None})

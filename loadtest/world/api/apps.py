@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import time
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loadtest.fly.values import Json
+from loadtest.units import NS_PER_MS
 from loadtest.world.api.answers import ApiError, body_of
 from loadtest.world.machines.store import AppRecord, now_text
 from loadtest.world.machines.supervisor import World
 
 _APP_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,60}[a-z0-9])?")
 _ADDRESS_KINDS = ("v6", "v4", "shared_v4", "private_v6")
+_UNKNOWN_CALLS, _UNKNOWN_MS = 2, 1_000  # as long as a fresh app may be unknown
 
 
 def world_of(request: Request) -> World:
@@ -26,10 +29,12 @@ def world_of(request: Request) -> World:
 
 def app_of(request: Request) -> AppRecord:
     """
-    Return the app that a path names.
+    Return the app that a path names, once the platform knows it everywhere.
 
     Raises:
-        ApiError: 404 when there is none, 403 when it is another organization's.
+        ApiError: 403 when it is another organization's, 404 when there is none, or none yet: the
+            first calls about a fresh app find it unknown, or known without anybody who may use it
+            (401).
     """
     name, world = request.path_params["app"], world_of(request)
     if name in world.spec.foreign_apps:
@@ -37,23 +42,11 @@ def app_of(request: Request) -> AppRecord:
     app = world.store.apps.get(name)
     if app is None:
         raise ApiError(404, f"app not found: {name}")
-    return app
-
-
-def settled_app_of(request: Request) -> AppRecord:
-    """
-    Return the app that a path names, once the platform knows it everywhere.
-
-    Raises:
-        ApiError: 404 when there is none, or none yet: a fresh app is unknown to the first calls,
-            or known without anybody who may use it (401).
-    """
-    app = app_of(request)
-    if app.unknown_calls:
+    if app.unknown_calls and time.time_ns() // NS_PER_MS < app.created_ms + _UNKNOWN_MS:
         app.unknown_calls -= 1
-        if app.unknown_calls % 2:
-            raise ApiError(401, f"unauthorized: app {app.name}")
-        raise ApiError(404, f"app not found: {app.name}")
+        if app.unknown_calls % 2 == 0:
+            raise ApiError(401, f"unauthorized: app {name}")
+        raise ApiError(404, f"app not found: {name}")
     return app
 
 
@@ -79,7 +72,7 @@ async def create_app(request: Request) -> Response:
     if name in world.store.apps or name in world.spec.foreign_apps:
         raise ApiError(422, "Validation failed: Name has already been taken", "name_taken")
     app = AppRecord(name, str(body.get("org_slug") or "personal"), str(body.get("network") or ""))
-    app.unknown_calls = world.spec.fresh_app_calls
+    app.unknown_calls = 0 if world.spec.lenient else _UNKNOWN_CALLS
     world.store.apps[name] = app
     return JSONResponse({"id": app.id, "created_at": app.created_ms}, status_code=201)
 
@@ -100,12 +93,12 @@ async def delete_app(request: Request) -> Response:
 
 async def list_addresses(request: Request) -> Response:
     """GET /v1/apps/{app}/ip_assignments."""
-    return JSONResponse({"ips": list(settled_app_of(request).addresses.values())})
+    return JSONResponse({"ips": list(app_of(request).addresses.values())})
 
 
 async def assign_address(request: Request) -> Response:
     """POST /v1/apps/{app}/ip_assignments: from now on the edges know the app by its name."""
-    world, app, body = world_of(request), settled_app_of(request), await body_of(request)
+    world, app, body = world_of(request), app_of(request), await body_of(request)
     kind = body.get("type")
     if kind not in _ADDRESS_KINDS:
         raise ApiError(422, f"type {kind!r} is not one of {', '.join(_ADDRESS_KINDS)}")

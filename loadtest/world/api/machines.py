@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from loadtest.fly.ids import new_ulid
 from loadtest.world.api.answers import ApiError, body_of, number_query
-from loadtest.world.api.apps import settled_app_of, world_of
+from loadtest.world.api.apps import app_of, world_of
 from loadtest.world.api.at_machine import lease_to, machine_of, seconds
 from loadtest.world.api.create import check_name, check_secrets, read_config, read_region
 from loadtest.world.api.volumes import attach, volumes_for
@@ -23,7 +23,7 @@ _SETTLED = ("started", "suspended", *ENDED)
 
 async def list_machines(request: Request) -> Response:
     """GET /v1/apps/{app}/machines: filtered by region, state and metadata."""
-    app, query = settled_app_of(request), request.query_params
+    app, query = app_of(request), request.query_params
     destroyed = query.get("include_deleted") == "true"
     machines = world_of(request).store.machines(app.name, destroyed=destroyed)
     regions = query.get("region", "").split(",") if query.get("region") else []
@@ -46,7 +46,7 @@ async def list_machines(request: Request) -> Response:
 
 async def create_machine(request: Request) -> Response:
     """POST /v1/apps/{app}/machines: made and, unless told otherwise, started."""
-    world, app, body = world_of(request), settled_app_of(request), await body_of(request)
+    world, app, body = world_of(request), app_of(request), await body_of(request)
     check_secrets(app, body.get("min_secrets_version"))
     config = read_config(world, body.get("config"))
     region = read_region(world, body.get("region"))

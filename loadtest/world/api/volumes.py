@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from loadtest.fly.machines import MachineConfig, Mount
 from loadtest.world.api.answers import ApiError, body_of
-from loadtest.world.api.apps import app_of, settled_app_of, world_of
+from loadtest.world.api.apps import app_of, world_of
 from loadtest.world.api.create import read_region
 from loadtest.world.machines.store import AppRecord, MachineRecord, VolumeRecord, now_text
 from loadtest.world.machines.supervisor import World
@@ -27,13 +27,13 @@ _DEFAULT_GB, _LARGEST_GB = 3, 500
 
 async def list_volumes(request: Request) -> Response:
     """GET /v1/apps/{app}/volumes."""
-    held = _held(world_of(request), settled_app_of(request))
+    held = _held(world_of(request), app_of(request))
     return JSONResponse([volume.to_json() for volume in held])
 
 
 async def create_volume(request: Request) -> Response:
     """POST /v1/apps/{app}/volumes."""
-    app, body = settled_app_of(request), await body_of(request)
+    app, body = app_of(request), await body_of(request)
     name = body.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ApiError(
