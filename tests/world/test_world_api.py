@@ -43,7 +43,9 @@ def world(folder: Path) -> Iterator[WorldHandle]:
 @pytest.fixture
 def http(world: WorldHandle) -> Iterator[httpx.Client]:
     headers = {"authorization": f"FlyV1 {world.token}"}
-    with httpx.Client(base_url=world.api_url, headers=headers, trust_env=False) as client:
+    with httpx.Client(
+        base_url=world.api_url, headers=headers, trust_env=False, timeout=small.DEADLINE_S
+    ) as client:
         yield client
         for app in client.get("/v1/apps?org_slug=personal").json()["apps"]:
             client.delete(f"/v1/apps/{app['name']}?force=true")
