@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -38,6 +39,7 @@ class Instruments:
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.keeper = StampKeeper()
+        weakref.finalize(hub, self.keeper.close)
         self.offset = RealtimeOffset(time.monotonic_ns, time.time_ns)
         self.watchdog = Watchdog(hub, on_tick=self.offset.refresh)
         self.alarm = Alarm(hub)
