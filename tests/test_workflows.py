@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +103,20 @@ def test_a_release_is_published_without_a_stored_token_and_the_image_for_both_pr
     (push,) = (s["with"] for s in jobs["image"]["steps"] if "build-push" in s.get("uses", ""))
     assert push["platforms"] == "linux/amd64,linux/arm64"
     assert push["push"]
+
+
+def test_a_release_of_a_fork_names_the_forks_repository(tmp_path: Path) -> None:
+    """Its package knows by that which image it was pushed as: `published_image`."""
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(TOP / name, tmp_path)
+    release = TOP / ".github" / "workflows" / "release.yml"
+    runs = [step.get("run", "") for step in steps_of(release)]
+    (named,) = (run for run in runs if "OWNER" in run)
+    assert runs.index(named) < runs.index("make package")
+    env = {"PATH": os.environ["PATH"], "GITHUB_REPOSITORY": "Acme/Speed"}
+    subprocess.run(["bash", "-ec", named], cwd=tmp_path, env=env, check=True)
+    urls = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]["urls"]
+    assert urls["Source"] == "https://github.com/Acme/Speed"
+    assert not [path for path in tmp_path.iterdir() if "OWNER" in path.read_text()]
+    images = [s["with"]["images"] for s in steps_of(release) if "images" in s.get("with", {})]
+    assert images == ["ghcr.io/${{ github.repository }}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib import metadata
 from typing import TypedDict
@@ -13,6 +14,7 @@ from loadtest.fly.config import read_app_config
 from loadtest.plan.model import Plan
 
 OUR_IMAGE = "loadtest"
+_ON_GITHUB = re.compile(r"https://github\.com/([\w-]+/[\w.-]+)")
 _NOBODY = "OWNER/"  # a source tree that belongs to nobody has pushed no image
 
 
@@ -62,8 +64,9 @@ def our_image(plan: Plan, config: AppConfig, image: str) -> str:
         if published := published_image():
             return published
         raise PlanError(
-            f"--image: app {config.name} runs {config.image!r}, which Fly cannot pull; push the "
-            "Dockerfile's image to a registry and name it: --image registry.fly.io/APP:TAG"
+            f"--image: app {config.name} runs {config.image!r}, which Fly cannot pull, and "
+            "this package is no release, which would know its image; push the Dockerfile's image "
+            "to a registry and name it: --image registry.fly.io/APP:TAG"
         )
     return image or config.image
 
@@ -72,17 +75,31 @@ def published_image() -> str:
     """
     Return the image that the release of this version was pushed as; empty where there is none.
 
-    The release workflow pushes to the registry of the repository that the package names.
+    The release workflow pushes to the registry of its repository.  Which one that is says the
+    package that it builds, and pip of a package that it made from a release's tag itself.
+
+    Source: PEP 610, "Recording the Direct URL Origin of installed distributions".
     """
     try:
-        told = metadata.metadata("loadtest")
+        package = metadata.distribution("loadtest")
     except metadata.PackageNotFoundError:
         return ""
-    for line in told.get_all("Project-URL") or ():
-        source = re.fullmatch(r"Source, https://github\.com/([\w-]+/[\w.-]+)", line)
+    sources = [_installed_from(package.read_text("direct_url.json") or "{}", package.version)]
+    for line in package.metadata.get_all("Project-URL") or ():
+        label, _, url = line.partition(", ")
+        sources += [url] if label == "Source" else []
+    for url in sources:
+        source = _ON_GITHUB.fullmatch(url.removesuffix(".git"))
         if source is not None and not source[1].startswith(_NOBODY):
-            return f"ghcr.io/{source[1].lower()}:{told['Version']}"
+            return f"ghcr.io/{source[1].lower()}:{package.version}"
     return ""
+
+
+def _installed_from(text: str, version: str) -> str:
+    """Return the repository whose tag of a version pip has installed; empty for all else."""
+    told = json.loads(text)
+    tag = told.get("vcs_info", {}).get("requested_revision")
+    return str(told["url"]) if tag == f"v{version}" else ""
 
 
 def image_name(reference: str) -> str:

@@ -6,6 +6,7 @@ import base64
 import json
 from email.message import Message
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import image_files as made
@@ -316,13 +317,31 @@ class TestOnFly:
         with pytest.raises(PlanError, match=r"--image: app .* 'loadtest:local', which Fly cannot"):
             self.orders(image="")
 
-    def test_the_image_of_the_release_is_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(
+        ("source", "installed", "image"),
+        [
+            ("https://github.com/Acme/Load-Test", "", "ghcr.io/acme/load-test:1.2.3"),
+            ("https://github.com/OWNER/loadtest", "v1.2.3", "ghcr.io/bee/speed:1.2.3"),
+            ("https://github.com/OWNER/loadtest", "main", ""),
+        ],
+    )
+    def test_the_image_of_the_release_is_the_default(
+        self, source: str, installed: str, image: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As the release's package says, or pip of one that it has made from a tag."""
         told = Message()
-        told["Version"] = "1.2.3"
-        told["Project-URL"] = "Documentation, https://github.com/Acme/Load-Test/tree/main/docs"
-        told["Project-URL"] = "Source, https://github.com/Acme/Load-Test"
-        monkeypatch.setattr(module.metadata, "metadata", lambda _name: told)
-        assert self.orders(image="").generator.image == "ghcr.io/acme/load-test:1.2.3"
+        told["Project-URL"] = "Documentation, https://github.com/Acme/Other/tree/main/docs"
+        told["Project-URL"] = f"Source, {source}"
+        git = {"vcs": "git", "requested_revision": installed, "commit_id": "0" * 40}
+        direct = json.dumps({"url": "https://github.com/Bee/speed.git", "vcs_info": git})
+        package = SimpleNamespace(
+            version="1.2.3", metadata=told, read_text=lambda _: direct if installed else None
+        )
+        monkeypatch.setattr(module.metadata, "distribution", lambda _name: package)
+        if image:
+            assert self.orders(image="").generator.image == image
+        else:
+            self.test_an_image_of_this_machine_alone_is_refused()
 
     def test_the_scenario_travels_to_the_workers(self, foreign: Path) -> None:
         (foreign / "mine.py").write_text("# mine\n")
