@@ -35,7 +35,8 @@ class ImageEngine:
 
     def build(self, config: AppConfig, folder: Path, target: Path) -> Path:
         """
-        Build an app's image and save it.
+        Build an app's image and save it; the engine keeps its layers, which the next build takes,
+        and not the image, unless it had the same one before.
 
         Args:
             config: As its fly.toml says.
@@ -69,8 +70,14 @@ class ImageEngine:
             *(("--ignorefile", str(ignored)) if ignored and self.name != "docker" else ()),
             str(folder),
         ]
+        before = self._images()
         self._run(words, f"building {dockerfile}")
-        return self.save(written.read_text(encoding="utf-8").strip(), target)
+        image = written.read_text(encoding="utf-8").strip()
+        try:
+            return self.save(image, target)
+        finally:
+            if before is not None and image.removeprefix("sha256:") not in before:
+                self._answers("rmi", *(() if self.name == "buildah" else ("--no-prune",)), image)
 
     def save(self, reference: str, target: Path) -> Path:
         """
@@ -106,18 +113,31 @@ class ImageEngine:
         """Tell whether it is there and answers; Docker's client may have no engine."""
         return self._answers("info")
 
+    def _images(self) -> set[str] | None:
+        """Return the ids of all that it has; None where it does not tell."""
+        told = self._answer("images", "-a", "-q", "--no-trunc")
+        if told is None:
+            return None
+        return {line.strip().removeprefix("sha256:") for line in told.splitlines()}
+
     def _answers(self, *words: str) -> bool:
+        return self._answer(*words) is not None
+
+    def _answer(self, *words: str) -> str | None:
+        """Return what it prints; None where it fails or takes too long."""
         try:
             done = subprocess.run(
                 [self.program, *words],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
+                text=True,
+                errors="replace",
                 timeout=_ASK_S,
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired):
-            return False
-        return done.returncode == 0
+            return None
+        return done.stdout if done.returncode == 0 else None
 
     def _run(self, words: Sequence[str], what: str) -> None:
         try:

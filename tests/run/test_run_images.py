@@ -30,6 +30,8 @@ if words[0] in ("build", "bud"):
     if "--build-arg" in words and "FAIL=1" in words:
         sys.exit("step 3: no such file\\x1b[31m")
     pathlib.Path(words[words.index("--iidfile") + 1]).write_text("sha256:abc\\n")
+elif words[0] == "images":
+    print((here / "images").read_text())
 elif words[0] == "save":
     shutil.copy(here / "saved.tar", words[words.index("-o") + 1])
 elif words[0] == "push":
@@ -47,6 +49,7 @@ def bin_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     made.write_saved(folder / "saved.tar", [HELLO], {"Cmd": ["/hello"]})
+    (folder / "images").write_text("sha256:its-own\n")
     (folder / "git").symlink_to(module.shutil.which("git") or "git")
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setattr(revisions, "hosts_are_possible", lambda: True)
@@ -84,7 +87,7 @@ class TestEngine:
         config = parse_app_config(toml, tmp_path / "fly.toml")
         engine = ImageEngine(name, str(bin_dir / name))
         assert engine.build(config, tmp_path, tmp_path / "made").read_bytes()
-        words = told(bin_dir)[0]
+        words = told(bin_dir)[1]
         assert words[0] == ("bud" if name == "buildah" else "build")
         assert words[-1] == str(tmp_path)
         assert words[words.index("--target") + 1] == "web"
@@ -95,6 +98,24 @@ class TestEngine:
         else:
             assert words[words.index("--ignorefile") + 1] == str(tmp_path / "web.ignore")
             assert dockerfile == tmp_path / "web.Dockerfile"
+
+    @pytest.mark.parametrize("name", ["docker", "podman", "buildah"])
+    @pytest.mark.parametrize(
+        ("images", "goes"), [("sha256:other\n", True), ("abc\n", False), (None, False)]
+    )
+    def test_an_image_that_was_not_there_before_is_not_there_afterwards(
+        self, bin_dir: Path, tmp_path: Path, name: str, images: str | None, *, goes: bool
+    ) -> None:
+        """Where an engine does not tell what it has, all of it may be somebody's."""
+        put_engine(bin_dir, name)
+        (bin_dir / "images").unlink()
+        if images is not None:
+            (bin_dir / "images").write_text(images)
+        (tmp_path / "Dockerfile").write_text("FROM scratch")
+        config = parse_app_config(FLY, tmp_path / "fly.toml")
+        ImageEngine(name, str(bin_dir / name)).build(config, tmp_path, tmp_path)
+        removed = [words for words in told(bin_dir) if words[0] == "rmi"]
+        assert [words[-1] for words in removed] == ["sha256:abc"] * goes
 
     def test_a_build_that_fails_is_told_with_its_last_words(
         self, bin_dir: Path, tmp_path: Path
