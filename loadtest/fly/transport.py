@@ -22,6 +22,7 @@ _ATTEMPTS = 5
 _MOST_LIMITED = 30
 _FIRST_BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 8.0
+_WAY_S = 0.1  # calls are counted as they arrive, and the one before may have been on its way longer
 
 Sleep = Callable[[float], Awaitable[None]]
 QueryValue = str | int | float | bool
@@ -160,7 +161,7 @@ class Transport:
             return
         wait_ns = self._pacer.reserve(method, path, self._clock.monotonic_ns())
         if wait_ns:
-            await self._sleep(wait_ns / NS_PER_S)
+            await self._sleep(wait_ns / NS_PER_S + _WAY_S)
 
     def _keep_pace(self, method: str, path: str, wait_s: float) -> None:
         """Let a call that was refused, and all like it, wait as long as the API wants."""

@@ -26,8 +26,8 @@ def deploy_all(
     """
     Deploy database, apps and load generator, if wanted; return when all are healthy.
 
-    Release commands run once the database is up; apps wait for that too, unless the plan says that
-    they can do their waiting themselves.
+    Release commands run once the database is up; apps wait for that too, unless the world is this
+    run's own and the plan says that they can do their waiting themselves.
 
     Raises:
         WorldError: A region has no room, or something did not come up; carries its last output.
@@ -104,6 +104,9 @@ async def _deploy_all(
         workers = [order for order in orders.companions.values() if order not in servers]
         waited = len(servers)
         served = asyncio.Event()  # the caches are up
+        # Where calls are limited, machines come one after the other: an app that is there before
+        # the replica beside it would open its connections to one far away, and keep them.
+        patient = orders.database_first or place.paced
 
         async def one(order: AppOrder) -> None:
             await deploy(client, order, elsewhere)
@@ -141,7 +144,7 @@ async def _deploy_all(
                 for order in workers:
                     group.create_task(app(order, patient=True, name=""))
                 for name, order in orders.apps.items():
-                    group.create_task(app(order, patient=orders.database_first, name=name))
+                    group.create_task(app(order, patient=patient, name=name))
                 if generator:
                     group.create_task(one(orders.generator))
         except BaseExceptionGroup as errors:

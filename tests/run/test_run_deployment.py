@@ -82,10 +82,12 @@ def test_apps_wait_for_the_database_and_one_release_when_the_plan_says_so(fleet:
     assert news.index("begin loadtest") < news.index("healthy recipes-db")
 
 
-def test_apps_start_beside_the_database_when_they_can_wait_themselves(fleet: Fleet) -> None:
-    module.deploy_all(PLACE, orders(database_first=False), Silent())
+@pytest.mark.parametrize("paced", [False, True])
+def test_apps_start_beside_the_database_where_both_begin_at_once(fleet: Fleet, paced: bool) -> None:
+    """They wait themselves; machines that come by and by would be found too far away."""
+    module.deploy_all(replace(PLACE, paced=paced), orders(database_first=False), Silent())
     begun = fleet.news.index("begin recipes-multi")
-    assert begun < fleet.news.index("healthy recipes-db")
+    assert (begun > fleet.news.index("healthy recipes-db")) == paced
 
 
 def test_everything_that_got_healthy_is_told(fleet: Fleet) -> None:
