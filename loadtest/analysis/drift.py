@@ -14,7 +14,8 @@ from typing import Final
 import numpy as np
 
 from loadtest.analysis.blocks import Blocked
-from loadtest.analysis.scores import LEAST_BLOCKS, Series, cosine_terms, low_frequency
+from loadtest.analysis.percentiles import LEAST_BLOCKS
+from loadtest.analysis.scores import Series, cosine_terms, low_frequency
 from loadtest.analysis.special import normal_tail, regularised_beta
 
 DRIFT_P: Final = 0.04

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ _BEYOND_FAR_GATE = 30
 _FAR = 95.0
 
 Values = NDArray[Any]
+
+LEAST_BLOCKS: Final = 12
+"""Fewer blocks of a run decide nothing about times."""
 
 
 def label(p: float) -> str:

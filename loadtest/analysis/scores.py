@@ -34,8 +34,6 @@ Series = NDArray[np.float64]
 
 WIDE_BELOW: Final = 24
 """Fewer blocks say too little of drift: the variance that allows for it is taken always."""
-LEAST_BLOCKS: Final = 12
-"""Fewer blocks decide nothing about times."""
 _SHARED_FROM: Final = 5  # requests of an arm and block that make its median worth using
 _STEPS: Final = 34
 _EXPOSED_FROM: Final = 3

@@ -9,8 +9,8 @@ from typing import Final
 
 from loadtest.analysis.blocks import MIN_GROUPS, Blocked
 from loadtest.analysis.bootstrap import Evidence
-from loadtest.analysis.percentiles import needed
-from loadtest.analysis.scores import LEAST_BLOCKS, Series
+from loadtest.analysis.percentiles import LEAST_BLOCKS, needed
+from loadtest.analysis.scores import Series
 from loadtest.analysis.special import student_quantile
 from loadtest.plan.thresholds import Measure, Threshold
 

@@ -8,19 +8,18 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from loadtest.errors import RecordsError
 from loadtest.records.facts import ENGINE_SCHEMA
 from loadtest.records.folder_lock import locked
-from loadtest.records.reader import open_records
 from loadtest.records.seal import MANIFEST
 from loadtest.records.watch import MachineLog
 from loadtest.records.whole import read_json, temporary_names, whole_file
 from loadtest.records.world_facts import WORLD_SCHEMA
-from loadtest.records.writer import write_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 JSON_SCHEMAS: Final = {
     "plan.json": 1,
@@ -265,6 +264,8 @@ class RunFolder:
         Raises:
             RecordsError: A part is damaged or of another schema; the parts stay.
         """
+        from loadtest.records.writer import write_table
+
         found = sorted(self.parts.glob("*.parquet")) if parts is None else list(parts)
         rows = write_table(self.records, _tables(found))
         if not keep:
@@ -317,6 +318,10 @@ def _holds_a_run(path: Path) -> bool:
 
 def _tables(parts: Sequence[Path]) -> Iterator[pa.Table]:
     """Yield the parts' rows in tables of about a million, so that row groups are worthwhile."""
+    import pyarrow as pa
+
+    from loadtest.records.reader import open_records
+
     waiting: list[pa.Table] = []
     rows = 0
     for part in parts:

@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
-from loadtest.analysis.percentiles import needed
-from loadtest.analysis.scores import LEAST_BLOCKS
+from loadtest.analysis.percentiles import LEAST_BLOCKS, needed
 from loadtest.errors import PlanError
 from loadtest.plan.model import Plan
 from loadtest.plan.threshold_checks import parse_thresholds

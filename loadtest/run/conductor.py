@@ -31,7 +31,7 @@ from loadtest.run.bending import PlannedFaults
 from loadtest.run.coordinator import FIRST_ANSWER_S, connect, heard_by
 from loadtest.run.cost import Agree, Budget, account, cost_sentence, ready_for_fly
 from loadtest.run.deployment import deploy_all, destroy_all, start_arms_anew
-from loadtest.run.judge import Judged, judge_folder, load_early
+from loadtest.run.judge import LOADING_S, Judged, judge_folder, load_early
 from loadtest.run.kept_run import KeptRun
 from loadtest.run.link_words import link_faults, measure_links
 from loadtest.run.looking import refuse_unknown_scenarios, scenario_looked_at
@@ -139,11 +139,12 @@ class RunConductor:
                 until then is in the run folder, judged and marked partial.
         """
         try:
-            return self._run()
+            with ExitStack() as afterwards:
+                return self._run(afterwards)
         finally:
             self.folder.release()
 
-    def _run(self) -> Judged:
+    def _run(self, afterwards: ExitStack) -> Judged:
         plan, folder = self.plan, self.folder
         self._progress.step("asking for workers" if self._own else "starting the world")
         failure: EngineError | WorldError | None = None
@@ -165,11 +166,14 @@ class RunConductor:
         logs = KeptLogs(folder, self._progress)
         with (
             scenario_looked_at(plan, self._app_secrets) as scenario,
-            open_place(plan, orders, self._world_url, self._scratch, self._own) as place,
+            open_place(
+                *(plan, orders, self._world_url, self._scratch, self._own), afterwards=afterwards
+            ) as place,
             logs.of(place.extras),
         ):
             self._progress.done(place.greeting)
-            load_early()
+            if place.extras is None or plan.load.warmup_s < LOADING_S:
+                load_early()
             if scenario is not None:
                 refuse_unknown_scenarios(plan, scenario)
             with ExitStack() as stack:

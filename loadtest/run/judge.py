@@ -6,6 +6,7 @@ import importlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ _JUDGING = (
     "report.base.svg",
     "report.pages.html",
 )
+
+LOADING_S = 3.0
+"""A warm-up of so many seconds is longer than `load_early` takes."""
 
 REPORTS = Path("reports")
 
@@ -63,11 +67,13 @@ def find_folder(folder: Path | None) -> RunFolder:
     return RunFolder.open(folder)
 
 
+@cache
 def load_early() -> None:
     """
     Import what judging and drawing need, in a thread: pandas and matplotlib take their time.
 
-    A run has that while its machines start, not once it has measured; and not under load.
+    A run has that while its machines start elsewhere, or in its warm-up where they start here and
+    need the processors themselves; not once it has measured, and not while it does.
     """
 
     def load() -> None:

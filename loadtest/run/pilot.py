@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from loadtest.analysis.pilot import PilotCell, fitting_rate, read_pilot
 from loadtest.errors import EngineError
-from loadtest.gate.foresight import Foresight, foresee
 from loadtest.plan.model import Plan
 from loadtest.plan.order import RunOrder
 from loadtest.run.coordinator import CoordinatorClient
 from loadtest.run.progress import Progress
+
+if TYPE_CHECKING:
+    from loadtest.analysis.pilot import PilotCell
+    from loadtest.gate.foresight import Foresight
 
 _FEWEST_USERS = 2
 _GAIN = 1.2
@@ -20,7 +22,7 @@ _SHORTEST_S, _LONGEST_S = 3.0, 10.0
 _WARM_UP_S = 1.0
 _TIMEOUT_S = 10.0
 
-Try = Callable[[Plan], Sequence[PilotCell]]
+Try: TypeAlias = "Callable[[Plan], Sequence[PilotCell]]"
 
 
 def is_wanted(plan: Plan) -> bool:
@@ -37,6 +39,8 @@ def prepare(plan: Plan, attempt: Try, progress: Progress) -> Plan:
         attempt: Plays a pilot and tells what came of it.
         progress: Told both.
     """
+    from loadtest.gate.foresight import foresee
+
     latest: list[PilotCell] = []
 
     def noted(pilot: Plan) -> Sequence[PilotCell]:
@@ -79,6 +83,8 @@ def fit(plan: Plan, attempt: Try, progress: Progress) -> Plan:
         attempt: Plays a pilot and tells what came of it.
         progress: Told when the rate is lowered, and why.
     """
+    from loadtest.analysis.pilot import fitting_rate
+
     rate, users = plan.load.rate, _FEWEST_USERS
     best: dict[tuple[str, str], float] = {}
     while True:
@@ -120,6 +126,8 @@ def pilot_of(plan: Plan, users: int) -> Plan:
 
 def attempts_with(coordinator: CoordinatorClient, run_id: str, targets: Any) -> Try:
     """Return what plays pilots through a coordinator, each as a run of its own."""
+    from loadtest.analysis.pilot import read_pilot
+
     count = 0
 
     def attempt(plan: Plan) -> Sequence[PilotCell]:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 from loadtest.errors import PlanError, WorldError
 from loadtest.fly.ledger import MachineLedger
-from loadtest.fly.orders import placements
+from loadtest.fly.orders import AppOrder, placements
 from loadtest.fly.transport import is_loopback
 from loadtest.plan.model import Plan
 from loadtest.plan.order import Target, Targets
@@ -168,6 +168,7 @@ def open_place(
     own: OwnCoordinator | None = None,
     *,
     shared: bool = False,
+    afterwards: ExitStack | None = None,
 ) -> Iterator[RunWorld]:
     """
     Give the place that a plan wants; an embedded world is started here and ended afterwards.
@@ -180,6 +181,8 @@ def open_place(
         own: A coordinator with workers on machines of a person's own, or None.
         shared: Others call an embedded world too, which behaves to all as Fly does.  One that
             nobody but this run calls does not limit it: the run is to measure, not to wait.
+        afterwards: An embedded world that was started here is told to end when this is left, and
+            waited for when that is; None waits at once.
 
     Raises:
         WorldError: The world cannot be started or reached.
@@ -203,13 +206,14 @@ def open_place(
             "--coordinator URL"
         )
     else:
-        spec = replace(world_spec(plan, orders), lenient=not shared)
-        with start_world(replace(spec, scratch=(scratch,) if scratch else ())) as handle:
+        spec = replace(world_spec(plan, orders, generator=not shared), lenient=not shared)
+        with ExitStack() as here:
+            handle = start_world(replace(spec, scratch=(scratch,) if scratch else ()))
+            (afterwards or here).callback(handle.stop)
+            here.callback(handle.begin_stop)
             extras = EmbeddedExtras(handle.api_url, handle.token)
-            try:
-                yield RunWorld(handle.api_url, handle.token, extras, paced=shared)
-            finally:
-                extras.close()
+            here.callback(extras.close)
+            yield RunWorld(handle.api_url, handle.token, extras, paced=shared)
 
 
 @contextmanager
@@ -241,8 +245,15 @@ def _stand_in(url: str, token: str) -> EmbeddedExtras | None:
     return extras
 
 
-def world_spec(plan: Plan, orders: RunDeployment) -> WorldSpec:
-    """Return the embedded world that a plan wants."""
+def world_spec(plan: Plan, orders: RunDeployment, *, generator: bool = False) -> WorldSpec:
+    """
+    Return the embedded world that a plan wants.
+
+    Args:
+        plan: Resolved plan.
+        orders: What will be deployed.
+        generator: The load generator will be, too, at once.
+    """
     return WorldSpec(
         regions=plan.regions,
         primary_region=plan.primary_region,
@@ -251,7 +262,7 @@ def world_spec(plan: Plan, orders: RunDeployment) -> WorldSpec:
         layer=plan.network.layer,
         seed=plan.seed,
         database=orders.database is not None,
-        programs=tuple(sorted(set(_programs(orders)))),
+        programs=tuple(sorted(set(_programs(orders.every if generator else orders.measured)))),
         tolerance_ms=plan.network.tolerance_ms,
         tolerance_share=plan.network.tolerance_share,
         images={
@@ -264,9 +275,9 @@ def world_spec(plan: Plan, orders: RunDeployment) -> WorldSpec:
     )
 
 
-def _programs(orders: RunDeployment) -> Iterator[str]:
-    """Yield the modules that machines of a run will run, but for the generator's."""
-    for order in orders.measured:
+def _programs(orders: Iterable[AppOrder]) -> Iterator[str]:
+    """Yield the modules that machines will run."""
+    for order in orders:
         for placement in placements(order):
             for before, word in pairwise(placement.config.cmd):
                 if before == "-m":

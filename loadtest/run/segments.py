@@ -14,7 +14,7 @@ from loadtest.run import pilot
 from loadtest.run.bending import PlannedFaults
 from loadtest.run.coordinator import CoordinatorClient
 from loadtest.run.cost import Budget, segment_s
-from loadtest.run.judge import undecided
+from loadtest.run.judge import load_early, undecided
 from loadtest.run.kept_run import KeptRun
 from loadtest.run.progress import Progress
 from loadtest.run.recording import PartStore
@@ -145,6 +145,8 @@ class SegmentedLoad:
     def tick(self, status: LoadStatus) -> None:
         """Show how far a segment is, bring home what it has, end it where that was asked for."""
         self._viewer.show(status)
+        if status.state == "warm-up":
+            load_early()
         self._faults.on_status(status, self._coordinator, self._kept.run_id)
         self._store.fetch_new()
         if not self._stop.asked and self._budget.exhausted():

@@ -67,6 +67,12 @@ class WorldHandle:
         """Tell whether the guardian still guards."""
         return self._process.poll() is None
 
+    def begin_stop(self) -> None:
+        """Tell the world to end, and do not wait."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
     def stop(self) -> None:
         """
         End the world and wait until nothing of it is left; calling it twice is harmless.
@@ -74,9 +80,7 @@ class WorldHandle:
         Raises:
             WorldError: The guardian did not end in time.
         """
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        self.begin_stop()
         try:
             self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:

@@ -83,7 +83,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     scene: dict[str, Any] = {"link": link_facts(), "destroyed": 0}
 
     @contextmanager
-    def open_place(*_: Any) -> Iterator[RunWorld]:
+    def open_place(*_: Any, **__: Any) -> Iterator[RunWorld]:
         yield RunWorld("http://127.0.0.1:9", "t", scene.get("extras", Extras(scene["link"])))
 
     @contextmanager

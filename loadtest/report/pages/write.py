@@ -38,11 +38,10 @@ def write_report(
         RecordsError: The folder cannot be written.
     """
     from loadtest.report.pages import html, markdown
+    from loadtest.report.pages.model import build_report
 
-    pages = {
-        HTML_NAME: html.render(run, summary, verdict, command=command),
-        MARKDOWN_NAME: markdown.render(run, summary, verdict, command=command),
-    }
+    report = build_report(run, summary, verdict, command=command)
+    pages = {HTML_NAME: html.render_view(report), MARKDOWN_NAME: markdown.render_view(report)}
     for name, text in pages.items():
         write_whole(folder / name, text)
     return folder / HTML_NAME, folder / MARKDOWN_NAME

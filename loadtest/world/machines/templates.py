@@ -18,6 +18,8 @@ from loadtest.world.guard.reaper import die_with_parent
 from loadtest.world.hosts.host import MachineHost
 from loadtest.world.machines.template import ROOM, ROOM_BYTES, Birth
 
+_ENGINE = ("loadtest.engine.worker.main", "loadtest.engine.coordinator.main")
+
 FORKED: Mapping[str, tuple[str, ...]] = {
     "loadtest.refapp": (
         "loadtest.refapp.web",
@@ -26,9 +28,14 @@ FORKED: Mapping[str, tuple[str, ...]] = {
         "uvicorn.protocols.websockets.wsproto_impl",
         "uvicorn.server",
     ),
-    "loadtest.engine.worker.main": ("loadtest.engine.worker.main",),
+    **dict.fromkeys(_ENGINE, _ENGINE),
 }
-"""Our own programs that many machines of a world run, and what each of them imports."""
+"""
+Our own programs, and what the template of each imports.
+
+Those with the same imports have one template: coordinator and workers both import Locust, which is
+nearly all that either of them does until it works.
+"""
 
 _AT_START = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_", "GEVENT")
 """Begin the names of variables that are read once, before a program's first line."""
@@ -166,7 +173,7 @@ class Templates:
     def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
         self._folder = folder
         self._env = dict(env)
-        self._started: dict[tuple[str, str], asyncio.Task[Template]] = {}
+        self._started: dict[tuple[str, tuple[str, ...]], asyncio.Task[Template]] = {}
 
     def begin(self, programs: Iterable[str]) -> None:
         """Start the templates of those programs that have one: machines will run them."""
@@ -224,7 +231,7 @@ class Templates:
         self._started.clear()
 
     def _begun(self, python: str, program: str) -> asyncio.Task[Template]:
-        key = (python, program)
+        key = (python, FORKED[program])
         if key not in self._started:
             begun = Template.start(python, FORKED[program], self._folder, self._env)
             self._started[key] = asyncio.create_task(begun, name=f"template-{program}")
