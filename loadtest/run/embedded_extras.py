@@ -77,6 +77,10 @@ class EmbeddedExtras:
         """Return the latest round trips of its links and what happened to its machines."""
         return self._told(WorldGlance, "GET", "/world/glance")
 
+    def be_strict(self) -> None:
+        """Let its API limit calls from now on, as Fly does."""
+        self._get("POST", "/world/strict")
+
     def counters(self) -> WorldCounts:
         """Return what passed the links and the edges so far."""
         return self._told(WorldCounts, "GET", "/world/counters")

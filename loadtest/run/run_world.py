@@ -167,7 +167,6 @@ def open_place(
     scratch: Path | None = None,
     own: OwnCoordinator | None = None,
     *,
-    shared: bool = False,
     afterwards: ExitStack | None = None,
 ) -> Iterator[RunWorld]:
     """
@@ -179,10 +178,8 @@ def open_place(
         world_url: A world that is up already, or empty.
         scratch: A folder that has to go with an embedded world, should this process be killed.
         own: A coordinator with workers on machines of a person's own, or None.
-        shared: Others call an embedded world too, which behaves to all as Fly does.  One that
-            nobody but this run calls does not limit it: the run is to measure, not to wait.
         afterwards: An embedded world that was started here is told to end when this is left, and
-            waited for when that is; None waits at once.
+            waited for when that is; None waits at once.  What gives it brings a load generator.
 
     Raises:
         WorldError: The world cannot be started or reached.
@@ -206,14 +203,16 @@ def open_place(
             "--coordinator URL"
         )
     else:
-        spec = replace(world_spec(plan, orders, generator=not shared), lenient=not shared)
+        spec = world_spec(plan, orders, generator=afterwards is not None)
         with ExitStack() as here:
-            handle = start_world(replace(spec, scratch=(scratch,) if scratch else ()))
+            # nobody else calls it yet: it is to come up, not to let its maker wait
+            alone = replace(spec, lenient=True, scratch=(scratch,) if scratch else ())
+            handle = start_world(alone)
             (afterwards or here).callback(handle.stop)
             here.callback(handle.begin_stop)
             extras = EmbeddedExtras(handle.api_url, handle.token)
             here.callback(extras.close)
-            yield RunWorld(handle.api_url, handle.token, extras, paced=shared)
+            yield RunWorld(handle.api_url, handle.token, extras, paced=False)
 
 
 @contextmanager

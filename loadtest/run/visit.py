@@ -41,10 +41,11 @@ def stay(
             'money until somebody destroys them; use `loadtest run`, or set world = "embedded"'
         )
     orders = orders_of(plan, "visit", keys := Secrets())
-    with open_place(plan, orders, "", shared=True) as place:
+    with open_place(plan, orders, "") as place:
         deploy_all(place, orders, progress, generator=False)  # each run brings its own
         if place.extras is not None:
             measure_links(place.extras, progress)
+            place.extras.be_strict()  # others call it from here on
         world = place.describe(plan)
         for fault in link_faults(world.links):
             progress.warn(fault)

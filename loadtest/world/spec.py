@@ -52,7 +52,7 @@ class WorldSpec:
         full_regions: Regions without room for another machine.
         paid_regions: Regions that are for paid plans only.
         lenient: Neither limit the rate of calls nor let fresh apps be unknown for a moment, as Fly
-            does: for a world that nobody but its maker calls.
+            does: for a world that nobody but its maker calls, as long as that is so.
         layer: ``hosts``, ``relay``, or ``auto`` for whichever this machine allows.
         seed: Of what is drawn on bad links.
         database: A database will be wanted: the slow part of making one begins with the world.

@@ -44,10 +44,14 @@ class Extras:
     """An embedded world that is always the same, with a link that is not as it was set."""
 
     measured = 0
+    strict = False
 
     def measure(self) -> tuple[LinkFacts, ...]:
         self.measured += 1
         return WORLD.links
+
+    def be_strict(self) -> None:
+        self.strict = True
 
     def describe(self) -> WorldFacts:
         return WORLD
@@ -72,8 +76,7 @@ def test_every_address_is_told_and_the_world_stays(monkeypatch: pytest.MonkeyPat
     extras, progress = Extras(), Silent()
 
     @contextmanager
-    def open_place(*_: Any, shared: bool) -> Iterator[RunWorld]:
-        assert shared
+    def open_place(*_: Any) -> Iterator[RunWorld]:
         yield RunWorld("http://127.0.0.1:9", "world-token", extras)  # type: ignore[arg-type]
 
     class Waiting:
@@ -90,6 +93,7 @@ def test_every_address_is_told_and_the_world_stays(monkeypatch: pytest.MonkeyPat
 
     assert deployed == [False]
     assert extras.measured == MEASURINGS
+    assert extras.strict
     assert progress.sentences[-1:] == [link_sentence(link) for link in WORLD.links]
     text = "\n".join(lines)
     assert "  syd  recipes-single  http://127.0.0.1:7002" in lines

@@ -474,10 +474,13 @@ def test_retired_regions_are_refused_by_a_strict_world_only(folder: Path) -> Non
     assert response.json()["error"].endswith("an alternate region such as gru")
 
 
-def test_a_world_is_as_strict_as_fly_unless_it_is_told_to_be_lenient(folder: Path) -> None:
-    with start_world(small.spec(folder, lenient=False)) as handle:
+def test_a_world_is_as_strict_as_fly_once_its_maker_has_brought_it_up(folder: Path) -> None:
+    with start_world(small.spec(folder)) as handle:
         headers = {"authorization": f"Bearer {handle.token}"}
         with httpx.Client(base_url=handle.api_url, headers=headers, trust_env=False) as http:
+            before = [http.get("/v1/apps?org_slug=personal") for _ in range(9)]
+            assert {answer.status_code for answer in before} == {200}
+            assert http.post("/world/strict").status_code == 200
             assert http.post("/v1/apps?wait=true", json={"name": "fresh"}).status_code == 201
             paths = ("/v1/apps/fresh", "/v1/apps/fresh/secrets", "/v1/apps/fresh/machines")
             assert [http.get(path).status_code for path in paths] == [404, 401, 200]

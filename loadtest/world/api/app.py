@@ -99,7 +99,7 @@ def make_api(world: World) -> Starlette:
         routes=[*MACHINES_API, *_WORLD_ROUTES],
         middleware=[
             Middleware(Gatekeeper, token=world.token),
-            *([] if world.spec.lenient else [Middleware(RateLimits)]),
+            Middleware(RateLimits, lenient=lambda: world.lenient),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
     )
@@ -297,6 +297,12 @@ async def faults(request: Request) -> Response:
     return JSONResponse(to_json(FaultTouches(fault.what, (), ())))
 
 
+async def be_strict(request: Request) -> Response:
+    """POST /world/strict: from now on it is to all who call it as Fly is."""
+    world_of(request).lenient = False
+    return JSONResponse({})
+
+
 _WORLD_ROUTES = [
     Route("/world", show_world),
     Route("/world/measure", measure_world, methods=["POST"]),
@@ -304,6 +310,7 @@ _WORLD_ROUTES = [
     Route("/world/counters", show_counters),
     Route("/world/logs", show_logs),
     Route("/world/glance", glance_at_world),
+    Route("/world/strict", be_strict, methods=["POST"]),
     Route("/world/ways", open_way, methods=["POST"]),
     Route("/world/visitors", visit, methods=["POST"]),
     Route("/world/faults", faults, methods=["GET", "POST"]),

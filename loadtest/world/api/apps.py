@@ -72,7 +72,7 @@ async def create_app(request: Request) -> Response:
     if name in world.store.apps or name in world.spec.foreign_apps:
         raise ApiError(422, "Validation failed: Name has already been taken", "name_taken")
     app = AppRecord(name, str(body.get("org_slug") or "personal"), str(body.get("network") or ""))
-    app.unknown_calls = 0 if world.spec.lenient else _UNKNOWN_CALLS
+    app.unknown_calls = 0 if world.lenient else _UNKNOWN_CALLS
     world.store.apps[name] = app
     return JSONResponse({"id": app.id, "created_at": app.created_ms}, status_code=201)
 

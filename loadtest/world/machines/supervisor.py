@@ -55,6 +55,7 @@ class World:
         links: Its links process.
         layer: What machines are: hosts of their own, or programs on one loopback.
         why_not_hosts: Empty, or why they are not hosts.
+        lenient: Its API has no limits now, see `WorldSpec`.
         faults: What was asked to go wrong in it.
         measured: Result of the newest measurement of its links, in the form of world.json.
     """
@@ -70,6 +71,7 @@ class World:
         why_not_hosts: str,
     ) -> None:
         self.spec = spec
+        self.lenient = spec.lenient
         self.links = links
         self.context = context
         self.gateways = gateways
