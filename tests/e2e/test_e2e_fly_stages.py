@@ -14,9 +14,11 @@ from typing import Any
 
 import httpx
 import pytest
+from fly_tap import FlyTap, fly_tap
 from whole_program import Program, finished, has_measured, loadtest, read
 
 from loadtest.errors import EXIT_ENGINE, EXIT_INVALID, EXIT_PASS
+from loadtest.fly.transport import LIMITED
 from loadtest.world.handle import WorldHandle, start_world
 
 pytestmark = [
@@ -73,11 +75,16 @@ class Fly:
 
     handle: WorldHandle
     folder: Path
+    tap: FlyTap
 
     def machines(self) -> list[dict[str, Any]]:
         """Return the machines that are there."""
         found: list[dict[str, Any]] = self.call("GET", "/world")["machines"]
         return found
+
+    def made(self) -> int:
+        """Return how many apps have been made."""
+        return self.tap.seen.count(("POST", "/v1/apps?wait=true", 201))
 
     def apps(self) -> list[str]:
         """Return the names of the apps that are there."""
@@ -86,7 +93,9 @@ class Fly:
     def call(self, method: str, path: str) -> Any:
         headers = {"authorization": f"Bearer {self.handle.token}"}
         url = f"{self.handle.api_url}{path}"
-        answer = httpx.request(method, url, headers=headers, trust_env=False, timeout=20)
+        with httpx.Client(headers=headers, trust_env=False, timeout=20) as client:
+            while (answer := client.request(method, url)).status_code == LIMITED:
+                time.sleep(float(answer.headers["retry-after"]))
         return answer.raise_for_status().json() if answer.content else None
 
     def cut_off(self) -> None:
@@ -112,14 +121,15 @@ def fly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fly]:
     with (
         http.server.ThreadingHTTPServer(("127.0.0.1", 0), Shop) as server,
         start_world(spec) as handle,
+        fly_tap(handle.api_url) as tap,
     ):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/"
         plan = PLAN.format(url=url, silent_s=SILENT_S, duration_s=60)
         (tmp_path / "plan.toml").write_text(plan)
-        monkeypatch.setenv("FLY_FLAPS_BASE_URL", handle.api_url)
+        monkeypatch.setenv("FLY_FLAPS_BASE_URL", tap.url)
         monkeypatch.setenv("FLY_API_TOKEN", handle.token)
-        yield Fly(handle, tmp_path)
+        yield Fly(handle, tmp_path, tap)
         server.shutdown()
 
 
@@ -141,7 +151,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 STAGES: dict[str, Callable[[Fly], bool]] = {
-    "its app is made": lambda fly: bool(fly.apps()),
+    "its app is made": lambda fly: fly.made() == 1,
     "a machine is ordered": lambda fly: bool(fly.machines()),
     "all machines have started": lambda fly: started(fly) == 3,
     "it measures": lambda fly: has_measured(fly.folder / "run"),
@@ -197,7 +207,8 @@ def test_two_runs_at_once_in_one_organization_do_not_meet(fly: Fly) -> None:
         run(fly, *short, "--prefix", "one", "--out", "one") as one,
         run(fly, *short, "--prefix", "two", "--out", "two") as two,
     ):
-        one.wait_for(lambda: set(fly.apps()) == {"one-loadtest", "two-loadtest"}, "both")
+        one.wait_for(lambda: fly.made() == 2, "both")
+        assert set(fly.apps()) == {"one-loadtest", "two-loadtest"}
         for program in (one, two):
             told = ended(program)
             assert program.process.returncode in (EXIT_PASS, EXIT_INVALID), told

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fly_tap import fly_tap
 from whole_program import finished, read
 
 from loadtest.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_INVALID, EXIT_PASS
+from loadtest.fly.transport import LIMITED
 from loadtest.world.handle import start_world
 
 pytestmark = [
@@ -43,8 +45,8 @@ def test_from_no_apps_to_the_tables_and_back_to_none(
         "strict_regions": True,
     }
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    with start_world(spec) as handle:
-        monkeypatch.setenv("FLY_FLAPS_BASE_URL", handle.api_url)
+    with start_world(spec) as handle, fly_tap(handle.api_url) as tap:
+        monkeypatch.setenv("FLY_FLAPS_BASE_URL", tap.url)
         monkeypatch.setenv("FLY_API_TOKEN", handle.token)
         done = finished(
             *("run", "--regions", "cdg,ord", "--world", "fly", "--org", "acme", "--yes"),
@@ -61,6 +63,7 @@ def test_from_no_apps_to_the_tables_and_back_to_none(
     said = " ".join(done.stderr.split())
     assert done.returncode in VERDICTS, said
     assert left == [[], []]
+    assert LIMITED not in {status for _, _, status in tap.seen}
     assert "listed again: all are gone" in said
     prefixed = re.search(r"apps (\S+)-recipes-db, ", said)
     assert prefixed, said
