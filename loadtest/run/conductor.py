@@ -31,6 +31,7 @@ from loadtest.run.bending import PlannedFaults
 from loadtest.run.coordinator import FIRST_ANSWER_S, connect, heard_by
 from loadtest.run.cost import Agree, Budget, account, cost_sentence, ready_for_fly
 from loadtest.run.deployment import deploy_all, destroy_all, start_arms_anew
+from loadtest.run.interruptible import cancel_running
 from loadtest.run.judge import LOADING_S, Judged, judge_folder, load_early
 from loadtest.run.kept_run import KeptRun
 from loadtest.run.link_words import link_faults, measure_links
@@ -121,10 +122,10 @@ class RunConductor:
         End the load and keep what was measured; before there is load, end at once.
 
         Raises:
-            KeyboardInterrupt: Nothing has been measured yet.
+            KeyboardInterrupt: Nothing has been measured yet, and nothing is waited for.
         """
         self._stop.asked = True
-        if not self._stop.loading:
+        if not self._stop.loading and not cancel_running():
             raise KeyboardInterrupt
 
     def run(self) -> Judged:

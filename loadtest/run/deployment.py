@@ -15,6 +15,7 @@ from loadtest.fly.machines import Guest
 from loadtest.fly.orders import AppOrder, patience_s, placements
 from loadtest.fly.room import check_room
 from loadtest.run.companions import is_server
+from loadtest.run.interruptible import run_to_end
 from loadtest.run.progress import Progress
 from loadtest.run.run_deployment import RunDeployment
 from loadtest.run.run_world import RunWorld
@@ -34,7 +35,7 @@ def deploy_all(
     """
     if place.extras is None:
         check_regions(place, orders)
-    asyncio.run(_deploy_all(place, orders, progress, generator))
+    run_to_end(_deploy_all(place, orders, progress, generator))
 
 
 def check_regions(place: RunWorld, orders: RunDeployment) -> None:
@@ -53,7 +54,7 @@ def check_regions(place: RunWorld, orders: RunDeployment) -> None:
         async with connect(place.api_url, place.token) as client:
             await check_room(client, orders.generator.org, wanted)
 
-    asyncio.run(ask())
+    run_to_end(ask())
 
 
 def start_arms_anew(place: RunWorld, orders: RunDeployment) -> None:
@@ -79,7 +80,7 @@ def start_arms_anew(place: RunWorld, orders: RunDeployment) -> None:
             except BaseExceptionGroup as errors:
                 raise _first(errors) from None
 
-    asyncio.run(anew())
+    run_to_end(anew())
 
 
 def destroy_all(place: RunWorld, orders: RunDeployment) -> None:
@@ -89,7 +90,7 @@ def destroy_all(place: RunWorld, orders: RunDeployment) -> None:
     Raises:
         WorldError: Something is left; every app was tried, and each fault is told.
     """
-    asyncio.run(_destroy_all(place, orders))
+    run_to_end(_destroy_all(place, orders))
 
 
 async def _deploy_all(

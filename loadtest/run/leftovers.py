@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from loadtest.fly.client import connect
 from loadtest.fly.leftovers import Findings, Leftover, destroy_leftovers, find_leftovers
 from loadtest.fly.prices import size_name, usd_per_s
 from loadtest.run.fly_names import config_folder, known_prefix, org_of
+from loadtest.run.interruptible import run_to_end
 from loadtest.run.run_world import RunWorld, fly_place
 from loadtest.units import S_PER_HOUR, format_usd
 
@@ -94,7 +94,7 @@ def look(org: str, run_id: str = "") -> FlyStatus:
             return await find_leftovers(client, slug, run_id=run_id, prefix=prefix)
 
     with fly_place() as place:
-        found = asyncio.run(find(place))
+        found = run_to_end(find(place))
     return FlyStatus(slug, found.leftovers, found.faults)
 
 
@@ -111,7 +111,7 @@ def destroy(status: FlyStatus) -> str:
             return await destroy_leftovers(client, status.leftovers)
 
     with fly_place() as place:
-        done = asyncio.run(clear(place))
+        done = run_to_end(clear(place))
     faults = [*status.faults, *done.faults]
     left = sum(len(leftover.machines) for leftover in done.leftovers)
     total = sum(len(leftover.machines) for leftover in status.leftovers)

@@ -23,6 +23,7 @@ from loadtest.fly.answers import Machine
 from loadtest.fly.client import MachinesClient, connect
 from loadtest.plan.network import ROUND_TRIPS_FILE
 from loadtest.records.whole import whole_file
+from loadtest.run.interruptible import run_to_end
 from loadtest.run.progress import Progress
 from loadtest.run.run_deployment import RunDeployment
 from loadtest.run.run_world import RunWorld
@@ -61,7 +62,7 @@ def measure_round_trips(
     if not place.on_fly:
         return ()
     try:
-        found = asyncio.run(_measure(place, orders))
+        found = run_to_end(_measure(place, orders))
     except WorldError as error:
         progress.warn(f"round trips between the regions were not measured: {error}")
         return ()

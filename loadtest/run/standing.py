@@ -6,7 +6,6 @@ A run in such a world measures the apps as they stand and brings only its load g
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +17,7 @@ from loadtest.fly.machines import EDGE_CONNECTIONS_KEY, FRESH, MachineConfig
 from loadtest.fly.orders import AppOrder, placements
 from loadtest.plan.model import Plan
 from loadtest.records.world_facts import WorldFacts
+from loadtest.run.interruptible import run_to_end
 from loadtest.run.run_deployment import RunDeployment
 from loadtest.run.run_world import RunWorld
 
@@ -42,7 +42,7 @@ def still_to_deploy(
             every difference is told.
     """
     faults = network_faults(plan, world)
-    machines = asyncio.run(_machines(place, orders))
+    machines = run_to_end(_machines(place, orders))
     if machines[orders.generator.name]:
         faults.append(
             f"the world at {place.api_url} has a load generator already: another run is going on "
