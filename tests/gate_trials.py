@@ -220,8 +220,8 @@ class MadeUp:
         (cell,) = cells
         return _weights(self.values[cell.region, cell.deployment].shape[0], cell.region)
 
-    def rarest_page(self, cells: tuple[CellRows, ...]) -> float:
-        return 0.0
+    def pages_on_links(self, cells: tuple[CellRows, ...]) -> Mapping[str, float]:
+        return {}
 
 
 @cache

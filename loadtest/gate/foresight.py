@@ -96,9 +96,9 @@ class SupposedSamples:
         """Return resampling weights of its blocks."""
         return draw_weights(self._of(cells).shape[0], self.resamples, 1, cells[0].region)
 
-    def rarest_page(self, cells: tuple[CellRows, ...]) -> float:  # noqa: ARG002
+    def pages_on_links(self, cells: tuple[CellRows, ...]) -> Mapping[str, float]:  # noqa: ARG002
         """Return that apps tell their round trips."""
-        return 0.0
+        return {}
 
     def _of(self, cells: tuple[CellRows, ...]) -> Values:
         (cell,) = cells

@@ -2,14 +2,22 @@
 Round trips that links counted: what they can tell, and what they cannot.
 
 Links count all that a deployment's machines send, so a pool's own pings and new connections are
-among it, and no page has a number of its own.
+among it, and no page has a number of its own.  How many there were of those is a matter of how long
+connections were idle: it differs between identical arms, the more the fewer their requests.  So
+what is above whole numbers is noise: Bernoulli trials, which to fail have to come together as the
+seven of a new connection do.  And arms that were asked for other pages differ for that reason.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
+from loadtest.analysis.special import normal_tail
 from loadtest.gate.evidence import Measurement, sign_of
 from loadtest.gate.questions import Question, SampleSource
 from loadtest.gate.shown import show
@@ -18,6 +26,8 @@ OWN_TRIPS: Final = 0.02
 """Round trips a request that a pool may spend of its own accord before a limit is broken."""
 _RAREST: Final = 0.02
 """Pages that are asked for less often are not looked for: pings alone would be as much."""
+_TOGETHER: Final = 7.0
+"""Round trips of a new connection: TCP 1, SSLRequest 1, TLS 2, SCRAM 2, and being opened 1."""
 
 
 def with_links(found: Measurement, question: Question, samples: SampleSource) -> Measurement:
@@ -32,7 +42,8 @@ def with_links(found: Measurement, question: Question, samples: SampleSource) ->
         question: What was asked, of a metric of counts.
         samples: Tells what links counted, and how rare pages are.
     """
-    here, there = samples.rarest_page(question.cells), samples.rarest_page(question.others)
+    pages = samples.pages_on_links(question.cells), samples.pages_on_links(question.others)
+    here, there = (min(shares.values(), default=0.0) for shares in pages)
     if not here and not there:
         return found
     if question.others and bool(here) != bool(there):
@@ -46,9 +57,42 @@ def with_links(found: Measurement, question: Question, samples: SampleSource) ->
         return found
     if not question.others:
         return _against_limit(found, question)
-    if question.rule.kind == "baseline":
-        return _against_margin(found, max(_RAREST, min(share for share in (here, there) if share)))
-    return found
+    if question.rule.kind != "baseline":
+        return found
+    noise = _noise(question, samples)
+    found = replace(
+        found,
+        p_fail=max(found.p_fail, normal_tail((found.excess - _other_pages(found, *pages)) / noise)),
+        p_pass=max(found.p_pass, normal_tail(-found.excess * math.sqrt(_TOGETHER) / noise)),
+    )
+    return _against_margin(found, max(_RAREST, min(share for share in (here, there) if share)))
+
+
+def _noise(question: Question, samples: SampleSource) -> float:
+    """Return the standard error of two arms' difference, were their own round trips to cluster."""
+    variance = 0.0
+    for cells in (question.cells, question.others):
+        trips = samples.sample(cells, question.rule.measure).values
+        broken = trips - np.floor(trips)
+        # one more, as of a share of which nothing was seen
+        variance += (float((broken * (1 - broken)).sum()) + 1) / max(trips.size, 1) ** 2
+    return math.sqrt(_TOGETHER * variance)
+
+
+def _other_pages(
+    found: Measurement, here: Mapping[str, float], there: Mapping[str, float]
+) -> float:
+    """
+    Return what identical arms may differ by because they were asked for other pages.
+
+    By the inequality of Cauchy and Schwarz it is at most the distance of their shares times the
+    spread of what pages take, which is supposed to be no more than their mean.
+    """
+    if not here or not there:
+        return 0.0
+    both = {page: (here.get(page, 0.0), there.get(page, 0.0)) for page in {*here, *there}}
+    distance = sum((a - b) ** 2 / ((a + b) / 2) for a, b in both.values())
+    return math.sqrt(distance) * (found.base or 0.0)
 
 
 def _against_limit(found: Measurement, question: Question) -> Measurement:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -129,8 +131,8 @@ class SampleSource(Protocol):
         """Return the resampling weights of the blocks of some cells."""
         ...
 
-    def rarest_page(self, cells: tuple[CellRows, ...]) -> float:
-        """Return the share of the rarest page where links counted round trips; 0 where none did."""
+    def pages_on_links(self, cells: tuple[CellRows, ...]) -> Mapping[str, float]:
+        """Return each page's share where links counted round trips; nothing where none did."""
         ...
 
 
@@ -156,7 +158,7 @@ class Samples:
             rows = np.concatenate([cell.rows for cell in cells if cell.region == region])
             self.groupings[region] = group_blocks(block[rows])
         self.cells = cells
-        self._rarest_pages: dict[tuple[str, str], float] = {}
+        self._page_rows: dict[tuple[str, str], dict[str, int]] = {}
         self._weights: dict[str, Weights] = {}
         self._samples: dict[object, Blocked] = {}
 
@@ -208,23 +210,24 @@ class Samples:
             parts.append(self._weights[region])
         return parts[0] if len(parts) == 1 else join_weights(parts)
 
-    def rarest_page(self, cells: tuple[CellRows, ...]) -> float:
+    def pages_on_links(self, cells: tuple[CellRows, ...]) -> Mapping[str, float]:
         """
-        Return the share of the rarest page where links counted round trips; 0 where none did.
+        Return each page's share where links counted round trips; nothing where none did.
 
         Links count all that a deployment's machines do for a region, whatever page it is for.
         """
-        counted = {(cell.deployment, cell.region) for cell in cells} & self.run.on_links
-        return min((self._rarest(*key) for key in sorted(counted)), default=0.0)
+        counted = sorted({(cell.deployment, cell.region) for cell in cells} & self.run.on_links)
+        sizes: Counter[str] = Counter()
+        for key in counted:
+            sizes.update(self._rows_of_pages(*key))
+        return {page: size / sizes.total() for page, size in sizes.items()}
 
-    def _rarest(self, deployment: str, region: str) -> float:
-        if (deployment, region) not in self._rarest_pages:
+    def _rows_of_pages(self, deployment: str, region: str) -> dict[str, int]:
+        if (deployment, region) not in self._page_rows:
             mine = [c.rows for c in self.cells if (c.deployment, c.region) == (deployment, region)]
-            rows = np.concatenate(mine)
-            pages = rows_by_name(self.run, rows, page_names(self.run))
-            shares = [page.size / rows.size for page in pages.values()]
-            self._rarest_pages[deployment, region] = min(shares, default=1.0)
-        return self._rarest_pages[deployment, region]
+            pages = rows_by_name(self.run, np.concatenate(mine), page_names(self.run))
+            self._page_rows[deployment, region] = {n: rows.size for n, rows in pages.items()}
+        return self._page_rows[deployment, region]
 
 
 def _regions(cells: tuple[CellRows, ...]) -> list[str]:
