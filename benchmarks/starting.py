@@ -4,6 +4,7 @@ How long a world takes to start, and what it holds in memory, by its regions; bo
     python -m benchmarks.starting [--regions 4 10 34] [--repeat 3]
 
 Each world has all deployments of the latency tables: apps, a primary and a replica in every region.
+In more than 24 regions their pools are smaller, or the primary had no connection for the last ones.
 *Healthy* is when every machine passes its checks, *measured* when the round trips of every pair of
 regions have been measured besides.  Memory is the proportional share (PSS) of all its processes,
 CPU what starting and ending it took in all.
@@ -32,6 +33,10 @@ from loadtest.world.guard.reaper import descendants
 
 FIRST = ("cdg", "ord", "syd", "scl")
 LONGEST_S = 300.0
+POOL = 10
+"""Connections that each machine of the app keeps, as its fly.toml says."""
+CONNECTIONS = 240
+"""As many as all machines may keep of the 300 that Fly's image of PostgreSQL allows."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,9 @@ def start_one(regions: Sequence[str], layer: str, folder: Path) -> Start:
     """Bring a world up, look at it, end it."""
     plan = folder / f"{layer}.toml"
     text = (Path(__file__).parents[1] / "scenarios" / "latency-tables.toml").read_text()
+    if len(regions) * POOL > CONNECTIONS:
+        env = f'env = {{ DB_POOL = "{CONNECTIONS // len(regions)}" }}'
+        text = re.sub(r"(?m)^(fly_toml = .*)$", rf"\1\n{env}", text)
     plan.write_text(re.sub(r"(?m)^\[network\]$", f'[network]\nlayer = "{layer}"', text))
     words = ["world", "up", str(plan), "--regions", ",".join(regions), "--rtt", "neutral"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
