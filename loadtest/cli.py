@@ -174,8 +174,8 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
     from loadtest.plan.headers import give_headers, read_headers
     from loadtest.plan.idle import idle_flags
     from loadtest.plan.urls import looks_like_url
+    from loadtest.run.begun import begun_for
     from loadtest.run.carrying import refuse_too_short
-    from loadtest.run.conductor import RunConductor
 
     where = options["world"]
     flags, given = flags_of(options), read_headers(options["headers"])
@@ -198,20 +198,24 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
     for note in idle_flags(resolved, typed_flags()):
         terminal.warn(note)
     resolved, headers = give_headers(resolved, given, os.environ)
-    make = partial(
-        RunConductor,
-        resolved,
-        out=options["out"],
-        world_url=where if where and "://" in where else "",
-        image=options["image"] or "",
-        command=typed_command(),
-        app_secrets=app_secrets_of(options),
-        agree=agreement(terminal, yes=options["yes"]),
-        headers=headers,
-        passphrase=passphrase_of(resolved.client, os.environ),
-        own=own,
-    )
-    return conduct(terminal, options["live"], lambda told, watcher: make(told, watcher=watcher))
+    world_url = where if where and "://" in where else ""
+    with begun_for(resolved, world_url):
+        from loadtest.run.conductor import RunConductor
+
+        make = partial(
+            RunConductor,
+            resolved,
+            out=options["out"],
+            world_url=world_url,
+            image=options["image"] or "",
+            command=typed_command(),
+            app_secrets=app_secrets_of(options),
+            agree=agreement(terminal, yes=options["yes"]),
+            headers=headers,
+            passphrase=passphrase_of(resolved.client, os.environ),
+            own=own,
+        )
+        return conduct(terminal, options["live"], lambda told, watcher: make(told, watcher=watcher))
 
 
 def _plan_of(

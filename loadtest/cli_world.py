@@ -28,10 +28,13 @@ def world() -> None:
 def world_up(terminal: Terminal, /, plan: str | None, **options: Any) -> int:
     """Bring a world up, print every address, stay until Ctrl-C."""
     from loadtest.plan.resolve import load_plan
-    from loadtest.run.visit import stay
+    from loadtest.run.begun import begun_for
 
     resolved = load_plan(plan, flags_of(options))
-    stay(resolved, terminal, terminal.lines, flags=typed_after("up"))
+    with begun_for(resolved):
+        from loadtest.run.visit import stay
+
+        stay(resolved, terminal, terminal.lines, flags=typed_after("up"))
     return EXIT_PASS
 
 

@@ -8,6 +8,7 @@ takes everything down when standard input closes: the guardian's wish, or its en
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import logging
 import os
@@ -87,6 +88,12 @@ def watch_for_the_end(ending: asyncio.Event) -> None:
         loop.add_signal_handler(number, ending.set)
 
 
+def import_early() -> None:
+    """Import what `serve` needs while whoever wants a world is still finding out which."""
+    for name in ("api.app", "hosts.layer", "machines.supervisor", "postgres.shared", "spec"):
+        importlib.import_module(f"loadtest.world.{name}")
+
+
 def serve(base: Path, told: bytes, sink: int) -> None:
     """
     Run the world of a spec, once this process is what the spec's layer wants.
@@ -133,10 +140,10 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     write_owner(base, os.getpid())
     raise_descriptor_limit()
-    spec = read_line(0)
     become_subreaper()
     try:
-        if spec:
+        import_early()
+        if spec := read_line(0):
             serve(base, spec, sink)
     finally:
         end_all({}, polite_s=_POLITE_S, hard_s=_HARD_S)

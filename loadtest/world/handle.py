@@ -8,7 +8,8 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from loadtest.world.spec import WorldSpec
 _START_S = 30.0
 _STOP_S = 120.0  # five are enough, but for the files of images on a busy disk: 35 were seen
 _POLL_S = 0.02
+_begun: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,21 @@ class WorldHandle:
             time.sleep(_POLL_S)
 
 
+@contextmanager
+def world_begun() -> Iterator[None]:
+    """
+    Begin to start a world in this process's environment whose spec is still to be found out.
+
+    The next `start_world` takes it; if there is none before the block ends, it ends as well.
+    """
+    _begun.append(_start_guardian(os.environ))
+    try:
+        yield
+    finally:
+        while _begun:
+            WorldHandle(_begun.pop()).stop()
+
+
 def start_world(
     spec: WorldSpec | Mapping[str, object], env: Mapping[str, str] | None = None
 ) -> WorldHandle:
@@ -117,25 +134,28 @@ def start_world(
     """
     checked = spec if isinstance(spec, WorldSpec) else WorldSpec.from_json(spec)
     sweep_orphans()
-    root = str(Path(__file__).resolve().parents[2])
-    own = dict(os.environ if env is None else env)
-    own["PYTHONPATH"] = os.pathsep.join(filter(None, (root, own.get("PYTHONPATH"))))
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "loadtest.world.guard.guardian"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=own,
-            start_new_session=True,  # a Ctrl-C is the CLI's to handle
-        )
-    except OSError as error:
-        raise WorldError(f"cannot start {sys.executable}: {error.strerror}") from error
+    process = _begun.pop() if env is None and _begun else _start_guardian(env or os.environ)
     try:
         answer = _first_answer(process, json.dumps(checked.to_json()).encode() + b"\n")
     except BaseException:
         WorldHandle(process).stop()
         raise
     return WorldHandle(process, answer)
+
+
+def _start_guardian(env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, (root, env.get("PYTHONPATH"))))
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "loadtest.world.guard.guardian"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**env, "PYTHONPATH": path},
+            start_new_session=True,  # a Ctrl-C is the CLI's to handle
+        )
+    except OSError as error:
+        raise WorldError(f"cannot start {sys.executable}: {error.strerror}") from error
 
 
 def _first_answer(process: subprocess.Popen[bytes], spec: bytes) -> WorldUp:

@@ -16,7 +16,7 @@ import small_world as small
 
 from loadtest.errors import WorldError
 from loadtest.world.guard.remains import sweep_orphans
-from loadtest.world.handle import WorldHandle, start_world
+from loadtest.world.handle import WorldHandle, start_world, world_begun
 
 pytestmark = [
     pytest.mark.contract,
@@ -41,6 +41,23 @@ def footprint(handle: WorldHandle) -> small.Footprint:
     headers = {"authorization": f"Bearer {handle.token}"}
     world = httpx.get(f"{handle.api_url}/world", headers=headers).json()
     return small.Footprint.of(handle.guardian_pid, small.ports_of(world, handle.api_url))
+
+
+def test_a_world_that_is_begun_is_the_next_one_started_and_goes_where_none_is(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "worlds"
+    place.mkdir()
+    monkeypatch.setenv("TMPDIR", str(place))
+    with world_begun():
+        small.nothing(lambda: not list(place.iterdir()))
+        (begun,) = place.iterdir()
+        with start_world(small.spec(folder)) as handle:
+            assert small.Footprint.of(handle.guardian_pid, []).base == begun
+    assert list(place.iterdir()) == []
+    with world_begun():
+        small.nothing(lambda: not list(place.iterdir()))
+    assert list(place.iterdir()) == []
 
 
 def test_a_killed_cli_takes_the_world_with_it(folder: Path) -> None:

@@ -39,15 +39,14 @@ class Guardian:
     Watches one world.
 
     Args:
-        spec: The world's spec, one line of JSON.
         base: The world's folder, which it removes at the end.
     """
 
-    def __init__(self, spec: bytes, base: Path) -> None:
+    def __init__(self, base: Path) -> None:
         self._base = base
-        self._scratch = [Path(folder) for folder in json.loads(spec).get("scratch") or ()]
+        self._scratch: list[Path] = []
         self._groups: dict[int, int] = {}
-        self._answered = False
+        self._asked = self._answered = False
         self._stopping = False
         self._partial = b""
         self._signals, wake = os.pipe()
@@ -65,12 +64,17 @@ class Guardian:
             )
         assert self._world.stdin is not None
         self._line = self._world.stdin
-        self._tell_world(spec)
 
     def run(self) -> int:
-        """Watch until something ends, then end the rest; return the exit code."""
+        """
+        Tell the world its spec, once that comes; watch until something ends, then end the rest.
+
+        Returns:
+            The exit code.
+        """
         assert self._world.stdout is not None
         reports = self._world.stdout.fileno()
+        self._await_spec()
         with selectors.DefaultSelector() as selector:
             for source in (0, reports, self._signals):
                 selector.register(source, selectors.EVENT_READ)
@@ -78,7 +82,7 @@ class Guardian:
                 for key, _ in selector.select():
                     self._read(key.fd, reports)
         self._end(reports)
-        return 0 if self._answered else 1
+        return 0 if self._answered or not self._asked else 1
 
     def _read(self, source: int, reports: int) -> None:
         data = os.read(source, _READ_BYTES)
@@ -115,7 +119,7 @@ class Guardian:
             self._drain(reports)
             time.sleep(0.01)
         self._drain(reports)
-        if not self._answered:
+        if self._asked and not self._answered:
             self._answer({"error": self._obituary()})
             self._answered = False
         end_all(self._groups, polite_s=_POLITE_S, hard_s=_HARD_S)
@@ -137,6 +141,22 @@ class Guardian:
         last = [line for line in log.splitlines() if line.strip()][-1:] or ["it said nothing"]
         code = self._world.poll()
         return f"the world process ended with exit code {code} before it was up: {last[0]}"
+
+    def _await_spec(self) -> None:
+        """Pass the spec on to the world, which starts meanwhile; nothing where none comes."""
+        spec = b""
+        with selectors.DefaultSelector() as selector:
+            for source in (0, self._signals):
+                selector.register(source, selectors.EVENT_READ)
+            while not self._stopping and not spec.endswith(b"\n"):
+                for key, _ in selector.select():
+                    data = os.read(key.fd, _READ_BYTES)
+                    self._stopping |= not data
+                    spec += data if key.fd == 0 else b""
+        if not self._stopping:
+            self._asked = True
+            self._scratch = [Path(folder) for folder in json.loads(spec).get("scratch") or ()]
+            self._tell_world(spec.strip())
 
     def _tell_world(self, spec: bytes) -> None:
         try:
@@ -161,10 +181,11 @@ def read_line(descriptor: int) -> bytes:
 
 
 def main() -> int:
-    """Guard one world whose spec comes as the first line of standard input."""
-    spec = read_line(0)
-    if not spec:
-        return 0
+    """
+    Guard one world whose spec comes as the first line of standard input.
+
+    The world is started before that comes: importing what it needs takes it longer than most.
+    """
     become_subreaper()
     try:
         base = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX)).resolve()
@@ -174,7 +195,7 @@ def main() -> int:
         os.write(1, json.dumps({"error": told}).encode() + b"\n")
         return 1
     write_owner(base, os.getpid())
-    return Guardian(spec, base).run()
+    return Guardian(base).run()
 
 
 if __name__ == "__main__":
