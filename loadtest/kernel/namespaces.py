@@ -16,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import socket
 import struct
 import sys
@@ -120,6 +121,21 @@ def unbind(target: Path | str) -> None:
         OSError: There is none.
     """
     _call("umount2", os.fsencode(target), _MNT_DETACH)
+
+
+def mounts_in(folder: Path) -> list[Path]:
+    """Return what is mounted below a folder in this mount namespace, in the order of mounting."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:  # another system
+        return []
+    places = (Path(os.fsdecode(_unescaped(line.split()[4]))) for line in lines)
+    return [place for place in places if folder in place.parents]
+
+
+def _unescaped(path: bytes) -> bytes:
+    r"""Return a path of a table of mounts as it is: ``\040`` stands for a blank (proc(5))."""
+    return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), path)
 
 
 def keep_mounts_private() -> None:

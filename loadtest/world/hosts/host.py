@@ -138,8 +138,8 @@ class MachineHost:
 
 
 def release_places(base: Path) -> None:
-    """Let go of every network that is bound in a world's folder, so that it can be removed."""
-    for place in (base / _PLACES).glob("*/*"):
+    """Take off whatever is mounted in a world's folder, networks too, so that it can be removed."""
+    for place in reversed(namespaces.mounts_in(base)):
         with contextlib.suppress(OSError):
             namespaces.unbind(place)
 
