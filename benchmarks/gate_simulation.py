@@ -4,6 +4,7 @@ How often the gate cries wolf, and how often it finds a change: simulated over t
     python benchmarks/gate_simulation.py [--trials N] [--seed N] [--rate 15] [--looks 30,60,...]
                                          [--noises NAME,NAME,...]
     python benchmarks/gate_simulation.py --shares [--trials N]
+    python benchmarks/gate_simulation.py --limits [--trials N]
 
 Rules, regions, margins and error rates are those of scenarios/gate.toml, and what decides is the
 gate's own `decide_family`; only the samples are made up.  Percentages of trials; the standard error
@@ -18,12 +19,14 @@ import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from gate_trials import NOISES, REGIONS, Design, run_trials, share_trials
+from limit_trials import LimitDesign, limit_trials
 
 CASES = (
     ("equal", 0.0, 0.0, REGIONS),
@@ -46,9 +49,10 @@ def main() -> None:
     )
     parser.add_argument("--noises", default=",".join(NOISES), help="which of them, by name")
     parser.add_argument("--shares", action="store_true", help="of `errors < 1%%` instead")
+    parser.add_argument("--limits", action="store_true", help="of percentiles against a limit")
     options = parser.parse_args()
-    if options.shares:
-        _shares(options.trials)
+    if options.shares or options.limits:
+        (_shares if options.shares else _limits)(options.trials)
         return
     looks = tuple(int(part) for part in options.looks.split(","))
     began = time.monotonic()
@@ -98,6 +102,45 @@ def _shares(trials: int) -> None:
                 passed, failed = share_trials(share, size, seconds, trials=trials)
                 row.append(f"{100 * before:>12.1f} /{100 * passed:>4.1f} /{100 * failed:>5.1f}")
             print(f"{share:>7.1%}, {seconds:>4} s   " + "".join(row), flush=True)
+
+
+def _limits(trials: int) -> None:
+    """Print how often a percentile against a fixed limit passes and fails."""
+    kinds = (
+        ("6 % slow, .08", LimitDesign(slow=0.06)),
+        ("6 % slow, .35", LimitDesign(slow=0.06, sigma=0.35, room=1.25)),
+        ("5 % slow, .35", LimitDesign(slow=0.05, sigma=0.35, room=1.25)),
+        ("none slow, .08", LimitDesign()),
+        ("none slow, .35", LimitDesign(sigma=0.35, room=1.25)),
+        ("on the limit, 10 %", LimitDesign(weather=0.1, room=1.0)),
+        ("same, AR .9", LimitDesign(weather=0.1, rho=0.9, room=1.0)),
+    )
+    plans = (
+        ("p95, 30 blocks of 5", (30,), 5),
+        ("p95, 60 blocks of 5", (60,), 5),
+        ("p95, looks 20, 40, 60", (20, 40, 60), 5),
+        ("p95, looks 30, 60, 90", (30, 60, 90), 15),
+        ("p95, 240 blocks of 15", (240,), 15),
+    )
+    print(f"{'pass before / now / fail':<26}" + "".join(f"{name:>22}" for name, _ in kinds))
+    with ProcessPoolExecutor() as pool:
+        for name, looks, per in plans:
+            designs = [replace(kind, looks=looks, per_block=per) for _, kind in kinds]
+            before = [pool.submit(limit_trials, d, trials, 1, believing=True) for d in designs]
+            now = [pool.submit(limit_trials, d, trials, 1) for d in designs]
+            cells = [
+                f"{100 * was.result()[0]:>9.1f} /{100 * found[0]:>5.1f} /{100 * found[1]:>4.1f}"
+                for was, found in zip(before, (one.result() for one in now), strict=True)
+            ]
+            print(f"{name:<26}" + "".join(cells), flush=True)
+    for slow in (0.01, 0.015, 0.03, 0.0):
+        row = []
+        for blocks in (60, 150, 300):
+            design = LimitDesign(99.0, slow, looks=(blocks,), per_block=50)
+            was = limit_trials(design, trials, 1, believing=True)[0]
+            passed, failed = limit_trials(design, trials, 1)
+            row.append(f"{blocks} blocks {100 * was:.1f} / {100 * passed:.1f} / {100 * failed:.1f}")
+        print(f"p99, {slow:.1%} slow, 50 a block: " + "; ".join(row), flush=True)
 
 
 if __name__ == "__main__":

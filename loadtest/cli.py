@@ -30,7 +30,7 @@ from loadtest.cli_options import (
     typed_command,
     typed_flags,
 )
-from loadtest.cli_output import output_options, say, say_failure, say_failure_object
+from loadtest.cli_output import output_options, say, say_failure, say_failure_object, say_length
 from loadtest.cli_own import coordinator, keys, own_coordinator, own_options, worker
 from loadtest.cli_words import FilePath, complete_codes, complete_file, place
 from loadtest.cli_world import world
@@ -175,7 +175,7 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
     from loadtest.plan.idle import idle_flags
     from loadtest.plan.urls import looks_like_url
     from loadtest.run.begun import begun_for
-    from loadtest.run.carrying import refuse_too_short
+    from loadtest.run.carrying import pass_length, refuse_too_short
 
     where = options["world"]
     flags, given = flags_of(options), read_headers(options["headers"])
@@ -195,6 +195,7 @@ def run(terminal: Terminal, /, what: tuple[str, ...], **options: Any) -> int:
     else:
         resolved = _plan_of(terminal, what, options, flags)
     refuse_too_short(resolved)
+    say_length(terminal, pass_length(resolved))
     for note in idle_flags(resolved, typed_flags()):
         terminal.warn(note)
     resolved, headers = give_headers(resolved, given, os.environ)

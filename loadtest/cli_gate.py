@@ -23,7 +23,7 @@ from loadtest.cli_options import (
     typed_command,
     typed_flags,
 )
-from loadtest.cli_output import output_options, say
+from loadtest.cli_output import output_options, say, say_length
 from loadtest.cli_words import FilePath
 from loadtest.errors import EXIT_PASS, PlanError
 from loadtest.terminal import Terminal
@@ -99,6 +99,7 @@ def gate(
     from loadtest.plan.client import passphrase_of
     from loadtest.plan.headers import give_headers, read_headers
     from loadtest.plan.resolve import load_raw, resolve_judged
+    from loadtest.run.carrying import pass_length
     from loadtest.run.conductor import RunConductor
     from loadtest.run.gate_arms import GATE_PLAN, is_url, with_arms
     from loadtest.run.revisions import revision_arms
@@ -117,6 +118,7 @@ def gate(
                 terminal.warn(note)
             raw, scratch = with_arms(raw, arms), arms.scratch
         plan = resolve_judged(raw, dropped)
+        say_length(terminal, pass_length(plan))
         plan, headers = give_headers(plan, read_headers(options["headers"]), os.environ)
         make = partial(
             RunConductor,

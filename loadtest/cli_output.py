@@ -12,6 +12,7 @@ import click
 from loadtest.terminal import Terminal
 
 if TYPE_CHECKING:
+    from loadtest.run.carrying import PassLength
     from loadtest.run.judge import Judged
 
 
@@ -113,3 +114,11 @@ def _say_object(terminal: Terminal, judged: Judged, annotations: list[str]) -> N
         terminal.aside([f"verdict: {judged.decision.upper()}", *judged.verdict_lines])
     terminal.aside(annotations)
     terminal.result(result_of(judged))
+
+
+def say_length(terminal: Terminal, found: PassLength) -> None:
+    """Say before the load how long it takes to pass the rules, where that is more than a look."""
+    if found.never:
+        terminal.warn(found.told)
+    elif found.told:
+        terminal.done(found.told)

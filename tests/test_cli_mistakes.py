@@ -75,9 +75,9 @@ RUN = [
     (
         [URL, "--duration", "6", "--threshold", "ttfb.p95 < 300ms"],
         "p95 needs 100 requests in a cell, and 5 a second for 6 s, 3 times at most, are 90; give "
-        "--duration 7 or more, or a higher --rate",
+        "--duration 20 or more, or a higher --rate",
     ),
-    (["--duration", "6s", "--looks", "1"], "are 36; give --duration 17 or more"),
+    (["--duration", "6s", "--looks", "1"], "are 36; give --duration 59 or more"),
     (["-f", "scenario.py", URL], f"{URL} is the target of a locustfile: write --host {URL}"),
     (["-f", "folder", "-H", URL], "locustfile 'folder': is a folder; name one file of it"),
     (["--from", "folder"], "--from folder: cannot be read: Is a directory"),

@@ -28,11 +28,16 @@ MIN_GROUPS: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """Which group a block number belongs to: ``group[block - first]``."""
+    """
+    Which group a block number belongs to: ``group[block - first]``.
+
+    ``joined`` is how many blocks a group joins, in the mean.
+    """
 
     first: int
     group: NDArray[np.int32]
     groups: int
+    joined: float = 1.0
 
 
 def group_blocks(blocks: NDArray[Any], max_groups: int = MAX_GROUPS) -> Grouping:
@@ -52,7 +57,7 @@ def group_blocks(blocks: NDArray[Any], max_groups: int = MAX_GROUPS) -> Grouping
     groups = min(count, max_groups)
     # A block that holds nothing (the warm-up's, a lost one) takes the number of its neighbour.
     place = np.maximum(np.cumsum(present) - 1, 0)
-    return Grouping(first, (place * groups // count).astype(np.int32), groups)
+    return Grouping(first, (place * groups // count).astype(np.int32), groups, count / groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +65,14 @@ class Blocked:
     """
     A sample cut into groups of blocks: values ascending, beside each the group it fell in.
 
-    Failures stand at the end of ``values`` as infinity.
+    Failures stand at the end of ``values`` as infinity.  ``joined`` is how many blocks of the plan
+    a group joins, in the mean.
     """
 
     values: NDArray[np.float64]
     group: NDArray[np.int32]
     groups: int
+    joined: float = 1.0
 
     @classmethod
     def empty(cls) -> Blocked:
@@ -88,10 +95,16 @@ class Blocked:
         sums = np.bincount(self.group, weights=self.values, minlength=self.groups)
         return sums.astype(np.float64)
 
+    def shares_beyond(self, limit: float) -> NDArray[np.float64]:
+        """Return which share of each group's values is larger; groups without a value left out."""
+        counts, kept = self.counts, int(np.searchsorted(self.values, limit, side="right"))
+        beyond = np.bincount(self.group[kept:], minlength=self.groups)
+        return np.asarray(beyond[counts > 0] / counts[counts > 0], dtype=np.float64)
+
     def answered(self) -> Blocked:
         """Return the sample without its failures."""
         kept = int(np.searchsorted(self.values, np.inf))
-        return Blocked(self.values[:kept], self.group[:kept], self.groups)
+        return Blocked(self.values[:kept], self.group[:kept], self.groups, self.joined)
 
     def point(self, percentile: float | None) -> float:
         """Return the percentile (None: the mean) of all values; NaN of none."""
@@ -102,10 +115,12 @@ class Blocked:
         return float(self.values[rank_of(percentile, self.n) - 1])
 
 
-def blocked(values: NDArray[Any], group: NDArray[np.int32], groups: int) -> Blocked:
+def blocked(
+    values: NDArray[Any], group: NDArray[np.int32], groups: int, joined: float = 1.0
+) -> Blocked:
     """Sort values and carry their groups along."""
     order = np.argsort(values, kind="stable")
-    return Blocked(values[order].astype(np.float64), group[order], groups)
+    return Blocked(values[order].astype(np.float64), group[order], groups, joined)
 
 
 def block_sample(
@@ -143,10 +158,11 @@ def blocks_of(
 ) -> Blocked:
     """Return samples of a metric, each with its region, as `block_sample` does those of cells."""
     block = frame["block"].to_numpy()
-    offset, offsets = 0, {}
+    offset, offsets, blocks = 0, {}, 0.0
     for region, grouping in groupings.items():
         offsets[region] = offset
         offset += grouping.groups
+        blocks += grouping.groups * grouping.joined
     values: list[NDArray[Any]] = []
     groups: list[NDArray[np.int32]] = []
     for region, sample in samples:
@@ -156,7 +172,10 @@ def blocks_of(
         groups.append(grouping.group[block[rows] - grouping.first] + offsets[region])
     if not values:
         return Blocked(np.empty(0), np.empty(0, np.int32), offset)
-    pooled = blocked(np.concatenate(values), np.concatenate(groups).astype(np.int32), offset)
+    joined = blocks / max(1, offset)
+    pooled = blocked(
+        np.concatenate(values), np.concatenate(groups).astype(np.int32), offset, joined
+    )
     if is_time(metric):
         np.divide(pooled.values, US_PER_MS, out=pooled.values)
     return pooled

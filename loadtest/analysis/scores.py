@@ -181,8 +181,8 @@ def _divided(
     shared = float((a * b).mean() / max(float((level**2).mean()), 1e-12))
     factor = np.exp(-min(max(shared, 0.0), 1.0) * level)
     return (
-        Blocked(arm.values * factor[arm.group], arm.group, arm.groups),
-        Blocked(other.values * factor[other.group], other.group, other.groups),
+        replace(arm, values=arm.values * factor[arm.group]),
+        replace(other, values=other.values * factor[other.group]),
     )
 
 

@@ -11,11 +11,21 @@ from loadtest.analysis.special import binomial_at_least, binomial_at_most, stude
 from loadtest.analysis.worth import UNLIKELY, Weather
 from loadtest.gate.decide import Levels
 from loadtest.gate.evidence import Measurement, sign_of
+from loadtest.gate.trouble import with_rare_trouble
 from loadtest.plan.thresholds import Threshold
 
 
 def against_limit(rule: Threshold, sample: Blocked, levels: Levels) -> Measurement:
     """Return the evidence on a percentile against a limit; the sample is not empty."""
+    found, percentile = met_against_limit(rule, sample, levels), rule.measure.percentile
+    if percentile is None or sign_of(rule) < 0:
+        return found
+    slow = sample.shares_beyond(rule.limit)
+    return with_rare_trouble(found, slow, sample.joined, percentile, levels)
+
+
+def met_against_limit(rule: Threshold, sample: Blocked, levels: Levels) -> Measurement:
+    """Return the same of what was met alone: trouble that no block saw is not supposed."""
     percentile = rule.measure.percentile
     assert percentile is not None
     weather = Weather(sample)

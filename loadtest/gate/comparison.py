@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
 
 from loadtest.analysis.blocks import Blocked
 from loadtest.analysis.scores import (
@@ -16,16 +15,11 @@ from loadtest.analysis.scores import (
     shift_interval,
     slowed,
 )
-from loadtest.analysis.special import binomial_at_most
 from loadtest.gate.decide import Levels
 from loadtest.gate.evidence import Measurement, sign_of
+from loadtest.gate.trouble import with_rare_trouble
 from loadtest.plan.model import Gate
 from loadtest.plan.thresholds import Threshold
-
-_TROUBLED: Final = 0.5
-"""A block with so many more of the arm's requests beyond the percentile is in trouble."""
-_RAREST: Final = 0.05
-"""Trouble in a smaller share of blocks is not looked for, whatever the percentile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +59,7 @@ def within_margin(rule: Threshold, pair: ArmPair, *, gate: Gate, levels: Levels)
             - base
         ),
     )
-    return with_rare_trouble(measured, pair.percentile, levels)
+    return with_rare_trouble(measured, found.series, pair.arm.joined, pair.percentile, levels)
 
 
 def within_factor(rule: Threshold, pair: ArmPair, levels: Levels) -> Measurement:
@@ -89,39 +83,7 @@ def within_factor(rule: Threshold, pair: ArmPair, levels: Levels) -> Measurement
             else math.inf
         ),
     )
-    return with_rare_trouble(measured, pair.percentile, levels)
-
-
-def with_rare_trouble(found: Measurement, percentile: float, levels: Levels) -> Measurement:
-    """
-    Return evidence that passes nothing which blocks in trouble, were they rare, would have broken.
-
-    Trouble that takes whole blocks breaks a percentile by taking as many of them as there are
-    requests beyond it: one of twenty breaks p95.  A mean of blocks that met none of it, or one,
-    tells nothing of it, however many requests they hold, so blocks are counted.  Later looks
-    contain the earlier ones: the error rate is that of all of them.
-
-    Args:
-        found: Evidence with its series, positive where the arm is slower than is allowed.
-        percentile: 0 to 100.
-        levels: Error rates.
-    """
-    series, share = found.series, max(1 - percentile / 100, _RAREST)
-    assert series is not None
-    troubled = int((series >= _TROUBLED).sum())
-    chance = binomial_at_most(troubled, series.size, share)
-    if chance <= levels.whole or found.p_pass > levels.side:
-        return found
-    want = series.size
-    while binomial_at_most(troubled, want, share) > levels.whole:
-        want += 1
-    return replace(
-        found,
-        p_pass=max(found.p_pass, min(1.0, chance * levels.side / levels.whole)),
-        unseen=f"{series.size} blocks, {troubled} of them much slower, can hide trouble in one of "
-        f"{1 / share:.3g}: it takes {want} with no more of it to pass.",
-        lacking_factor=want / series.size,
-    )
+    return with_rare_trouble(measured, found.series, pair.arm.joined, pair.percentile, levels)
 
 
 def margin_of(rule: Threshold, gate: Gate) -> tuple[float, float]:

@@ -186,7 +186,7 @@ class Samples:
         if len(sizes) != 1:
             return sample
         (groups,) = sizes
-        return Blocked(sample.values, sample.group % groups, groups)
+        return Blocked(sample.values, sample.group % groups, groups, sample.joined)
 
     def failures(self, cells: tuple[CellRows, ...], metric: str) -> Failures:
         """Return how many of a share's requests counted, second by second of their schedule."""

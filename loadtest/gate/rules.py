@@ -156,7 +156,7 @@ class Judge:
             other=question.others[0].deployment if question.others else "",
             name=question.name,
         )
-        reason = f"{why(result, self.levels.coverage, found.lacking)} {found.note}".strip()
+        reason = f"{why(result, rule, self.levels.coverage, found.lacking)} {found.note}".strip()
         if decision == "invalid" and not found.base_failed:
             reason = self._why_invalid(question)
         if decision == "inconclusive" and not found.lacking:

@@ -34,12 +34,13 @@ def unit_of(rule: Threshold) -> str:
     return "x" if rule.kind == "relative" else rule.measure.unit
 
 
-def why(result: RuleResult, coverage: float, lacking: str) -> str:
+def why(result: RuleResult, rule: Threshold, coverage: float, lacking: str) -> str:
     """
     Return the sentence that gives the reason for a decision.
 
     Args:
         result: Numbers and decision; its own sentences are not read.
+        rule: What was asked.
         coverage: Of the result's interval, such as 0.95.
         lacking: Why nothing can be decided; empty when it can.
     """
@@ -48,11 +49,19 @@ def why(result: RuleResult, coverage: float, lacking: str) -> str:
     shown = show_result(result)
     link = "of" if result.kind in ("baseline", "relative") else "is"
     spread = f"{100 * coverage:.3g} % interval {shown.interval}" if shown.interval else "no spread"
-    place = _PLACES.get(result.decision, "not clearly on either side of")
+    open_place = "so far within" if _is_within(result, rule) else "not clearly on either side of"
+    place = _PLACES.get(result.decision, open_place)
     return (
         f"{result.cell}: {result.metric} {link} {shown.observed} ({spread}), {place} the "
         f"{shown.limit_name} of {shown.limit}."
     )
+
+
+def _is_within(result: RuleResult, rule: Threshold) -> bool:
+    """Tell whether all of an interval keeps the rule."""
+    if rule.comparator in ("<", "<="):
+        return result.high is not None and result.high < result.limit
+    return result.low is not None and result.low > result.limit
 
 
 def flip(result: RuleResult, rule: Threshold, lacking: str) -> str:

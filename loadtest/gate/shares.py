@@ -11,9 +11,11 @@ from loadtest.analysis.special import binomial_at_least, binomial_at_most
 from loadtest.gate.comparison import margin_of
 from loadtest.gate.decide import Levels
 from loadtest.gate.errors import (
+    SUPPOSED_CLUSTER,
     Failures,
     arms_interval,
     chance_of_difference,
+    difference_interval,
     share_interval,
     supposed_cluster,
 )
@@ -32,6 +34,32 @@ def share_against_limit(question: Question, samples: SampleSource, levels: Level
     counted = samples.failures(question.cells, rule.measure.metric)
     found = judge_share(rule, counted, levels, supposed_cluster(counted))
     return _carried(found, samples.sample(question.cells, rule.measure))
+
+
+def requests_to_pass(rule: Threshold, gate: Gate, side: float) -> int:
+    """
+    Return how many requests a rule on a share takes to pass, were all of them as they should be.
+
+    Args:
+        rule: Of a share, against a limit or a base; 0 where its limit asks of the run alone.
+        gate: Margins.
+        side: Error rate.
+    """
+    if rule.kind == "absolute":
+        if rule.limit in NEVER_OR_ALWAYS:
+            return 0
+        good = rule.limit if sign_of(rule) < 0 else 1 - rule.limit
+        return math.ceil(SUPPOSED_CLUSTER * math.log(side) / math.log(good))
+    margin, few, many = max(margin_of(rule, gate)), 1.0, 2.0
+    if not 0 < margin < 1:
+        return 0
+    while difference_interval(0, many, 0, many, side)[1] > margin:
+        few, many = many, 2 * many
+    while many - few > 1 / SUPPOSED_CLUSTER:
+        middle = (few + many) / 2
+        passes = difference_interval(0, middle, 0, middle, side)[1] <= margin
+        few, many = (few, middle) if passes else (middle, many)
+    return math.ceil(many * SUPPOSED_CLUSTER)
 
 
 def share_against_base(

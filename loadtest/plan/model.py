@@ -55,7 +55,7 @@ class Load(Frozen):
     arrivals: Literal["constant", "poisson"] = "constant"
     model: Literal["open", "closed"] = "open"
     users: Annotated[int, Field(ge=1, le=20_000)] = 64
-    block_s: Annotated[float, Field(gt=0, le=600)] = 2.0
+    block_s: Annotated[float, Field(gt=0, le=600)] = 1.0
     stages: tuple[Stage, ...] = ()
     new_connections: Share = 0.0
     """Share of arrivals that open a connection of their own: the sample of cold TTFB."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from gate_trials import clustered_failures, rarely_slow, share_trials
+from limit_trials import LimitDesign, limit_trials
 from numpy.typing import NDArray
 
 from loadtest.analysis.blocks import Blocked, blocked
@@ -96,3 +99,32 @@ def test_few_blocks_do_not_keep_a_slow_arm_from_failing() -> None:
     pair = ArmPair(slow, base, 95.0, wide=False)
 
     assert within_margin(P95, pair, gate=Gate(), levels=Levels(SIDE)).p_fail <= 0.001
+
+
+@pytest.mark.parametrize("looks", [(30,), (20, 40, 60)])
+def test_a_limit_is_not_passed_where_trouble_may_have_been_missed(looks: tuple[int, ...]) -> None:
+    passed, _ = limit_trials(LimitDesign(slow=0.06, looks=looks), 100, 1)
+    before, _ = limit_trials(LimitDesign(slow=0.06, looks=looks), 100, 1, believing=True)
+
+    assert passed <= 0.05 < before
+
+
+def test_a_limit_is_passed_by_enough_blocks_without_trouble() -> None:
+    assert limit_trials(LimitDesign(looks=(58,)), 10, 1)[0] == 0
+    assert limit_trials(LimitDesign(looks=(60,)), 10, 1)[0] == 1
+    assert limit_trials(LimitDesign(50.0, room=1.5, looks=(20,)), 10, 1)[0] == 1
+
+
+def test_blocks_count_where_a_long_run_joins_them() -> None:
+    far = LimitDesign(99.0, per_block=15)
+
+    assert limit_trials(replace(far, looks=(260,)), 5, 1)[0] == 0
+    assert limit_trials(replace(far, looks=(300,)), 5, 1)[0] == 1
+    assert limit_trials(replace(far, looks=(300,), slow=0.015), 40, 1)[0] <= 0.05
+
+
+def test_a_block_of_which_half_is_quick_is_not_in_trouble() -> None:
+    values = np.array([10.0, 10.0, 500.0, 500.0, 500.0, 10.0])
+    sample = blocked(values, np.array([0, 0, 0, 0, 1, 1], np.int32), 3)
+
+    assert sample.shares_beyond(100.0).tolist() == [0.5, 0.5]

@@ -20,7 +20,7 @@ JudgeRun = Callable[..., Any]
 
 
 def test_a_run_that_keeps_its_rules_passes(judge_run: JudgeRun) -> None:
-    judged = judge_run("ttfb.p95 < 110ms where deployment = replica", sigma=0.05)
+    judged = judge_run("ttfb.p95 < 110ms where deployment = replica", sigma=0.05, seconds=60)
     assert judged.verdict.decision == "pass"
     assert judged.verdict.exit_code == 0
     assert {r.region for r in judged.rules()} == {"cdg", "ord", "syd", "scl"}
@@ -155,7 +155,10 @@ def test_more_is_worse_or_less_is(judge_run: JudgeRun) -> None:
 
 def test_pooled_cells_are_one_question(judge_run: JudgeRun) -> None:
     judged = judge_run(
-        "ttfb.p50 < 1s pooled", "ttfb.p95 < 2s for each deployment pooled", "ttfb.mean < 1s pooled"
+        "ttfb.p50 < 1s pooled",
+        "ttfb.p95 < 2s for each deployment pooled",
+        "ttfb.mean < 1s pooled",
+        seconds=60,
     )
     assert judged.rules()[0].cell == "all regions / all deployments / browse"
     assert [r.deployment for r in judged.rules()] == ["", "single", "multi", "replica", ""]

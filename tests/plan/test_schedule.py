@@ -132,7 +132,13 @@ def test_poisson_arrivals_have_the_variance_of_a_poisson_process() -> None:
 
 def test_the_seed_decides_and_nothing_else() -> None:
     """Same seed, same schedule, on every platform and every Python: the hash is a constant."""
-    load: dict[str, Any] = {"rate": 20, "duration_s": 6, "warmup_s": 2, "new_connections": 0.1}
+    load: dict[str, Any] = {
+        "rate": 20,
+        "duration_s": 6,
+        "warmup_s": 2,
+        "block_s": 2,
+        "new_connections": 0.1,
+    }
     both = [schedule(region, **load) for region in ("cdg", "syd")]
     digest = digest_schedules(both)
 
