@@ -67,6 +67,7 @@ HEALTH = HealthFacts(
     retransmits=0,
     segments_sent=1_000,
     duplicates=0,
+    untold={},
 )
 
 

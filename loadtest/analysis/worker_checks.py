@@ -23,7 +23,11 @@ LONGEST_SILENCE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class _Gauge:
-    """One number of a worker's health with its limit, in ``unit``; None is not known."""
+    """
+    One number of a worker's health with its limit, in ``unit``.
+
+    None is what its platform cannot tell, for the reason in ``untold``.
+    """
 
     name: str
     observed: float | None
@@ -31,6 +35,7 @@ class _Gauge:
     limit: float
     what: str
     advice: str
+    untold: str = ""
 
 
 def worker_checks(run: Run) -> Iterator[ValidityCheck]:
@@ -206,7 +211,8 @@ def _gauges(run: Run, worker: WorkerFacts) -> Iterator[_Gauge]:
                      "the worker used of its core (mean)", busy)  # fmt: skip
         yield _Gauge("steal", health.steal_share_mean, "share", limits.steal_share,
                      "the host took from this machine (mean steal)",
-                     "Use a machine with its own cores.")  # fmt: skip
+                     "Use a machine with its own cores.",
+                     health.untold.get("steal_share_mean", ""))  # fmt: skip
         yield _Gauge("gc", health.gc_pause_max_us / US_PER_MS, "ms", limits.gc_pause_ms,
                      "the longest garbage collection took",
                      "Keep less in memory in the scenario.")  # fmt: skip
@@ -225,9 +231,9 @@ def _gauges(run: Run, worker: WorkerFacts) -> Iterator[_Gauge]:
 def _read(worker: WorkerFacts, gauge: _Gauge) -> ValidityCheck:
     observed = gauge.observed
     # What a platform cannot tell is said, not held against the run.
-    ok = observed is None or abs(observed) <= gauge.limit
+    ok = bool(gauge.untold) if observed is None else abs(observed) <= gauge.limit
     if observed is None:
-        found = "this platform cannot tell"
+        found = f"this platform cannot tell ({gauge.untold})"
     elif gauge.unit == "share":
         found = f"{observed:.1%} (limit {gauge.limit:.0%})"
     else:
@@ -314,7 +320,12 @@ def _retransmits(run: Run, worker: WorkerFacts) -> ValidityCheck:
     share = None if again is None or not segments else again / segments
     limit = run.plan.validity.retransmit_share
     ok = share is None or share <= limit
-    found = "this platform cannot tell" if share is None else f"{share:.2%} (limit {limit:.2%})"
+    why = "" if health is None else health.untold.get("retransmits", "")
+    found = (
+        f"this platform cannot tell ({why})"
+        if share is None
+        else f"{share:.2%} (limit {limit:.2%})"
+    )
     return ValidityCheck(
         name="retransmits",
         scope="region",

@@ -11,6 +11,8 @@ from loadtest.frozen import read
 from loadtest.records.facts import FINISHED, EngineFacts, WorkerFacts
 from loadtest.records.kinds import CLOCK_KERNEL, CLOCK_USER, ERROR_KINDS
 
+NULLABLE: Final = ("steal_share_mean", "steal_share_max", "retransmits", "segments_sent")
+"""What a platform may not tell of a worker's health: null then, with a reason."""
 LEAST_SELF_CHECKS: Final = 20
 """Answers whose delays are known that a worker's client is tried with, at least."""
 _ROWS_A_SEGMENT: Final = 10
@@ -83,6 +85,9 @@ def _contradictions(worker: WorkerFacts) -> Iterator[str]:
     ):
         if (getattr(health, first) is None) != (getattr(health, second) is None):
             yield f"health.{first}: told without {second}, or {second} without it"
+    for key in NULLABLE:
+        if (getattr(health, key) is None) == (not health.untold.get(key)):
+            yield f"health.{key}: is null without a reason in health.untold, or has both"
     for name, value, least in (
         ("self_check.n", check.n, LEAST_SELF_CHECKS),
         ("clock.exchanges", clock.exchanges, 1),

@@ -9,6 +9,7 @@ ENGINE_SCHEMA history:
     2  plan: what the engine was ordered to do
     3  clock, self_check and health of a worker that never told them are null
     4  moves: names that began to resolve elsewhere
+    5  health.untold: why what is null there is not known
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Final
 from loadtest.frozen import Signed
 from loadtest.records.failures import FailureExample
 
-ENGINE_SCHEMA: Final = 4
+ENGINE_SCHEMA: Final = 5
 MOST_MOVES: Final = 20
 """Moves of names that a worker tells of: one behind a large pool would fill a report."""
 FINISHED: Final = "finished"
@@ -60,7 +61,11 @@ class SelfCheckFacts:
 
 @dataclass(frozen=True, slots=True)
 class HealthFacts:
-    """How a worker fared over a run; null where its platform cannot tell."""
+    """
+    How a worker fared over a run.
+
+    What its platform cannot tell is null, and ``untold`` has the reason under the key's name.
+    """
 
     loop_lag_p50_us: float
     loop_lag_p99_us: float
@@ -79,6 +84,7 @@ class HealthFacts:
     retransmits: int | None
     segments_sent: int | None
     duplicates: int
+    untold: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,10 @@ from loadtest.analysis.blocks import blocked
 from loadtest.analysis.cells import cell_rows
 from loadtest.analysis.load import Run, load_run
 from loadtest.analysis.validity import check
+from loadtest.errors import RecordsError
 from loadtest.plan.apps import Generator
 from loadtest.plan.model import ValidityLimits
+from loadtest.records.engine_account import NULLABLE
 from loadtest.records.seal import seal
 
 
@@ -101,13 +103,25 @@ def test_what_a_platform_cannot_tell_is_not_held_against_the_run(
 ) -> None:
     def forget(engine: dict[str, Any]) -> None:
         for worker in engine["workers"]:
-            worker["health"] |= dict.fromkeys(
-                ("steal_share_mean", "steal_share_max", "retransmits", "segments_sent")
-            )
+            worker["health"] |= dict.fromkeys(NULLABLE)
+            worker["health"]["untold"] = dict.fromkeys(NULLABLE, "nobody counts it here")
 
     validity = check(edit_engine(make_run(), forget))
     assert validity.ok
-    assert any("this platform cannot tell" in c.why for c in validity.checks)
+    told = [c.name for c in validity.checks if "cannot tell (nobody counts it here)" in c.why]
+    assert set(told) == {"steal", "retransmits"}
+
+
+@pytest.mark.parametrize("reason", [{}, {"steal_share_mean": "", "steal_share_max": ""}])
+def test_what_is_not_told_without_a_reason_is_refused(
+    make_run: Callable[..., Run], reason: dict[str, str]
+) -> None:
+    def forget(engine: dict[str, Any]) -> None:
+        health = engine["workers"][0]["health"]
+        health |= {"steal_share_mean": None, "steal_share_max": None, "untold": reason}
+
+    with pytest.raises(RecordsError, match="steal_share_mean: is null without a reason"):
+        edit_engine(make_run(), forget)
 
 
 def test_an_empty_cell_is_invalid(make_run: Callable[..., Run]) -> None:

@@ -19,7 +19,7 @@ from loadtest.records.watch import WATCH_SCHEMA, NoWatch, WatchFacts
 from loadtest.records.world_facts import WORLD_SCHEMA, WorldFacts
 
 KNOWN = {
-    ("engine.json", 4): "7811d1e1a89407b2",
+    ("engine.json", 5): "6526407b3abc4f25",
     ("world.json", 3): "c2e367a525eed158",
     ("watch", 3): "11b6031514463459",
     ("records.parquet", 3): "f075c48b3937248f",

@@ -9,11 +9,12 @@ everything, how late requests leave, and what TCP had to send again.
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import psutil
 
@@ -25,6 +26,8 @@ from loadtest.units import NS_PER_S, NS_PER_US
 LAG_EVERY_NS = 20_000_000
 """How often the loop is asked to be on time: 50 times a second cost half a thousandth of a core."""
 
+_STEAL: Final = ("steal_share_mean", "steal_share_max")
+_NO_STEAL: Final = f"{sys.platform} does not count the time that the host took from the machine"
 _TIMELINE_LIMIT = 4 * 3_600
 """Seconds of timeline that are kept; a longer run keeps its totals and these first hours."""
 
@@ -204,7 +207,7 @@ class HealthMonitor:
             t_s=Signed(round((now_ns - self._started_ns) / NS_PER_S, 6)),
             loop_lag_p99_us=lag.percentile(99),
             cpu_share=round(cpu, 4),
-            steal_share=round(stolen, 4),
+            steal_share=round(stolen, 4) if self._tells_steal else None,
             gc_pause_us=self._pauses.take_recent_ns() // NS_PER_US,
             lateness_p99_us=late.percentile(99),
             in_flight=in_flight,
@@ -222,7 +225,6 @@ class HealthMonitor:
             loop_lag_max_us=self._lag.highest,
             cpu_share_mean=round(self._cpu.mean, 4),
             cpu_share_max=round(self._cpu.highest, 4),
-            # null: this platform does not tell what its host took
             steal_share_mean=round(self._steal.mean, 4) if self._tells_steal else None,
             steal_share_max=round(self._steal.highest, 4) if self._tells_steal else None,
             gc_pause_max_us=self._pauses.longest_ns // NS_PER_US,
@@ -235,4 +237,5 @@ class HealthMonitor:
             retransmits=tcp.retransmits,
             segments_sent=tcp.segments_sent,
             duplicates=0,
+            untold={} if self._tells_steal else dict.fromkeys(_STEAL, _NO_STEAL),
         )
