@@ -185,6 +185,17 @@ def keep_admin_after_exec() -> None:
     _call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_SYS_ADMIN, 0, 0)
 
 
+def drop_rights() -> None:
+    """
+    Give up every capability, for this process and what it starts, as a user's own program has none.
+
+    Raises:
+        OSError: The kernel refused.
+    """
+    header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+    _call("capset", header, struct.pack("6I", *[0] * 6))
+
+
 def set_hostname(name: str) -> None:
     """
     Name this machine, in its own hostname namespace.

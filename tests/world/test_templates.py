@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,11 +16,13 @@ from pathlib import Path
 import pytest
 
 from loadtest.world.guard.reaper import become_subreaper, descendants
+from loadtest.world.hosts.layer import ask_obstacle
 from loadtest.world.machines import templates
 from loadtest.world.machines.environment import base_environment
 from loadtest.world.machines.template import ROOM_BYTES
 from loadtest.world.machines.templates import ForkedProcess, Templates
 
+OBSTACLE = ask_obstacle()
 pytestmark = [
     pytest.mark.contract,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks are made on Linux"),
@@ -254,3 +258,58 @@ def test_nothing_is_forked_where_nobody_could_wait_for_it(
     asyncio.run(use())
     monkeypatch.undo()
     templates._can_wait.cache_clear()
+
+
+ORDINARY = """
+import asyncio, os, pathlib, sys, tempfile
+from loadtest.world.guard.reaper import become_subreaper
+from loadtest.world.hosts.host import MachineHost
+from loadtest.world.hosts.layer import become_world
+from loadtest.world.machines.template import Birth
+from loadtest.world.machines.templates import Template
+
+async def main(base):
+    host = MachineHost.make(base, "trial", "fdaa:0:1:a7b:1::2", "172.19.0.2")
+    (base / "teller.py").write_text(
+        "import os; rights = [l for l in open('/proc/self/status') if l.startswith('CapEff')]; "
+        "print(os.uname().nodename, *rights)"
+    )
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ["PYTHONPATH"]}
+    template = await Template.start(sys.executable, ["json"], base, env, enters_places=True)
+    files = {str(target): str(source) for target, source in host.files.items()}
+    birth = Birth((sys.executable, "-m", "teller"), str(base), env, host.name, files)
+    try:
+        forked = await template.fork(birth, [1, host.descriptor])
+        print(await forked.wait(), flush=True)
+    finally:
+        await template.stop()
+        host.close()
+
+become_world()
+become_subreaper()
+with tempfile.TemporaryDirectory() as folder:
+    asyncio.run(main(pathlib.Path(folder)))
+"""
+
+
+@pytest.mark.skipif(bool(OBSTACLE), reason=f"no hosts here: {OBSTACLE}")
+def test_a_fork_of_an_ordinary_user_s_template_enters_its_host_and_has_no_rights() -> None:
+    root = os.geteuid() == 0
+    python = shutil.which("python3", path="/usr/bin:/bin") if root else sys.executable
+    if python is None:
+        pytest.skip("no Python that every user may run")
+    done = subprocess.run(
+        [python, "-c", ORDINARY],
+        user=65_534 if root else None,
+        group=65_534 if root else None,
+        extra_groups=[] if root else None,
+        env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PATH": os.environ["PATH"]},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if "PermissionError" in done.stderr or "No module named 'loadtest'" in done.stderr:
+        pytest.skip("this checkout is not readable for everybody")
+    assert done.stdout.split() == ["trial", "CapEff:", "0" * 16, "0"], done.stdout + done.stderr

@@ -102,7 +102,7 @@ class World:
         for folder in ("logs", "tmp"):
             (base / folder).mkdir(mode=0o700, exist_ok=True)
         environment = base_environment(base, os.environ)
-        templates = Templates(base, environment)
+        templates = Templates(base, environment, enters_places=layer == "hosts")
         templates.begin(spec.programs)
         store = Store()
         gateways = Gateways(spec.regions, WorldAuthority(base))

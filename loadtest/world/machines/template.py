@@ -182,6 +182,10 @@ def _become(
             namespaces.bind(file, place)
     for descriptor in (nothing, *descriptors):
         _close(descriptor)
+    if network and os.geteuid() != 0:  # what starting the command would have made has no rights
+        namespaces.drop_rights()
+        if bind_to_world is not None:
+            bind_to_world()
     os.chdir(birth.folder)
     os.environ.clear()
     os.environ.update(birth.env)

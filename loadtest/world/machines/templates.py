@@ -9,11 +9,12 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from loadtest.errors import WorldError
+from loadtest.kernel.namespaces import keep_admin_after_exec
 from loadtest.world.guard.reaper import die_with_parent
 from loadtest.world.hosts.host import MachineHost
 from loadtest.world.machines.template import ROOM, ROOM_BYTES, Birth
@@ -91,7 +92,13 @@ class Template:
 
     @classmethod
     async def start(
-        cls, python: str, modules: Sequence[str], folder: Path, env: Mapping[str, str]
+        cls,
+        python: str,
+        modules: Sequence[str],
+        folder: Path,
+        env: Mapping[str, str],
+        *,
+        enters_places: bool = False,
     ) -> Template:
         """
         Start one; it imports meanwhile.
@@ -101,6 +108,7 @@ class Template:
             modules: What it imports.
             folder: Where it works until a fork works elsewhere.
             env: Its environment.
+            enters_places: It keeps the right to enter network namespaces.
 
         Raises:
             OSError: It cannot be started.
@@ -116,7 +124,7 @@ class Template:
                 env={**env, ROOM: "-" * ROOM_BYTES},
                 start_new_session=True,
                 pass_fds=(its.fileno(),),
-                preexec_fn=die_with_parent(),
+                preexec_fn=_before_exec(enters_places=enters_places),
             )
         ours.setblocking(False)
         ours.send(json.dumps({"modules": modules}).encode())
@@ -168,10 +176,14 @@ class Templates:
     Args:
         folder: The world's.
         env: What every machine's environment starts from.
+        enters_places: Machines are hosts of their own.
     """
 
-    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, env: Mapping[str, str], *, enters_places: bool = False
+    ) -> None:
         self._folder = folder
+        self._enters_places = enters_places
         self._env = dict(env)
         self._started: dict[tuple[str, tuple[str, ...]], asyncio.Task[Template]] = {}
 
@@ -233,7 +245,10 @@ class Templates:
     def _begun(self, python: str, program: str) -> asyncio.Task[Template]:
         key = (python, FORKED[program])
         if key not in self._started:
-            begun = Template.start(python, FORKED[program], self._folder, self._env)
+            begun = Template.start(
+                *(python, FORKED[program], self._folder, self._env),
+                enters_places=self._enters_places,
+            )
             self._started[key] = asyncio.create_task(begun, name=f"template-{program}")
         return self._started[key]
 
@@ -247,6 +262,20 @@ class Templates:
         if own.exists() and not own.samefile(_PACKAGE):
             return False
         return _read_at_start(env) == _read_at_start(self._env)
+
+
+def _before_exec(*, enters_places: bool) -> Callable[[], None] | None:
+    """Return what a template does between fork and exec, where an ordinary user's loses rights."""
+    bind_to_world = die_with_parent()
+    if not enters_places or os.geteuid() == 0:
+        return bind_to_world
+
+    def prepare() -> None:
+        keep_admin_after_exec()
+        if bind_to_world is not None:
+            bind_to_world()
+
+    return prepare
 
 
 @cache
