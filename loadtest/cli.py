@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -57,6 +58,7 @@ def main() -> None:
     terminal = Terminal()
     try:
         code = cli.main(standalone_mode=False, obj=terminal)
+        gc.freeze()  # the process ends: what the interpreter would look through is all the report's
     except LoadtestError as error:
         say_failure(terminal, str(error), error.exit_code)
         sys.exit(error.exit_code)

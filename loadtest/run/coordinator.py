@@ -22,6 +22,7 @@ from loadtest.records.load_status import CoordinatorStatus, LoadStatus, RecordPa
 T = TypeVar("T")
 
 POLL_S = 0.25
+DRAINING_POLL_S = 0.05
 PATIENCE_S = 15.0
 """How long the coordinator may be unreachable before the run is given up."""
 
@@ -168,7 +169,7 @@ class CoordinatorClient:
             tick(status)
             if status.segment == segment and status.state in FINAL_STATES:
                 return status
-            time.sleep(POLL_S)
+            time.sleep(DRAINING_POLL_S if status.state == "draining" else POLL_S)
 
     def _told(self, kind: type[T], path: str) -> T:
         """Return what the coordinator answers, as its type."""

@@ -171,7 +171,7 @@ def test_following_ends_with_the_final_state_of_its_own_segment(clock: FakeTime)
     last = client.follow("r1", 1, lambda s: ticks.append(s.state))
     assert last.state == "stopped"
     assert ticks == ["done", "steady", "draining", "stopped"]
-    assert clock.now_s == 100.0 + 3 * module.POLL_S
+    assert clock.now_s == 100.0 + 2 * module.POLL_S + module.DRAINING_POLL_S
 
 
 def order() -> RunOrder:
