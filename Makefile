@@ -8,8 +8,9 @@ FILES  := loadtest scenarios tests benchmarks
 unexport PYTHONDONTWRITEBYTECODE
 # A run that says its machine was too busy to measure, or moved, is right, and is measured again.
 BUSY   := --reruns 3 --only-rerun "less other work|too busy to emulate|moved by itself"
-# Tests with real parts wait more than they reckon: three side by side keep two cores busy, the
-# whole program first, which takes longest.
+# Tests wait, too: one more of them than there are cores keeps all busy.  Of those with real parts,
+# which take more memory and measure, three: the whole program first, which takes longest.
+UNITS   = $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 SIDE   := 3
 
 .PHONY: help demo test check lint types types-of-tests unit faults foreign flyctl coverage package site format lock clean
@@ -43,7 +44,7 @@ test: check
 
 check: $(STAMP)
 	$(MAKE) --no-print-directory --jobs 2 --output-sync lint types types-of-tests
-	$(BIN)/python -m pytest -q -n auto -m "not contract and not e2e and not slow"
+	$(BIN)/python -m pytest -q -n $(UNITS) -m "not contract and not e2e and not slow"
 	$(BIN)/python -m pytest -q -n $(SIDE) --dist loadfile --no-loadscope-reorder $(BUSY) -m "(contract or e2e) and not slow"
 
 lint: $(STAMP)
