@@ -52,6 +52,13 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command line; every foreseeable failure is a sentence and an exit code."""
+    try:
+        _main()
+    except KeyboardInterrupt:  # one more, while it was told how the command ended
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _main() -> None:
     _open_standard_streams()
     # The products of the bootstrap are small: threads would only get in each other's way.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -152,6 +152,19 @@ def test_every_fault_of_a_plan_has_a_line(
     assert lines == ["error   first: [wrong]", "error   second: [/wrong]"]
 
 
+def test_a_signal_while_the_first_is_answered_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program.cli, "main", interrupted)
+    monkeypatch.setattr(program, "say_failure", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        program.main()
+    assert caught.value.code == errors.EXIT_INTERRUPTED
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
 def test_an_interrupt_is_no_error(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     assert raising(error, monkeypatch) == errors.EXIT_INTERRUPTED
