@@ -110,6 +110,42 @@ def test_a_round_trip_takes_two_ways_and_the_first_one_a_handshake_more() -> Non
     play(scene)
 
 
+def test_on_a_backhaul_a_new_connection_is_made_where_the_first_bytes_arrive() -> None:
+    """A silent caller opens nothing at the far end, and one that speaks waits for no handshake."""
+    accepted: list[float] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(time.monotonic())
+        await echo(reader, writer)
+
+    async def scene(stage: Stage) -> None:
+        address = await stage.serve(answer)
+        port = await stage.control.open("link", address, ONE_WAY_NS, kind="backhaul")
+        times = []
+        for number in range(5):
+            await stage.dial(port)  # says nothing
+            reader, writer = await stage.dial(port)
+            began = time.monotonic()
+            writer.write(b"a")
+            assert await reader.readexactly(1) == b"a"
+            times.append(time.monotonic() - began)
+            assert len(accepted) == number + 1
+            assert accepted[-1] - began >= LEAST_RTT_S / 2
+        assert min(times) >= LEAST_RTT_S
+        assert min(times) < 2 * LEAST_RTT_S
+        writer.write_eof()
+        assert await reader.read() == b""
+        await stage.control.retarget("link", None)
+        began = time.monotonic()
+        reader, writer = await stage.dial(port)
+        writer.write(b"a")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        assert time.monotonic() - began >= LEAST_RTT_S
+
+    play(scene)
+
+
 def test_a_greeting_comes_two_round_trips_after_the_call() -> None:
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"hello")

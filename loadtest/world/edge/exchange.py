@@ -232,7 +232,6 @@ class EdgeExchange:
         upstream, client = self._hops.upstream, self._client
         assert upstream is not None
         if answer.status == SWITCHING:
-            self._hops.renew(route.settings)
             return await self._tunnel(upstream, answer)
         self._answering = True
         held = upstream.stream_to(client.send_body)
@@ -240,11 +239,7 @@ class EdgeExchange:
         keep = client.start_answer(
             self._head, answer, self._identity, held, whole=whole, keep=self._body.complete
         )
-        try:
-            reusable = await upstream.done
-        except asyncio.CancelledError:  # the client has left, and leaves the rest of the answer
-            self._hops.renew(route.settings)
-            raise
+        reusable = await upstream.done
         if not whole:
             client.end_body()
         self._hops.finish(route, reusable=reusable)

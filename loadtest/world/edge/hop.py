@@ -19,7 +19,7 @@ from loadtest.world.edge.http import (
 )
 from loadtest.world.edge.memory import ReplayMemory
 from loadtest.world.edge.route import EdgeError, Route
-from loadtest.world.edge.types import AppSettings, Backend, EdgeSettings, MachineResolver
+from loadtest.world.edge.types import Backend, EdgeSettings, MachineResolver
 from loadtest.world.edge.upstream import Pool, Upstream, UpstreamError, UpstreamLostError
 
 
@@ -242,12 +242,6 @@ class Hops:
             return
         upstream.stream_to(lambda _: None)
         upstream.done.add_done_callback(_releaser(self._context.pool, upstream))
-
-    def renew(self, settings: AppSettings) -> None:
-        """Have another connection ready in place of the one at hand, which is lost to the pool."""
-        if settings.keeps_connections and self.upstream is not None:
-            self._context.tally.upstream_connections += 1
-            self._context.pool.replace(self.backend, settings.connect_timeout_s)
 
     def drop(self) -> None:
         """Let go of the machine at hand and of the connection to it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import cast
 
@@ -257,7 +256,6 @@ class Pool:
         self._idle_s = idle_s
         self._head_bytes = head_bytes
         self._idle: dict[Backend, list[Upstream]] = {}
-        self._opening: set[asyncio.Task[None]] = set()
 
     def idle(self, backend: Backend) -> Upstream | None:
         """Take the idle connection to ``backend`` that was used last, if there is one."""
@@ -288,22 +286,6 @@ class Pool:
             raise UpstreamError(f"{where} takes no connection: {error}") from None
         return upstream
 
-    def replace(self, backend: Backend, timeout_s: float) -> None:
-        """
-        Open a connection to ``backend`` for the next request, in place of one that is lost to it.
-
-        The way from Fly's edges to a machine's host is pooled for good: a client that keeps a
-        connection, or breaks it, costs nobody after it a round trip.
-        """
-        task = asyncio.get_running_loop().create_task(self._open_spare(backend, timeout_s))
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
-
-    async def _open_spare(self, backend: Backend, timeout_s: float) -> None:
-        with contextlib.suppress(UpstreamError):  # whoever needs one will be told
-            upstream = await self.connect(backend, timeout_s)
-            self.release(upstream, asyncio.get_running_loop().time())
-
     def release(self, upstream: Upstream, now_s: float) -> None:
         """Keep a connection whose exchange is over."""
         if not upstream.closed:
@@ -328,8 +310,6 @@ class Pool:
 
     def close(self) -> None:
         """Close every idle connection."""
-        for task in self._opening:
-            task.cancel()
         for connections in self._idle.values():
             for upstream in connections:
                 upstream.close()

@@ -3,7 +3,8 @@ One relayed connection: two sockets, two flows, and every way in which they can 
 
 A relay ends TCP on both sides, so what TCP does over a long way is charged here: a new connection
 waits for its handshake, a large answer for its windows, an end of stream and a reset travel as
-long as the bytes before them.
+long as the bytes before them.  A backhaul is a connection that has long been open between two
+proxies: what is new is the connection that the far one makes beside its target.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Link:
     target: LinkAddress | None
     one_way_ns: int
     windowed: bool
+    backhaul: bool
     there: Road
     back: Road
     live: set[RelayedConnection] = field(default_factory=set)
@@ -115,6 +117,7 @@ class RelayedConnection:
     __slots__ = (
         "_accepted_ns",
         "_client",
+        "_dialled",
         "_down",
         "_host",
         "_server",
@@ -136,16 +139,21 @@ class RelayedConnection:
         # The client may speak one round trip after it called; to the server the call is complete
         # one way later still.
         one_way, there, back = link.one_way_ns, link.there, link.back
-        spoken_ns = self._accepted_ns + 2 * one_way
-        if not (there.healthy and back.healthy):
-            spoken_ns += there.handshake_ns() + back.handshake_ns()
+        spoken_ns = self._accepted_ns
+        if not link.backhaul:
+            spoken_ns += 2 * one_way
+            if not (there.healthy and back.healthy):
+                spoken_ns += there.handshake_ns() + back.handshake_ns()
         self._up = RelayFlow(self, self._client, self._server, one_way, spoken_ns, road=there)
         self._down = RelayFlow(
             self, self._server, self._client, one_way, spoken_ns + one_way, road=back
         )
         link.live.add(self)
         link.connections += 1
-        self._dial(target)
+        host.watch(self._client.fd, READ, functools.partial(self._on_side, self._up, self._down))
+        self._dialled = False
+        if not link.backhaul:
+            self._dial()
 
     def unpark(self, healed_ns: int = 0) -> None:
         """
@@ -175,6 +183,8 @@ class RelayedConnection:
 
     def deliver(self, flow: RelayFlow) -> None:
         """Write to the sink of ``flow`` all that is due, as far as the sink takes it."""
+        if not (self._dialled or flow.way.cut):
+            self._dial()
         if flow.way.cut or flow.sink.connecting:
             flow.parked = True
             return
@@ -286,16 +296,16 @@ class RelayedConnection:
 
     # -- the target --------------------------------------------------------------------------
 
-    def _dial(self, target: LinkAddress | None) -> None:
-        host, up, down = self._host, self._up, self._down
-        host.watch(self._client.fd, READ, functools.partial(self._on_side, up, down))
+    def _dial(self) -> None:
+        self._dialled = True
         failure = errno.ECONNREFUSED
-        if target is not None:
+        if self.target is not None:
             with contextlib.suppress(OSError):
-                failure = self._server.sock.connect_ex(target[:2])
+                failure = self._server.sock.connect_ex(self.target[:2])
         if failure in (0, errno.EINPROGRESS):
             self._server.connecting = True
-            host.watch(self._server.fd, WRITE, functools.partial(self._on_side, down, up))
+            back = functools.partial(self._on_side, self._down, self._up)
+            self._host.watch(self._server.fd, WRITE, back)
         else:
             self._refuse()
 
@@ -323,5 +333,6 @@ class RelayedConnection:
         self._client.watch()
         self._up.clear()
         self._up.ended = True
-        self._down.abort(self._accepted_ns + self.link.one_way_ns)
+        called_ns = self._accepted_ns + self.link.one_way_ns
+        self._down.abort(time.monotonic_ns() if self.link.backhaul else called_ns)
         self._host.schedule(self._down)

@@ -16,7 +16,7 @@ from loadtest.faults import Road, RoadCondition
 from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.children import end, spawn
 
-LinkKind = Literal["stream", "bulk"]
+LinkKind = Literal["stream", "backhaul", "bulk"]
 
 _ANSWER_TIMEOUT_S = 10.0
 _LAST_WORDS = 10
@@ -134,8 +134,9 @@ class LinkControl:
             link_id: A name not in use.
             target: Host and port that connections lead to; None refuses them.
             one_way_ns: Delay of each direction in nanoseconds: half the round-trip time.
-            kind: ``stream`` models slow start as well; ``bulk`` has a delay only, for set-up
-                work whose duration is not measured.
+            kind: ``stream`` models handshake and slow start as well; ``backhaul`` has no handshake,
+                and its connections are opened at its far end, where the first bytes arrive;
+                ``bulk`` models no slow start, for set-up work whose duration is not measured.
             listen: Where it is dialled; None for any port of loopback that is free.
             ends: Regions of who calls and of the target, whose roads it takes; None for a way on
                 which nothing bad is to happen.

@@ -25,7 +25,7 @@ from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.relay import ANY_PORT, Relay
 from loadtest.world.links.wait import READ, WRITE, sharpen
 
-KINDS = ("stream", "bulk")
+KINDS = ("stream", "backhaul", "bulk")
 _READ_BYTES = 65_536
 
 

@@ -75,7 +75,8 @@ class Relay:
             link_id: Name of the link, not in use.
             target: Where its connections go; None refuses them.
             one_way_ns: Delay of each direction.
-            kind: ``stream`` models slow start, ``bulk`` only the delay.
+            kind: ``stream`` models handshake and slow start, ``backhaul`` no handshake, ``bulk`` no
+                slow start.
             listen: Where; a free port of loopback if nothing is said.
             ends: Regions of who calls and of the target, whose roads it takes; without, nothing
                 bad happens on it.
@@ -94,7 +95,8 @@ class Relay:
         except OSError:
             listener.close()
             raise
-        link = Link(listener, target, one_way_ns, kind == "stream", *self._roads_of(ends))
+        roads = self._roads_of(ends)
+        link = Link(listener, target, one_way_ns, kind != "bulk", kind == "backhaul", *roads)
         self.links[link_id] = link
         self.watch(listener.fileno(), READ, lambda _mask: self._accept(link))
         return int(listener.getsockname()[1])

@@ -202,16 +202,24 @@ class WorldNetwork:
         return self._outside[key]
 
     async def open_to_edges(self, machine: MachineRecord) -> None:
-        """Open the links from every edge to a machine that serves HTTP."""
+        """
+        Open the links from every edge to a machine that serves HTTP.
+
+        As on Fly, where edges and hosts have connections between them that stay, and the host's
+        proxy opens one to the app beside it; only where a plan asks for new ones across the ocean
+        does each take its handshake.
+        """
         if machine.http_port is None:
             return
         target = machine.address(machine.http_port)
+        fresh = machine.config.metadata.get(EDGE_CONNECTIONS_KEY) == FRESH
+        kind: LinkKind = "stream" if fresh else "backhaul"
 
         async def open_from(region: str) -> None:
             link_id = f"edge/{region}/{machine.id}"
             delay_ns = self._spec.one_way_ns(region, machine.region)
             ends = self._ends(machine, region, machine.region)
-            port = await self._links.open(link_id, target, delay_ns, ends=ends)
+            port = await self._links.open(link_id, target, delay_ns, kind=kind, ends=ends)
             self._to_machine[region, machine.id] = EdgeLink(port, target)
 
         regions = [one for one in self._spec.regions if (one, machine.id) not in self._to_machine]
