@@ -95,8 +95,7 @@ class EdgeSettings:
             10 MB; the stricter one is the default.
         replay_hops: Replays that one request may take before it is answered with 502.
         upstream_idle_s: How long an idle connection to a machine is kept. Fly keeps one for about
-            4 s; at the low rates of a latency table that would add a connection set-up to every
-            request, so the embedded world keeps it longer.
+            4 s; the embedded world keeps it longer, so that fewer are opened at low rates.
         client_idle_s: How long a client's connection may rest between two requests.
         head_timeout_s: How long a client may take to send the head of a request.
         head_bytes: Largest head of a request or an answer.
