@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -104,13 +105,15 @@ def write_scenario(source: Path, folder: Path, target: str = "") -> WrittenScena
 
 def scenario_text(recording: Recording, source: str) -> str:
     """Return the scenario file of a recording; values of secret headers are not in it."""
-    names: dict[str, int] = {}
+    taken: set[str] = set()
     parts = [_HEAD.format(source=re.sub(r"[^\w .-]", "_", source))]
     for request in recording.requests:
         word = re.sub(r"\W+", "_", _name(request).lower()).strip("_")
         word = word if word.isidentifier() and word.isascii() else f"ask_{len(parts)}"
-        names[word] = names.get(word, 0) + 1
-        parts.append(_task(word if names[word] == 1 else f"{word}_{names[word]}", request))
+        tries = chain([word], (f"{word}_{number}" for number in count(2)))
+        task = next(name for name in tries if name not in taken)
+        taken.add(task)
+        parts.append(_task(task, request))
     return "\n".join(parts)
 
 

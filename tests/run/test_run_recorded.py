@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,14 @@ def test_secrets_go_with_the_run_and_into_no_file(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="was edited"):
         write_scenario(source, tmp_path)
     assert made.path.read_text().endswith("# mine\n")
+
+
+def test_no_task_takes_the_name_of_another() -> None:
+    """The third page is called what the second of two alike would be."""
+    urls = ("https://shop.example/", "https://shop.example/", "https://shop.example/2")
+    requests = tuple(RecordedRequest("GET", url, (), "") for url in urls)
+    text = scenario_text(Recording("https://shop.example", requests), "")
+    assert re.findall(r"def (\w+)\(", text) == ["get", "get_2", "get_2_2"]
 
 
 words = st.text(max_size=30)
