@@ -10,6 +10,7 @@ from typing import Final
 from loadtest.analysis.page_summary import FailedPage, failure_phrase, total_failures
 from loadtest.analysis.summary import Summary
 from loadtest.gate.results import RuleResult
+from loadtest.gate.sentences import HEALTHY_BASE
 
 MOST_LINES: Final = 12
 """Failed pages that a short output names; the others are counted."""
@@ -38,19 +39,21 @@ def with_cause(result: RuleResult, pages: Sequence[FailedPage]) -> RuleResult:
     """Return a result whose reason says what failed, where failures decided or hindered it."""
     about_errors = result.kind == "budget" or result.metric.startswith("errors")
     failed = result.observed is not None and math.isinf(result.observed)
-    if result.decision == "pass" or not (about_errors or failed):
+    about_base = result.flip == HEALTHY_BASE
+    if result.decision == "pass" or not (about_errors or failed or about_base):
         return result
-    mine = [page for page in pages if _concerns(result, page)]
-    causes = total_failures(mine)
+    arm = result.other if about_base else result.deployment
+    causes = total_failures([page for page in pages if _concerns(result, arm, page)])
     if not causes:
         return result
-    return replace(result, why=f"{result.why} What failed: {failure_phrase(causes)}.")
+    what = f"What failed of {arm}" if about_base else "What failed"
+    return replace(result, why=f"{result.why} {what}: {failure_phrase(causes)}.")
 
 
-def _concerns(result: RuleResult, page: FailedPage) -> bool:
+def _concerns(result: RuleResult, arm: str, page: FailedPage) -> bool:
     return (
         result.region in ("", page.region)
-        and result.deployment in ("", page.deployment)
+        and arm in ("", page.deployment)
         and result.scenario in ("", page.scenario)
         and result.name in ("", page.name)
     )

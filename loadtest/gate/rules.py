@@ -159,6 +159,8 @@ class Judge:
         reason = f"{why(result, rule, self.levels.coverage, found.lacking)} {found.note}".strip()
         if decision == "invalid" and not found.base_failed:
             reason = self._why_invalid(question)
+        if decision == "invalid" and found.base_failed:
+            return replace(result, why=reason, flip=HEALTHY_BASE)
         if decision == "inconclusive" and not found.lacking:
             if found.base_failures:
                 failed = base_fails(found.base_failures)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from loadtest.gate.shown import show_amount, show_result
+from loadtest.gate.shown import show, show_amount, show_result
 
 if TYPE_CHECKING:
     from loadtest.gate.results import RuleResult
@@ -17,12 +17,13 @@ STEADY_ARMS: Final = (
     "the movement averages out."
 )
 HEALTHY_BASE: Final = "A base that answers what it is asked."
+_FEWER_FAILURES: Final = "Fewer requests would have to fail."
 _PLACES: Final = {"fail": "beyond", "pass": "within"}
 
 
 def base_fails(share: float) -> str:
     """Return why a base that fails in a share of its requests leaves a rule open."""
-    failed = show_amount(share, "share")
+    failed = show(share, "share")
     return (
         f"The arm that it is compared with failed in {failed} of its requests; a rule "
         "holds or is broken only if it is so with them as the slowest and without them."
@@ -78,6 +79,8 @@ def flip(result: RuleResult, rule: Threshold, lacking: str) -> str:
     if result.decision == "invalid":
         return "A run that keeps within the limits of validity would decide it."
     if result.decision in ("pass", "fail") and result.observed is not None:
+        if not math.isfinite(result.observed):
+            return _FEWER_FAILURES
         up, down = ("rise", "fall") if rule.comparator in ("<", "<=") else ("fall", "rise")
         distance = show_amount(result.limit - result.observed, result.unit)
         what = {"baseline": "The difference", "relative": "The ratio"}.get(rule.kind, "It")

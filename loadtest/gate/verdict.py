@@ -110,6 +110,8 @@ def _sentence(
         return f"Invalid: {told[0]}{more}"
     if decision == "pass":
         return f"Pass: all {total} rules hold, each in its cell."
+    if decision == "inconclusive":  # what is nearest to failing tells most
+        named.sort(key=lambda result: 1.0 if result.p_fail is None else result.p_fail)
     first = named[0].why
     more = f" And {len(named) - 1} more." if len(named) > 1 else ""
     if decision == "fail":

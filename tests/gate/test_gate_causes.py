@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -11,6 +12,7 @@ import pytest
 
 from loadtest.gate import github, junit, markdown
 from loadtest.gate.causes import MOST_LINES, failure_lines
+from loadtest.gate.sentences import HEALTHY_BASE
 from loadtest.report.pages import markdown as report
 from loadtest.report.pages.model import build_report
 from loadtest.report.pages.tables import verdict_block
@@ -75,6 +77,8 @@ def test_a_base_that_fails_altogether_is_the_reason_of_a_run_that_is_invalid(
     assert (verdict.decision, verdict.invalid) == ("invalid", ())
     assert verdict.sentence.startswith("Invalid: ")
     assert "the arm that it is compared with answered fewer than half" in verdict.sentence
+    assert re.search(r"What failed of base: \d+ × HTTP 500", verdict.sentence)
+    assert {rule.flip for rule in verdict.rules if rule.kind == "baseline"} == {HEALTHY_BASE}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +111,8 @@ def test_a_base_that_fails_in_part_makes_no_slow_candidate_pass(
     rules = [rule for rule in judged.rules() if rule.region]
     assert {rule.decision for rule in rules} == decisions
     if decisions == {"inconclusive"}:
-        assert all("failed in" in rule.why for rule in rules)
+        assert all(re.search(r"failed in [\d.]+ % of its requests", rule.why) for rule in rules)
+        assert all("What failed of base: " in rule.why for rule in rules)
 
 
 @pytest.mark.parametrize("arm", ["base", "candidate"])

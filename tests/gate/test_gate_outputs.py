@@ -278,6 +278,13 @@ def test_the_summary_never_grows_over_githubs_limit(tmp_path: Path, used: float)
     path.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("text", ["ttfb.p95 < 100ms", "ttfb.p95 within 5% of baseline"])
+def test_what_failed_is_not_said_to_fall_by_an_amount(text: str) -> None:
+    failed = replace(result("fail"), observed=math.inf)
+
+    assert flip(failed, parse_threshold(text), "") == "Fewer requests would have to fail."
+
+
 def test_an_open_interval_is_no_value_near_its_limit() -> None:
     rule = parse_threshold("ttfb.p95 < 100ms")
     undecided = result("inconclusive", observed=50.0, low=45.0)

@@ -249,6 +249,13 @@ def test_a_rule_that_no_cell_answers_is_not_passed(judge_run: JudgeRun) -> None:
     assert "no cell" in judged.verdict.sentence
 
 
+def test_what_is_nearest_to_failing_is_told_first(judge_run: JudgeRun) -> None:
+    far, near = "ttfb.p99.9 < 10s", "ttfb.p50 < 76.8ms where deployment = single and region = cdg"
+    judged = judge_run(far, near, plan={"gate": Gate(max_looks=1)})
+    assert [rule.decision for rule in judged.rules()].count("inconclusive") > 1
+    assert "ttfb.p50 is" in judged.verdict.sentence
+
+
 def test_the_last_look_ends_as_inconclusive(judge_run: JudgeRun) -> None:
     judged = judge_run(
         "ttfb.p50 < 76.8ms where deployment = single and region = cdg",
