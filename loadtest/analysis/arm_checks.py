@@ -77,7 +77,8 @@ def _adherence(
         ok=False,
         why=f"{region}: of {arm}'s scheduled arrivals {share:.2%} are in the records "
         f"(at least {ADHERENCE:.0%} must be){blocks}.",
-        advice="What is missing is not random. Look for a lost worker, or measure again.",
+        advice="What is missing is not random. Look for a lost worker or for tasks that end "
+        "without a request, or measure again.",
         region=region,
         deployment=arm,
     )

@@ -18,6 +18,10 @@ COUNTING: Final = frozenset(
 """Checks that speak against counts too; all others are about times."""
 
 
+_CAUSES: Final = ("complete", "sealed", "worker", "scenario", "generator")
+"""Checks that tell why others fail, too: they are told first."""
+
+
 @dataclass(frozen=True, slots=True)
 class ValidityCheck:
     """
@@ -105,8 +109,9 @@ class Validity:
 
     @property
     def failed(self) -> tuple[ValidityCheck, ...]:
-        """The checks that failed, in order."""
-        return tuple(check for check in self.checks if not check.ok)
+        """The checks that failed, those first which tell why others did."""
+        found = [check for check in self.checks if not check.ok]
+        return tuple(sorted(found, key=lambda check: check.name not in _CAUSES))
 
     @property
     def sentences(self) -> tuple[str, ...]:

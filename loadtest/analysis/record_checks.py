@@ -189,7 +189,10 @@ def schedule_checks(run: Run) -> Iterator[ValidityCheck]:
             ok=ok,
             why=f"{code}: {found} of {due:.0f} scheduled arrivals are in the records ({share:.2%}; "
             f"at least {ADHERENCE:.0%} must be).",
-            advice="" if ok else "Look for a lost worker or a run that was stopped.",
+            advice=""
+            if ok
+            else "Look for a lost worker, a run that was stopped, or tasks "
+            "that end without a request.",
             region=code,
         )
 

@@ -14,6 +14,7 @@ import synth
 from loadtest.analysis.aa import SPLITS, split_test
 from loadtest.analysis.blocks import blocked
 from loadtest.analysis.cells import cell_rows
+from loadtest.analysis.checks import SplitTest, Validity, ValidityCheck
 from loadtest.analysis.load import Run, load_run
 from loadtest.analysis.validity import check
 from loadtest.errors import RecordsError
@@ -172,3 +173,15 @@ def test_a_sample_in_blocks_keeps_its_sums() -> None:
     sample = blocked(np.array([3.0, 1.0, 2.0]), np.array([1, 0, 1], np.int32), 3)
     assert sample.sums.tolist() == [1.0, 5.0, 0.0]
     assert sample.counts.tolist() == [1.0, 2.0, 0.0]
+
+
+def test_what_tells_why_others_failed_is_told_first() -> None:
+    """A task that raises may keep the worker's machine busy; its maker has to mend the task."""
+
+    def failed(name: str) -> ValidityCheck:
+        return ValidityCheck(name, "run", 1.0, 0.0, "", ok=False, why=f"{name}.")
+
+    found = Validity(
+        (failed("late"), failed("stalls"), failed("scenario")), SplitTest(0, 0, 0, True)
+    )
+    assert found.sentences == ("scenario.", "late.", "stalls.")
