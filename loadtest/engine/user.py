@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from locust import User
+from locust.exception import StopUser
+from locust.user.task import LOCUST_STATE_RUNNING
 
 if TYPE_CHECKING:
     from loadtest.engine.client.client import TTFBClient
@@ -56,6 +58,17 @@ class TTFBUser(User):
         self.client = client
         self.region = region
         self.deployment = deployment
+
+    def stop(self, force: bool = False) -> bool:
+        """
+        End this user; where the schedule plays it, its task: the next arrival is due all the same.
+
+        Raises:
+            StopUser: There is no loop of its own to end.
+        """
+        if force or self._state != LOCUST_STATE_RUNNING:
+            raise StopUser
+        return bool(super().stop())
 
     @classmethod
     def scenario_name(cls) -> str:

@@ -6,6 +6,7 @@ Checks of the parts that import Locust, which patches the process it is imported
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -24,6 +25,7 @@ import gevent
 import msgpack
 import zmq
 from gevent import socket
+from gevent.event import Event
 from locust import User, task
 from locust.env import Environment
 from locust.rpc.protocol import Message
@@ -32,6 +34,7 @@ from locust.runners import WorkerNode
 from loadtest.engine.client.options import OptionError, settle
 from loadtest.engine.coordinator.dispatch import PinnedDispatcher
 from loadtest.engine.locustfile.importing import ENVIRONMENT
+from loadtest.engine.locustfile.runner import environment_of_scenario
 from loadtest.engine.user import TTFBUser
 from loadtest.engine.wire.protocol import CurveKeys
 from loadtest.engine.wire.secure_rpc import SecureClient, SecureServer, parse_message, shield
@@ -144,6 +147,53 @@ class Stage:
         assert player.finished.wait(10)
         player.close(grace_s)
         return [entry for entry in self.heard if entry[2] and entry[2][0] >= 0]
+
+
+WAYS = itertools.cycle(("stop", "force", "exit"))
+
+
+class Ends(TTFBUser):
+    """A user that leaves in every way that Locust knows."""
+
+    @task
+    def page(self) -> None:
+        self.client.get()  # type: ignore[call-arg]
+        way = next(WAYS)
+        if way == "stop":
+            self.stop()
+        if way == "force":
+            self.stop(force=True)
+        raise gevent.GreenletExit
+
+
+def check_a_user_that_leaves_by_itself_is_there_for_its_next_arrival() -> None:
+    stage = Stage(Ends)
+    heard = stage.play(stage.open(users=2))
+    assert len(heard) == sum(len(chunk.due_ns) for chunk in stage.schedule.chunks())
+    assert stage.recorder.dropped == []
+    assert all("GreenletExit in locust_checks.py" in said for said in stage.recorder.notes)
+    assert stage.recorder.notes
+
+
+def check_an_on_stop_without_end_is_left() -> None:
+    users: list[gevent.Greenlet] = []
+
+    class Stays(Visit):
+        def on_stop(self) -> None:
+            users.append(gevent.getcurrent())
+            Event().wait()
+
+    stage = Stage(Stays)
+    stage.play(stage.open(users=2))
+    assert users
+    assert all(user.dead for user in users)
+
+
+def check_a_scenario_ends_the_load_and_not_its_worker() -> None:
+    ended: list[bool] = []
+    runner: Any = environment_of_scenario(lambda: ended.append(True)).runner
+    runner.quit()
+    assert ended == [True]
 
 
 def check_every_arrival_is_played_once_and_never_early() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from locust.env import Environment
 from locust.runners import STATE_INIT, STATE_RUNNING, STATE_STOPPED, LocalRunner
 
 from loadtest.errors import LoadtestError
@@ -57,3 +58,17 @@ class ScenarioRunner(LocalRunner):
     def quit(self) -> None:
         """End the load of this worker."""
         self.end()
+
+
+def environment_of_scenario(end: Callable[[], object]) -> Environment:
+    """
+    Return what users of our own classes see of Locust's environment.
+
+    Args:
+        end: Ends this worker's load; what ``environment.runner.quit()`` of a scenario does.
+    """
+    environment = Environment()
+    runner = environment.runner = ScenarioRunner(environment)
+    runner.end = end
+    runner.begin()
+    return environment

@@ -82,7 +82,6 @@ class Worker:
                 order,
                 share,
                 region=self._region,
-                environment=self._runner.environment,
                 send=self._send,
                 clocks=self._clocks,
                 timeline=self._timeline,

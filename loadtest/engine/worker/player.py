@@ -8,6 +8,7 @@ model (`scheduled`), each user's own in the closed one (`closed`).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ from loadtest.units import NS_PER_S
 
 logger = logging.getLogger(__name__)
 
+_ENDING_S = 3.0
+"""How long all users' ``on_stop`` may take."""
 _STARTING_AT_ONCE = 16
 """Users that run ``on_start`` at the same time, so that getting ready is no attack."""
 
@@ -142,8 +145,10 @@ class Player(Cast):
         while source.in_flight and _monotonic_ns() < end:
             gevent.sleep(0.01)
         source.close()
-        greenlets = [v.greenlet for v in self._visitors if v.greenlet is not None]
-        gevent.killall(greenlets, block=True, timeout=5)
+        for _ in range(2):  # out of what they do, and then out of an on_stop that does not end
+            there = [v.greenlet for v in self._visitors if v.greenlet is not None]
+            with contextlib.suppress(gevent.Timeout):
+                gevent.killall([one for one in there if not one.dead], timeout=_ENDING_S)
         self._visitors.clear()
 
     # What the source calls.

@@ -171,6 +171,10 @@ class ScheduledArrivals(ArrivalSource):
                     pass
                 except (Exception, SystemExit, gevent.Timeout) as error:
                     self.cast.failed(visitor, error)
+                except gevent.GreenletExit as error:
+                    if self.stopped:
+                        raise
+                    self.cast.failed(visitor, error)  # its own, and its user stays
                 self.in_flight -= 1
                 visitor.arrival = None
         finally:

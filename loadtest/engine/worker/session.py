@@ -16,6 +16,7 @@ from loadtest.engine.client.names import AddressResolver
 from loadtest.engine.hub.instruments import Instruments, TcpTotals
 from loadtest.engine.hub.wait import Breath
 from loadtest.engine.locustfile.load import Locustfile, load_locustfile
+from loadtest.engine.locustfile.runner import environment_of_scenario
 from loadtest.engine.wire.clocksync import ClockSync, Timeline
 from loadtest.engine.wire.messages import (
     FinMessage,
@@ -67,7 +68,6 @@ class SegmentSession:
         order: What to do.
         share: This worker's index among those of its region, and their number.
         region: This worker's region.
-        environment: Locust's environment, for users and statistics.
         send: Sends a message to the coordinator.
         clocks: Collected exchanges with the coordinator.
         timeline: This worker's time line.
@@ -79,7 +79,6 @@ class SegmentSession:
         share: tuple[int, int],
         *,
         region: str,
-        environment: Any,
         send: Send,
         clocks: ClockSync,
         timeline: Timeline,
@@ -95,7 +94,6 @@ class SegmentSession:
         self.stop_asked = False
         self._share = share
         self._region = region
-        self._environment = environment
         self._send = send
         self._clocks = clocks
         self._timeline = timeline
@@ -209,7 +207,7 @@ class SegmentSession:
         opener = UserOpener(
             self.order, self._arms, self._region, targets=targets, record=state.recorder.record,
             resolver=state.names,
-            environment=self._environment, locustfile=self._locustfile,
+            environment=environment_of_scenario(self.stop), locustfile=self._locustfile,
         )  # fmt: skip
         source = source_of(self.order, self._region, self._share, classes, state.recorder)
         return Player(source, classes, state.recorder, opener.open_user)
