@@ -37,6 +37,7 @@ from loadtest.cli_words import FilePath, complete_codes, complete_file, place
 from loadtest.cli_world import world
 from loadtest.errors import (
     EXIT_BROKEN_PIPE,
+    EXIT_ENGINE,
     EXIT_INTERRUPTED,
     EXIT_PASS,
     EXIT_PLAN,
@@ -84,6 +85,9 @@ def _main() -> None:
     except RecursionError:
         say_failure(terminal, "the input is nested too deeply; no plan needs that", EXIT_PLAN)
         sys.exit(EXIT_PLAN)
+    except MemoryError:
+        say_failure(terminal, "this machine has no memory left for it; give it more", EXIT_ENGINE)
+        sys.exit(EXIT_ENGINE)
     except OSError as error:  # such as a full disk, wherever it is met
         where = f"{error.filename}: " if error.filename else ""
         say_failure(terminal, f"{where}{error.strerror or error}", EXIT_WORLD)

@@ -209,6 +209,16 @@ def test_an_output_that_cannot_take_it_does_not_change_a_verdict(
     assert b"?" not in done.stdout
 
 
+def test_a_job_summary_that_nobody_reads_is_not_waited_for(tmp_path: Path, gate: Gate) -> None:
+    rule, effects, _ = RULES["pass"]
+    folder = stored(tmp_path / "run", rule, effects)
+    os.mkfifo(tmp_path / "summary")
+
+    done = gate(folder, GITHUB_STEP_SUMMARY=str(tmp_path / "summary"))
+
+    assert "GITHUB_STEP_SUMMARY" in done.stderr
+
+
 def test_github_gets_a_summary_and_annotations(tmp_path: Path, gate: Gate) -> None:
     """Where GitHub's variables are set, the verdict goes where GitHub looks."""
     rule, effects, _ = RULES["fail"]

@@ -89,7 +89,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy"},
     ),
     "report.pages": (
-        BASE | {"analysis", "gate", "report.base", "report.figures", "report.sections"},
+        BASE | {"records", "analysis", "gate", "report.base", "report.figures", "report.sections"},
         {"jinja2"},
     ),
     "report": (set(), set()),

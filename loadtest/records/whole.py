@@ -8,6 +8,7 @@ pipe or a device: reading it would wait, or go on, for ever.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -31,6 +32,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: It cannot be made or put in place.
     """
+    refuse_special(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     descriptor = os.open(temporary, _NEW, 0o666)  # less the umask, as any new file
     try:
@@ -40,6 +42,21 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def refuse_special(path: Path) -> None:
+    """
+    Refuse to put a file in the place of a device, a pipe or a socket: it would be gone for all.
+
+    Raises:
+        OSError: There is one, or a link that leads to one.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # nothing is there, or the writing tells why nobody can look
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "is a device, a pipe or a socket, in whose place no file goes")
 
 
 def temporary_names(name: str) -> str:
@@ -63,7 +80,7 @@ def read_json(path: Path) -> Any:
             raise ValueError("is no file")
         if found.st_size > MOST_JSON:
             raise ValueError(f"has {found.st_size} bytes, more than any such file")
-        text = file.read(MOST_JSON + 1).decode("utf-8")
+        text = file.read(found.st_size).decode("utf-8")  # what is asked for is reserved at once
     return json.loads(text, object_pairs_hook=_each_once)
 
 

@@ -23,6 +23,8 @@ from loadtest.plan.headers import Headers
 from loadtest.plan.model import Plan
 from loadtest.plan.order import Targets, with_secrets
 from loadtest.plan.threshold_checks import compares_arms
+from loadtest.records.engine_account import read_engine
+from loadtest.records.facts import FINISHED
 from loadtest.records.folder import RunFolder
 from loadtest.records.seal import seal
 from loadtest.records.world_facts import OrderFacts, WorldFacts
@@ -198,12 +200,16 @@ class RunConductor:
     def _concluded(self, failure: EngineError | WorldError | None, logs: KeptLogs) -> Judged:
         """Judge what was measured; raise what ended the run before its time."""
         folder = self.folder
+        if not folder.file("plan.json").is_file():
+            raise RecordsError(
+                f"{folder.path}: was removed or moved while the run went on; what was measured "
+                "until then went with it"
+            )
         rows = folder.merge_parts()
         if rows == 0:
             folder.records.unlink(missing_ok=True)  # an empty one would look like a run
-            raise failure or EngineError(
-                f"no request was measured: no task of {self.plan.scenario} sent one within the run"
-            )
+            logs.keep()
+            raise failure or EngineError(f"no request was measured: {self._why_nothing()}")
         seal(folder.path)
         self._progress.step("analysing")
         judged = judge_folder(folder.path, command=self._command, interrupted=self._stop.asked)
@@ -216,6 +222,14 @@ class RunConductor:
             self._progress.warn(f"what was measured until then is in {judged.report}")
             raise failure
         return judged
+
+    def _why_nothing(self) -> str:
+        """Return why a run that came to its end has no row."""
+        engine = read_engine(self.folder.load_json("engine.json"))
+        lost = [f"{one.id} ({one.region})" for one in engine.workers if one.state != FINISHED]
+        if lost:
+            return f"worker {', '.join(lost)} ended before it sent one; look at its machine's log"
+        return f"no task of {self.plan.scenario} sent one within the run"
 
     def _deploy(
         self, place: RunWorld, orders: RunDeployment, keys: Secrets, stack: ExitStack

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from loadtest.errors import LoadtestError, PlanError, RecordsError
 from loadtest.plan.credentials import without_credentials
-from loadtest.records.whole import whole_file
+from loadtest.records.whole import refuse_special, whole_file
 from loadtest.run import output_otlp, output_prometheus
 from loadtest.run.output_series import Remote, remote_of, series_of
 from loadtest.run.result import result_of
@@ -61,13 +61,25 @@ def read_outputs(texts: Sequence[str]) -> tuple[OutputFile, ...]:
                 f"--output: {shown!r} is not FORM=FILE with FORM {', '.join(FORMS)}, nor FORM=URL "
                 f"with FORM {', '.join(REMOTE_FORMS)}"
             )
-        elif path.is_dir() or not path.parent.is_dir():
-            why = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        elif why := _no_place(path):
             faults.append(f"--output: {name[:200]!r}: {why}; name a file in a folder that is there")
         found.append(OutputFile(form, path))
     if faults:
         raise PlanError(*faults)
     return tuple(found)
+
+
+def _no_place(path: Path) -> str:
+    """Return why no file can be written in a place; empty where one can."""
+    if path.is_dir():
+        return "is a folder"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    try:
+        refuse_special(path)
+    except OSError as error:
+        return str(error.strerror)
+    return ""
 
 
 def write_outputs(

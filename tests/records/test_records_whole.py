@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from loadtest.records import whole
 from loadtest.records.folder import RunFolder
-from loadtest.records.whole import temporary_names, whole_file
+from loadtest.records.whole import read_json, temporary_names, whole_file
 
 
 def names(folder: Path) -> list[str]:
@@ -55,3 +57,29 @@ def test_a_link_laid_in_wait_is_never_written_through(
     with pytest.raises(Exception, match="cannot be written"):
         folder.save_json("plan.json", {"schema": 1})
     assert theirs.read_text() == "precious"
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a link to a device"])
+def test_no_file_takes_the_place_of_what_is_none(tmp_path: Path, kind: str) -> None:
+    """As root that would take /dev/stdout from everybody on the machine."""
+    path = tmp_path / "out"
+    if kind == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(os.devnull)
+    with pytest.raises(OSError, match="is a device, a pipe or a socket"), whole_file(path):
+        pass
+    assert path.is_fifo() or path.is_symlink()
+    assert names(tmp_path) == ["out"]
+
+
+def test_reading_an_account_reserves_what_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text("{}")
+    tracemalloc.start()
+    try:
+        assert read_json(path) == {}
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 1 << 20

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import http.server
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -224,6 +226,13 @@ def test_a_place_is_a_url_of_its_form() -> None:
         read_outputs(["otlp=h:4318"])
     with pytest.raises(PlanError, match="nor FORM=URL with FORM prometheus-rw, otlp"):
         read_outputs(["xml=x"])
+
+
+def test_what_is_no_file_is_told_before_the_run(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path(os.devnull)):
+        with pytest.raises(PlanError, match="is a device, a pipe or a socket"):
+            read_outputs([f"json={place}"])
 
 
 def test_a_missing_extra_is_told_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loadtest.errors import RecordsError
+from loadtest.records.whole import whole_file
 
 if TYPE_CHECKING:
     from loadtest.analysis.load import Run
@@ -55,15 +54,8 @@ def write_whole(path: Path, content: str | bytes) -> None:
         RecordsError: The file cannot be written; the message says where and why.
     """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content.encode("utf-8") if isinstance(content, str) else content)
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with whole_file(path) as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
     except OSError as error:
         reason = error.strerror or str(error)
         raise RecordsError(
