@@ -96,10 +96,10 @@ class Blocked:
         return sums.astype(np.float64)
 
     def shares_beyond(self, limit: float) -> NDArray[np.float64]:
-        """Return which share of each group's values is larger; groups without a value left out."""
-        counts, kept = self.counts, int(np.searchsorted(self.values, limit, side="right"))
+        """Return which share of each group's values is larger; 0 of a group without a value."""
+        kept = int(np.searchsorted(self.values, limit, side="right"))
         beyond = np.bincount(self.group[kept:], minlength=self.groups)
-        return np.asarray(beyond[counts > 0] / counts[counts > 0], dtype=np.float64)
+        return np.asarray(beyond / np.maximum(self.counts, 1), dtype=np.float64)
 
     def answered(self) -> Blocked:
         """Return the sample without its failures."""

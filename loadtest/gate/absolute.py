@@ -11,7 +11,7 @@ from loadtest.analysis.special import binomial_at_least, binomial_at_most, stude
 from loadtest.analysis.worth import UNLIKELY, Weather
 from loadtest.gate.decide import Levels
 from loadtest.gate.evidence import Measurement, sign_of
-from loadtest.gate.trouble import with_rare_trouble
+from loadtest.gate.trouble import beyond_limit, with_rare_trouble
 from loadtest.plan.thresholds import Threshold
 
 
@@ -20,8 +20,7 @@ def against_limit(rule: Threshold, sample: Blocked, levels: Levels) -> Measureme
     found, percentile = met_against_limit(rule, sample, levels), rule.measure.percentile
     if percentile is None or sign_of(rule) < 0:
         return found
-    slow = sample.shares_beyond(rule.limit)
-    return with_rare_trouble(found, slow, sample.joined, percentile, levels)
+    return with_rare_trouble(found, beyond_limit(sample, rule.limit), percentile, levels)
 
 
 def met_against_limit(rule: Threshold, sample: Blocked, levels: Levels) -> Measurement:

@@ -17,7 +17,7 @@ from loadtest.analysis.scores import (
 )
 from loadtest.gate.decide import Levels
 from loadtest.gate.evidence import Measurement, sign_of
-from loadtest.gate.trouble import with_rare_trouble
+from loadtest.gate.trouble import beyond_allowed, with_rare_trouble
 from loadtest.plan.model import Gate
 from loadtest.plan.thresholds import Threshold
 
@@ -59,7 +59,8 @@ def within_margin(rule: Threshold, pair: ArmPair, *, gate: Gate, levels: Levels)
             - base
         ),
     )
-    return with_rare_trouble(measured, found.series, pair.arm.joined, pair.percentile, levels)
+    met = beyond_allowed(pair.arm, allowed, pair.percentile, pair.arm.joined)
+    return with_rare_trouble(measured, met, pair.percentile, levels)
 
 
 def within_factor(rule: Threshold, pair: ArmPair, levels: Levels) -> Measurement:
@@ -83,7 +84,8 @@ def within_factor(rule: Threshold, pair: ArmPair, levels: Levels) -> Measurement
             else math.inf
         ),
     )
-    return with_rare_trouble(measured, found.series, pair.arm.joined, pair.percentile, levels)
+    met = beyond_allowed(first, second, pair.percentile, pair.arm.joined)
+    return with_rare_trouble(measured, met, pair.percentile, levels)
 
 
 def margin_of(rule: Threshold, gate: Gate) -> tuple[float, float]:

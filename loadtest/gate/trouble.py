@@ -1,19 +1,21 @@
 """
 Rare trouble: a pass supposes what a run may have missed.
 
-Trouble that takes whole blocks breaks a percentile by taking as many of them as there are requests
-beyond it: one of twenty breaks p95, one of a hundred p99.  Blocks that met none of it, or one, tell
+Trouble that takes whole blocks breaks a percentile as soon as it takes what the usual requests
+leave of the share that may lie beyond it: p95 where it takes one of twenty blocks, and one of 33
+where 2 % of the usual requests lie beyond already.  Blocks that met none of it, or one, tell
 nothing of it, however many requests they hold, so blocks are counted.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import cache
+import math
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
+from loadtest.analysis.blocks import Blocked
 from loadtest.analysis.scores import Series
 from loadtest.analysis.special import binomial_at_most
 from loadtest.gate.decide import Levels
@@ -21,56 +23,131 @@ from loadtest.gate.evidence import Measurement
 
 _RAREST: Final = 0.01
 """Trouble in a smaller share of blocks is not looked for, whatever the percentile."""
+_SUPPOSED_FULL: Final = 3
+"""So many blocks in trouble are supposed to be slow throughout, beside those that were met."""
+_BY_CHANCE: Final = 2
+"""One or two requests beyond tell of no rate: a standard error is taken off, up to so many."""
 
 
-def share_that_breaks(percentile: float) -> float:
-    """Return in what share of blocks trouble breaks a percentile, 0 to 100."""
-    return max(1 - percentile / 100, _RAREST)
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """
+    What the blocks of a sample tell of trouble.
+
+    Args:
+        blocks: How many there are.
+        troubled: How many of them are in trouble.
+        usual: Share of the requests of the others that lie beyond what is allowed, by an estimate
+            that is rather too low.
+        fill: The same of those in trouble; all of them until some were met.
+    """
+
+    blocks: int
+    troubled: int = 0
+    usual: float = 0.0
+    fill: float = 1.0
 
 
-@cache
-def blocks_to_pass(percentile: float, alpha: float, troubled: int = 0) -> int:
+def trouble_met(beyond: Series, expected: Series, counts: Series, joined: float) -> Trouble:
+    """
+    Return which blocks are in trouble: those of which most that is not slow usually is slow.
+
+    Args:
+        beyond: Of each group of blocks the share of requests beyond what is allowed.
+        expected: The share of each that other requests of the same moments explain.
+        counts: How many requests each group has; one without any tells nothing.
+        joined: How many blocks a group joins.
+    """
+    some = counts > 0
+    beyond, counts = beyond[some], counts[some]
+    slow = beyond - expected[some]
+    usually = min(max(float(np.median(slow)), 0.0), 0.99)
+    excess = np.clip((slow - usually) / (1 - usually), 0.0, 1.0)
+    in_trouble = np.ceil(excess * joined - 0.5)
+    calm, troubled = in_trouble == 0, int(in_trouble.sum())
+    usual = float(beyond[calm].mean()) if calm.any() else usually
+    full = float(beyond[~calm].sum()) * joined - ((~calm).sum() * joined - troubled) * usual
+    fill = (min(max(full, 0.0), troubled) + _SUPPOSED_FULL) / (troubled + _SUPPOSED_FULL)
+    requests = max(float(counts[calm].sum()), 1.0)
+    usual -= min(math.sqrt(usual * requests), _BY_CHANCE) / requests
+    return Trouble(round(beyond.size * joined), troubled, usual, fill)
+
+
+def share_that_breaks(percentile: float, met: Trouble | None = None) -> float:
+    """
+    Return in what share of blocks trouble breaks a percentile.
+
+    Args:
+        percentile: 0 to 100.
+        met: What is known of the sample; None stands for no usual request beyond what is allowed.
+    """
+    left = 1 - percentile / 100
+    if met is not None:
+        left = (left - met.usual) / max(met.fill - met.usual, 1e-9)
+    return min(max(left, _RAREST), 1.0)
+
+
+def blocks_to_pass(share: float, alpha: float, troubled: int = 0) -> int:
     """
     Return how many blocks a pass takes.
 
     Args:
-        percentile: 0 to 100.
-        alpha: Error rate of all looks.
+        share: In what share of blocks trouble breaks the percentile.
+        alpha: Error rate.
         troubled: How many of the blocks were in trouble.
     """
-    share, want = share_that_breaks(percentile), troubled + 1
+    want = troubled + 1
     while binomial_at_most(troubled, want, share) > alpha:
         want += 1
     return want
 
 
 def with_rare_trouble(
-    found: Measurement, slow: Series, joined: float, percentile: float, levels: Levels
+    found: Measurement, met: Trouble, percentile: float, levels: Levels
 ) -> Measurement:
     """
     Return evidence that passes nothing which blocks in trouble, were they rare, would have broken.
 
     As few blocks in trouble as were met have to be improbable if so many were that the rule is
-    broken.  Later looks contain the earlier ones: the error rate is that of all of them.
+    broken.  Where none was, later looks contain the earlier ones, and the error rate is that of all
+    of them; where some were, each look spends its own, since a later one may pass what an earlier
+    one did not.
 
     Args:
         found: Evidence that does not know of trouble that was not met.
-        slow: Of each group of blocks the share of requests that were slow: a block in which more
-            than half were is in trouble.
-        joined: How many blocks a group joins.
+        met: What blocks tell of it.
         percentile: 0 to 100.
         levels: Error rates.
     """
-    troubled = int(np.ceil(np.clip(slow, 0.0, 1.0) * joined - 0.5).sum())
-    blocks = round(slow.size * joined)
-    chance = binomial_at_most(troubled, blocks, share_that_breaks(percentile))
-    if chance <= levels.whole or found.p_pass > levels.side:
+    share = share_that_breaks(percentile, met)
+    alpha = levels.side if met.troubled else levels.whole
+    chance = binomial_at_most(met.troubled, met.blocks, share)
+    if chance <= alpha or found.p_pass > levels.side:
         return found
-    want = blocks_to_pass(percentile, levels.whole, troubled)
+    want = blocks_to_pass(share, alpha, met.troubled)
+    already = f" ({met.usual:.2g} of the usual requests are beyond already)"
     return replace(
         found,
-        p_pass=max(found.p_pass, min(1.0, chance * levels.side / levels.whole)),
-        unseen=f"{blocks} blocks, {troubled} of them much slower, can hide trouble in one of "
-        f"{1 / share_that_breaks(percentile):.3g}: it takes {want} with no more of it to pass.",
-        lacking_factor=want / blocks,
+        p_pass=max(found.p_pass, min(1.0, chance * levels.side / alpha)),
+        unseen=f"{met.blocks} blocks, {met.troubled} of them much slower, can hide trouble in one "
+        f"of {1 / share:.3g}{already if share < share_that_breaks(percentile) else ''}: it takes "
+        f"{want} with no more of it to pass.",
+        lacking_factor=want / met.blocks,
     )
+
+
+def beyond_limit(sample: Blocked, limit: float) -> Trouble:
+    """Return what a sample's blocks tell of trouble beyond a limit."""
+    beyond = sample.shares_beyond(limit)
+    return trouble_met(beyond, np.zeros_like(beyond), sample.counts, sample.joined)
+
+
+def beyond_allowed(arm: Blocked, allowed: Blocked, percentile: float, joined: float) -> Trouble:
+    """
+    Return what an arm's blocks tell of trouble beyond a percentile of what is allowed.
+
+    What is as slow in both arms at the same moment is no trouble of the one.
+    """
+    limit = allowed.point(percentile)
+    own, explained = arm.shares_beyond(limit), allowed.shares_beyond(limit)
+    return trouble_met(own, explained, arm.counts, joined)

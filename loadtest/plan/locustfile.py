@@ -18,7 +18,7 @@ from loadtest.plan.selection import names_in
 from loadtest.plan.urls import looks_like_url, plan_of_urls
 
 RUN_TIME_S: Final = 30.0
-BLOCKS: Final = 60
+BLOCKS: Final = 75
 _SHORTEST_BLOCK_S, _LONGEST_BLOCK_S = 0.25, 1.0
 _RUN_TIME: Final = re.compile(r"(?:(\d+)\s*h)?\s*(?:(\d+)\s*m)?\s*(?:(\d+(?:\.\d+)?)\s*s?)?", re.I)
 

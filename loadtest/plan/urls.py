@@ -137,7 +137,7 @@ def plan_of_urls(
         "load": dict(_LOAD),
         "network": {"rtt": "neutral"},
         "database": {"fly_toml": ""},
-        "gate": {"max_looks": 3},
+        "gate": {"max_looks": 5},
         "deployments": [
             {"name": "target" if len(urls) == 1 else name, "url": base, "at": at}
             for name, (base, _) in zip(ARMS, split, strict=False)

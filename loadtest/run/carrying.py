@@ -11,7 +11,7 @@ from loadtest.analysis.percentiles import LEAST_BLOCKS, needed
 from loadtest.errors import PlanError
 from loadtest.gate.decide import levels_of
 from loadtest.gate.shares import requests_to_pass
-from loadtest.gate.trouble import blocks_to_pass
+from loadtest.gate.trouble import blocks_to_pass, share_that_breaks
 from loadtest.plan.model import Plan
 from loadtest.plan.threshold_checks import parse_thresholds
 from loadtest.plan.thresholds import SHARES, Threshold
@@ -50,7 +50,8 @@ def _too_short(plan: Plan) -> Iterator[str]:
             most = math.floor(per_s * load.duration_s)
             passes_s = 0.0
             if measure.percentile is not None:
-                passes_s = blocks_to_pass(measure.percentile, plan.gate.alpha) * load.block_s
+                share = share_that_breaks(measure.percentile)
+                passes_s = blocks_to_pass(share, plan.gate.alpha) * load.block_s
             enough_s = max(want / per_s, least_s, passes_s / looks)
             enough = f"give --duration {math.ceil(enough_s)} or more"
             if most < want:
@@ -113,8 +114,10 @@ def _pass_after(plan: Plan, rule: Threshold) -> tuple[float, str, str] | None:
     """Return after how many seconds a rule may pass, its text, and why; None where nobody knows."""
     load, looks, percentile = plan.load, plan.gate.max_looks, rule.measure.percentile
     if rule.measure.unit == "ms" and percentile is not None and rule.comparator in ("<", "<="):
-        blocks = blocks_to_pass(percentile, plan.gate.alpha)
-        why = f"{blocks} blocks of {load.block_s:g} s rule out trouble in a few of them"
+        blocks = blocks_to_pass(share_that_breaks(percentile), plan.gate.alpha)
+        # How many of the usual requests lie beyond, and so how much trouble is too much, is met.
+        why = f"{blocks} blocks of {load.block_s:g} s rule out trouble in a few of them (more do "
+        why += "where usual requests lie beyond the limit, too)"
         return blocks * load.block_s, rule.text, why
     known = load.model == "open" and not load.stages and plan.scenario in _ONE_REQUEST
     if rule.measure.metric in SHARES and rule.kind in ("absolute", "baseline") and known:

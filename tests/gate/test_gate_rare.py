@@ -16,6 +16,13 @@ from loadtest.gate.decide import Levels
 from loadtest.gate.errors import Failures, chance_of_difference, supposed_cluster
 from loadtest.gate.evidence import Measurement
 from loadtest.gate.shares import judge_share
+from loadtest.gate.trouble import (
+    Trouble,
+    beyond_limit,
+    blocks_to_pass,
+    share_that_breaks,
+    with_rare_trouble,
+)
 from loadtest.plan.model import Gate
 from loadtest.plan.threshold_parser import parse_threshold
 
@@ -124,7 +131,59 @@ def test_blocks_count_where_a_long_run_joins_them() -> None:
 
 
 def test_a_block_of_which_half_is_quick_is_not_in_trouble() -> None:
-    values = np.array([10.0, 10.0, 500.0, 500.0, 500.0, 10.0])
-    sample = blocked(values, np.array([0, 0, 0, 0, 1, 1], np.int32), 3)
+    values = np.array([10.0, 10.0, 500.0, 500.0, 500.0, 10.0, 10.0, 10.0])
+    sample = blocked(values, np.array([0, 0, 0, 0, 1, 1, 3, 3], np.int32), 5)
 
-    assert sample.shares_beyond(100.0).tolist() == [0.5, 0.5]
+    assert sample.shares_beyond(100.0).tolist() == [0.5, 0.5, 0.0, 0.0, 0.0]
+    met = beyond_limit(sample, 100.0)
+    assert (met.blocks, met.troubled) == (3, 0)  # those that hold a request
+    assert met.usual == pytest.approx(1 / 3 - (8 / 3) ** 0.5 / 8)  # the mean less its error
+
+
+def test_usual_requests_beyond_a_limit_leave_less_to_trouble() -> None:
+    assert share_that_breaks(95) == pytest.approx(0.05)
+    assert share_that_breaks(95, Trouble(100, usual=0.02)) == pytest.approx(0.03 / 0.98)
+    assert share_that_breaks(95, Trouble(100, usual=0.06)) == 0.01
+    # blocks in trouble of which a fifth is quick break it where a sixteenth of them are
+    assert share_that_breaks(95, Trouble(100, 50, fill=0.8)) == pytest.approx(0.0625)
+    assert blocks_to_pass(share_that_breaks(95), SIDE) == 59
+    assert blocks_to_pass(share_that_breaks(95, Trouble(100, usual=0.02)), SIDE) == 97
+
+
+@pytest.mark.parametrize(("sigma", "room"), [(0.08, 1.03), (0.35, 1.1)])
+def test_a_near_limit_is_not_passed_where_little_trouble_breaks_it(
+    sigma: float, room: float
+) -> None:
+    """Some 2.5 % of the usual requests lie beyond it, and trouble in 3 % of blocks breaks it."""
+    broken = LimitDesign(slow=0.03, sigma=sigma, room=room, looks=(60, 90, 120), per_block=15)
+
+    assert limit_trials(broken, 100, 1)[0] <= 0.06
+    assert limit_trials(replace(broken, slow=0.0, looks=(240,)), 20, 1)[0] == 1
+
+
+def test_a_candidate_near_the_margin_is_not_passed_where_little_trouble_breaks_it() -> None:
+    found = [compared(seed, 90, sigma=0.35, share=0.025) for seed in range(100)]
+
+    assert sum(one.p_pass <= SIDE for one in found) <= 0.06 * len(found)
+    told = next(one.unseen for one in found if one.unseen)
+    assert "of the usual requests are beyond already" in told
+
+
+def test_trouble_that_was_met_takes_each_looks_own_error_rate() -> None:
+    """A later look may pass what an earlier did not, so all of them together must not exceed it."""
+    evidence = replace(compared(1, 60, share=0), p_pass=0.0)
+    levels = Levels(0.01, SIDE)
+
+    def passes(blocks: int, troubled: int) -> bool:
+        return with_rare_trouble(evidence, Trouble(blocks, troubled), 95, levels).p_pass <= 0.01
+
+    assert (passes(58, 0), passes(59, 0)) == (False, True)
+    assert (passes(93, 1), passes(130, 1)) == (False, True)  # 93 would do at 5 %
+
+
+def test_a_median_passes_where_few_requests_a_block_lie_beyond_by_chance() -> None:
+    """Most of five may be beyond a limit that 40 of 100 are; blocks that are joined are alike."""
+    near = LimitDesign(50.0, sigma=0.35, room=1.1, per_block=15, looks=(240,))
+
+    assert limit_trials(near, 10, 1)[0] == 1
+    assert limit_trials(replace(near, per_block=5, looks=(100,)), 20, 1)[0] >= 0.9
