@@ -63,6 +63,8 @@ def say(terminal: Terminal, judged: Judged) -> int:
     from loadtest.run.judge import tell_github
 
     terminal.finish()  # nothing turns below a verdict
+    for why in judged.unwritten:
+        terminal.warn(why)
     if outputs := click.get_current_context().meta.get(_OUTPUTS):
         from loadtest.run.outputs import write_outputs
 
@@ -102,9 +104,9 @@ def _say_words(terminal: Terminal, judged: Judged, annotations: list[str]) -> No
         for table in judged.tables:
             terminal.table(table.title, table.headers, table.rows)
     terminal.verdict(judged.decision, judged.verdict_lines)
-    if not terminal.quiet:
+    if not terminal.quiet and judged.report.is_file():
         terminal.lines(["", f"report: {judged.report}"])
-    terminal.lines(annotations)
+    terminal.commands(annotations)
 
 
 def _say_object(terminal: Terminal, judged: Judged, annotations: list[str]) -> None:
@@ -112,7 +114,7 @@ def _say_object(terminal: Terminal, judged: Judged, annotations: list[str]) -> N
 
     if not terminal.quiet:
         terminal.aside([f"verdict: {judged.decision.upper()}", *judged.verdict_lines])
-    terminal.aside(annotations)
+    terminal.commands(annotations)
     terminal.result(result_of(judged))
 
 

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from loadtest.text import one_line
+from loadtest.text import log_line, one_line
 
 VERDICT_STYLE = {
     "pass": "bold green",
@@ -98,10 +98,10 @@ def _region_table(table: Sequence[Sequence[str]]) -> Table:
     shown = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
     for number, name in enumerate(table[0]):
         justify: Literal["left", "right"] = "right" if number else "left"
-        shown.add_column(Text(one_line(name)), justify=justify, no_wrap=True)
+        shown.add_column(Text(log_line(name)), justify=justify, no_wrap=True)
     for *cells, errors in table[1:]:
         style = "bold red" if errors != "0" else ""
-        shown.add_row(*(Text(one_line(cell)) for cell in cells), Text(errors, style=style))
+        shown.add_row(*(Text(log_line(cell)) for cell in cells), Text(errors, style=style))
     return shown
 
 
@@ -131,8 +131,8 @@ class Terminal:
             if isinstance(stream, io.TextIOWrapper):  # a letter that cannot be shown costs no run
                 stream.reconfigure(errors="loadtest-plain")
         wide = None if sys.stdout.isatty() else PLAIN_WIDTH
-        self.out = _Output(highlight=False, soft_wrap=True, width=wide)
-        self.err = _SideOutput(stderr=True, highlight=False)
+        self.out = _Output(highlight=False, emoji=False, soft_wrap=True, width=wide)
+        self.err = _SideOutput(stderr=True, highlight=False, emoji=False)
         self.quiet = quiet
         self.hint = ""
         """Stands beside a load that stays in its place: a key that may be pressed."""
@@ -158,18 +158,19 @@ class Terminal:
     def result(self, value: Mapping[str, object]) -> None:
         """Print the one object, on a line of ASCII."""
         self._stop_live()
-        sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
+        text = json.dumps(value, allow_nan=False).replace("##", "#\\u0023")  # see `log_line`
+        sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
     def aside(self, lines: Iterable[str]) -> None:
         """Print lines to standard error, as they are but for what a terminal would obey."""
         for line in lines:
-            self.err.put(Text(one_line(line)), soft_wrap=True)
+            self.err.put(Text(log_line(line)), soft_wrap=True)
 
     def step(self, text: str) -> None:
         """Show what begins; on a terminal it turns until the next step."""
         if self._live is not None:
-            self._live.update(escape(one_line(text)))
+            self._live.update(escape(log_line(text)))
             self._live.start()
 
     def done(self, text: str) -> None:
@@ -177,19 +178,19 @@ class Terminal:
         if not self.quiet:
             self._stop_live()
             elapsed = time.monotonic() - self._began
-            line = f"[dim]{elapsed:6.1f} s[/dim]  {escape(one_line(text))}"
+            line = f"[dim]{elapsed:6.1f} s[/dim]  {escape(log_line(text))}"
             self.err.put(line, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Say something that stops nothing."""
         self._stop_live()
-        self.err.put(f"[yellow]note[/yellow]    {escape(one_line(text))}", soft_wrap=True)
+        self.err.put(f"[yellow]note[/yellow]    {escape(log_line(text))}", soft_wrap=True)
 
     def error(self, text: str) -> None:
         """Say why the program ends."""
         self._stop_live()
         for line in text.splitlines():
-            self.err.put(f"[red]error[/red]   {escape(one_line(line))}", soft_wrap=True)
+            self.err.put(f"[red]error[/red]   {escape(log_line(line))}", soft_wrap=True)
 
     def load(self, state: str, headline: str, table: Sequence[Sequence[str]], brief: str) -> None:
         """
@@ -201,7 +202,7 @@ class Terminal:
             return
         if self._live is not None:
             hint = f"  [{self.hint}]" if self.hint else ""
-            head = Text(f"{one_line(headline)}  (provisional){hint}")
+            head = Text(f"{log_line(headline)}  (provisional){hint}")
             self._live.update(Group(head, _region_table(table)) if table else head)
             self._live.start()
             return
@@ -221,24 +222,32 @@ class Terminal:
         """Print a table; the first column and columns of words are left, those of numbers right."""
         rows = [tuple(row) for row in rows]
         table = Table(
-            title=Text(one_line(title)), title_justify="left", header_style="bold", box=None
+            title=Text(log_line(title)), title_justify="left", header_style="bold", box=None
         )
         for number, name in enumerate(header):
             words = number == 0 or _is_words([row[number] for row in rows if number < len(row)])
             table.add_column(
-                Text(one_line(name)),
+                Text(log_line(name)),
                 justify="left" if words else "right",
                 no_wrap=True,
             )
         for row in rows:
-            table.add_row(*(Text(one_line(cell)) for cell in row))
+            table.add_row(*(Text(log_line(cell)) for cell in row))
         self.out.print()
         self.out.print(table)
 
     def lines(self, lines: Iterable[str]) -> None:
         """Print lines as they are, but for what a terminal would obey."""
         for line in lines:
-            self.out.print(Text(one_line(line)))
+            self.out.print(Text(log_line(line)))
+
+    def commands(self, lines: Iterable[str]) -> None:
+        """Print lines of ours that are meant for who reads a job's log."""
+        for line in lines:
+            if self.machine:
+                self.err.put(Text(one_line(line)), soft_wrap=True)
+            else:
+                self.out.print(Text(one_line(line)))
 
     def verdict(self, decision: str, lines: Iterable[str]) -> None:
         """Print the verdict block, the last thing a run says."""

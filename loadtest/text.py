@@ -21,6 +21,9 @@ _TURNING: Final = frozenset(
 )
 _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]<>#|~!$@])")
 
+_COMMAND: Final = re.compile(r"##(?=\[|vso\[|teamcity\[)", re.IGNORECASE)
+_COMMAND_AT_START: Final = re.compile(r"^(\s*)::")
+
 # One line of a stack, by language: what names a place in code and says nothing else.
 _PYTHON_FRAME: Final = re.compile(r"\s+File \"[^\"]*\", line \d+")
 _FRAME: Final = re.compile(
@@ -48,6 +51,20 @@ def one_line(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(_safe(character) for character in text)
+
+
+def log_line(text: str) -> str:
+    """
+    Return a text on one line, as ``one_line``, that no reader of a job's log takes for a command.
+
+    Such readers obey ``::name::`` where a line begins, and ``##[name]``, ``##vso[`` and
+    ``##teamcity[`` anywhere in it.
+
+    Source: "Workflow commands", docs.github.com, and ActionCommand.cs of its runner; "Logging
+    commands", learn.microsoft.com; "Service messages", jetbrains.com.
+    """
+    line = _COMMAND.sub("# #", one_line(text))
+    return _COMMAND_AT_START.sub(r"\1: :", line)
 
 
 def lines_of(text: str) -> str:

@@ -169,7 +169,9 @@ def watch_of(plan: Plan, seconds: float) -> WatchFacts:
             for a, b in pairs
         ),
         processes=tuple(ProcessFacts(name, 9_000, 30, 210, 1_900) for name in ("links", "world")),
-        moments=tuple(WorldMoment(t, 200, 900, 300, 1_900) for t in range(1_000, lasted_ms, 1_000)),
+        moments=tuple(
+            WorldMoment(t, 200, 1_900, 210, 1_900) for t in range(1_000, lasted_ms, 1_000)
+        ),
         machine_events=(),
         faults=(),
         replicas=(),

@@ -228,6 +228,29 @@ def test_a_table_is_aligned_and_takes_words_as_they_are(
     ]
 
 
+def test_what_others_say_is_no_command_to_who_reads_the_log_and_our_own_lines_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    terminal, foreign = Terminal(), "::error::x ##[add-mask]y :bomb:"
+    terminal.table(foreign, [foreign], [[foreign]])
+    terminal.lines([foreign])
+    terminal.verdict("pass", [foreign])
+    for say in (terminal.done, terminal.warn, terminal.error):
+        say(foreign)
+    terminal.aside([foreign])
+    terminal.commands(["::error title=loadtest::ours"])
+    terminal.result({"told": foreign})
+    told = capsys.readouterr()
+    *lines, ours, result = told.out.splitlines()
+    for line in (*lines, *told.err.splitlines()):
+        assert not line.lstrip().startswith("::")
+        assert "##[" not in line
+    assert told.err.count(":bomb:") == 4
+    assert ours == "::error title=loadtest::ours"
+    assert "##[" not in result
+    assert json.loads(result) == {"told": foreign}
+
+
 def test_a_verdict_is_the_last_word_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     terminal = Terminal()
     terminal.step("measuring")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.text import lines_of, markdown_text, one_line, quoted_end, telling_lines
+from loadtest.text import lines_of, log_line, markdown_text, one_line, quoted_end, telling_lines
 
 ANYTHING = st.text(st.characters(codec=None, exclude_categories=()))
 
@@ -134,3 +134,20 @@ def test_an_output_without_a_stack_is_cut_to_its_end() -> None:
 
 def test_the_end_of_what_was_printed_is_quoted_and_obeyed_by_nobody() -> None:
     assert quoted_end("a\nb\n\x1b[2Jc\n\n", 2) == "  | b\n  | \N{REPLACEMENT CHARACTER}[2Jc"
+
+
+COMMANDS = ("::error::", "##[add-mask]", "##vso[task.setvariable]", "##TeamCity[x]", " ::a::")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@given(before=ANYTHING, after=ANYTHING)
+def test_no_reader_of_a_log_finds_a_command(command: str, before: str, after: str) -> None:
+    for text in (command + after, before + command + after):
+        line = log_line(text)
+
+        assert not line.lstrip().startswith("::")
+        assert not any(mark in line.lower() for mark in ("##[", "##vso[", "##teamcity["))
+
+
+def test_a_line_without_a_command_stays_as_it_is() -> None:
+    assert log_line("## a ::b:: #[c] C++::d") == "## a ::b:: #[c] C++::d"

@@ -20,6 +20,7 @@ _LATEST: Final = 0.25
 """Of a second's 50 looks the p99 is the latest: where three of four seconds had one so late, more
 than one look in a hundred was."""
 _LATE_SLACK: Final = 0.01
+_SHARE_SLACK: Final = 0.01
 _LEAST_SLACK: Final = 5
 _PER_CONNECTION: Final = 2
 """Round trips on a connection from which on it is not one that is opened for each request."""
@@ -69,6 +70,18 @@ def _timeline(worker: WorkerFacts, health: HealthFacts) -> Iterator[str]:
             yield (
                 f"tells of seconds in most of which {what} by {usual / US_PER_MS:.2f} ms, and of "
                 f"{p99_us / US_PER_MS:.2f} ms over all (p99)"
+            )
+    steal = [moment.steal_share for moment in worker.timeline if moment.steal_share is not None]
+    for what, shares, mean, most in (
+        ("used of its core", [moment.cpu_share for moment in worker.timeline],
+         health.cpu_share_mean, health.cpu_share_max),
+        ("lost to the host", steal, health.steal_share_mean or 0.0, health.steal_share_max or 0.0),
+    ):  # fmt: skip
+        found, highest = (float(np.mean(shares)), max(shares)) if shares else (0.0, 0.0)
+        if found > mean + _SHARE_SLACK or highest > most + _SHARE_SLACK:
+            yield (
+                f"tells of seconds in which it {what} {found:.0%}, {highest:.0%} at most, and of "
+                f"{mean:.0%}, {most:.0%} at most, over all"
             )
 
 

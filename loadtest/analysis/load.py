@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as with_default
@@ -24,6 +25,7 @@ from loadtest.plan.threshold_parser import parse_threshold
 from loadtest.records.engine_account import read_engine
 from loadtest.records.facts import EngineFacts, WorkerFacts
 from loadtest.records.folder import RunFolder
+from loadtest.records.layout import MAX_LETTERS
 from loadtest.records.reader import open_records
 from loadtest.records.schema import RECORDS
 from loadtest.records.seal import Sealed, verify
@@ -31,6 +33,8 @@ from loadtest.records.world_facts import EMBEDDED, OWN, WorldFacts, read_world
 
 _CATEGORY_LIMIT = 127
 _MOST_BYTES = 2**31 - 1
+_MORE_ROWS, _FEW_ROWS = 10, 1_000_000
+_MOST_LETTERS = 10 * MAX_LETTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ def load_run(folder: Path) -> Run:
     apps = world.apps or {}
     if lost := [d.name for d in plan.deployments if not d.url and d.name not in apps]:
         raise RecordsError(f"world.json: apps: the plan's {', '.join(lost)} are missing")
-    frame = read_records(folder / "records.parquet")
+    frame = read_records(folder / "records.parquet", _most_rows(engine))
     refuse_impossible(frame, plan, engine)
     due = refuse_unordered(frame, plan, engine)
     frame = with_true_queue(frame, plan)
@@ -125,14 +129,25 @@ def load_run(folder: Path) -> Run:
     )
 
 
-def read_records(path: Path) -> pd.DataFrame:
+def _most_rows(engine: EngineFacts | None) -> float:
+    """Return more rows than a run can have left: a small file can hold more than a memory does."""
+    if engine is None:
+        return math.inf
+    return _MORE_ROWS * sum(worker.rows.sent for worker in engine.workers) + _FEW_ROWS
+
+
+def read_records(path: Path, most: float = math.inf) -> pd.DataFrame:
     """
     Read records column by column, so that no more than one column is held twice.
 
     Words become categories of one or two bytes; times stay whole microseconds of four.
 
+    Args:
+        path: The file.
+        most: Rows from which on it is not read.
+
     Raises:
-        RecordsError: The file is missing, damaged or of another schema.
+        RecordsError: The file is missing, damaged or of another schema, or has too many rows.
     """
     if not path.is_file():
         raise RecordsError(f"{path} is missing: the run measured nothing, or was moved in part")
@@ -140,6 +155,8 @@ def read_records(path: Path) -> pd.DataFrame:
         words = [field.name for field in RECORDS if pa.types.is_dictionary(field.type)]
         with open_records(path, words) as file:
             _check_columns(path, file.schema_arrow)
+            if (rows := file.metadata.num_rows) > most:
+                raise RecordsError(f"{path}: has {rows} rows, far more than the workers sent")
             columns = {name: _column(file.read([name]).column(0)) for name in RECORDS.names}
             _check_lengths(path, columns, file.metadata.num_rows)
             columns["bytes"] = columns["bytes"].clip(max=_MOST_BYTES).astype(np.int32)
@@ -196,6 +213,10 @@ def _column(chunks: pa.ChunkedArray) -> Any:
     names = unified.chunk(0).dictionary.to_pylist() if unified.num_chunks else []
     # A dictionary in the file may hold a word twice or one that no row uses; categories may not.
     unique = sorted(set(names))
+    if any(len(name or "") > _MOST_LETTERS for name in unique):
+        raise RecordsError(
+            f"records.parquet: a word of more than {_MOST_LETTERS} letters, which no worker writes"
+        )
     small = np.int8 if len(unique) <= _CATEGORY_LIMIT else np.int32
     recode = np.array([unique.index(name) for name in names], dtype=small)
     indices = [chunk.indices.to_numpy() for chunk in unified.chunks]

@@ -6,6 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,15 @@ from loadtest.analysis.cells import codes_of
 from loadtest.analysis.checks import ValidityCheck
 from loadtest.analysis.load import Run
 from loadtest.records.facts import FINISHED, WorkerFacts
-from loadtest.records.kinds import ERROR_CHECK, ERROR_DROPPED
+from loadtest.records.kinds import CLOCK_KERNEL, CLOCK_USER, ERROR_CHECK, ERROR_DROPPED
 from loadtest.units import MS_PER_S, US_PER_MS
 
 LONGEST_SILENCE_S = 5.0
 """A worker tells of itself every second; a longer silence is a worker that stood still."""
+
+
+_FEW_BY_PROGRAM: Final = 0.01
+"""Share of first bytes without a stamp of the kernel's that no p99 shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +206,9 @@ def _gauges(run: Run, worker: WorkerFacts) -> Iterator[_Gauge]:
     """
     limits = run.plan.validity
     check, clock, health = worker.self_check, worker.clock, worker.health
-    kernel = check is not None and check.clock == "kernel"
+    kernel = (
+        check is not None and check.clock == CLOCK_KERNEL and not _mostly_by_program(run, worker)
+    )
     lag_ms = limits.loop_lag_p99_ms if kernel else limits.loop_lag_user_clock_p99_ms
     busy = "Lower load.rate, add workers, or give the machine less other work."
     if health is not None:
@@ -226,6 +233,16 @@ def _gauges(run: Run, worker: WorkerFacts) -> Iterator[_Gauge]:
         yield _Gauge("self-check", check.bias_p99_us / US_PER_MS, "ms",
                      run.plan.generator.self_check_bias_ms,
                      "the client read a known delay wrong by (p99)", busy)  # fmt: skip
+
+
+def _mostly_by_program(run: Run, worker: WorkerFacts) -> bool:
+    """Tell whether a percentile of a worker's rows may be a time that user space stamped."""
+    mine, words = codes_of(run.frame, "worker")
+    clock, clocks = codes_of(run.frame, "clock")
+    if worker.id not in words or CLOCK_USER not in clocks:
+        return False
+    by_program = clock[mine == words.index(worker.id)] == clocks.index(CLOCK_USER)
+    return float(by_program.mean()) > _FEW_BY_PROGRAM
 
 
 def _read(worker: WorkerFacts, gauge: _Gauge) -> ValidityCheck:

@@ -11,12 +11,21 @@ import numpy as np
 from loadtest.analysis.checks import ValidityCheck
 from loadtest.analysis.load import Run
 from loadtest.analysis.world_time import Floats, WorldTime, world_time
-from loadtest.records.watch import PairFacts, PathFacts, ProcessFacts
+from loadtest.records.watch import (
+    MOMENT_MS,
+    PairFacts,
+    PathFacts,
+    ProcessFacts,
+    ping_every_ms,
+)
 from loadtest.records.world_facts import EMBEDDED
 from loadtest.units import MS_PER_S, US_PER_MS
 
 LONGEST_SILENCE_S: Final = 5.0
 """The world tells of itself every second; a longer silence is a world that stood still."""
+
+LEAST_TOLD: Final = 0.75
+"""Share of what a watch should tell that has to be there: a busy machine may skip a beat."""
 
 WINDOW_PINGS: Final = 14
 """Pings whose median has to keep the tolerance: one alone may meet a busy moment."""
@@ -70,18 +79,19 @@ def _covered(time: WorldTime) -> ValidityCheck:
     begin, end = time.load_ms
     told = {"the world": np.array([moment.t_ms for moment in time.watch.moments], np.float64)}
     for pair in time.watch.pairs:
-        told[f"the link {pair.from_}-{pair.to}"] = np.array(pair.sent_ms, np.float64)
+        told[_link(pair)] = np.array(pair.sent_ms, np.float64)
     usual_ms = LONGEST_SILENCE_S * MS_PER_S
     worst, silence_ms, allowed_ms = "the world", 0.0, usual_ms
+    spacing_ms = ping_every_ms(len(time.watch.pairs))
     for name, at_ms in told.items():
-        spacing_ms = float(np.median(np.diff(at_ms))) if at_ms.size > 1 else 0.0
         # A ping under way holds the next one back: how long it took is judged as a round trip.
         gaps = _gaps(time, name, at_ms, begin, end)
-        limit_ms = max(usual_ms, LONGEST_SILENCE_S * spacing_ms)
+        pinged = name != "the world"
+        limit_ms = max(usual_ms, LONGEST_SILENCE_S * spacing_ms) if pinged else usual_ms
         if gaps / limit_ms > silence_ms / allowed_ms:
             worst, silence_ms, allowed_ms = name, gaps, limit_ms
-    complete = not _unwatched(time) and {p.name for p in time.watch.processes} >= set(_WHAT)
-    ok = silence_ms <= allowed_ms and complete
+    lacking = _lacking(time, silent=silence_ms > allowed_ms)
+    ok = silence_ms <= allowed_ms and not lacking
     return ValidityCheck(
         name="watch",
         scope="run",
@@ -92,17 +102,41 @@ def _covered(time: WorldTime) -> ValidityCheck:
         why=(
             f"The world told of itself during the load; the longest silence, of {worst}, was "
             f"{silence_ms / MS_PER_S:.1f} s (limit {allowed_ms / MS_PER_S:.1f} s)."
-            if complete
-            else "The world's account of itself lacks its links or one of its processes."
+            if not lacking
+            else f"The world's account of itself lacks {lacking}."
         ),
         advice="" if ok else "It stood still, or was kept from running. Measure again.",
     )
 
 
+def _lacking(time: WorldTime, *, silent: bool) -> str:
+    """Return what a watch does not tell, or too seldom without being silent; empty if nothing."""
+    if _unwatched(time) or not {p.name for p in time.watch.processes} >= set(_WHAT):
+        return "its links or one of its processes"
+    if silent:
+        return ""
+    due = {"moments": (len(time.moments()), time.loaded_ms / MOMENT_MS)}
+    for process in time.watch.processes:
+        due[f"looks at its {process.name}"] = (process.n, time.loaded_ms / MOMENT_MS)
+    spacing_ms = ping_every_ms(len(time.watch.pairs))
+    for pair in time.watch.pairs:
+        sent, _ = time.pings(pair)
+        every_ms = max(spacing_ms, _wanted_ms(time, pair))
+        due[f"pings of {_link(pair)}"] = (sent.size, time.unbent_ms(pair) / every_ms)
+    for name, (found, wanted) in due.items():
+        if found < LEAST_TOLD * wanted - 1:
+            return f"{name}: {found} of {wanted:.0f} are there"
+    return ""
+
+
+def _link(pair: PairFacts) -> str:
+    return f"the link {pair.from_}-{pair.to}"
+
+
 def _unwatched(time: WorldTime) -> list[str]:
-    """Return the plan's pairs of regions whose link nobody pinged."""
+    """Return the plan's pairs of regions, a region with itself too, whose link nobody pinged."""
     told = {frozenset((pair.from_, pair.to)) for pair in time.watch.pairs}
-    pairs = itertools.combinations(time.run.plan.regions, 2)
+    pairs = itertools.combinations_with_replacement(time.run.plan.regions, 2)
     return [f"{a}-{b}" for a, b in pairs if frozenset((a, b)) not in told]
 
 
@@ -205,7 +239,7 @@ def _stalled(time: WorldTime) -> ValidityCheck:
         sent, trips = time.pings(pair)
         end = time.load_ms[1]
         waited = np.where(np.isfinite(trips), trips, np.maximum(end - sent, 0.0))
-        stalled[f"the link {pair.from_}-{pair.to}"] = _over(waited - _wanted_ms(time, pair))
+        stalled[_link(pair)] = _over(waited - _wanted_ms(time, pair))
     worst = max(stalled, key=lambda name: stalled[name])
     share = stalled[worst] / time.loaded_ms if time.loaded_ms else 1.0
     limit = time.run.plan.validity.world_stalled_share

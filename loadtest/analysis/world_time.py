@@ -100,6 +100,14 @@ class WorldTime:
             keep &= ~((sent + np.minimum(took, end) >= begin) & (sent <= end))
         return keep
 
+    def unbent_ms(self, pair: PairFacts) -> float:
+        """Return for how much of the load no fault that was asked for bent a pair's link."""
+        seconds_ms: Floats = (
+            self.epoch_ms + (self._loaded_seconds + 0.5).astype(np.float64) * MS_PER_S
+        )
+        nothing = np.zeros(seconds_ms.size)
+        return float(self.unbent(pair.from_, pair.to, seconds_ms, nothing).sum() * MS_PER_S)
+
     def faults_on(self, a: str, b: str) -> Iterator[FaultFacts]:
         """Yield the faults that bent the link of a pair."""
         for fault in self.watch.faults:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from loadtest.errors import LoadtestError
 from loadtest.gate.results import Decision, Verdict
-from loadtest.text import one_line
+from loadtest.text import log_line
 
 MAX_ANNOTATIONS: Final = 10
 """GitHub shows ten of a kind for a step and drops the rest without a word."""
@@ -92,7 +92,7 @@ def _fitting(content: bytes, room: int) -> bytes:
 
 
 def _message(text: str) -> str:
-    return one_line(text).replace("%", "%25")
+    return log_line(text).replace("%", "%25")
 
 
 def _property(text: str) -> str:

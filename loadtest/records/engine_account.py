@@ -79,6 +79,8 @@ def _contradictions(worker: WorkerFacts) -> Iterator[str]:
     ):
         if ascending != sorted(ascending):
             yield f"{name}: {' > '.join(f'{value:g}' for value in ascending)}"
+    if (health.steal_share_max or 0) > 1:
+        yield f"health.steal_share_max: {health.steal_share_max:g}, of a share of all cores"
     for first, second in (
         ("steal_share_mean", "steal_share_max"),
         ("retransmits", "segments_sent"),

@@ -63,6 +63,14 @@ MAX_WORDS: Final = {name: 250 if COLUMNS[name] == "B" else 10_000 for name in CO
 
 OTHER: Final = "(other)"
 
+MAX_LETTERS: Final = 1_000
+"""Letters of a word that a worker keeps: a name may be made of what an app answered."""
+
+
+def shortened(word: str) -> str:
+    """Return a word as long as rows hold one."""
+    return word if len(word) <= MAX_LETTERS else f"{word[: MAX_LETTERS - 1]}…"
+
 
 def offset_of(column: str) -> int:
     """Return where a column's value begins in a packed row, in bytes."""

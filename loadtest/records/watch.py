@@ -24,6 +24,25 @@ BUCKET: Final = 1.1
 """Percentiles of lateness are kept in buckets, the largest is not: a tenth may be between them."""
 MOST_AFTER_MS: Final = 1_000.0
 """A last word may come so long after the end that a watch tells."""
+MOMENT_MS: Final = 1_000
+"""A world tells of itself so often."""
+EVENTS: Final = ("exit", "start", "stop", "destroy")
+"""What a watch tells of machines."""
+
+_PINGS_PER_S: Final = 50.0
+_FASTEST_PING_MS: Final = 500
+
+
+def ping_every_ms(pairs: int) -> int:
+    """
+    Return from one ping of a pair to its next: a load of its own must not come of many pairs.
+
+    A ping under way holds the next one back.
+
+    Args:
+        pairs: How many pairs of regions are pinged.
+    """
+    return max(_FASTEST_PING_MS, round(1_000 * pairs / _PINGS_PER_S))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +224,45 @@ def _contradictions(facts: WatchFacts) -> Iterator[str]:
             and _ascend(moment.world_late_p99_us, moment.world_late_max_us)
         ):
             yield f"moments: at {moment.t_ms} ms: later at p99 than at most"
+    yield from _contradicting_seconds(facts)
     for fault in facts.faults:
         if fault.ended_ms is not None and fault.ended_ms < fault.began_ms:
             yield f"faults: {fault.what!r:.60}: ended before it began"
+    yield from _odd_events(facts)
+
+
+def _contradicting_seconds(facts: WatchFacts) -> Iterator[str]:
+    """Yield the processes whose account is not the sum of its seconds."""
+    sums = {process.name: process for process in facts.processes}
+    for name, seconds in (
+        ("links", [(m.links_late_p99_us, m.links_late_max_us) for m in facts.moments]),
+        ("world", [(m.world_late_p99_us, m.world_late_max_us) for m in facts.moments]),
+    ):
+        process = sums.get(name)
+        if process is None or not seconds:
+            continue
+        p99_us, most_us = (max(told) for told in zip(*seconds, strict=True))
+        if not (
+            _ascend(process.late_p99_us, p99_us)
+            and _ascend(process.late_max_us, most_us)
+            and _ascend(most_us, process.late_max_us)
+        ):
+            yield f"processes: {name}: later or less late than its moments"
+
+
+def _odd_events(facts: WatchFacts) -> Iterator[str]:
+    """Yield events and faults that no watch tells of, or that it cannot have seen."""
+    last_ms = facts.lasted_ms + MOST_AFTER_MS
+    for event in facts.machine_events:
+        if event.event not in EVENTS:
+            yield f"machine_events: {event.event!r:.40} is none of {', '.join(EVENTS)}"
+        if event.t_ms > last_ms:
+            yield f"machine_events: goes on after the watch, which lasted {facts.lasted_ms:g} ms"
+    if any(b.t_ms < a.t_ms for a, b in itertools.pairwise(facts.machine_events)):
+        yield "machine_events: runs backwards"
+    for fault in facts.faults:
+        if fault.began_ms > last_ms:
+            yield f"faults: {fault.what!r:.60}: began after the watch"
 
 
 def _ascend(*late_us: float) -> bool:

@@ -51,6 +51,8 @@ class Judged:
     tables: list[Table] = field(default_factory=list)
     notes: tuple[str, ...] = ()
     """What a person should know who has no reason to look for it."""
+    unwritten: tuple[str, ...] = ()
+    """Why files of the verdict could not be written; it stands without them."""
 
 
 def find_folder(folder: Path | None) -> RunFolder:
@@ -93,12 +95,12 @@ def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = 
         interrupted: The run was stopped by a person, which is what the exit code then says.
 
     Raises:
-        RecordsError: The run cannot be read.
+        RecordsError: The run cannot be read.  What cannot be written is told in what is returned.
     """
     from loadtest.analysis.wire import databases_passed_by
     from loadtest.gate import github, junit, markdown
     from loadtest.report.pages import tables
-    from loadtest.report.pages.write import write_report
+    from loadtest.report.pages.write import HTML_NAME, write_report
 
     found = find_folder(folder)
     _rescue(found)
@@ -106,16 +108,18 @@ def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = 
     summary = summary.judged(verdict.decision)
     told_summary = summary.to_json()
     told_summary["print"] = derived_print(found.path, told_summary)
-    found.save_json("summary.json", told_summary)
-    found.save_json("verdict.json", verdict.to_json())
-    found.save_text("junit.xml", junit.render(verdict))
     told = command or (run.world.run.command if run.world.run is not None else "")
-    html, _ = write_report(found.path, run, summary, verdict, told)
+    unwritten = _written(
+        lambda: found.save_json("summary.json", told_summary),
+        lambda: found.save_json("verdict.json", verdict.to_json()),
+        lambda: found.save_text("junit.xml", junit.render(verdict)),
+        lambda: write_report(found.path, run, summary, verdict, told),
+    )
     return Judged(
         folder=found.path,
         decision=verdict.decision,
         exit_code=EXIT_INTERRUPTED if interrupted else verdict.exit_code,
-        report=html,
+        report=found.file(HTML_NAME),
         verdict_lines=tables.verdict_block(verdict),
         annotations=github.annotation_lines(verdict),
         markdown=markdown.render(verdict, summary),
@@ -123,7 +127,19 @@ def judge_folder(folder: Path | None, *, command: str = "", interrupted: bool = 
         summary=summary,
         verdict=verdict,
         notes=databases_passed_by(run.world),
+        unwritten=unwritten,
     )
+
+
+def _written(*writers: Callable[[], object]) -> tuple[str, ...]:
+    """Write each file; return why one could not be: the verdict stands without it."""
+    failed = []
+    for write in writers:
+        try:
+            write()
+        except RecordsError as error:
+            failed.append(str(error))
+    return tuple(failed)
 
 
 def tell_github(

@@ -70,7 +70,28 @@ def bend(first_s: int, last_s: int, by_us: int | None) -> Callable[[Watch], None
 
 
 def stop_process(name: str) -> Callable[[Watch], None]:
-    return lambda watch: watch["moments"][9].update({f"{name}_late_max_us": 1_500_000.0})
+    return late(name, {"max": 1_500_000.0}, slice(9, 10))
+
+
+def late(name: str, us: dict[str, float], when: slice) -> Callable[[Watch], None]:
+    """Return what lets a process be late in some seconds, and its account of them all agree."""
+
+    def change(watch: Watch) -> None:
+        for moment in watch["moments"][when]:
+            moment.update({f"{name}_late_{key}_us": value for key, value in us.items()})
+        process = next(p for p in watch["processes"] if p["name"] == name)
+        process.update({f"late_{key}_us": value for key, value in us.items()})
+
+    return change
+
+
+def thinned(watch: Watch) -> None:
+    link = pair(watch, "cdg-syd")
+    link.update({key: link[key][::2] for key in ("sent_ms", "rtt_us")})
+
+
+def seldom(watch: Watch) -> None:
+    watch["moments"] = watch["moments"][::2]
 
 
 def silence(watch: Watch) -> None:
@@ -102,7 +123,7 @@ def stray(when: str) -> Callable[[Watch], None]:
         (stop_process("links"), "stalled", "the links process"),
         (stop_process("world"), "stalled", "the world's process"),
         (
-            lambda w: w["processes"][0].update(late_p99_us=60_000, late_max_us=60_000),
+            late("links", {"p99": 60_000, "max": 60_000}, slice(None)),
             "world late",
             "60.00 ms",
         ),
@@ -111,6 +132,14 @@ def stray(when: str) -> Callable[[Watch], None]:
         (lambda w: w.update(began_wall_ns=w["began_wall_ns"] + 60 * 10**9), "watch", "silence"),
         (lambda w: w.update(began_wall_ns=w["began_wall_ns"] - 60 * 10**9), "watch", "silence"),
         (no_pings, "watch", "the link cdg-syd"),
+        (thinned, "watch", "pings of the link cdg-syd: 34 of 68"),
+        (seldom, "watch", "moments: "),
+        (lambda w: w["processes"][0].update(n=1), "watch", "looks at its links: 1 of"),
+        (
+            lambda w: w.update(pairs=[p for p in w["pairs"] if p["from"] != p["to"]]),
+            "watch",
+            "lacks its links",
+        ),
         (lambda w: w.update(processes=[]), "watch", "lacks"),
         (lambda w: w.update(pairs=[]), "watch", "lacks"),
         (stray("paths_before"), "paths", "recipes-replica in syd was connected to cdg"),

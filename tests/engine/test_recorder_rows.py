@@ -11,7 +11,7 @@ from loadtest.engine.client.sample import RequestSample
 from loadtest.engine.worker.recorder import CHUNK_ROWS, Recorder, Words
 from loadtest.records.batch import Batch, decode_batches
 from loadtest.records.kinds import ERROR_KINDS
-from loadtest.records.layout import COLUMNS, OTHER
+from loadtest.records.layout import COLUMNS, MAX_LETTERS, OTHER
 
 
 def decoded(chunk: dict[str, Any]) -> list[dict[str, Any]]:
@@ -161,6 +161,13 @@ def test_words_beyond_the_limit_share_one_code() -> None:
     codes = [words.code(word) for word in ("a", "b", "c", "d", "a")]
     assert codes == [1, 2, 3, 3, 1]
     assert words.listed == ["", "a", "b", OTHER]
+
+
+def test_a_word_of_any_length_is_kept_short() -> None:
+    words = Words(10)
+    first, second = words.code("x" * 5_000), words.code("x" * 5_001)
+    assert first == second
+    assert words.listed == ["x" * (MAX_LETTERS - 1) + "…"]
 
 
 def test_an_untrusted_region_header_cannot_fill_memory() -> None:

@@ -18,6 +18,7 @@ import stored_files
 import stored_forged
 import stored_places
 import stored_records
+import stored_seen
 from stored import Fault, bent, commands_on, make_pair, word_on, wrong_end
 
 from loadtest.analysis.load import load_run
@@ -43,6 +44,7 @@ def catalogue(pair: Pair) -> Iterator[Fault]:
     yield from stored_files.files()
     yield from stored_forged.forged()
     yield from stored_places.placed()
+    yield from stored_seen.seen()
 
 
 def ended(faults: list[Fault], pair: Pair, place: Path) -> tuple[list[str], Counter[str]]:
@@ -77,6 +79,7 @@ def test_some_of_every_kind_of_fault(pair: Pair, tmp_path: Path) -> None:
         *list(stored_files.flips(3)),
         *list(stored_forged.forged())[::9],
         *list(stored_places.placed())[::9],
+        *list(stored_seen.seen())[::9],
     ]
     assert ended(faults, pair, tmp_path)[0] == []
 
@@ -122,6 +125,7 @@ def test_every_command_on_stored_faults(pair: Pair, tmp_path: Path) -> None:
         *stored_files.flips(6),
         *stored_forged.forged(),
         *stored_places.placed(),
+        *stored_seen.seen(),
     ]
     wrong = []
     for number, fault in enumerate(faults):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -161,6 +162,12 @@ def test_a_job_summary_fits_its_limit(tmp_path: Path) -> None:
 def test_a_job_summary_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(LoadtestError, match="GITHUB_STEP_SUMMARY"):
         github.append_summary(tmp_path, "x")
+
+
+def test_a_job_summary_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(LoadtestError, match="GITHUB_STEP_SUMMARY"):
+        github.append_summary(tmp_path / "pipe", "x")
 
 
 def test_a_verdict_of_nothing_renders(judge_run: JudgeRun) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from loadtest.report.base.events import TimelineEvent
 from loadtest.report.base.scales import MOST_TICKS, linear_ticks, log_limits, log_ticks
 from loadtest.report.base.style import ROLES, arm_styles
+from loadtest.report.base.svg import canvas, inline
 from loadtest.report.figures.connections import Dumbbell, draw_connections
 from loadtest.report.figures.distribution import Curve, draw_distribution
 from loadtest.report.figures.parts import Bar, draw_parts
@@ -111,6 +112,19 @@ def test_every_panel_names_its_n_and_its_unit() -> None:
 
 def test_texts_are_escaped_inside_a_figure() -> None:
     assert "ord &lt;Chicago&gt;" in distribution()
+
+
+def test_a_figure_holds_nothing_that_turns_a_page_or_a_terminal(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    """Names come from outside; a letter that the font lacks is no warning on a terminal either."""
+    hostile = "a\x1b[2J\u202eb\N{COLLISION SYMBOL}"
+    with canvas(2, 1) as figure:
+        figure.text(0, 0, hostile)
+        svg = inline(figure, "odd", hostile, hostile)
+
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", svg)
+    assert not [w for w in recwarn if "Glyph" in str(w.message)]
 
 
 def test_figures_of_one_page_share_no_id() -> None:

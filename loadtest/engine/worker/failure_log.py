@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from loadtest.records.failures import MAX_SENTENCE, FailureExample
+from loadtest.records.layout import shortened
 
 MAX_HELD: Final = 400
 """Different sentences that are told apart; a target that says another each time fills no memory."""
@@ -39,7 +40,13 @@ class FailureLog:
 
     def note(self, kind: str, deployment: int, scenario: int, name: str, sentence: str) -> None:
         """Count a sentence; beyond the limit only those already known."""
-        key = (kind, deployment, scenario, _sendable(name), _sendable(sentence)[:MAX_SENTENCE])
+        key = (
+            kind,
+            deployment,
+            scenario,
+            shortened(_sendable(name)),
+            _sendable(sentence)[:MAX_SENTENCE],
+        )
         if key in self._heard or len(self._heard) < MAX_HELD:
             self._heard[key] += 1
 

@@ -27,7 +27,7 @@ from loadtest.records.kinds import (
     STAGE_STEADY,
     STAGE_WARM_UP,
 )
-from loadtest.records.layout import COLUMNS, MAX_WORDS, OTHER, ROW, WIDTHS, offset_of
+from loadtest.records.layout import COLUMNS, MAX_WORDS, OTHER, ROW, WIDTHS, offset_of, shortened
 
 CHUNK_ROWS = 1024
 """Rows of one chunk: 90 KB, which the connection's thread encrypts in a tenth of a millisecond."""
@@ -74,11 +74,12 @@ class Words:
         """
         Return the code of a word; beyond the limit all new words share one.
 
-        What UTF-8 cannot hold, such as half of a surrogate pair, is replaced.
+        What UTF-8 cannot hold, such as half of a surrogate pair, is replaced; what is too long is
+        shortened.
         """
         code = self._codes.get(word)
         if code is None:
-            word = word.encode("utf-8", "replace").decode("utf-8")
+            word = shortened(word.encode("utf-8", "replace").decode("utf-8"))
             code = self._codes.get(word)
         if code is None:
             if len(self.listed) >= self._limit - 1:

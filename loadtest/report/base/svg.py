@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
@@ -14,6 +15,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from loadtest.report.base.style import RC, ROLES
+from loadtest.text import lines_of, one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,10 +67,12 @@ def inline(figure: Figure, name: str, title: str, description: str) -> str:
     Returns:
         Markup; the same bytes for the same drawing.
     """
-    with mpl.rc_context({"svg.hashsalt": name}):
+    with mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+        # a letter that the font lacks is a page's to show, which has other fonts
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         buffer = io.StringIO()
         figure.canvas.print_figure(buffer, format="svg", metadata={"Date": None}, dpi=72)
-    body = buffer.getvalue()
+    body = lines_of(buffer.getvalue())
     body = body[body.index("<svg") :].strip()
     body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.S)
     body = re.sub(r"<style[^>]*>.*?</style>\s*", "", body, flags=re.S)
@@ -85,8 +89,8 @@ def inline(figure: Figure, name: str, title: str, description: str) -> str:
     return (
         f'<svg class="figure" viewBox="{view[1]}" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'role="img" aria-labelledby="{name}-title {name}-desc">'
-        f'<title id="{name}-title">{escape(title)}</title>'
-        f'<desc id="{name}-desc">{escape(description)}</desc>{inner}'
+        f'<title id="{name}-title">{escape(one_line(title))}</title>'
+        f'<desc id="{name}-desc">{escape(one_line(description))}</desc>{inner}'
     )
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 from loadtest.errors import WorldError
 from loadtest.records.watch import (
+    EVENTS,
+    MOMENT_MS,
     WATCH_SCHEMA,
     FaultFacts,
     LinkGlance,
@@ -26,8 +28,9 @@ from loadtest.records.watch import (
     WatchFacts,
     WorldGlance,
     WorldMoment,
+    ping_every_ms,
 )
-from loadtest.units import NS_PER_MS, NS_PER_S, NS_PER_US
+from loadtest.units import MS_PER_S, NS_PER_MS, NS_PER_S, NS_PER_US
 from loadtest.world.links.control import LinkControl
 from loadtest.world.links.lateness import Lateness
 from loadtest.world.links.measuring import Pair, Ping, PingRide
@@ -35,14 +38,8 @@ from loadtest.world.links.probe import MISSING
 from loadtest.world.machines.store import MachineRecord
 from loadtest.world.postgres.staleness import StalenessProbe
 
-_PINGS_PER_S = 50.0
-"""Most pings a second over all pairs: a load of its own must not come of them."""
-
-_FASTEST_MS = 500
 _BEAT_S = 0.02
-_MOMENT_S = 1.0
 _PATIENCE_NS = NS_PER_S
-_TOLD_EVENTS = ("exit", "start", "stop", "destroy")
 _MOST_EVENTS = 1_000
 _GLANCED_PINGS = 20
 _GLANCED_EVENTS = 20
@@ -97,9 +94,8 @@ class WorldWatch:
             WorldError: The links process has ended.
         """
         watch = cls(links, pairs, paths, probes)
-        every_ms = max(_FASTEST_MS, round(1_000 * len(pairs) / _PINGS_PER_S))
         await links.lateness()  # what was late before is not this load's
-        riding = PingRide.start(links, pairs, every_ms, watch._take)
+        riding = PingRide.start(links, pairs, ping_every_ms(len(pairs)), watch._take)
         watch._ride = asyncio.create_task(riding, name="watch-ride")  # a run does not wait for it
         watch._tasks = [
             asyncio.create_task(watch._beat_on(), name="watch-beat"),
@@ -231,7 +227,7 @@ class WorldWatch:
     async def _keep_moments(self) -> None:
         """Note every second how late the world's processes were; never returns."""
         while True:
-            await asyncio.sleep(_MOMENT_S)
+            await asyncio.sleep(MOMENT_MS / MS_PER_S)
             with contextlib.suppress(WorldError):  # it shows as a gap
                 await self._keep_moment()
 
@@ -257,7 +253,7 @@ class WorldWatch:
         for machine in machines:
             for told in machine.events:
                 event: dict[str, Any] = dict(told)  # as `MachineRecord.set_state` noted it
-                if event["timestamp"] < began_ms or event["type"] not in _TOLD_EVENTS:
+                if event["timestamp"] < began_ms or event["type"] not in EVENTS:
                     continue
                 request = event.get("request", {})
                 ended = request.get("exit_event", {})
