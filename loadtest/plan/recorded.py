@@ -24,6 +24,10 @@ MOST_REQUESTS: Final = 50
 """Requests that are taken; a journey of more is none that somebody reads."""
 
 _MOST_BYTES: Final = 64 << 20
+_MOST_COMMANDS: Final = 4_000_000
+_LONGEST_COMMAND: Final = 200_000
+"""Letters of all command lines, and of one: a shell's words take ten times longer in three times
+as long a word."""
 _VALUED: Final = {
     "-X": "method", "--request": "method", "-H": "header", "--header": "header",
     "-d": "data", "--data": "data", "--data-raw": "data", "--data-ascii": "data",
@@ -128,6 +132,12 @@ def _origin(url: str) -> str:
 
 def _curl(shown: str, text: str, notes: list[str]) -> Iterator[RecordedRequest]:
     joined = re.sub(r"\\\r?\n", " ", text)
+    longest = max(map(len, joined.splitlines()), default=0)
+    if len(joined) > _MOST_COMMANDS or longest > _LONGEST_COMMAND:
+        raise PlanError(
+            f"{shown}: has {len(joined)} letters of command lines, {longest} in the longest; at "
+            f"most {_MOST_COMMANDS} and {_LONGEST_COMMAND} are read: cut it down, or use a HAR file"
+        )
     for line in joined.splitlines():
         words = line.strip().removeprefix("$ ")
         if not words.startswith("curl"):

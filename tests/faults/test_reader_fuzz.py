@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -34,6 +35,7 @@ from loadtest.records.folder import RunFolder
 from loadtest.records.seal import seal
 from loadtest.run import visit
 from loadtest.run.conductor import RunConductor
+from loadtest.run.recorded import write_scenario
 from loadtest.run.run_world import fly_place
 from loadtest.world.postgres.binaries import find_postgres
 from loadtest.world.postgres.machine import MachineSettings
@@ -338,6 +340,50 @@ def test_a_file_of_environment(place: Path, data: bytes) -> None:
     path = written(place, "env", data)
     with only_sentences():
         app_secrets_of({"app_env_files": (str(path),), "app_env": (), "app_secret_names": ()})
+
+
+CURL = b"""curl 'https://shop.test/recipes?city=Lyon' -H 'Cookie: a=b' --compressed
+$ curl -X POST https://shop.test/cart -H "Content-Type: text/plain" \\
+  --data-raw 'it'\\''s' -u me:secret
+"""
+ASKED = {"method": "POST", "url": "https://shop.test/r?x=1",
+         "headers": [{"name": "Accept", "value": "a"}],
+         "postData": {"mimeType": "text/plain", "text": "a", "encoding": "base64"}}  # fmt: skip
+ANSWERED = {"status": 200, "content": {"mimeType": "text/html"}}
+HAR = {"log": {"version": "1.2", "entries": [{"request": ASKED, "response": ANSWERED}]}}
+CITY = {"name": "city", "in": "path", "required": True, "schema": {"enum": ["Lyon"]}}
+OPENAPI = {"openapi": "3.1.0", "servers": [{"url": "https://shop.test/api"}],
+           "components": {"parameters": {"city": CITY}},
+           "paths": {"/in/{city}": {"get": {"parameters": [
+               {"$ref": "#/components/parameters/city"}]}}, "/h": {"get": {}}}}  # fmt: skip
+LONG = b"curl https://shop.test/"
+
+
+@given(
+    st.one_of(
+        nearly(CURL),
+        nearly(json.dumps(HAR).encode()),
+        nearly_json(HAR).map(lambda har: json.dumps(har).encode()),
+        nearly_json(OPENAPI).map(lambda document: json.dumps(document).encode()),
+    )
+)
+@example(LONG + b"x" * 5_000_000)
+@example((LONG + b"x" * 1_000 + b"\n") * 10_000)
+@example(LONG + b'\'"""\n    import os\'')
+@example(b'{"log":' + b"[" * 100_000)
+@often
+def test_what_somebody_recorded(place: Path, data: bytes) -> None:
+    """What is written of it is Python, and asks nothing else than the recording does."""
+    path, folder = written(place, "recorded", data), place / "scenarios"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    with only_sentences():
+        made = write_scenario(path, folder)
+        tree = ast.parse(made.path.read_text(encoding="utf-8"))
+        called = {ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}
+        assert all(name == "task" or name.startswith("self.client.") for name in called)
+        imported = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
+        assert len(imported) == 2
 
 
 @given(st.one_of(st.sampled_from([None, 1, "x", [], {}]), nearly_json(
