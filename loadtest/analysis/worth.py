@@ -136,9 +136,15 @@ class Weather:
 
     @cached_property
     def _by_group(self) -> NDArray[np.float64]:
-        """The values of each group ascending, one group after the other."""
+        """
+        The values of each group ascending, one group after the other.
+
+        A server beside the client may answer within a tick of the clock: that is no time of zero,
+        and has a logarithm.
+        """
         order = np.argsort(self._sample.group.astype(np.uint16), kind="stable")
-        return self._sample.values[order]
+        values = self._sample.values
+        return np.maximum(values, values[np.searchsorted(values, 0.0, side="right")])[order]
 
     def worth_at(self, *points: float) -> Worth:
         """Return what the sample is worth at some values; the largest design effect counts."""
@@ -168,7 +174,7 @@ class Weather:
         counts = self._sample.counts.astype(np.int64)
         if counts.size < 2 or not counts.all() or not math.isfinite(self._sample.values[-1]):
             return None
-        if self._sample.values[0] <= 0:
+        if self._sample.values[-1] <= 0:
             return None
         share = percentile / 100
         inner, outer = (counts - 1) * share, (counts + 1) * share - 1

@@ -67,6 +67,19 @@ def test_a_limit_that_is_far_is_passed(noise: Noise) -> None:
     assert sum(one.p_pass <= SIDE for one in found) >= 0.95 * TRIALS
 
 
+def test_an_answer_within_a_tick_of_the_clock_leaves_the_others_their_say() -> None:
+    """A server beside the client may answer in no time at all, once."""
+    rng = np.random.default_rng(21)
+    values = 0.05 * np.exp(np.repeat(rng.normal(0, 0.3, 12).cumsum(), 15) + rng.normal(0, 0.1, 180))
+    values[7] = 0.0
+    sample = blocked(values, np.repeat(np.arange(12), 15).astype(np.int32), 12)
+    found = against_limit(parse_threshold("ttfb.p50 < 10s"), sample, Levels(SIDE))
+
+    assert found.drifts
+    assert found.p_pass <= SIDE
+    assert found.high < 10_000
+
+
 @pytest.mark.parametrize(("p", "truth"), [(50.0, 100.0), (95.0, 100 * np.exp(1.645 * 0.3808))])
 def test_the_interval_of_a_table_holds_the_truth_under_weather(p: float, truth: float) -> None:
     held = 0
