@@ -53,6 +53,8 @@ class Effects:
     """Database round trips a request, by deployment; 2 where not named."""
     error_share: Mapping[str, float] = field(default_factory=dict)
     """Share of status 500 answers, by deployment."""
+    bytes_of: Mapping[str, int] = field(default_factory=dict)
+    """Size of an answer, by deployment; 4096 where not named."""
     timeout_share: float = 0.0
     dropped_share: float = 0.0
     resent_share: float = 0.0
@@ -318,7 +320,8 @@ def _fill_answers(
     columns["start_us"] = np.where(dropped, -1, columns["intended_us"] + columns["queue_us"])
     for name in ("queue", "dns", "connect", "tls", "send", "wait", "wait_user", "receive"):
         columns[f"{name}_us"][dropped] = 0
-    columns["bytes"] = np.where(silent, 0, 4_096)
+    sizes = np.array([effects.bytes_of.get(d.name, 4_096) for d in arms])
+    columns["bytes"] = np.where(silent, 0, sizes[arm])
     columns["attempts"] = np.where(rng.random(n) < effects.resent_share, 2, 1)
     columns["clock"] = (np.zeros(n, np.int32), ["user" if effects.user_clock else "kernel"])
     columns["protocol"] = (np.where(dropped, 0, 1).astype(np.int32), ["", "1.1"])

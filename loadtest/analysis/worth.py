@@ -144,7 +144,8 @@ class Weather:
         """
         order = np.argsort(self._sample.group.astype(np.uint16), kind="stable")
         values = self._sample.values
-        return np.maximum(values, values[np.searchsorted(values, 0.0, side="right")])[order]
+        least = values[int(np.searchsorted(values, 0.0, side="right"))]
+        return np.asarray(np.maximum(values, least)[order], dtype=np.float64)
 
     def worth_at(self, *points: float) -> Worth:
         """Return what the sample is worth at some values; the largest design effect counts."""

@@ -101,8 +101,8 @@ class Verdict:
     ``sentence`` is the headline.  ``invalid`` holds the sentences of failed validity checks.
     ``family`` is the number of decisions that Holm's correction was made over, ``alpha`` the error
     rate of each side, shared among ``looks`` looks of which this was number ``look``.
-    ``failures`` says by cell and page what failed and why.  ``holds_for`` is a sentence on what a
-    comparison of arms holds for; empty where none is made.
+    ``failures`` says by cell and page what failed and why.  ``holds_for`` says what a comparison of
+    arms holds for, and whether their answers are of other sizes; empty where none is made.
     """
 
     run_id: str

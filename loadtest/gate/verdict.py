@@ -12,6 +12,7 @@ from loadtest.gate.causes import failed_pages, with_cause
 from loadtest.gate.decide import levels_of
 from loadtest.gate.results import Decision, RuleResult, Verdict
 from loadtest.gate.rules import Judge
+from loadtest.gate.sizes import sizes_unlike
 from loadtest.plan.threshold_checks import compares_arms, parse_thresholds
 
 _PRECEDENCE: Final[tuple[Decision, ...]] = ("fail", "invalid", "inconclusive", "pass")
@@ -70,7 +71,7 @@ def judge(
         seed=run.plan.seed,
         resamples=gate.resamples,
         failures=failures,
-        holds_for=_holds_for(run),
+        holds_for=" ".join(filter(None, (_holds_for(run), sizes_unlike(run, summary)))),
     )
 
 

@@ -299,3 +299,19 @@ def test_a_few_blocks_decide_nothing(judge_run: JudgeRun) -> None:
 def test_a_made_up_plan_has_default_margins() -> None:
     gate = synth.make_plan().gate
     assert (gate.margin_share, gate.margin_ms, gate.max_looks) == (0.03, 5.0, 3)
+
+
+@pytest.mark.parametrize(("size", "told"), [(0, True), (38, True), (3_900, False), (9_000, True)])
+def test_answers_of_another_size_are_told_and_judged_by_nobody(
+    judge_run: JudgeRun, revisions: dict[str, Any], size: int, told: bool
+) -> None:
+    """An error page with the status 200 is quick."""
+    rule = "ttfb.p50 within 20% or 20ms of baseline"
+    judged = judge_run(rule, plan=revisions, bytes_of={"candidate": size})
+    expected = (
+        f"Answers differ in size: cdg / candidate / browse, GET /recipes: {size:,} bytes in the "
+        "mean, base 4,096; is it the same page? And 1 more."
+    )
+    assert judged.verdict.decision == "pass"
+    assert judged.verdict.holds_for.endswith(expected) == told
+    assert ("Answers differ" in judged.verdict.holds_for) == told
