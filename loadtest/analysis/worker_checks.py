@@ -353,7 +353,8 @@ def _retransmits(run: Run, worker: WorkerFacts) -> ValidityCheck:
         why=f"{worker.region}, worker {worker.id}: TCP segments sent again: {found}.",
         advice=""
         if ok
-        else "Packets were lost between worker and edge: the tail is the network's.",
+        else "Packets were lost between worker and edge, or what they ask takes connections too "
+        "slowly, so that its full queue drops them: the tail is not its pages'.",
         region=worker.region,
         worker=worker.id,
     )
