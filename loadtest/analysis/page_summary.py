@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from loadtest.analysis.percentiles import Distribution, number
+from loadtest.records.statuses import proxys_own
 
 _MEANINGS: Final = {
     "dns": "name not resolved",
@@ -43,7 +44,8 @@ class FailureCount:
     def sentence(self) -> str:
         """What it is, such as ``HTTP 401`` or ``TLS failed (certificate refused: expired)``."""
         if self.kind == "status" and self.status:
-            return f"HTTP {self.status}"
+            own = self.example.startswith(proxys_own(self.status))
+            return self.example if own else f"HTTP {self.status}"
         meaning = _MEANINGS.get(self.kind, self.kind)
         return f"{meaning} ({self.example})" if self.example else meaning
 

@@ -34,3 +34,8 @@ def status_sentence(status: int) -> str:
     if 300 <= status < 400:
         return f"HTTP {status}, a redirect, which is not followed: ask for where it leads"
     return f"HTTP {status}"
+
+
+def proxys_own(status: int, reason: str = "") -> str:
+    """Return what it means that a proxy answered itself: the app may have failed in any way."""
+    return f"HTTP {status} of the proxy ({reason}" + (")" if reason else "")

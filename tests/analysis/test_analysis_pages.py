@@ -130,6 +130,9 @@ def test_a_failure_has_the_example_of_its_own_place(make_run: MakeRun) -> None:
 
 def test_a_status_is_its_own_reason() -> None:
     assert FailureCount("status", 401, 3).sentence == "HTTP 401"
+    own = "HTTP 502 of the proxy (PA02: replayed in a circle)"
+    assert FailureCount("status", 502, 3, own).sentence == own
+    assert FailureCount("status", 500, 3, own).sentence == "HTTP 500"
     assert FailureCount("check", 200, 3, "wrong page").sentence == (
         "the scenario's check failed (wrong page)"
     )

@@ -34,6 +34,22 @@ def silent(connection: Connection, _: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("more", "body", "told"),
+    [
+        (b"", b"PA02: x", "HTTP 502"),
+        (b"fly-error-code: PA02\r\n", b"502 Bad Gateway: PA02: a\x1b circle\n",
+         "HTTP 502 of the proxy (PA02: a\ufffd circle)"),
+        (b"Fly-Error-Code: PU02\r\n", b"", "HTTP 502 of the proxy (PU02)"),
+    ],
+)  # fmt: skip
+def test_a_proxy_that_answers_itself_tells_why(more: bytes, body: bytes, told: str) -> None:
+    head = b"HTTP/1.1 502 Bad Gateway\r\n%bContent-Length: %d\r\n\r\n" % (more, len(body))
+    with ScriptServer(answering(head + body)) as server, client_of(server.url) as (client, samples):
+        client.get("/")
+    assert [(sample.error, sample.detail) for sample in samples] == [("status", told)]
+
+
+@pytest.mark.parametrize(
     ("answer", "kind", "status", "detail"),
     [
         (b"", "closed-early", 0, "before any response byte"),

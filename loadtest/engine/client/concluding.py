@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from loadtest.engine.client.bodies import Body
 from loadtest.engine.client.limits import Limits
@@ -11,7 +12,19 @@ from loadtest.engine.client.response import CaughtResponse, Response
 from loadtest.engine.client.sample import RequestSample
 from loadtest.engine.client.state import Connection, TargetState
 from loadtest.engine.client.streamed import StreamedResponse
-from loadtest.records.statuses import refuses, status_sentence
+from loadtest.records.statuses import proxys_own, refuses, status_sentence
+from loadtest.text import one_line
+
+_FAILED: Final = 400
+
+
+def proxy_sentence(answer: Response) -> str:
+    """Return what a proxy says that answered in an app's place; empty where the app did."""
+    code = answer.headers.get("fly-error-code", "")
+    if not code:
+        return ""
+    reason = one_line(answer.text.partition(f"{code}: ")[2]).strip()
+    return proxys_own(answer.status_code, f"{code}: {reason}" if reason else code)
 
 
 class Concluding:
@@ -45,9 +58,12 @@ class Concluding:
                 connection.close()
             else:
                 place.give_back(connection, self._limits.idle_connections)
+        url, kept = place.origin.url + path, sample.bytes <= self._limits.keep_bytes
         if refuses(self._limits.expect, sample.method, sample.status):
             sample.unexpected = status_sentence(sample.status)
-        url, kept = place.origin.url + path, sample.bytes <= self._limits.keep_bytes
+            if body is None and sample.status >= _FAILED:
+                answer = Response(sample, url, pieces, kept)
+                sample.unexpected = proxy_sentence(answer) or sample.unexpected
         if body is not None:
             streamed = StreamedResponse(
                 sample,
