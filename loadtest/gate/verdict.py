@@ -98,6 +98,12 @@ def _overall(results: list[RuleResult], invalid: tuple[str, ...]) -> Decision:
     return next((decision for decision in _PRECEDENCE if decision in found), "none")
 
 
+def _nearness(result: RuleResult) -> tuple[float, float]:
+    """Return what is smallest where a result is nearest to failing and farthest from passing."""
+    p_fail, p_pass = (1.0 if p is None else p for p in (result.p_fail, result.p_pass))
+    return p_fail, -p_pass
+
+
 def _sentence(
     decision: Decision, results: list[RuleResult], invalid: tuple[str, ...], *, last: bool
 ) -> str:
@@ -112,7 +118,7 @@ def _sentence(
     if decision == "pass":
         return f"Pass: all {total} rules hold, each in its cell."
     if decision == "inconclusive":  # what is nearest to failing tells most
-        named.sort(key=lambda result: 1.0 if result.p_fail is None else result.p_fail)
+        named.sort(key=_nearness)
     first = named[0].why
     more = f" And {len(named) - 1} more." if len(named) > 1 else ""
     if decision == "fail":
