@@ -208,8 +208,10 @@ class RunConductor:
         rows = folder.merge_parts()
         if rows == 0:
             folder.records.unlink(missing_ok=True)  # an empty one would look like a run
+            if failure is not None:
+                raise failure
             logs.keep()
-            raise failure or EngineError(f"no request was measured: {self._why_nothing()}")
+            raise EngineError(f"no request was measured: {self._why_nothing()}")
         seal(folder.path)
         self._progress.step("analysing")
         judged = judge_folder(folder.path, command=self._command, interrupted=self._stop.asked)
