@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,13 +14,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from live_app import APP, APP_PLAN, FLY_TOML
 from live_target import Target, target
 from whole_program import Program, gone_within, has_measured, processes, read, words_of
 
 HANG_S = 180.0
 TIDY_S = 12.0
 
-_INVALID = 12
+_INVALID, _PLAN = 12, 13
 _ATTEMPTS = 3
 _BUSY = {"late", "loop lag", "stamp gap", "cpu", "steal", "world late"}
 """Checks that a machine with other work fails, whatever is done to the run."""
@@ -67,6 +69,12 @@ url = "http://127.0.0.1:{port}"
 ARM_RULES = """thresholds = [
     "ttfb.p50 within 20% or 20ms of baseline", "errors within 2% of baseline",
 ]"""
+
+GATE_RULES = """thresholds = [
+    "ttfb.p50 within 5% or 5ms of baseline", "ttfb.p95 within 10% or 10ms of baseline",
+    "response_from_schedule.p95 within 10% or 10ms of baseline",
+]"""
+"""Those of `loadtest gate`, but for round trips: no server of these has a database."""
 
 WORLD = """\
 schema = 1
@@ -123,9 +131,10 @@ class Live:
 
     ``mode`` is the target's from request ``after`` on (preflight sends one).  ``act`` is called
     once the program runs.  ``shell`` stands before the command, such as ``ulimit -n 64;``.
-    ``base`` is the mode of a second server, the arm that the target is compared with; ``world``
-    measures an app of ours in place of the target.  ``event`` has to stand on the time line of a
-    run that is good.
+    ``base`` is the mode of a second server, the arm that the target is compared with, by ``rules``
+    in place of the usual ones; ``world`` measures an app of ours in place of the target, ``app``
+    two arms of a small one: what the candidate does, and the base.  ``event`` has to stand on the
+    time line of a run that is good.
     """
 
     name: str
@@ -142,7 +151,9 @@ class Live:
     words: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
     base: str = ""
+    rules: str = ""
     world: bool = False
+    app: tuple[str, str] = ("", "")
     event: str = ""
 
 
@@ -186,7 +197,7 @@ def _run(fault: Live, place: Path) -> End:
     # PostgreSQL, which never runs as root, has to be let into the folder of a world
     open_to_all = tempfile.TemporaryDirectory(prefix="faults-")
     Path(open_to_all.name).chmod(0o755)
-    temporary = Path(open_to_all.name) if fault.world else place / "tmp"
+    temporary = Path(open_to_all.name) if fault.world or any(fault.app) else place / "tmp"
     with (
         open_to_all,
         target(fault.mode, fault.after) as server,
@@ -202,8 +213,13 @@ def _run(fault: Live, place: Path) -> End:
             (place / "mine.py").write_text(fault.scenario or text)
         plan = PLAN.format(scenario=scenario, port=server.port, load=fault.load)
         if fault.base:
-            plan = plan.replace('thresholds = ["ttfb.p50 < 10s"]', ARM_RULES)
+            plan = plan.replace('thresholds = ["ttfb.p50 < 10s"]', fault.rules or ARM_RULES)
             plan = plan.replace('"target"', '"candidate"') + BASE.format(port=beside.port)
+        if any(fault.app):
+            candidate, base = (how or "nothing" for how in fault.app)
+            plan = APP_PLAN.format(rules=GATE_RULES, candidate=candidate, base=base)
+            (place / "app.py").write_text(APP)
+            (place / "fly.toml").write_text(FLY_TOML)
         (place / "plan.toml").write_text(WORLD if fault.world else plan)
         words = [sys.executable, "-m", "loadtest", "run", "plan.toml", "--out", "run", *fault.words]
         with (place / "out").open("w") as out, (place / "err").open("w") as err:
@@ -281,6 +297,58 @@ def signals(number: int, stage: str) -> Act:
         program.process.send_signal(number)
 
     return act
+
+
+def signals_in_turn(*numbers: int, stage: str = "steady") -> Act:
+    """Send the command line one signal after the other, fifty milliseconds apart."""
+
+    def act(program: Program, _server: Target, place: Path) -> None:
+        until_stage(program, place, stage)
+        program.look()
+        for number in numbers:
+            program.process.send_signal(number)
+            time.sleep(0.05)
+
+    return act
+
+
+def pulses(word: str, pause_s: float, gap_s: float, count: int) -> Act:
+    """Stop a process of the run again and again, for a moment each."""
+
+    def act(program: Program, _server: Target, place: Path) -> None:
+        until_stage(program, place, "steady")
+        program.look()
+        (pid, *_) = program.pids_of(word)
+        for _ in range(count):
+            _kill(pid, signal.SIGSTOP)
+            time.sleep(pause_s)
+            _kill(pid, signal.SIGCONT)
+            time.sleep(gap_s)
+
+    return act
+
+
+def loses_folder(how: str) -> Act:
+    """Take the run folder away: ``removed``, ``moved``, or with a file in its place."""
+
+    def act(program: Program, _server: Target, place: Path) -> None:
+        until_stage(program, place, "steady")
+        if how == "removed":
+            shutil.rmtree(place / "run", ignore_errors=True)  # it is written to meanwhile
+            return
+        (place / "run").rename(place / "moved")
+        if how == "a file":
+            (place / "run").touch()
+
+    return act
+
+
+def runs_twice(program: Program, _server: Target, place: Path) -> None:
+    """Start another run into the same folder; it has to be refused."""
+    until_stage(program, place, "steady")
+    words = [sys.executable, "-m", "loadtest", "run", "plan.toml", "--out", "run"]
+    done = subprocess.run(words, cwd=place, capture_output=True, check=False, timeout=60)
+    assert done.returncode == _PLAN, done.stderr
 
 
 def hits(word: str, number: int, stage: str = "steady", again_s: float = 0.0) -> Act:

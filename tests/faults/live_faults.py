@@ -6,14 +6,19 @@ import signal
 
 from live import (
     BAD,
+    GATE_RULES,
     Live,
     base_turns,
     both,
     hits,
     hits_app,
     hits_database,
+    loses_folder,
     pauses,
+    pulses,
+    runs_twice,
     signals,
+    signals_in_turn,
     target_dies,
     target_restarts,
     turns,
@@ -25,6 +30,7 @@ FAIL = frozenset({10})
 INVALID = frozenset({12})
 ENGINE = frozenset({15})
 PLAN = frozenset({13})
+WORLD_FAILED = frozenset({14})
 INTERRUPTED = frozenset({130})
 KILLED = frozenset({-signal.SIGKILL})
 
@@ -207,4 +213,157 @@ FULL_DISKS = (
 )  # fmt: skip
 """Needs user namespaces; without them the shell says so and nothing is run."""
 
-LIVE = (*TARGETS, *SCENARIOS, *PROCESSES, *SURROUNDINGS, *ARMS, *IN_A_WORLD, *FULL_DISKS)
+NO_PASS = BAD - {14}
+
+BENT_ARMS = (
+    *(Live(f"candidate: {mode}", NO_PASS, "verdict", mode, rules=GATE_RULES, base="good")
+      for mode in ("frozen 0.3 s in 2", "frozen 1 s in 8", "early hints", "body is late",
+                   "head is late but for a byte")),
+    *(Live(f"candidate in mid-run: {mode}", NO_PASS, told, act=turns(mode), base="good")
+      for mode, told in (("200, 301, 429", "HTTP 429"), ("half 500", "HTTP 500"),
+                         ("302 elsewhere", "HTTP 302"), ("long status", "HTTP 500"),
+                         ("status of a terminal", "HTTP 500"), ("closes soon", "second time"))),
+    Live("candidate: HTTP/1.0", ANY, "verdict", "HTTP/1.0", base="good"),
+    Live("base: HTTP/1.0", INVALID, "nobody asked for", base="HTTP/1.0"),
+    Live("base: closes soon", INVALID, "second time", base="closes soon"),
+    Live("base: 500", INVALID, "What failed of base", base="500"),
+    Live("base: half 500", ANY, "× HTTP 500", base="half 500", rules=GATE_RULES),
+    Live("candidate: nothing, 200", ANY, "Answers differ in size", "nothing, 200",
+         base="another page"),
+)  # fmt: skip
+
+LEAVING = """
+import gevent, os, signal, socket, time
+from gevent import monkey
+from locust import task
+from loadtest.engine.user import TTFBUser
+class Mine(TTFBUser):
+    turn = 0
+    def on_start(self):
+        {on_start}
+    @task
+    def page(self):
+        {task}
+    def on_stop(self):
+        {on_stop}
+"""
+
+
+def leaving(
+    task: str = 'self.client.get("/")', on_start: str = "pass", on_stop: str = "pass"
+) -> str:
+    """Return a scenario with an ``on_stop``."""
+    return LEAVING.format(task=task, on_start=on_start, on_stop=on_stop)
+
+
+BENT_SCENARIOS = (
+    Live("task swallows what it cannot ask", ENGINE, "no task of mine.py",
+         scenario=leaving("try: raise ValueError\n        except ValueError: pass")),
+    Live("every other task asks nothing", INVALID, "tasks that end without a request",
+         scenario=leaving('self.turn += 1\n        self.turn % 2 and self.client.get("/")')),
+    Live("on_stop raises", GOOD, "verdict: PASS", scenario=leaving(on_stop="raise ValueError")),
+    Live("on_stop never ends", GOOD, "verdict: PASS", scenario=leaving(on_stop="time.sleep(999)")),
+    Live("task ends its greenlet", BAD, "GreenletExit in mine.py",
+         scenario=leaving('self.client.get("/"); raise gevent.GreenletExit')),
+    Live("task stops its user", GOOD, "verdict: PASS",
+         scenario=leaving('self.client.get("/"); self.stop()')),
+    Live("task ends the load", INVALID, "stopped",
+         scenario=leaving('self.client.get("/"); self.environment.runner.quit()')),
+    Live("an alarm ends the process", ENGINE, "ended before it sent one",
+         scenario=leaving(on_start="signal.setitimer(signal.ITIMER_REAL, 1)")),
+    Live("a greenlet eats the CPU", INVALID, "loop", scenario=leaving(on_start=(
+        "gevent.spawn(lambda: [gevent.sleep(0.001) for _ in iter(int, 1) if sum(range(2_000_000))])"
+    ))),
+    Live("a thread eats the CPU", INVALID, "", scenario=leaving(on_start=(
+        'monkey.get_original("_thread", "start_new_thread")(lambda: [0 for _ in iter(int, 1)], ())'
+    ))),
+    Live("clocks stand still", INVALID, "", scenario=leaving(on_start=(
+        "time.time = time.monotonic = lambda: 5.0; time.monotonic_ns = time.time_ns = lambda: 5"
+    ))),
+    Live("task leaks sockets", ANY, "verdict", shell="ulimit -n 2000;", scenario=leaving(
+        'globals().setdefault("kept", []).extend(socket.socket() for _ in range(20)); '
+        'self.client.get("/")'
+    )),
+    Live("task prints what a terminal obeys", ANY, "verdict", scenario=leaving(
+        'print("x\\x1b[2J" * 9_000, "\\n::error::y"); self.client.get("/")'
+    )),
+    Live("task leaves a child", ANY, "verdict", scenario=leaving(
+        'self.client.get("/"); self.turn or os.spawnlp(os.P_NOWAIT, "setsid", "setsid", "sleep", '
+        '"999"); self.turn = 1'
+    )),
+    Live("task excuses each 500", GOOD, "× 500", act=turns("500"), scenario=leaving(
+        'with self.client.get("/", catch_response=True) as answer: answer.success()'
+    )),
+)  # fmt: skip
+
+DIED = frozenset({-signal.SIGINT, 130})
+
+MORE_SIGNALS = (
+    *(Live(f"command line: SIGINT twice at {stage}", INTERRUPTED, "", act=signals_in_turn(
+        signal.SIGINT, signal.SIGINT, stage=stage))
+      for stage in ("Machines API", "links: ", "steady", "measured: ")),
+    Live("command line: three kinds of signal", INTERRUPTED, "", act=signals_in_turn(
+        signal.SIGINT, signal.SIGTERM, signal.SIGHUP)),
+    Live("command line: SIGINT ten times", DIED, "", act=signals_in_turn(*[signal.SIGINT] * 10)),
+    *(Live(f"command line: {number.name} at measured: ", INTERRUPTED, "",
+           act=signals(number, "measured: "))
+      for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)),
+    *(Live(f"command line: {number.name}", frozenset({-number}), "",
+           act=signals(number, "steady"))
+      for number in (signal.SIGQUIT, signal.SIGUSR1, signal.SIGALRM)),
+    Live("command line: SIGPIPE", ANY, "verdict", act=signals(signal.SIGPIPE, "steady")),
+    Live("worker stopped for 0.2 s, eight times", BAD, "verdict", act=pulses(WORKER, 0.2, 0.5, 8)),
+    *(Live(f"{name} stopped for 30 ms, forty times", ANY, "verdict",
+           act=pulses(word, 0.03, 0.1, 40))
+      for name, word in (("worker", WORKER), ("links", LINKS), ("world", WORLD))),
+    Live("coordinator stopped for 3 s", ANY, "verdict",
+         act=hits(COORDINATOR, signal.SIGSTOP, again_s=3.0)),
+)  # fmt: skip
+
+MORE_SURROUNDINGS = (
+    *(Live(f"the run folder is {how} in mid-run", INVALID, "was removed or moved",
+           act=loses_folder(how)) for how in ("removed", "moved")),
+    Live("a file takes the run folder's place", BAD, "run", act=loses_folder("a file")),
+    Live("two runs into one folder", ANY, "verdict", act=runs_twice),
+    Live("a language of ASCII", ANY, "verdict", environ={"LC_ALL": "C", "PYTHONUTF8": "0"}),
+    Live("a job summary that is a pipe", GOOD, "GITHUB_STEP_SUMMARY", shell="mkfifo pipe;",
+         environ={"GITHUB_STEP_SUMMARY": "pipe"}),
+    Live("a job summary on a full disk", GOOD, "GITHUB_STEP_SUMMARY",
+         environ={"GITHUB_STEP_SUMMARY": "/dev/full"}),
+    Live("an output that is a pipe", PLAN, "is a device, a pipe", shell="mkfifo pipe;",
+         words=("--output", "csv=pipe")),
+    Live("an output that is a device", PLAN, "is a device, a pipe", shell="ln -s /dev/null null;",
+         words=("--output", "json=null")),
+    Live("an output that nobody takes", ANY, "prometheus-rw",
+         words=("--output", "prometheus-rw=http://127.0.0.1:1/x")),
+    Live("600 MB of addresses", ANY, "", shell="ulimit -v 600000;"),
+    Live("900 MB of addresses", ANY, "verdict", shell="ulimit -v 900000;"),
+    Live("no right to what is written", ANY, "verdict", shell="umask 777;"),
+    Live("a stack of 256 KB", ANY, "verdict", shell="ulimit -s 256;"),
+    Live("the lowest priority", ANY, "verdict",
+         shell="exec nice -n 19 sh -c 'exec \"$@\"' sh \"$@\";"),
+)  # fmt: skip
+
+SMALL_APPS = (
+    Live("an app of two arms: nothing is wrong", frozenset({0, 11, 12}), "verdict",
+         app=("nothing", "nothing")),
+    *(Live(f"candidate's app in ord {how}", NO_PASS, told, app=(how, ""))
+      for how, told in (("500", "HTTP 500"), ("hangs", "no answer in time"), ("is slow", "ord"),
+                        ("freezes", "ord"), ("exits", "ended (exit code 3)"),
+                        ("crashes", "ended (exit code"), ("replays to region=nrt", "HTTP 503"),
+                        ("replays to region=ord", "HTTP 502"),
+                        ("replays to \x01;;region=;=", "HTTP 502"),
+                        ("sends escapes", "HTTP 502"), ("sends 30 MB", ""),
+                        ("listens no more", "ord"))),
+    *(Live(f"candidate's app in ord {how}", frozenset({0, 11, 12}), "verdict", app=(how, ""))
+      for how in ("prints", "leaves children", "is deaf")),
+    Live("candidate's app in ord ends at its start", WORLD_FAILED, "no such table: pages",
+         app=("ends at its start", "")),
+    Live("candidate's app in ord hears itself alone", WORLD_FAILED, "",
+         app=("hears itself alone", "")),
+    Live("base's app in ord: 500", INVALID, "What failed of base", app=("", "500")),
+    Live("base's app in ord exits", ANY, "ended (exit code 3)", app=("", "exits")),
+)  # fmt: skip
+
+LIVE = (*TARGETS, *SCENARIOS, *PROCESSES, *SURROUNDINGS, *ARMS, *IN_A_WORLD, *FULL_DISKS,
+        *BENT_ARMS, *BENT_SCENARIOS, *MORE_SIGNALS, *MORE_SURROUNDINGS, *SMALL_APPS)  # fmt: skip

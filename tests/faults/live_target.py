@@ -56,6 +56,38 @@ def stalls_in_eight(connection: socket.socket) -> None:
     connection.sendall(GOOD)
 
 
+def frozen(every_s: float, length_s: float) -> Callable[[socket.socket], None]:
+    """Stand still for a while in every so many seconds, all connections alike."""
+
+    def behave(connection: socket.socket) -> None:
+        if (at_s := time.time() % every_s) < length_s:
+            time.sleep(length_s - at_s)
+        connection.sendall(GOOD)
+
+    return behave
+
+
+def in_turn(*modes: str) -> Callable[[socket.socket], None]:
+    """Answer in one way after the other, whoever asks."""
+    turn = itertools.cycle(modes)
+
+    def behave(connection: socket.socket) -> None:
+        MODES[next(turn)](connection)
+
+    return behave
+
+
+def late(first: bytes, rest: bytes) -> Callable[[socket.socket], None]:
+    """Send something at once, and the rest 0.3 s later."""
+
+    def behave(connection: socket.socket) -> None:
+        connection.sendall(first)
+        time.sleep(0.3)
+        connection.sendall(rest)
+
+    return behave
+
+
 def leaks() -> Callable[[socket.socket], None]:
     """Answer later and later, half a millisecond a request."""
     answered = itertools.count()
@@ -108,6 +140,22 @@ MODES: dict[str, Callable[[socket.socket], None]] = {
         head("200 OK", "Content-Type: text/html; charset=punycode\r\n", b"-" * 90_000)
     ),
     "odd timing": sends(head("200 OK", 'Server-Timing: db;dur=nan;desc="-7", app;dur=1e999\r\n')),
+    "frozen 0.3 s in 2": frozen(2.0, 0.3),
+    "frozen 1 s in 8": frozen(8.0, 1.0),
+    "429": sends(head("429 Too Many Requests", "Retry-After: 2\r\n")),
+    "200, 301, 429": in_turn("good", "301", "429"),
+    "half 500": in_turn("good", "500"),
+    "nothing, 200": sends(head("200 OK", body=b"")),
+    "HTTP/1.0": sends(b"HTTP/1.0 200 OK\r\n\r\nhello", then=end),
+    "early hints": late(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", GOOD),
+    "body is late": late(GOOD[:-5], GOOD[-5:]),
+    "head is late but for a byte": late(GOOD[:1], GOOD[1:]),
+    "closes soon": sends(GOOD, then=end, pause_s=0.1),
+    "302 elsewhere": sends(head("302 Found", "Location: http://192.0.2.1/x\r\n")),
+    "long status": sends(head("500 " + "x" * 20_000)),
+    "status of a terminal": sends(
+        b"HTTP/1.1 500 \x1b[2J\xff<script>\r\nServer: \x1b[31m<b>\xff\r\nContent-Length: 0\r\n\r\n"
+    ),
     "odd region": sends(b"HTTP/1.1 200 OK\r\nFly-Region: \x1b[2J\xff\r\nContent-Length: 0\r\n\r\n"),
 }  # fmt: skip
 
