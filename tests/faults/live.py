@@ -56,7 +56,7 @@ max_looks = 1
 
 [[deployments]]
 name = "target"
-url = "http://127.0.0.1:{port}"
+url = "http://{host}:{port}"
 """
 
 BASE = """
@@ -132,9 +132,9 @@ class Live:
     ``mode`` is the target's from request ``after`` on (preflight sends one).  ``act`` is called
     once the program runs.  ``shell`` stands before the command, such as ``ulimit -n 64;``.
     ``base`` is the mode of a second server, the arm that the target is compared with, by ``rules``
-    in place of the usual ones; ``world`` measures an app of ours in place of the target, ``app``
-    two arms of a small one: what the candidate does, and the base.  ``event`` has to stand on the
-    time line of a run that is good.
+    in place of the usual ones; ``host`` is how the target is called.  ``world`` measures an app of
+    ours in place of the target, ``app`` two arms of a small one: what the candidate does, and the
+    base.  ``event`` has to stand on the time line of a run that is good.
     """
 
     name: str
@@ -152,6 +152,7 @@ class Live:
     environ: Mapping[str, str] = field(default_factory=dict)
     base: str = ""
     rules: str = ""
+    host: str = "127.0.0.1"
     world: bool = False
     app: tuple[str, str] = ("", "")
     event: str = ""
@@ -211,7 +212,7 @@ def _run(fault: Live, place: Path) -> End:
                 on_start=fault.on_start, task=fault.task or 'self.client.get("/")'
             )
             (place / "mine.py").write_text(fault.scenario or text)
-        plan = PLAN.format(scenario=scenario, port=server.port, load=fault.load)
+        plan = PLAN.format(scenario=scenario, host=fault.host, port=server.port, load=fault.load)
         if fault.base:
             plan = plan.replace('thresholds = ["ttfb.p50 < 10s"]', fault.rules or ARM_RULES)
             plan = plan.replace('"target"', '"candidate"') + BASE.format(port=beside.port)
@@ -341,6 +342,12 @@ def loses_folder(how: str) -> Act:
             (place / "run").touch()
 
     return act
+
+
+def forgets_names(program: Program, _server: Target, place: Path) -> None:
+    """Empty the file of names that the run sees."""
+    until_stage(program, place, "steady")
+    (place / "hosts").write_text("127.0.0.1 localhost\n")
 
 
 def runs_twice(program: Program, _server: Target, place: Path) -> None:

@@ -10,6 +10,7 @@ from live import (
     Live,
     base_turns,
     both,
+    forgets_names,
     hits,
     hits_app,
     hits_database,
@@ -206,6 +207,22 @@ def full(folder: str, kib: int) -> str:
     return f"mkdir -p {folder}; exec unshare --map-root-user --mount sh -c '{inner}' sh \"$@\";"
 
 
+def named(name: str) -> str:
+    """Return the shell's words that give this machine a name, in a file that can be edited."""
+    inner = 'mount --bind hosts /etc/hosts && exec "$@"'
+    line = f"cp /etc/hosts hosts; echo 127.0.0.1 {name} >> hosts;"
+    return f"{line} exec unshare --map-root-user --mount sh -c '{inner}' sh \"$@\";"
+
+
+NAMES = (
+    Live("a name", GOOD, "verdict: PASS", host="site.test", shell=named("site.test")),
+    Live("a name that nobody knows", ENGINE, "not known", host="site.test"),
+    Live("a name is forgotten in mid-run", BAD, "name not resolved", host="site.test",
+         shell=named("site.test"), act=both(forgets_names, turns("closes after each"))),
+    Live("a name is forgotten in mid-run, connections stay", ANY, "verdict", host="site.test",
+         shell=named("site.test"), act=forgets_names),
+)  # fmt: skip
+
 FULL_DISKS = (
     *(Live(f"a disk of {kib} KiB for the run folder", BAD, "No space left",
            words=("--out", "disk/run"), shell=full("disk", kib)) for kib in (4, 40, 120)),
@@ -269,7 +286,7 @@ BENT_SCENARIOS = (
          scenario=leaving('self.client.get("/"); self.stop()')),
     Live("task ends the load", INVALID, "stopped",
          scenario=leaving('self.client.get("/"); self.environment.runner.quit()')),
-    Live("an alarm ends the process", ENGINE, "ended before it sent one",
+    Live("an alarm ends the process", INVALID | ENGINE, "worker",
          scenario=leaving(on_start="signal.setitimer(signal.ITIMER_REAL, 1)")),
     Live("a greenlet eats the CPU", INVALID, "loop", scenario=leaving(on_start=(
         "gevent.spawn(lambda: [gevent.sleep(0.001) for _ in iter(int, 1) if sum(range(2_000_000))])"
@@ -366,4 +383,5 @@ SMALL_APPS = (
 )  # fmt: skip
 
 LIVE = (*TARGETS, *SCENARIOS, *PROCESSES, *SURROUNDINGS, *ARMS, *IN_A_WORLD, *FULL_DISKS,
-        *BENT_ARMS, *BENT_SCENARIOS, *MORE_SIGNALS, *MORE_SURROUNDINGS, *SMALL_APPS)  # fmt: skip
+        *BENT_ARMS, *BENT_SCENARIOS, *MORE_SIGNALS, *MORE_SURROUNDINGS, *NAMES,
+        *SMALL_APPS)  # fmt: skip
