@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import click
 from click.core import ParameterSource
@@ -295,6 +295,10 @@ def typed_after(word: str) -> str:
     return shlex.join(rest)
 
 
+_IMPORTING: Final = "<frozen importlib"
+_AGAIN_S: Final = 0.005
+
+
 class gentle_stop:  # noqa: N801 - used as a function, in a with statement
     """
     First Ctrl-C, SIGTERM or SIGHUP asks the run to stop and keep what it has, the second ends it.
@@ -309,14 +313,19 @@ class gentle_stop:  # noqa: N801 - used as a function, in a with statement
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
-        for number in _ENDING_SIGNALS:
+        for number in (*_ENDING_SIGNALS, signal.SIGALRM):
             self._before[number] = signal.signal(number, self._handle)
 
     def __exit__(self, *_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+    def _handle(self, _number: int, frame: FrameType | None) -> None:
+        if frame is not None and frame.f_code.co_filename.startswith(_IMPORTING):
+            # an exception there may leave the lock of imports taken, for which threads then wait
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+            return
         if self._asked:
             with contextlib.suppress(OSError):  # the terminal may be gone
                 os.write(2, b"\n")

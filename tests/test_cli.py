@@ -207,6 +207,24 @@ def test_the_first_signal_asks_and_the_second_ends() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_signal_in_the_middle_of_an_import_waits_for_it() -> None:
+    """An exception there leaves the lock of imports taken, and who imports next waits for ever."""
+    done: list[str] = []
+    line = "signal.raise_signal(signal.SIGINT); done.append('imported')"
+    importing = compile(line, "<frozen importlib._bootstrap>", "exec")
+
+    def interrupt() -> None:
+        exec(importing, {"signal": signal, "done": done})
+        while signal.getitimer(signal.ITIMER_REAL)[0]:
+            pass  # it is tried again then
+
+    with gentle_stop(lambda: done.append("stop")):
+        interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+    assert done == ["imported", "stop", "imported"]
+
+
 def test_the_command_is_kept_as_it_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["loadtest", "world", "up", "--threshold", "ttfb.p50 < 9ms"])
     assert typed_command() == "loadtest world up --threshold 'ttfb.p50 < 9ms'"

@@ -327,7 +327,8 @@ MORE_SIGNALS = (
       for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)),
     *(Live(f"command line: {number.name}", frozenset({-number}), "",
            act=signals(number, "steady"))
-      for number in (signal.SIGQUIT, signal.SIGUSR1, signal.SIGALRM)),
+      for number in (signal.SIGQUIT, signal.SIGUSR1)),
+    Live("command line: SIGALRM", INTERRUPTED, "", act=signals(signal.SIGALRM, "steady")),
     Live("command line: SIGPIPE", ANY, "verdict", act=signals(signal.SIGPIPE, "steady")),
     Live("worker stopped for 0.2 s, eight times", BAD, "verdict", act=pulses(WORKER, 0.2, 0.5, 8)),
     *(Live(f"{name} stopped for 30 ms, forty times", ANY, "verdict",
