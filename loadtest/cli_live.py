@@ -139,7 +139,7 @@ def _hearing(terminal: Terminal, board: LiveBoard, page: _Page) -> Iterator[None
 
 
 def _run(conductor: RunConductor) -> Judged:
-    with gentle_stop(conductor.request_stop):
+    with gentle_stop(conductor.request_stop, conductor.request_end):
         return conductor.run()
 
 

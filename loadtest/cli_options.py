@@ -305,10 +305,12 @@ class gentle_stop:  # noqa: N801 - used as a function, in a with statement
 
     Args:
         stop: Called once, from the signal handler; must only set a flag.
+        end: Called by every signal after it, likewise.
     """
 
-    def __init__(self, stop: Callable[[], None]) -> None:
+    def __init__(self, stop: Callable[[], None], end: Callable[[], None]) -> None:
         self._stop = stop
+        self._end = end
         self._asked = False
         self._before: dict[int, Any] = {}
 
@@ -329,6 +331,7 @@ class gentle_stop:  # noqa: N801 - used as a function, in a with statement
         if self._asked:
             with contextlib.suppress(OSError):  # the terminal may be gone
                 os.write(2, b"\n")
-            raise KeyboardInterrupt
+            self._end()
+            return
         self._asked = True
         self._stop()

@@ -127,7 +127,17 @@ class RunConductor:
             KeyboardInterrupt: Nothing has been measured yet, and nothing is waited for.
         """
         self._stop.asked = True
-        if not self._stop.loading and not cancel_running():
+        if not self._stop.loading:
+            self.request_end()
+
+    def request_end(self) -> None:
+        """
+        End at once, whatever goes on.
+
+        Raises:
+            KeyboardInterrupt: Nothing is waited for that could be cancelled.
+        """
+        if not cancel_running():
             raise KeyboardInterrupt
 
     def run(self) -> Judged:

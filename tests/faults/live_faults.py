@@ -370,15 +370,13 @@ SMALL_APPS = (
                         ("freezes", "ord"), ("exits", "ended (exit code 3)"),
                         ("crashes", "ended (exit code"), ("replays to region=nrt", "HTTP 503"),
                         ("replays to region=ord", "HTTP 502"),
-                        ("replays to \x01;;region=;=", "HTTP 502"),
+                        ("replays to ;;region=;=", "HTTP 502"),
                         ("sends escapes", "HTTP 502"), ("sends 30 MB", ""),
                         ("listens no more", "ord"))),
     *(Live(f"candidate's app in ord {how}", frozenset({0, 11, 12}), "verdict", app=(how, ""))
-      for how in ("prints", "leaves children", "is deaf")),
+      for how in ("prints", "leaves children", "is deaf", "hears itself alone")),
     Live("candidate's app in ord ends at its start", WORLD_FAILED, "no such table: pages",
          app=("ends at its start", "")),
-    Live("candidate's app in ord hears itself alone", WORLD_FAILED, "",
-         app=("hears itself alone", "")),
     Live("base's app in ord: 500", INVALID, "What failed of base", app=("", "500")),
     Live("base's app in ord exits", ANY, "ended (exit code 3)", app=("", "exits")),
 )  # fmt: skip

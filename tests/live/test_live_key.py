@@ -78,6 +78,9 @@ class Run:
     def request_stop(self) -> None:
         """Never asked."""
 
+    def request_end(self) -> None:
+        """Never asked."""
+
     def run(self) -> Any:
         assert self._watcher is not None
         self._watcher.begin(load_plan(), "r1", lambda: b"")
