@@ -224,8 +224,10 @@ NAMES = (
 )  # fmt: skip
 
 FULL_DISKS = (
-    *(Live(f"a disk of {kib} KiB for the run folder", BAD, "No space left",
-           words=("--out", "disk/run"), shell=full("disk", kib)) for kib in (4, 40, 120)),
+    *(Live(f"a disk of {kib} KiB for the run folder", ends, "No space left",
+           words=("--out", "disk/run"), shell=full("disk", kib))
+      # what was measured fits the last one, the report does not: the verdict stands without it
+      for kib, ends in ((4, BAD), (40, BAD), (120, ANY))),
     Live("a disk of 64 KiB for temporary files", ANY | {13}, "", shell=full("tmp", 64)),
 )  # fmt: skip
 """Needs user namespaces; without them the shell says so and nothing is run."""
