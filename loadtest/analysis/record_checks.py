@@ -222,7 +222,7 @@ def cell_checks(cells: tuple[CellRows, ...]) -> Iterator[ValidityCheck]:
             unit="requests",
             ok=False,
             why=f"{cell.region}: {cell.deployment} has no row in the steady stage.",
-            advice="See whether its worker was lost or the run stopped before it began.",
+            advice="See whether its worker was lost, its users left, or the run stopped early.",
             region=cell.region,
             deployment=cell.deployment,
             scenario=cell.scenario,
