@@ -11,7 +11,7 @@ from loadtest.analysis.special import binomial_at_least, binomial_at_most, stude
 from loadtest.analysis.worth import UNLIKELY, Weather
 from loadtest.gate.decide import Levels
 from loadtest.gate.evidence import Measurement, sign_of
-from loadtest.gate.trouble import beyond_limit, with_rare_trouble
+from loadtest.gate.trouble import beyond_limit, share_that_breaks, with_rare_trouble
 from loadtest.plan.thresholds import Threshold
 
 
@@ -20,7 +20,8 @@ def against_limit(rule: Threshold, sample: Blocked, levels: Levels) -> Measureme
     found, percentile = met_against_limit(rule, sample, levels), rule.measure.percentile
     if percentile is None or sign_of(rule) < 0:
         return found
-    return with_rare_trouble(found, beyond_limit(sample, rule.limit), percentile, levels)
+    met = beyond_limit(sample, rule.limit)
+    return with_rare_trouble(found, met, share_that_breaks(percentile, met), levels)
 
 
 def met_against_limit(rule: Threshold, sample: Blocked, levels: Levels) -> Measurement:

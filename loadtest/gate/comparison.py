@@ -17,7 +17,7 @@ from loadtest.analysis.scores import (
 )
 from loadtest.gate.decide import Levels
 from loadtest.gate.evidence import Measurement, sign_of
-from loadtest.gate.trouble import beyond_allowed, with_rare_trouble
+from loadtest.gate.trouble import beyond_allowed, share_that_breaks, with_rare_trouble
 from loadtest.plan.model import Gate
 from loadtest.plan.thresholds import Threshold
 
@@ -60,7 +60,7 @@ def within_margin(rule: Threshold, pair: ArmPair, *, gate: Gate, levels: Levels)
         ),
     )
     met = beyond_allowed(pair.arm, allowed, pair.percentile, pair.arm.joined)
-    return with_rare_trouble(measured, met, pair.percentile, levels)
+    return with_rare_trouble(measured, met, share_that_breaks(pair.percentile, met), levels)
 
 
 def within_factor(rule: Threshold, pair: ArmPair, levels: Levels) -> Measurement:
@@ -85,7 +85,8 @@ def within_factor(rule: Threshold, pair: ArmPair, levels: Levels) -> Measurement
         ),
     )
     met = beyond_allowed(first, second, pair.percentile, pair.arm.joined)
-    return with_rare_trouble(measured, met, pair.percentile, levels)
+    share = share_that_breaks(pair.percentile, met)
+    return with_rare_trouble(measured, met, share, levels)
 
 
 def margin_of(rule: Threshold, gate: Gate) -> tuple[float, float]:

@@ -33,6 +33,12 @@ from loadtest.gate.links import with_links
 from loadtest.gate.pairs import Arm, baseline, relative
 from loadtest.gate.questions import Question, SampleSource
 from loadtest.gate.shares import share_against_base, share_against_limit
+from loadtest.gate.trouble import (
+    beyond_limit,
+    mean_with_rare_trouble,
+    share_that_breaks,
+    with_rare_trouble,
+)
 from loadtest.plan.model import Gate
 from loadtest.plan.thresholds import COUNTS, SHARES, Threshold
 
@@ -227,8 +233,16 @@ def _resampled(
     arm = Arm.of(sample, weights, rule.measure, wide=wide)
     base = Arm.of(other, weights, rule.other_measure or rule.measure, wide=wide)
     if rule.kind == "relative":
-        return relative(rule, arm, base, sample.groups, levels)
-    return baseline(rule, arm, base, sample.groups, gate=gate, levels=levels)
+        found = relative(rule, arm, base, sample.groups, levels)
+    else:
+        found = baseline(rule, arm, base, sample.groups, gate=gate, levels=levels)
+    if rule.measure.unit != "ms" or sign_of(rule) < 0:
+        return found
+    percentile = rule.measure.percentile
+    if percentile is None:
+        return mean_with_rare_trouble(found, sample, other, levels)
+    met = beyond_limit(sample, arm.point - found.excess)
+    return with_rare_trouble(found, met, share_that_breaks(percentile, met), levels)
 
 
 def _against_limit(rule: Threshold, sample: Blocked, levels: Levels) -> Measurement:
@@ -266,4 +280,6 @@ def _mean(rule: Threshold, sample: Blocked, weights: Weights, levels: Levels) ->
         lacking=lacking,
         lacking_factor=factor,
     )
+    if rule.measure.unit == "ms" and sign > 0:
+        found = mean_with_rare_trouble(found, sample, None, levels)
     return _penalised(found, DRIFT_PENALTY) if drifting else found

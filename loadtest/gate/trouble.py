@@ -27,6 +27,9 @@ _SUPPOSED_FULL: Final = 3
 """So many blocks in trouble are supposed to be slow throughout, beside those that were met."""
 _BY_CHANCE: Final = 2
 """One or two requests beyond tell of no rate: a standard error is taken off, up to so many."""
+_TOLD: Final = 0.001
+_TIMES_SLOWER: Final = 4.0
+"""A mean is broken by the less trouble the worse it is: this bad it is supposed to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,17 @@ def share_that_breaks(percentile: float, met: Trouble | None = None) -> float:
     return min(max(left, _RAREST), 1.0)
 
 
+def share_that_breaks_mean(room: float, worse: float = _TIMES_SLOWER - 1) -> float:
+    """
+    Return in what share of blocks trouble breaks a mean.
+
+    Args:
+        room: By how much the mean may grow, as a share of it.
+        worse: By how much it grows where there is trouble.
+    """
+    return min(max(room / worse, _RAREST), 1.0)
+
+
 def blocks_to_pass(share: float, alpha: float, troubled: int = 0) -> int:
     """
     Return how many blocks a pass takes.
@@ -103,7 +117,7 @@ def blocks_to_pass(share: float, alpha: float, troubled: int = 0) -> int:
 
 
 def with_rare_trouble(
-    found: Measurement, met: Trouble, percentile: float, levels: Levels
+    found: Measurement, met: Trouble, share: float, levels: Levels
 ) -> Measurement:
     """
     Return evidence that passes nothing which blocks in trouble, were they rare, would have broken.
@@ -116,10 +130,9 @@ def with_rare_trouble(
     Args:
         found: Evidence that does not know of trouble that was not met.
         met: What blocks tell of it.
-        percentile: 0 to 100.
+        share: In what share of blocks trouble breaks the rule.
         levels: Error rates.
     """
-    share = share_that_breaks(percentile, met)
     alpha = levels.side if met.troubled else levels.whole
     chance = binomial_at_most(met.troubled, met.blocks, share)
     if chance <= alpha or found.p_pass > levels.side:
@@ -130,7 +143,7 @@ def with_rare_trouble(
         found,
         p_pass=max(found.p_pass, min(1.0, chance * levels.side / alpha)),
         unseen=f"{met.blocks} blocks, {met.troubled} of them much slower, can hide trouble in one "
-        f"of {1 / share:.3g}{already if share < share_that_breaks(percentile) else ''}: it takes "
+        f"of {1 / share:.3g}{already if met.usual >= _TOLD else ''}: it takes "
         f"{want} with no more of it to pass.",
         lacking_factor=want / met.blocks,
     )
@@ -151,3 +164,40 @@ def beyond_allowed(arm: Blocked, allowed: Blocked, percentile: float, joined: fl
     limit = allowed.point(percentile)
     own, explained = arm.shares_beyond(limit), allowed.shares_beyond(limit)
     return trouble_met(own, explained, arm.counts, joined)
+
+
+def mean_with_rare_trouble(
+    found: Measurement, arm: Blocked, base: Blocked | None, levels: Levels
+) -> Measurement:
+    """
+    Return evidence on a mean that passes nothing which rare blocks, much slower, would have broken.
+
+    Args:
+        found: Evidence, with its excess in the unit of the arm.
+        arm: The judged arm.
+        base: The other, whose blocks explain those that are slow in both; None where there is none.
+        levels: Error rates.
+    """
+    own = _times_slower(arm)
+    explained = np.zeros_like(own)
+    if base is not None and base.groups == arm.groups:
+        explained = _times_slower(base)
+    worse = np.clip((own - explained) / (_TIMES_SLOWER - 1), 0.0, 1.0)
+    met = replace(trouble_met(worse, np.zeros_like(worse), arm.counts, arm.joined), usual=0.0)
+    level = float(np.median(_group_means(arm)[arm.counts > 0]))
+    # What trouble was met is in the excess: what may be missed is counted from where it was not.
+    slow = np.where(worse * arm.joined > 0.5, own, 0.0)
+    room = float(slow.sum()) / max(int((arm.counts > 0).sum()), 1) - found.excess / level
+    worst = max(_TIMES_SLOWER - 1, float(slow.max(initial=0.0)) * arm.joined)
+    return with_rare_trouble(found, met, share_that_breaks_mean(room, worst), levels)
+
+
+def _times_slower(sample: Blocked) -> Series:
+    """Return by how many times the usual mean each group's is larger; 0 of an empty one."""
+    means, some = _group_means(sample), sample.counts > 0
+    usual = max(float(np.median(means[some])), 1e-9)
+    return np.where(some, np.maximum(means / usual - 1, 0.0), 0.0)
+
+
+def _group_means(sample: Blocked) -> Series:
+    return np.asarray(sample.sums / np.maximum(sample.counts, 1), dtype=np.float64)

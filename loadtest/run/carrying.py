@@ -9,9 +9,10 @@ from typing import Final
 
 from loadtest.analysis.percentiles import LEAST_BLOCKS, needed
 from loadtest.errors import PlanError
+from loadtest.gate.comparison import margin_of
 from loadtest.gate.decide import levels_of
 from loadtest.gate.shares import requests_to_pass
-from loadtest.gate.trouble import blocks_to_pass, share_that_breaks
+from loadtest.gate.trouble import blocks_to_pass, share_that_breaks, share_that_breaks_mean
 from loadtest.plan.model import Plan
 from loadtest.plan.threshold_checks import parse_thresholds
 from loadtest.plan.thresholds import SHARES, Threshold
@@ -119,6 +120,11 @@ def _pass_after(plan: Plan, rule: Threshold) -> tuple[float, str, str] | None:
         why = f"{blocks} blocks of {load.block_s:g} s rule out trouble in a few of them (more do "
         why += "where usual requests lie beyond the limit, too)"
         return blocks * load.block_s, rule.text, why
+    if rule.measure.unit == "ms" and percentile is None and rule.kind == "baseline":
+        margin, absolute = margin_of(rule, plan.gate)
+        blocks = blocks_to_pass(share_that_breaks_mean(margin), plan.gate.alpha)
+        why = f"{blocks} blocks of {load.block_s:g} s rule out trouble that moves a mean so far"
+        return None if absolute else (blocks * load.block_s, rule.text, why)
     known = load.model == "open" and not load.stages and plan.scenario in _ONE_REQUEST
     if rule.measure.metric in SHARES and rule.kind in ("absolute", "baseline") and known:
         side = levels_of(plan.gate.alpha, looks, looks).side

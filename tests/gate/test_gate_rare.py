@@ -9,6 +9,7 @@ import pytest
 from gate_trials import clustered_failures, rarely_slow, share_trials
 from limit_trials import LimitDesign, limit_trials
 from numpy.typing import NDArray
+from odd_trials import Arms, OddDesign, World, lognormals, odd_trials
 
 from loadtest.analysis.blocks import Blocked, blocked
 from loadtest.gate.comparison import ArmPair, within_margin
@@ -175,7 +176,7 @@ def test_trouble_that_was_met_takes_each_looks_own_error_rate() -> None:
     levels = Levels(0.01, SIDE)
 
     def passes(blocks: int, troubled: int) -> bool:
-        return with_rare_trouble(evidence, Trouble(blocks, troubled), 95, levels).p_pass <= 0.01
+        return with_rare_trouble(evidence, Trouble(blocks, troubled), 0.05, levels).p_pass <= 0.01
 
     assert (passes(58, 0), passes(59, 0)) == (False, True)
     assert (passes(93, 1), passes(130, 1)) == (False, True)  # 93 would do at 5 %
@@ -187,3 +188,46 @@ def test_a_median_passes_where_few_requests_a_block_lie_beyond_by_chance() -> No
 
     assert limit_trials(near, 10, 1)[0] == 1
     assert limit_trials(replace(near, per_block=5, looks=(100,)), 20, 1)[0] >= 0.9
+
+
+def rare_blocks(share: float, times: float) -> World:
+    """Return arms of which the candidate takes some times longer in a share of its blocks."""
+
+    def world(g: np.random.Generator, blocks: int, per: int, number: int) -> Arms:
+        arm, base = lognormals(0.08)(g, blocks, per, number)
+        return arm * np.where(g.random(blocks) < share, times, 1.0)[:, None], base
+
+    return world
+
+
+@pytest.mark.parametrize(
+    "rule", ["ttfb.mean within 5% of baseline for each region", "ttfb.mean < 105ms"]
+)
+@pytest.mark.parametrize("looks", [(60,), (60, 120)])
+def test_a_mean_is_not_passed_where_a_few_blocks_would_break_it(
+    rule: str, looks: tuple[int, ...]
+) -> None:
+    """Its mean is 6 % larger; a third of runs of 60 blocks meet no slow one."""
+    design = OddDesign(rare_blocks(0.02, 4.0), (rule,), 1, looks)
+
+    assert odd_trials(design, 40, 1)["pass"] <= 0.05
+
+
+def test_a_mean_passes_where_enough_blocks_or_a_far_limit_rule_trouble_out() -> None:
+    within = "ttfb.mean within 5% of baseline for each region"
+
+    assert odd_trials(OddDesign(lognormals(0.08), (within,), 1, (200,)), 10, 1)["pass"] == 1
+    assert (
+        odd_trials(OddDesign(lognormals(0.08), ("ttfb.mean < 200ms",), 1, (20,)), 10, 1)["pass"]
+        == 1
+    )
+
+
+def test_two_percentiles_of_an_arm_pass_only_where_trouble_was_looked_for() -> None:
+    rule = "ttfb.p95(candidate) <= 2 * ttfb.p50(base) for each region"
+
+    found = [
+        odd_trials(OddDesign(lognormals(0.08), (rule,), 1, (blocks,)), 5, 1)["pass"]
+        for blocks in (40, 60)
+    ]
+    assert found == [0, 1]
