@@ -52,7 +52,7 @@ class OddDesign:
 
     Args:
         world: Makes the arms of a region.
-        rules: As in a plan; a cell's rule unless it says ``for all``.
+        rules: As in a plan; a rule of each cell unless it says ``pooled``.
         regions: How many there are.
         looks: Blocks at each.
         per_block: Requests of an arm and block.

@@ -155,10 +155,13 @@ def _of_one(question: Question, samples: SampleSource, levels: Levels) -> Measur
         return nothing(sample, rule.limit)
     if rule.measure.percentile is not None:
         return _against_limit(rule, sample, levels)
-    sample = samples.sample(question.cells, rule.measure)
+    moments, sample = sample, samples.sample(question.cells, rule.measure)
     if lost := _lost_by_mean([samples.failures(question.cells, "errors")]):
         return replace(nothing(sample, rule.limit), lacking=lost)
-    return _mean(rule, sample, samples.weights(question.cells), levels)
+    found = _mean(rule, sample, samples.weights(question.cells), levels)
+    if rule.measure.unit == "ms" and sign_of(rule) > 0:
+        found = mean_with_rare_trouble(found, moments, None, levels)
+    return found
 
 
 def _is_no_base(samples: SampleSource, cells: tuple[CellRows, ...]) -> bool:
@@ -240,7 +243,10 @@ def _resampled(
         return found
     percentile = rule.measure.percentile
     if percentile is None:
-        return mean_with_rare_trouble(found, sample, other, levels)
+        # A far region is no trouble: a block is that of all regions.
+        moments = samples.at_once(question.cells, rule.measure)
+        others = samples.at_once(question.others, rule.other_measure or rule.measure)
+        return mean_with_rare_trouble(found, moments, others, levels)
     met = beyond_limit(sample, arm.point - found.excess)
     return with_rare_trouble(found, met, share_that_breaks(percentile, met), levels)
 
@@ -280,6 +286,4 @@ def _mean(rule: Threshold, sample: Blocked, weights: Weights, levels: Levels) ->
         lacking=lacking,
         lacking_factor=factor,
     )
-    if rule.measure.unit == "ms" and sign > 0:
-        found = mean_with_rare_trouble(found, sample, None, levels)
     return _penalised(found, DRIFT_PENALTY) if drifting else found

@@ -231,3 +231,10 @@ def test_two_percentiles_of_an_arm_pass_only_where_trouble_was_looked_for() -> N
         for blocks in (40, 60)
     ]
     assert found == [0, 1]
+
+
+def test_a_far_region_is_no_trouble_of_the_mean_of_all() -> None:
+    def far(g: np.random.Generator, blocks: int, per: int, number: int) -> Arms:
+        return lognormals(0.08, 300.0 if number == 2 else 20.0)(g, blocks, per, number)
+
+    assert odd_trials(OddDesign(far, ("ttfb.mean < 124ms pooled",), 3, (120,)), 10, 1)["pass"] == 1
