@@ -25,6 +25,7 @@ from loadtest.records.facts import RowCounts, WorkerFacts
 from loadtest.records.schema import ERROR_DROPPED, ERROR_KINDS
 from loadtest.records.seal import seal
 from loadtest.records.writer import open_parquet
+from loadtest.turns import Turns
 
 RTT_MS = {
     "cdg-ord": 104.0,
@@ -106,11 +107,8 @@ def hops(plan: Plan, deployment: Deployment, effects: Effects) -> tuple[float, f
     """Return the round trips (edge to app, app to database) that a remote region's request pays."""
     kind = deployment.of or deployment.name
     database = float(effects.round_trips.get(deployment.name, 2))
-    if deployment.connection_per_database_use:
-        database += 4
-    edge = 1.0 if deployment.edge_keeps_connections else 2.0
     if kind == "single" or deployment.machines == "primary":
-        return edge, 0.0
+        return 1.0, 0.0
     return (0.0, database) if kind == "multi" else (0.0, 0.0)
 
 
@@ -219,6 +217,26 @@ def _spread(n: int, kinds: int) -> np.ndarray:
     return (((np.arange(n, dtype=np.int64) * 2_654_435_761) >> 7) % kinds).astype(np.int32)
 
 
+def _new_connections(plan: Plan, region: str, arms: list[Deployment], arm: np.ndarray) -> Columns:
+    """
+    Return what rows pay that found no open connection, by what they pay it for.
+
+    In milliseconds ``edge`` and ``database``, and ``trips``, how many of the database's.
+    """
+    paid = {key: np.zeros(arm.size) for key in ("edge", "database", "trips")}
+    for number, deployment in enumerate(arms):
+        if region == plan.primary_region:
+            continue
+        rtt, turns = plan.rtt_between_ms(region, plan.primary_region), Turns()
+        kind = deployment.of or deployment.name
+        for row in np.flatnonzero(arm == number):
+            if turns.take(deployment.new_connection_share):
+                paid["edge"][row] = rtt if kind == "single" else 0
+                paid["trips"][row] = 6 if kind == "multi" else 0
+    paid["database"] = paid["trips"] * (plan.rtt_between_ms(region, plan.primary_region))
+    return paid
+
+
 def _weather(
     plan: Plan, at_s: np.ndarray, rng: np.random.Generator, effects: Effects
 ) -> np.ndarray:
@@ -250,9 +268,12 @@ def _fill_times(
     """Add wait, app and database times from each arm's truth."""
     arm = columns["deployment"][0]
     truths = [truth(plan, region, deployment, effects) for deployment in arms]
-    total = np.array([t.ttfb_ms for t in truths])[arm] * noise * 1e3
+    paid = _new_connections(plan, region, arms, arm)
+    database = np.array([t.database * t.scale for t in truths])[arm] + paid["database"]
+    total = np.array([t.ttfb_ms for t in truths])[arm] + paid["database"] + paid["edge"]
+    total = total * noise * 1e3
     columns["app_us"] = np.array([t.app * t.scale for t in truths])[arm] * noise * 1e3
-    columns["db_us"] = np.array([t.database * t.scale for t in truths])[arm] * noise * 1e3
+    columns["db_us"] = database * noise * 1e3
     start, length = effects.freeze
     if length:
         thaw_us = (plan.load.warmup_s + start + length) * 1e6
@@ -333,6 +354,7 @@ def _fill_answers(
     served[silent] = 2
     columns["served_by"] = (served, [region, plan.primary_region, ""])
     trips = np.array([effects.round_trips.get(d.name, 2) for d in arms])[arm]
+    trips = trips + _new_connections(plan, region, arms, arm)["trips"].astype(int)
     columns["db_round_trips"] = np.where(error > 0, -1, trips)
     columns["db_us"] = np.where(error > 0, -1.0, columns["db_us"])
     columns["app_us"] = np.where(error > 0, -1.0, columns["app_us"])

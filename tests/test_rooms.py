@@ -10,7 +10,18 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "loadtest"
 
-BASE = {"errors", "frozen", "units", "clock", "assets", "regions", "text", "faults", "versions"}
+BASE = {
+    "errors",
+    "frozen",
+    "units",
+    "clock",
+    "assets",
+    "regions",
+    "text",
+    "turns",
+    "faults",
+    "versions",
+}
 STANDARD = set(sys.stdlib_module_names)
 
 # room -> (rooms of ours it may import, packages of others it may import); a sub-room's row stands
@@ -19,6 +30,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "__init__": ({"run"}, set()),
     "__main__": ({"cli"}, set()),
     "errors": (set(), set()),
+    "turns": (set(), set()),
     "frozen": ({"errors"}, set()),
     "units": (set(), set()),
     "text": (set(), set()),
@@ -93,7 +105,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"jinja2"},
     ),
     "report": (set(), set()),
-    "refapp": ({"kernel"}, {"starlette", "uvicorn", "psycopg", "psycopg_pool", "valkey"}),
+    "refapp": ({"kernel", "turns"}, {"starlette", "uvicorn", "psycopg", "psycopg_pool", "valkey"}),
     "run": (
         BASE
         | {

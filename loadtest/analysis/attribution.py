@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from loadtest.analysis.cells import CellSummary
-from loadtest.analysis.hops import CONNECT_TRIPS, DATABASE_CONNECT_TRIPS, rtt_ms
+from loadtest.analysis.hops import (
+    DATABASE_CONNECT_TRIPS,
+    EDGE_CONNECT_TRIPS,
+    rtt_ms,
+    usual_share,
+)
 from loadtest.analysis.load import Run
 from loadtest.analysis.summary import Summary
 
@@ -94,7 +99,7 @@ def _attribute_cell(run: Run, cell: CellSummary) -> Parts | None:
     app_region = max(served, key=lambda name: (served[name], name)) if served else stands
     way = rtt_ms(run.plan, cell.region, app_region) or 0.0
     replayed = cell.replayed > 0.5
-    network = _edge_trips(run, cell) * way
+    network = (1 + EDGE_CONNECT_TRIPS * usual_share(_new_share(run, cell))) * way
     replay = 0.0
     if replayed:
         # The edge asks the app nearby, is sent on, and asks the app far away.
@@ -129,12 +134,11 @@ def _place(run: Run, cell: CellSummary) -> str:
         return cell.region
 
 
-def _edge_trips(run: Run, cell: CellSummary) -> int:
+def _new_share(run: Run, cell: CellSummary) -> float:
     try:
-        keeps = run.plan.deployment(cell.deployment).edge_keeps_connections
+        return run.plan.deployment(cell.deployment).new_connection_share
     except KeyError:
-        keeps = True
-    return 1 if keeps else 1 + CONNECT_TRIPS
+        return 0.0
 
 
 def _database_trips(
@@ -142,19 +146,15 @@ def _database_trips(
 ) -> tuple[float, float]:
     """Return how many round trips the database time holds, and how long one takes."""
     local = run.plan.network.same_region_ms
-    trips = cell.db_round_trips or 0.0
+    share = _new_share(run, cell)
+    # The app counts those of a new connection among its own, and a mean has its share of them.
+    trips = (cell.db_round_trips or 0.0) + (usual_share(share) - share) * DATABASE_CONNECT_TRIPS
     remote = rtt_ms(run.plan, app_region, run.plan.primary_region)
     if not trips or remote is None or app_region == run.plan.primary_region:
         return trips, local
     if database_ms < _REMOTE * trips * remote:
         return trips, local
-    fresh = trips + DATABASE_CONNECT_TRIPS
-    try:
-        anew = run.plan.deployment(cell.deployment).connection_per_database_use
-    except KeyError:
-        anew = False
-    # The app may count the trips of a new connection among its own.
-    return (fresh if anew and database_ms >= _REMOTE * fresh * remote else trips), remote
+    return trips, remote
 
 
 def _explain(

@@ -7,10 +7,16 @@ from typing import Final
 from loadtest.plan.apps import Deployment
 from loadtest.plan.model import Plan
 
-CONNECT_TRIPS: Final = 1
-"""A new TCP connection from edge to app costs one round trip before the request."""
-DATABASE_CONNECT_TRIPS: Final = 4
-"""A new PostgreSQL connection without TLS: TCP 1, start-up and SCRAM 3."""
+EDGE_CONNECT_TRIPS: Final = 1
+"""A connection opened anew from edge to app, before the request: TCP's handshake."""
+DATABASE_CONNECT_TRIPS: Final = 6
+"""
+Of a connection opened anew to PostgreSQL over TLS: TCP 1, asking for TLS 1, TLS 1.3 1, start-up 1,
+SCRAM 2.
+
+Sources: PostgreSQL documentation, "Message Flow" (start-up, SSL session encryption, SASL
+authentication); RFC 8446, 2.
+"""
 
 
 def rtt_ms(plan: Plan, a: str, b: str) -> float | None:
@@ -26,22 +32,31 @@ def kind_of(deployment: Deployment) -> str:
     return deployment.of or deployment.name
 
 
-def model_hops(deployment: Deployment) -> int | None:
+def model_hops(kind: str, new_share: float) -> float | None:
     """
-    Return the round trips that the model of the published tables gives a remote region.
+    Return the round trips that the model of the published tables gives a remote region, on average.
 
     TTFB = base + h x RTT with h = 1 for ``single`` (the app is remote), 2 for ``multi`` (two
-    queries to a remote database), 0 for ``replica``; a connection opened for every request adds
-    its own.
+    queries to a remote database), 0 for ``replica``; a share of requests that find no open
+    connection adds its own.
+
+    Args:
+        kind: Deployment of the tables.
+        new_share: That share, the same from edge to app and from app to database.
 
     Returns:
         None for a deployment that the model does not know.
     """
-    hops = {"single": 1, "multi": 2, "replica": 0}.get(kind_of(deployment))
-    if hops is None:
-        return None
-    if not deployment.edge_keeps_connections and kind_of(deployment) == "single":
-        hops += CONNECT_TRIPS
-    if deployment.connection_per_database_use and kind_of(deployment) == "multi":
-        hops += DATABASE_CONNECT_TRIPS
-    return hops
+    match kind:
+        case "single":
+            return 1 + EDGE_CONNECT_TRIPS * new_share
+        case "multi":
+            return 2 + DATABASE_CONNECT_TRIPS * new_share
+        case "replica":
+            return 0
+    return None
+
+
+def usual_share(share: float) -> int:
+    """Return what a median shows of a mixture: 1 where most requests open a connection, else 0."""
+    return int(share > 0.5)

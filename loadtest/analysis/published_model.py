@@ -13,18 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from loadtest.analysis.hops import model_hops
 from loadtest.analysis.reproduction import published_ms
-
-EDGE_TRIPS: Final = 1
-"""A connection opened anew from edge to app: TCP's handshake."""
-
-DATABASE_TRIPS: Final = 6
-"""
-Of a connection opened anew to PostgreSQL over TLS: TCP 1, SSLRequest 1, TLS 1.2 2, SCRAM 2.
-
-Sources: PostgreSQL documentation, "Message Flow" (SSL session encryption, SASL authentication);
-RFC 5246, 7.3.
-"""
 
 _STEPS: Final = 1_000
 
@@ -99,9 +89,10 @@ def mixture(region: str, rtt_ms: float) -> Mixture | None:
 def _mixed(
     region: str, rtt_ms: float, share: float, table: Mapping[tuple[str, str], float]
 ) -> Mixture:
-    base = table["replica", region]
-    single = base + rtt_ms * (1 + EDGE_TRIPS * share)
-    multi = base + rtt_ms * (2 + DATABASE_TRIPS * share)
+    single, multi = (
+        table["replica", region] + rtt_ms * (model_hops(kind, share) or 0.0)
+        for kind in ("single", "multi")
+    )
     return Mixture(
         region=region,
         share=share,

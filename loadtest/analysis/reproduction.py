@@ -34,15 +34,17 @@ class Reproduced:
     One published cell beside ours; milliseconds.
 
     ``variant`` tells that the row is a variant of a published deployment, shown beside that one's
-    value.  ``base_ms`` and ``network_ms`` are what the model's two terms contribute.  ``low_ms``
-    and ``high_ms`` are the model's range over all public round-trip times, ``sources`` how many
-    there are, ``neutral_ms`` what it gives at the neutral set; the four are None and 0 where
-    distance plays no part.
+    value; ``new_share`` is its share of requests without an open connection.  ``base_ms`` and
+    ``network_ms`` are what the model's two terms contribute, on average.  ``low_ms`` and
+    ``high_ms`` are the model's range over all public round-trip times, ``sources`` how many there
+    are, ``neutral_ms`` what it gives at the neutral set; the four are None and 0 where distance
+    plays no part.
     """
 
     deployment: str
     of: str
     variant: bool
+    new_share: float
     region: str
     label: Label
     published_ms: float
@@ -51,14 +53,20 @@ class Reproduced:
     n: int
     difference_ms: float | None
     difference_share: float | None
+    mean_difference_share: float | None
     base_ms: float
     network_ms: float | None
-    round_trips: int
+    round_trips: float
     rtt_ms: float | None
     low_ms: float | None
     high_ms: float | None
     sources: int
     neutral_ms: float | None
+
+    @property
+    def ours_ms(self) -> float | None:
+        """Return what is held against the published value: of a mixture its mean, else the p50."""
+        return self.mean_ms if self.new_share else self.p50_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +86,6 @@ class Reproduction:
             if not row.variant and row.label == PREDICTION and row.difference_share is not None
         )
 
-    def worst(self, *, variants: bool = False) -> Reproduced | None:
-        """Return the row that is off by the largest share; None when there is none."""
-        rows = [r for r in self.rows if r.difference_share is not None and r.variant == variants]
-        return max(rows, key=lambda row: abs(row.difference_share or 0.0), default=None)
-
 
 def reproduce(run: Run, summary: Summary) -> Reproduction:
     """Return the published values beside the run's own."""
@@ -90,7 +93,7 @@ def reproduce(run: Run, summary: Summary) -> Reproduction:
     rows = []
     if plan.reproduce:
         for deployment in plan.deployments:
-            hops = model_hops(deployment)
+            hops = model_hops(kind_of(deployment), deployment.new_connection_share)
             if hops is None:
                 continue
             for region in plan.clients_of(deployment):
@@ -122,12 +125,12 @@ def rtt_by_source() -> dict[str, dict[str, float]]:
 
 
 def _row(  # noqa: PLR0917 - one row of one table
-    run: Run, summary: Summary, name: str, region: str, hops: int, published: float
+    run: Run, summary: Summary, name: str, region: str, hops: float, published: float
 ) -> Reproduced:
     plan = run.plan
     deployment = plan.deployment(name)
     cell = summary.cell(region, name)
-    p50 = cell.ttfb.value(50) if cell else None
+    p50, mean = (cell.ttfb.value(50), cell.ttfb.mean) if cell else (None, None)
     base = plan.base_ms.get(region, 0.0)
     home = region == plan.primary_region
     rtt = None if home else rtt_ms(plan, region, plan.primary_region)
@@ -139,14 +142,16 @@ def _row(  # noqa: PLR0917 - one row of one table
         deployment=name,
         of=kind_of(deployment),
         variant=bool(deployment.of),
+        new_share=deployment.new_connection_share,
         region=region,
         label=CALIBRATION if calibrated else PREDICTION,
         published_ms=published,
         p50_ms=p50,
-        mean_ms=cell.ttfb.mean if cell else None,
+        mean_ms=mean,
         n=cell.ttfb.n if cell else 0,
         difference_ms=None if p50 is None else p50 - published,
         difference_share=None if p50 is None else p50 / published - 1,
+        mean_difference_share=None if mean is None else mean / published - 1,
         base_ms=base,
         network_ms=network,
         round_trips=0 if home else hops,

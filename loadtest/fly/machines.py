@@ -22,8 +22,8 @@ RUN_ID_KEY = "loadtest_run_id"
 MADE_SECRET = "LOADTEST_MADE_BY"  # noqa: S105 - the name of a secret
 """Marks an app that a run made: apps have no metadata of their own, but secrets have names."""
 
-EDGE_CONNECTIONS_KEY, FRESH = "loadtest_edge_connections", "fresh"
-"""Asks an embedded world's edges for a new connection to the app with every request."""
+NEW_CONNECTIONS_KEY = "loadtest_new_connection_share"
+"""Asks an embedded world's edges for a new connection to the app with a share of the requests."""
 RELEASE_GROUP = "fly_app_release_command"
 
 
@@ -189,6 +189,15 @@ class MachineConfig:
     def group(self) -> str:
         """Return the process group, ``app`` where none is named."""
         return self.metadata.get(PROCESS_GROUP_KEY) or "app"
+
+    @property
+    def new_connection_share(self) -> float:
+        """Return for what share of requests edges are to open a connection; 0 if not asked."""
+        try:
+            share = float(self.metadata.get(NEW_CONNECTIONS_KEY, "0"))
+        except ValueError:  # anybody may write anything there
+            return 0.0
+        return share if 0 <= share <= 1 else 0.0
 
     @property
     def check_count(self) -> int:

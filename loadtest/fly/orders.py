@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from loadtest.errors import PlanError
 from loadtest.fly.app_config import AppConfig
 from loadtest.fly.machines import (
-    EDGE_CONNECTIONS_KEY,
-    FRESH,
+    NEW_CONNECTIONS_KEY,
     RUN_ID_KEY,
     GuestFile,
     MachineConfig,
@@ -32,8 +31,8 @@ class AppOrder:
         secrets: Set before any machine is made.
         env: Laid over fly.toml's environment.
         env_by_region: Laid over that, for machines of one region.
-        edge_keeps_connections: False asks an embedded world for edges that open a connection to
-            the app for every request.
+        new_connection_share: Share of requests for which the edges of an embedded world are asked
+            to open a connection to the app.
         group_regions: Regions by process group.
         counts: Machines per region by process group; 1 where a group is not named.
         deadline_s: Seconds until every machine must be healthy; longer where a ``grace_period`` of
@@ -57,7 +56,7 @@ class AppOrder:
     secrets: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     env_by_region: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    edge_keeps_connections: bool = True
+    new_connection_share: float = 0.0
     group_regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     deadline_s: float = 60.0
@@ -76,8 +75,10 @@ class AppOrder:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Return the labels that tell the run."""
-        return {RUN_ID_KEY: self.run_id}
+        """Return the labels that tell the run, and what it asks of edges."""
+        share = self.new_connection_share
+        asked = {NEW_CONNECTIONS_KEY: f"{share:g}"} if share else {}
+        return {RUN_ID_KEY: self.run_id, **asked}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +114,7 @@ def placements(order: AppOrder) -> tuple[Placement, ...]:
                 image=image,
                 primary_region=order.primary_region,
                 env={**order.env, **order.env_by_region.get(region, {})},
-                metadata=order.metadata
-                if order.edge_keeps_connections
-                else {**order.metadata, EDGE_CONNECTIONS_KEY: FRESH},
+                metadata=order.metadata,
             )
             if order.restart:
                 machine = replace(machine, restart_policy=order.restart)

@@ -41,10 +41,11 @@ class Deployment(Frozen):
     """Sent with every request to it, over those of the plan."""
     database: DatabaseName | Literal[""] = ""
     """A database of its own on the plan's server, migrated and seeded by this app alone."""
-    connection_per_database_use: bool = False
-    """The app opens a database connection for every request instead of keeping a pool."""
-    edge_keeps_connections: bool = True
-    """The edge reuses its connections to the app's machines; false opens one per request."""
+    new_connection_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of requests that find no open connection: from edge to app, and from app to database.
+
+    What the reference app opens goes to the database over TLS.
+    """
     url: str = ""
     """A running deployment to measure instead of deploying ``fly_toml``: no path."""
     at: str = ""

@@ -69,6 +69,13 @@ def deployment_faults(plan: Plan) -> Iterator[str]:
                 f"{key}.regions: {strange[0]!r} is not among the plan's regions "
                 f"{', '.join(plan.regions)}"
             )
+        if deployment.new_connection_share and (
+            deployment.url or (plan.world == "fly" and not deployment.of)
+        ):
+            yield (
+                f"{key}.new_connection_share: is for a fly.toml in an embedded world, whose edges "
+                "can be told to open connections; leave it out"
+            )
         if deployment.at and plan.world != "embedded":
             yield f"{key}.at: no distance is emulated where regions are real; leave it out"
         if deployment.url:

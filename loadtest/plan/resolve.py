@@ -200,7 +200,9 @@ def resolve_plan(raw: Mapping[str, object], dropped: frozenset[str] = frozenset(
         base_ms = base_times_ms(plan.base, plan.regions)
     except PlanError as error:
         faults += error.faults
-    deployments = tuple(_inherit(plan, d) for d in plan.deployments if plan.clients_of(d))
+    deployments = tuple(
+        _inherit(plan, d) for d in plan.deployments if plan.clients_of(d) and _can_be(plan, d)
+    )
     resolved = plan.model_copy(
         update={
             "network": network,
@@ -286,6 +288,11 @@ def _refuse_other_kinds(raw: Mapping[str, object], flags: Mapping[str, object]) 
     ]
     if faults:
         raise PlanError(*faults)
+
+
+def _can_be(plan: Plan, deployment: Deployment) -> bool:
+    """Tell whether a variant can be: the edges of Fly open connections when they see fit."""
+    return plan.world != "fly" or not (deployment.of and deployment.new_connection_share)
 
 
 def _inherit(plan: Plan, deployment: Deployment) -> Deployment:

@@ -16,6 +16,7 @@ from psycopg.rows import class_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from loadtest.refapp.ledger import Distance, Ledger
+from loadtest.turns import Turns
 
 Row = TypeVar("Row")
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -69,29 +70,35 @@ class DatabaseSession:
 
 class Database:
     """
-    Sessions with one database, from a pool or each with a connection of its own.
+    Sessions with one database, from a pool, some with a connection of their own.
 
     Args:
         url: The database's URL.
-        pooled: Keep a pool of open connections; otherwise open one for every session.
         size: Connections in the pool.  It neither grows nor shrinks, and connections are not
             replaced by age, so that no connection is opened while load is on.
         name: Shown by the server in ``pg_stat_activity``.
+        new_share: Share of sessions that open a connection and close it; all others have theirs
+            from the pool, and there is none where all do.
+        new_url: Where those lead; empty for ``url``.
     """
 
-    def __init__(self, url: str, *, pooled: bool, size: int, name: str) -> None:
+    def __init__(
+        self, url: str, *, size: int, name: str, new_share: float = 0.0, new_url: str = ""
+    ) -> None:
         self._conninfo = connection_string(url, name)
+        self._new_conninfo = connection_string(new_url or url, name)
         self._size = size
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._filling: asyncio.Task[None] | None = None
-        self._pooled = pooled
+        self._new_share = new_share
+        self._turns = Turns()
         self._opened: list[Connection] = []
         self.distance = Distance()
         self.ready = False
 
     def open(self) -> None:
         """Begin to connect, all connections at once; `ready` tells when all of them are there."""
-        if self._pooled:
+        if self._new_share < 1:
             self._pool = AsyncConnectionPool(
                 self._conninfo,
                 connection_class=_PooledConnection,
@@ -122,21 +129,22 @@ class Database:
             psycopg.OperationalError: The database cannot be reached, or the pool stayed empty.
         """
         begun_ns = time.monotonic_ns()
-        if self._pool is None:
-            connection = await self._connect()
+        pool = None if self._turns.take(self._new_share) else self._pool
+        if pool is None:
+            connection = await self._connect(self._new_conninfo)
             trips = connect_round_trips(connection)
             ledger.round_trips += trips
             ledger.away_ns += trips * self.distance.away_ns
         else:
-            connection = await self._pool.getconn()
+            connection = await pool.getconn()
         ledger.database_ns += time.monotonic_ns() - begun_ns
         try:
             yield DatabaseSession(connection, ledger, self)
         finally:
-            if self._pool is None:
+            if pool is None:
                 await connection.close()
             else:
-                await self._pool.putconn(connection)
+                await pool.putconn(connection)
 
     async def value(self, statement: str) -> object:
         """
@@ -148,9 +156,9 @@ class Database:
         async with self.session(Ledger()) as session:
             return await session.value(statement)
 
-    async def _connect(self) -> Connection:
+    async def _connect(self, conninfo: str) -> Connection:
         """Open a connection outside any pool."""
-        return await psycopg.AsyncConnection.connect(self._conninfo, **_SESSION)
+        return await psycopg.AsyncConnection.connect(conninfo, **_SESSION)
 
     async def _fill(self) -> None:
         """
@@ -175,7 +183,7 @@ class Database:
                 await asyncio.sleep(_RETRY_S)
 
     async def _open_one(self) -> None:
-        self._opened.append(await self._connect())
+        self._opened.append(await self._connect(self._conninfo))
 
     async def _close_opened(self) -> None:
         while self._opened:

@@ -8,7 +8,6 @@ from typing import Literal
 
 from loadtest.refapp.regional_policy import RegionalSettings, database_url
 
-Connections = Literal["pooled", "per-request"]
 ReadYourWrites = Literal["time", "lsn"]
 
 _ON = frozenset({"1", "true", "yes", "on"})
@@ -72,8 +71,11 @@ class Settings:
         regional: The regional middleware's settings; None where REGIONAL_DATABASE is off.
         base_ms: The app's own work on a page, in milliseconds: APP_BASE_MS, one number or, by the
             region of the edge that took the request, ``cdg=75.1,syd=45.8``; ``""`` is the default.
-        connections: DATABASE_CONNECTIONS: a pool, or a connection for every request.
         pool_size: Connections in the pool: DB_POOL.
+        new_connection_share: Share of requests that open a database connection, though the pool
+            has some: NEW_CONNECTION_SHARE.
+        new_connection_url: Where those reach the primary database: NEW_CONNECTION_URL, or
+            DATABASE_URL.
         primary_pool: Connections to the primary database beside it, outside the primary region:
             PRIMARY_POOL; 0 for none.
         cache_url: Where fragments and sessions are kept: CACHE_URL, else REDIS_URL; may be empty.
@@ -92,8 +94,9 @@ class Settings:
     read_url: str
     regional: RegionalSettings | None
     base_ms: Mapping[str, float]
-    connections: Connections
     pool_size: int
+    new_connection_share: float = 0.0
+    new_connection_url: str = ""
     primary_pool: int = 0
     cache_url: str = ""
     queue_url: str = ""
@@ -124,8 +127,9 @@ class Settings:
             read_url=database_url(environ, regional) or primary_url,
             regional=regional,
             base_ms=_base_times(environ),
-            connections=_connections(environ),
             pool_size=int(number(environ, "DB_POOL", 16, 1, 1_000)),
+            new_connection_share=number(environ, "NEW_CONNECTION_SHARE", 0, 0, 1),
+            new_connection_url=environ.get("NEW_CONNECTION_URL") or primary_url,
             primary_pool=int(number(environ, "PRIMARY_POOL", 0, 0, 1_000)),
             cache_url=cache_url(environ, "CACHE_URL") or cache_url(environ, "REDIS_URL"),
             queue_url=cache_url(environ, "QUEUE_URL"),
@@ -216,16 +220,6 @@ def _read_your_writes(environ: Mapping[str, str]) -> ReadYourWrites:
     if value == "lsn":
         return "lsn"
     raise SettingsError(f"READ_YOUR_WRITES is {value!r}: expected time or lsn")
-
-
-def _connections(environ: Mapping[str, str]) -> Connections:
-    """Return how database connections are used."""
-    value = environ.get("DATABASE_CONNECTIONS") or "pooled"
-    if value == "pooled":
-        return "pooled"
-    if value == "per-request":
-        return "per-request"
-    raise SettingsError(f"DATABASE_CONNECTIONS is {value!r}: expected pooled or per-request")
 
 
 def number(environ: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:

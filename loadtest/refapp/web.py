@@ -114,8 +114,13 @@ def _make_context(settings: Settings) -> AppContext:
     elsewhere = settings.primary_pool if regional is not None and regional.secondary else 0
 
     def database(url: str, connections: int) -> Database:
-        pooled = settings.connections == "pooled"
-        return Database(url, pooled=pooled, size=connections, name=f"recipes-{settings.region}")
+        return Database(
+            url,
+            size=connections,
+            name=f"recipes-{settings.region}",
+            new_share=settings.new_connection_share,
+            new_url=settings.new_connection_url if url == settings.primary_url else url,
+        )
 
     lite, primary = settings.lite, None
     if elsewhere:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from loadtest.fly.orders import AppOrder
-from loadtest.plan.database_url import fill_url
+from loadtest.plan.apps import Deployment
+from loadtest.plan.database_url import DEFAULT_FORM, fill_url
 from loadtest.plan.model import Plan
 from loadtest.run.app_files import our_image, platform_keys, read_file
 from loadtest.run.run_secrets import Secrets
 
 DATABASE_USER = "postgres"
 DATABASE_PORT = 5432
+SECURE_PORT = 6432
 REPLICA_PORT = 5433
 
 
@@ -49,7 +51,9 @@ def database_order(plan: Plan, run_id: str, keys: Secrets, image: str) -> AppOrd
     )
 
 
-def database_urls(plan: Plan, database: AppOrder | None, keys: Secrets, own: str) -> dict[str, str]:
+def database_urls(
+    plan: Plan, database: AppOrder | None, keys: Secrets, deployment: Deployment | None = None
+) -> dict[str, str]:
     """
     Return the addresses of primary and nearest replica; apps that want neither ignore them.
 
@@ -57,14 +61,15 @@ def database_urls(plan: Plan, database: AppOrder | None, keys: Secrets, own: str
         plan: Resolved plan; its ``database.url`` is their form.
         database: The PostgreSQL app; without one there are no addresses.
         keys: The run's secrets.
-        own: Database of a deployment's own; empty is the plan's.
+        deployment: Whose, as it may have a database of its own, and open connections over TLS;
+            None for what belongs to none.
     """
     if database is None:
         return {}
     shared = {
         "user": DATABASE_USER,
         "password": quote(keys.database, safe=""),
-        "name": own or plan.database.database,
+        "name": (deployment and deployment.database) or plan.database.database,
     }
     primary = {"host": f"{database.name}.internal", "port": str(DATABASE_PORT)}
     if plan.world == "fly":
@@ -75,10 +80,14 @@ def database_urls(plan: Plan, database: AppOrder | None, keys: Secrets, own: str
             "port": str(REPLICA_PORT),
         }
     nearest = {"host": f"top1.nearest.of.{database.name}.internal", "port": str(REPLICA_PORT)}
-    return {
+    urls = {
         "DATABASE_URL": fill_url(plan.database.url, {**shared, **primary}),
         "REPLICA_DATABASE_URL": fill_url(plan.database.url, {**shared, **nearest}),
     }
+    if deployment and deployment.new_connection_share and plan.world != "fly":
+        secure = {**shared, **primary, "port": str(SECURE_PORT)}
+        urls["NEW_CONNECTION_URL"] = fill_url(f"{DEFAULT_FORM}?sslmode=require", secure)
+    return urls
 
 
 def _own_databases(plan: Plan) -> tuple[str, ...]:

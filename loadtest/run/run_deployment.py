@@ -82,7 +82,7 @@ def orders_of(
     folders: dict[str, str] = {OUR_IMAGE: str(Path.cwd())}
     archives: dict[str, str] = {}
     database = database_order(plan, run_id, keys, image)
-    urls = database_urls(plan, database, keys, "")
+    urls = database_urls(plan, database, keys)
     companions = companion_orders(plan, run_id, urls, image)
     taken: set[str] = {order.name for order in companions.values()}
     apps: dict[str, AppOrder] = {}
@@ -96,7 +96,7 @@ def orders_of(
                 plan, deployment, order.config, image, folders=folders, archives=archives
             ),
             secrets={
-                **database_urls(plan, database, keys, deployment.database),
+                **database_urls(plan, database, keys, deployment),
                 **(app_secrets or {}),
             },
             env={
@@ -165,8 +165,8 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str])
         env = {**search_path(None, (folder, config.folder)), **deployment.env}
     else:
         env = dict(deployment.env)
-    if deployment.connection_per_database_use:
-        env["DATABASE_CONNECTIONS"] = "per-request"
+    if deployment.new_connection_share:
+        env["NEW_CONNECTION_SHARE"] = f"{deployment.new_connection_share:g}"
     if plan.world != "fly" and any(plan.base_ms.values()):  # a real app takes the time it takes
         env["APP_BASE_MS"] = _base_times(plan)
     return AppOrder(
@@ -175,7 +175,7 @@ def _app_order(plan: Plan, deployment: Deployment, run_id: str, taken: set[str])
         primary_region=plan.primary_region,
         run_id=run_id,
         env=env,
-        edge_keeps_connections=deployment.edge_keeps_connections,
+        new_connection_share=deployment.new_connection_share,
         deadline_s=plan.patience_s,
         public=True,
         **platform_keys(plan),

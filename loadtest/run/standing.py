@@ -13,7 +13,7 @@ from dataclasses import replace
 from loadtest.errors import WorldError
 from loadtest.fly.answers import Machine
 from loadtest.fly.client import connect
-from loadtest.fly.machines import EDGE_CONNECTIONS_KEY, FRESH, MachineConfig
+from loadtest.fly.machines import MachineConfig
 from loadtest.fly.orders import AppOrder, placements
 from loadtest.plan.model import Plan
 from loadtest.records.world_facts import WorldFacts
@@ -112,9 +112,9 @@ def _differences(there: MachineConfig, wanted: MachineConfig) -> Iterator[str]:
             yield f"{key} is {has}, the plan wants {wants}"
     if there.cmd != wanted.cmd:
         yield f"its command is {' '.join(there.cmd)!r}, the plan wants {' '.join(wanted.cmd)!r}"
-    has_fresh, wants_fresh = (
-        config.metadata.get(EDGE_CONNECTIONS_KEY) == FRESH for config in (there, wanted)
-    )
-    if has_fresh != wants_fresh:
-        words = {True: "open a connection for each request", False: "keep their connections"}
-        yield f"its edges {words[has_fresh]}, the plan wants that they {words[wants_fresh]}"
+    has_share, wants_share = there.new_connection_share, wanted.new_connection_share
+    if has_share != wants_share:
+        yield (
+            f"its edges open a connection for {has_share:.0%} of the requests, the plan wants "
+            f"{wants_share:.0%}"
+        )

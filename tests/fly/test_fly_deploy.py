@@ -12,7 +12,7 @@ from loadtest.errors import PlanError
 from loadtest.fly.answers import Machine
 from loadtest.fly.config import parse_app_config
 from loadtest.fly.health import last_lines
-from loadtest.fly.machines import EDGE_CONNECTIONS_KEY, FRESH
+from loadtest.fly.machines import NEW_CONNECTIONS_KEY, MachineConfig
 from loadtest.fly.orders import AppOrder, patience_s, placements
 
 TOML = """
@@ -65,9 +65,16 @@ def test_environment_is_laid_over_region_last() -> None:
 
 def test_an_edge_that_keeps_no_connections_is_asked_for_beside_what_the_file_says() -> None:
     """What a machine's load is counted by is the user's, and says nothing of the way to it."""
-    (fresh, *_), (usual, *_) = placements(order(edge_keeps_connections=False)), placements(order())
-    assert fresh.config.metadata == {**usual.config.metadata, EDGE_CONNECTIONS_KEY: FRESH}
+    (fresh, *_), (usual, *_) = placements(order(new_connection_share=0.68)), placements(order())
+    assert fresh.config.metadata == {**usual.config.metadata, NEW_CONNECTIONS_KEY: "0.68"}
     assert fresh.config.services == usual.config.services
+    assert (fresh.config.new_connection_share, usual.config.new_connection_share) == (0.68, 0)
+
+
+@pytest.mark.parametrize("odd", ["fresh", "", "nan", "-1", "1.5", "inf", "1_0"])
+def test_what_anybody_wrote_in_its_place_asks_for_nothing(odd: str) -> None:
+    config = MachineConfig("app", metadata={NEW_CONNECTIONS_KEY: odd})
+    assert config.new_connection_share == 0
 
 
 def test_a_program_is_put_behind_the_words_that_watch_over_it() -> None:

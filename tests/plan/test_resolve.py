@@ -37,9 +37,9 @@ def test_the_default_plan_is_right_and_complete() -> None:
         "cdg-ord", "cdg-syd", "cdg-scl", "ord-syd", "ord-scl", "scl-syd",
     }  # fmt: skip
     assert plan.base_ms == {"cdg": 75.1, "ord": 50.4, "syd": 45.8, "scl": 84.4}
-    assert plan.arms_in("scl") == ("single", "multi", "replica", "single-fresh", "multi-fresh")
+    assert plan.arms_in("scl") == ("single", "multi", "replica", "single-mixed", "multi-mixed")
     assert plan.arms_in("cdg") == ("single", "multi", "replica")
-    assert plan.deployment("multi-fresh").fly_toml == "fly/recipes-multi/fly.toml"
+    assert plan.deployment("multi-mixed").fly_toml == "fly/recipes-multi/fly.toml"
 
 
 def test_a_plan_survives_its_own_json() -> None:
@@ -76,16 +76,16 @@ def test_deployments_flag_keeps_only_those_named_and_their_thresholds() -> None:
 
 
 def test_a_variant_kept_without_its_origin_stands_alone() -> None:
-    """--deployments multi-fresh measures that variant although multi is gone."""
-    plan = load_plan(flags={"deployments": ["multi-fresh"]})
+    """--deployments multi-mixed measures that variant although multi is gone."""
+    plan = load_plan(flags={"deployments": ["multi-mixed"]})
 
-    assert plan.deployment("multi-fresh").fly_toml == "fly/recipes-multi/fly.toml"
+    assert plan.deployment("multi-mixed").fly_toml == "fly/recipes-multi/fly.toml"
 
 
 def test_flags_that_leave_no_rule_to_judge_are_refused() -> None:
     with pytest.raises(PlanError, match=r"every rule is about what the flags took away .*multi"):
-        load_judged_plan(None, {"deployments": ["multi-fresh"]})
-    kept = load_judged_plan(None, {"deployments": ["multi-fresh"], "thresholds": ["ttfb.p50 < 1s"]})
+        load_judged_plan(None, {"deployments": ["multi-mixed"]})
+    kept = load_judged_plan(None, {"deployments": ["multi-mixed"], "thresholds": ["ttfb.p50 < 1s"]})
     assert kept.thresholds == ("ttfb.p50 < 1s",)
 
 

@@ -49,9 +49,7 @@ def pooled(stage: Stage, wire: Wire) -> App:
 @pytest.fixture(scope="module")
 def unpooled(stage: Stage, wire: Wire) -> App:
     """The same with a connection for every request."""
-    return stage.start_app(
-        "syd", DATABASE_URL=stage.url(wire.port), DATABASE_CONNECTIONS="per-request"
-    )
+    return stage.start_app("syd", DATABASE_URL=stage.url(wire.port), NEW_CONNECTION_SHARE="1")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -301,7 +299,7 @@ def test_a_database_that_is_away_is_reported_as_such(stage: Stage) -> None:
     ("extra", "said"),
     [
         ({"DATABASE_URL": ""}, "DATABASE_URL is not set"),
-        ({"DATABASE_CONNECTIONS": "none"}, "expected pooled or per-request"),
+        ({"NEW_CONNECTION_SHARE": "none"}, "NEW_CONNECTION_SHARE is 'none'"),
         ({"APP_BASE_MS": "fast"}, "APP_BASE_MS is 'fast'"),
         ({"REGIONAL_DATABASE": "1", "FLY_REGION": ""}, "FLY_REGION is not set"),
         ({"DATABASE_URL": "postgres://127.0.0.1:1/x"}, "cannot be seeded"),

@@ -26,7 +26,8 @@ URL = "postgres://u:p@recipes-db.internal:5432/recipes"
 def test_settings_have_defaults() -> None:
     settings = Settings.from_environ({"DATABASE_URL": URL})
     assert (settings.host, settings.port, settings.region) == ("127.0.0.1", 8080, "local")
-    assert (settings.connections, settings.pool_size) == ("pooled", 16)
+    assert (settings.new_connection_share, settings.pool_size) == (0, 16)
+    assert settings.new_connection_url == URL
     assert settings.base_ms_for("syd") == 0
     assert settings.regional is None
     assert settings.read_url == settings.primary_url == URL
@@ -81,7 +82,8 @@ def test_without_the_switch_a_replica_s_url_is_not_used() -> None:
         ("APP_BASE_MS", "-1"),
         ("APP_BASE_MS", "nan"),
         ("DB_POOL", "0"),
-        ("DATABASE_CONNECTIONS", "many"),
+        ("NEW_CONNECTION_SHARE", "many"),
+        ("NEW_CONNECTION_SHARE", "1.5"),
         ("REGIONAL_DATABASE", "perhaps"),
     ],
 )

@@ -22,7 +22,7 @@ from loadtest.report.figures.published import Pair, draw_published
 from loadtest.report.figures.shift import ShiftCurve, draw_shift
 from loadtest.report.figures.strip import Track, draw_strip, mark_labels
 
-STYLES = arm_styles({"single": "", "multi": "", "multi-fresh": "multi"})
+STYLES = arm_styles({"single": "", "multi": "", "multi-mixed": "multi"})
 LIMITS = (40.0, 600.0)
 
 
@@ -143,7 +143,7 @@ def test_a_figure_refers_only_to_ids_that_it_has() -> None:
 
 
 def test_a_variant_keeps_its_originals_colour_and_changes_the_line() -> None:
-    original, variant = STYLES["multi"], STYLES["multi-fresh"]
+    original, variant = STYLES["multi"], STYLES["multi-mixed"]
 
     assert original.role == variant.role
     assert original.dash != variant.dash

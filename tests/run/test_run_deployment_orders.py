@@ -8,6 +8,7 @@ from email.message import Message
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import image_files as made
 import pytest
@@ -64,8 +65,8 @@ def test_the_default_plan_names_apps_after_their_files_and_variants_after_their_
         "single": "recipes-single",
         "multi": "recipes-multi",
         "replica": "recipes-replica",
-        "single-fresh": "recipes-single-fresh",
-        "multi-fresh": "recipes-multi-fresh",
+        "single-mixed": "recipes-single-mixed",
+        "multi-mixed": "recipes-multi-mixed",
     }
     assert orders.generator.name == "loadtest"
     assert orders.database is not None
@@ -76,7 +77,7 @@ def test_machines_stand_where_the_deployment_says_and_where_it_is_measured_from(
     orders = ordered(load_plan())
     assert orders.apps["single"].regions == ("cdg",)
     assert orders.apps["multi"].regions == ("cdg", "ord", "syd", "scl")
-    assert orders.apps["multi-fresh"].regions == ("cdg", "scl")
+    assert orders.apps["multi-mixed"].regions == ("cdg", "scl")
     assert orders.database is not None
     assert orders.database.regions == ("cdg", "ord", "syd", "scl")
     assert orders.generator.group_regions == {
@@ -248,10 +249,14 @@ def test_the_base_time_by_region_leaves_room_for_the_hop_to_the_machine() -> Non
 
 def test_variants_differ_in_connections_only() -> None:
     apps = ordered(load_plan()).apps
-    assert apps["multi-fresh"].env["DATABASE_CONNECTIONS"] == "per-request"
-    assert "DATABASE_CONNECTIONS" not in apps["multi"].env
-    assert not apps["single-fresh"].edge_keeps_connections
-    assert apps["single"].edge_keeps_connections
+    assert apps["multi-mixed"].env["NEW_CONNECTION_SHARE"] == "0.68"
+    secure = urlsplit(apps["multi-mixed"].secrets["NEW_CONNECTION_URL"])
+    assert (secure.hostname, secure.port) == ("recipes-db.internal", 6432)
+    assert secure.query == "sslmode=require"
+    assert "NEW_CONNECTION_SHARE" not in apps["multi"].env
+    assert "NEW_CONNECTION_URL" not in apps["multi"].secrets
+    assert apps["single-mixed"].new_connection_share == 0.68
+    assert apps["single"].new_connection_share == 0
 
 
 def test_our_apps_run_in_the_working_directory_and_others_in_their_own(foreign: Path) -> None:

@@ -107,9 +107,9 @@ def test_an_edge_that_opens_connections_anew_is_another_app(
 ) -> None:
     plan, orders = planned()
     machines = stand(orders)
-    machines["recipes-single"] = up(replace(orders.apps["single"], edge_keeps_connections=False))
+    machines["recipes-single"] = up(replace(orders.apps["single"], new_connection_share=0.68))
     with pytest.raises(
-        WorldError, match="edges open a connection for each request, the plan wants that they keep"
+        WorldError, match="edges open a connection for 68% of the requests, the plan wants 0%"
     ):
         asked(plan, orders, machines, monkeypatch)
 

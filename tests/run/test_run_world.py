@@ -34,7 +34,7 @@ FLY = RunWorld("https://api.machines.dev", "t", None)
 
 
 def small() -> tuple[Plan, RunDeployment]:
-    plan = load_plan(None, {"regions": ["cdg", "scl"], "deployments": ["single", "single-fresh"]})
+    plan = load_plan(None, {"regions": ["cdg", "scl"], "deployments": ["single", "single-mixed"]})
     return plan, orders_of(plan, "r1", KEYS)
 
 
@@ -57,7 +57,7 @@ def test_on_fly_every_region_asks_the_apps_own_name() -> None:
     plan, orders = small()
     targets = FLY.targets(plan, orders, FLY.describe(plan))
     assert targets["cdg"]["single"].url == "https://recipes-single.fly.dev"
-    assert list(targets["scl"]) == ["single", "single-fresh"]
+    assert list(targets["scl"]) == ["single", "single-mixed"]
     assert list(targets["cdg"]) == ["single"]
 
 

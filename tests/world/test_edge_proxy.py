@@ -454,13 +454,30 @@ def test_connections_are_kept(play: Play) -> None:
 def test_every_request_has_a_connection_of_its_own_where_none_are_kept(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         machine = await stage.machine("m1", "syd")
-        await stage.open(machine, keeps_connections=False)
+        await stage.open(machine, new_connection_share=1.0)
         client = await stage.client()
         for _ in range(3):
             assert (await client.get()).status == 200
         assert machine.connections == 3
         assert all(seen.header("Connection") == "close" for seen in machine.seen)
         await until(lambda: machine.open_now == 0)
+
+    play(scene)
+
+
+def test_a_share_of_the_requests_opens_a_connection_and_the_others_use_one(play: Play) -> None:
+    """Those that are opened are closed again, or the others would find ever more of them idle."""
+
+    async def scene(stage: Stage) -> None:
+        machine = await stage.machine("m1", "syd")
+        await stage.open(machine, new_connection_share=0.68)
+        client = await stage.client()
+        for _ in range(100):
+            assert (await client.get()).status == 200
+        new = [seen.header("Connection") == "close" for seen in machine.seen]
+        assert abs(sum(new) - 68) <= 1
+        assert machine.connections == sum(new) + 1
+        await until(lambda: machine.open_now == 1)
 
     play(scene)
 

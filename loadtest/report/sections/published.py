@@ -15,13 +15,14 @@ from loadtest.analysis.reproduction import (
 )
 from loadtest.report.base.variants import network_words, variant_blocks
 from loadtest.report.base.view import Block, Callout, Figures, Key, Section, Table, Text
-from loadtest.report.base.words import NOTHING, interval_ms, ms, signed_ms, signed_share
+from loadtest.report.base.words import NOTHING, interval_ms, ms, share, signed_ms, signed_share
 
 if TYPE_CHECKING:
     from loadtest.report.base.context import Context
 
 _CAPTION: Final = (
-    "Rings are published, filled marks are ours (medians). The pale bar is what the model gives "
+    "Rings are published, filled marks are ours (medians; of variants that mix open and new "
+    "connections the means, as no median shows a mixture). The pale bar is what the model gives "
     "over all public round-trip times of the pair: how much of a prediction the choice of source "
     "decides."
 )
@@ -167,10 +168,11 @@ def _mixture_words(found: Mixture | None) -> str:
         return ""
     return (
         f"From {found.region} no distance explains both cells, but one share does: if "
-        f"{found.share:.0%} of the requests find no open connection, neither at the edge (one "
-        "round trip more) nor at the database (six more over TLS: TCP, SSLRequest, two of TLS, "
-        f"two of SCRAM), the model gives {ms(found.single_ms)} and {ms(found.multi_ms)} "
+        f"{share(found.share, 0)} of the requests find no open connection, neither at the edge "
+        "(one round trip more) nor at the database (six more over TLS: TCP, asking for TLS, TLS, "
+        f"start-up, two of SCRAM), the model gives {ms(found.single_ms)} and {ms(found.multi_ms)} "
         f"({signed_share(found.single_off_share)} and {signed_share(found.multi_off_share)}). "
+        "That is an explanation and no prediction: the share was chosen with both cells known. "
         "These are means; a median would show one of the two modes, so if that is what happened, "
         f"the article printed means. {_ASSUMED}"
     )
@@ -191,13 +193,13 @@ def _draw(context: Context, found: Reproduction) -> list[str]:
                     row.deployment,
                     context.styles[row.deployment],
                     row.published_ms,
-                    row.p50_ms,
+                    row.ours_ms,
                     (row.low_ms, row.high_ms)
                     if row.low_ms is not None and row.high_ms is not None
                     else None,
                 )
                 for row in found.rows
-                if row.p50_ms is not None
+                if row.ours_ms is not None
             ]
         )
     ]

@@ -116,7 +116,7 @@ class EdgeExchange:
                 raise EdgeError(
                     502, "PA03", "a request given back by a failed replay may not be replayed"
                 )
-        return await self._forward(route, answer)
+        return await self._forward(answer)
 
     async def _ask_first(self, route: Route) -> tuple[Route, AnswerHead]:
         """Ask where a replay of before led, if one is remembered, else where requests go."""
@@ -192,7 +192,7 @@ class EdgeExchange:
     ) -> tuple[Route, AnswerHead, bool]:
         """Follow ``replay``; return the route taken, the answer, and whether it was given back."""
         context, issuer = self._context, self._hops.backend
-        self._hops.leave(route)
+        self._hops.leave()
         if not self._body.replayable:
             limit = context.settings.replay_body_bytes
             raise EdgeError(
@@ -228,7 +228,7 @@ class EdgeExchange:
 
     # -- the answer --------------------------------------------------------------------------
 
-    async def _forward(self, route: Route, answer: AnswerHead) -> bool:
+    async def _forward(self, answer: AnswerHead) -> bool:
         upstream, client = self._hops.upstream, self._client
         assert upstream is not None
         if answer.status == SWITCHING:
@@ -242,7 +242,7 @@ class EdgeExchange:
         reusable = await upstream.done
         if not whole:
             client.end_body()
-        self._hops.finish(route, reusable=reusable)
+        self._hops.finish(reusable=reusable)
         return keep
 
     async def _tunnel(self, upstream: Upstream, answer: AnswerHead) -> bool:

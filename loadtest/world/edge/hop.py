@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from loadtest.fly.replay import FailureReason
+from loadtest.turns import Turns
 from loadtest.world.edge.body import RequestBody
 from loadtest.world.edge.http import (
     AnswerHead,
@@ -46,6 +47,7 @@ class EdgeContext:
     pool: Pool
     tally: Tally
     memory: ReplayMemory
+    turns: Turns = field(default_factory=Turns)
 
 
 class ClientSide(Protocol):
@@ -145,6 +147,7 @@ class Hops:
         self._identity = identity
         self._start_us = start_us
         self._old_client = False
+        self._keeps = True
 
     async def ask(
         self, head: RequestHead, route: Route, added: Headers, timeout_s: float | None = None
@@ -168,8 +171,9 @@ class Hops:
         loop = asyncio.get_running_loop()
         end_s = None if timeout_s is None else loop.time() + timeout_s
         failure = ""
+        self._keeps = not self._context.turns.take(route.settings.new_connection_share)
         for backend in route.backends[: self._context.settings.attempts]:
-            fresh = not route.settings.keeps_connections
+            fresh = not self._keeps
             while True:
                 reused = None if fresh else self._context.pool.idle(backend)
                 limit_s = route.settings.connect_timeout_s
@@ -212,7 +216,7 @@ class Hops:
             identity=self._identity,
             start_us=self._start_us,
             added=[*route.headers, *added],
-            close=not route.settings.keeps_connections,
+            close=not self._keeps,
         )
         self._body.send_to(upstream, lines)
         limit_s = route.settings.answer_timeout_s
@@ -231,13 +235,13 @@ class Hops:
         if not self._old_client:
             self._client.inform(answer)
 
-    def leave(self, route: Route) -> None:
+    def leave(self) -> None:
         """Let go of a machine whose answer does not count, keeping the connection if possible."""
         upstream, self.upstream = self.upstream, None
         assert upstream is not None
         self._body.detach()
         self._client.hold("machine", False)
-        if not self._body.complete or not route.settings.keeps_connections:
+        if not self._body.complete or not self._keeps:
             upstream.close()
             return
         upstream.stream_to(lambda _: None)
@@ -251,12 +255,12 @@ class Hops:
             self._client.hold("machine", False)
             upstream.close()
 
-    def finish(self, route: Route, *, reusable: bool) -> None:
+    def finish(self, *, reusable: bool) -> None:
         """End a completed exchange, keeping the connection for the next one if possible."""
         upstream, self.upstream = self.upstream, None
         assert upstream is not None
         self._client.hold("machine", False)
-        if reusable and self._body.complete and route.settings.keeps_connections:
+        if reusable and self._body.complete and self._keeps:
             self._context.pool.release(upstream, asyncio.get_running_loop().time())
         else:
             upstream.close()

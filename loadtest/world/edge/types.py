@@ -72,15 +72,15 @@ class AppSettings:
     How edges treat one app.
 
     Args:
-        keeps_connections: Idle connections to a machine are used again; else every request opens
-            one.  Fly's edges keep theirs, whatever ``concurrency.type`` says a machine's load is
-            counted by: the way between edges and hosts is pooled, and the connection to the app is
-            local to its host (Fly's documentation, reference/fly-proxy).
+        new_connection_share: Share of requests that open a connection to a machine, in place of
+            using one that is idle.  Fly's edges keep theirs, whatever ``concurrency.type`` says a
+            machine's load is counted by: the way between edges and hosts is pooled, and the
+            connection to the app is local to its host (Fly's documentation, reference/fly-proxy).
         connect_timeout_s: Longest wait for a connection to a machine.
         answer_timeout_s: Longest wait for the head of an answer, counted anew at every hop.
     """
 
-    keeps_connections: bool = True
+    new_connection_share: float = 0.0
     connect_timeout_s: float = 5.0
     answer_timeout_s: float = 60.0
 

@@ -11,6 +11,9 @@ from loadtest.world.machines.store import Store
 from loadtest.world.spec import WorldSpec
 
 PRIMARY_PORT = 5432
+SECURE_PRIMARY_PORT = 6432
+"""Where the primary is reached over TLS: a pooler's port, as its own server has no TLS."""
+PRIMARY_PORTS = (PRIMARY_PORT, SECURE_PRIMARY_PORT)
 SECURE_PORT = 443
 """Where edges end TLS, as on Fly; whatever else is called at an edge is plain HTTP."""
 
@@ -89,7 +92,7 @@ class Aims:
                 delay_ns = self._spec.one_way_ns(asker_region, asker_region)
                 return Aim(LinkAddress(LOOPBACK, edge), asker_region, delay_ns)
         own = rows.get(name.app, ())
-        primary = port == PRIMARY_PORT and any(row.primary for row in own)
+        primary = port in PRIMARY_PORTS and any(row.primary for row in own)
         row = select(name, own, asker_region, self._spec.rtt_between_ms, primary=primary)
         if row is None:  # nobody yet: the primary region is the likeliest place
             region = self._spec.primary_region

@@ -14,6 +14,7 @@ from loadtest.fly.machines import MachineConfig
 from loadtest.fly.values import is_cache, split_image
 from loadtest.kernel.namespaces import SocketMaker
 from loadtest.world.caches.binary import CacheServer
+from loadtest.world.edge.authority import WorldAuthority
 from loadtest.world.guard.remains import write_process
 from loadtest.world.images.store import ImageStore
 from loadtest.world.machines.hosts import WorldHosts
@@ -86,7 +87,7 @@ class WorldContext:
         sockets: Makes sockets inside machines' networks.
         templates: What makes processes of our own programs.
         unpacked: Files of images.
-        authorities: PEM file with the certificates that machines trust, the world's own among them.
+        authority: Signs certificates; machines trust it.
         hosts: Networks of machines' own; None where all share this machine's loopback.
         ports: Free ports.
         postgres: The PostgreSQL in use, once there is one.
@@ -103,7 +104,7 @@ class WorldContext:
     sockets: SocketMaker
     templates: Templates
     unpacked: ImageStore
-    authorities: Path
+    authority: WorldAuthority
     hosts: WorldHosts | None = None
     ports: PortPool = field(default_factory=PortPool)
     postgres: PostgresBinaries | None = None

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from loadtest.errors import WorldError
-from loadtest.world.machines.aims import PRIMARY_PORT
+from loadtest.world.machines.aims import PRIMARY_PORT, SECURE_PRIMARY_PORT
 from loadtest.world.machines.context import POSTGRES_COMMAND, WorldContext
 from loadtest.world.machines.programs import (
     AppProgram,
@@ -21,6 +21,7 @@ from loadtest.world.machines.store import MachineRecord
 from loadtest.world.postgres.server import PostgresSpec, start_postgres
 from loadtest.world.postgres.shared import templates_dir
 from loadtest.world.postgres.staleness import ProbedServer, StalenessProbe
+from loadtest.world.postgres.tls import TlsDoor
 
 _REPLICA_PORT = 5433
 _DIGITS = 16
@@ -69,13 +70,31 @@ async def launch_postgres(machine: MachineRecord, context: WorldContext) -> Post
     program = PostgresProgram(running)
     words = (*machine.config.entrypoint, *machine.config.cmd)
     before = words[: -1 - len(POSTGRES_COMMAND)]
-    if not before or words[-len(POSTGRES_COMMAND) :] != POSTGRES_COMMAND:
-        return program
     try:
+        if not replica:
+            program.door = await _open_to_tls(machine, context)
+        if not before or words[-len(POSTGRES_COMMAND) :] != POSTGRES_COMMAND:
+            return program
         return TiedPostgres(program, await _launch_wrapper(machine, context, before, env))
     except BaseException:
         await program.stop(signal.SIGQUIT, 0.0)
         raise
+
+
+async def _open_to_tls(machine: MachineRecord, context: WorldContext) -> TlsDoor:
+    """Let those in who ask for TLS, at a port of their own."""
+    if SECURE_PRIMARY_PORT not in machine.ports:
+        machine.ports[SECURE_PRIMARY_PORT] = context.ports.take()
+    door = TlsDoor(
+        context.authority.private_context(machine.app),
+        machine.ports[SECURE_PRIMARY_PORT],
+        machine.ports[PRIMARY_PORT],
+    )
+    try:
+        await door.open()
+    except OSError as error:
+        raise WorldError(f"machine {machine.id}: no port for TLS: {error}") from None
+    return door
 
 
 def staleness_probes(context: WorldContext) -> dict[str, StalenessProbe]:

@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 
 from loadtest.errors import WorldError
 from loadtest.faults import Road
-from loadtest.fly.machines import EDGE_CONNECTIONS_KEY, FRESH
 from loadtest.world.edge.types import AppSettings, Backend
 from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.control import LinkControl, LinkCounters, LinkKind
 from loadtest.world.machines.aims import (
     LOOPBACK,
     PRIMARY_PORT,
+    PRIMARY_PORTS,
     Aims,
     EdgeLink,
     MachineLink,
@@ -100,7 +100,7 @@ class WorldNetwork:
             and (
                 link.name.kind != "machine"
                 or link.name.value in changed
-                or (link.port == PRIMARY_PORT and link.name.app in primaries)
+                or (link.port in PRIMARY_PORTS and link.name.app in primaries)
             )
         ]
 
@@ -212,8 +212,7 @@ class WorldNetwork:
         if machine.http_port is None:
             return
         target = machine.address(machine.http_port)
-        fresh = machine.config.metadata.get(EDGE_CONNECTIONS_KEY) == FRESH
-        kind: LinkKind = "stream" if fresh else "backhaul"
+        kind: LinkKind = "stream" if machine.config.new_connection_share else "backhaul"
 
         async def open_from(region: str) -> None:
             link_id = f"edge/{region}/{machine.id}"
@@ -251,9 +250,8 @@ class WorldNetwork:
         """Return how edges treat an app; None when there is no such app."""
         if app not in self._store.apps:
             return None
-        machines = self._store.machines(app)
-        fresh = any(m.config.metadata.get(EDGE_CONNECTIONS_KEY) == FRESH for m in machines)
-        return AppSettings(keeps_connections=not fresh)
+        shares = (machine.config.new_connection_share for machine in self._store.machines(app))
+        return AppSettings(max(shares, default=0.0))
 
     def candidates(self, app: str, edge_region: str) -> Sequence[Backend]:
         """Return the machines of ``app`` that take requests, nearest to the edge first."""

@@ -21,6 +21,7 @@ from loadtest.world.images.store import ImageStore
 from loadtest.world.machines.logs import open_log, tail
 from loadtest.world.machines.templates import ForkedProcess, Templates
 from loadtest.world.postgres.server import RunningPostgres
+from loadtest.world.postgres.tls import TlsDoor
 
 _KILLED_S = 2.0
 
@@ -111,12 +112,21 @@ class AppProgram:
 
 
 class PostgresProgram:
-    """PostgreSQL as a machine's program."""
+    """
+    PostgreSQL as a machine's program.
+
+    Args:
+        running: The server.
+
+    Attributes:
+        door: Where it is reached over TLS, if anywhere; it is closed when the server has ended.
+    """
 
     stop_signal = signal.SIGQUIT  # immediate shutdown, which still frees the shared memory
 
     def __init__(self, running: RunningPostgres) -> None:
         self.running = running
+        self.door: TlsDoor | None = None
 
     @property
     def pid(self) -> int:
@@ -126,11 +136,17 @@ class PostgresProgram:
     async def wait(self) -> int:
         """Return its exit code once it has ended."""
         code = await self.running.wait()
+        self._close()
         return code if code >= 0 else 128 - code
 
     async def stop(self, _number: int, _timeout_s: float) -> None:
         """Shut the server down in its own way, which is quick."""
         await self.running.stop()
+        self._close()
+
+    def _close(self) -> None:
+        if self.door is not None:
+            self.door.close()
 
     def last_lines(self) -> str:
         """Return the end of its log."""
@@ -148,6 +164,7 @@ class TiedPostgres(PostgresProgram):
 
     def __init__(self, program: PostgresProgram, wrapper: AppProgram) -> None:
         super().__init__(program.running)
+        self.door = program.door
         self._wrapper = wrapper
 
     async def wait(self) -> int:

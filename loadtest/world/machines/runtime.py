@@ -211,7 +211,7 @@ class MachineRuntime:
             if "PORT" not in own and config.services:
                 own["PORT"] = str(config.services[0].internal_port)
             host = await context.hosts.settle(machine, own)
-            trusted = context.authorities if image.archive is None else AUTHORITIES
+            trusted = context.authority.bundle if image.archive is None else AUTHORITIES
             own = {**trust_variables(str(trusted)), **own}
         else:
             for port in internal_ports(config, own):

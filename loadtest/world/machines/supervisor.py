@@ -123,7 +123,7 @@ class World:
             *(spec, base, store, network, gateways, registry, environment, sockets),
             templates,
             ImageStore(base),
-            gateways.authority.bundle,
+            gateways.authority,
             hosts,
         )
         return cls(spec, links, context, gateways, layer=layer, why_not_hosts=why)
