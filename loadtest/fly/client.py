@@ -104,6 +104,30 @@ class MachinesClient(AppCalls):
                 await self._transport.pause(attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    async def update_machine(
+        self, app: str, machine: Machine, *, config: MachineConfig, min_secrets_version: int = 0
+    ) -> Machine:
+        """
+        Give a machine another config, which it starts with anew, on the host that it is on.
+
+        Args:
+            app: The machine's app.
+            machine: The machine as last seen: one that has changed since is refused.
+            config: All of its new config.
+            min_secrets_version: The secrets that it has to start with, 0 for any.
+
+        Returns:
+            The machine with its new version; it may still be starting.
+        """
+        body: Json = {"config": config.to_json(), "current_version": machine.instance_id}
+        if min_secrets_version:
+            body["min_secrets_version"] = min_secrets_version
+        path = f"/v1/apps/{app}/machines/{machine.id}"
+        answer = await self._transport.send(
+            "POST", path, json=body, timeout_s=_LONGEST_WAIT_S + 15, attempts=1
+        )
+        return Machine.from_json(answer)
+
     async def machine_named(self, app: str, name: str) -> Machine | None:
         """Return the machine of that name, None when there is none."""
         found = [machine for machine in await self.machines(app) if machine.name == name]

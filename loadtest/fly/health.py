@@ -38,8 +38,8 @@ async def until_healthy(
         seen = await client.machine(app, machine.id)
         if seen is None:
             raise WorldError(f"machine {machine.name} of app {app} vanished while it was starting")
-        if seen.healthy:
-            return seen
+        if seen.healthy and seen.instance_id == machine.instance_id:
+            return seen  # and not what it ran before
         _raise_if_crashed(app, seen)
         if time.monotonic() >= until:
             raise WorldError(_unhealthy(app, seen, deadline_s))

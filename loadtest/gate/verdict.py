@@ -79,6 +79,12 @@ def _holds_for(run: Run) -> str:
     """Say what a comparison of arms holds for, which is no more than what was drawn at random."""
     if not compares_arms(run.plan):
         return ""
+    if times := run.world.exchanges:
+        return (
+            f"It holds for {times + 1} starts of each arm's processes on the machines of both, "
+            f"which changed places {times} time{'s' if times > 1 else ''}: a lasting difference of "
+            "machines is on both sides."
+        )
     starts = starts_of(run)
     if starts is None:
         return (

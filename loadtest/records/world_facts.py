@@ -8,6 +8,7 @@ WORLD_SCHEMA history:
     1  first
     2  every key is there: null where a kind of world has none
     3  counts around each segment; to which regions' machines edges sent requests
+    4  how often the machines of two arms changed places
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from loadtest.errors import RecordsError
 from loadtest.frozen import read
 from loadtest.records.watch import NoWatch, WatchFacts, check_watch
 
-WORLD_SCHEMA: Final = 3
+WORLD_SCHEMA: Final = 4
 EMBEDDED: Final = "embedded"
+FLY: Final = "fly"
 OWN: Final = "own"
-WORLD_KINDS: Final = (EMBEDDED, "fly", OWN)
+WORLD_KINDS: Final = (EMBEDDED, FLY, OWN)
 LINK_LAYERS: Final = ("hosts", "relay")
 
 
@@ -185,10 +187,11 @@ class WorldFacts:
 
     ``link_layer``, ``edges`` (region, then app: its address), ``secure_edges`` (the same by TLS),
     ``authority`` (file of the certificate that they are trusted by), ``machines``, ``postgres`` and
-    ``cache`` are of an embedded world; ``cost`` of Fly; ``api`` of Fly, and of machines of a
-    person's own, whose coordinator it is: of those ``watch`` says what nobody can tell.  ``run``,
-    ``apps`` (deployment: its app) and ``database`` (its app) are null until there is a run,
-    ``counters`` until its load has begun.
+    ``cache`` are of an embedded world; ``cost`` of Fly, and ``exchanges``, how often machines of
+    two arms changed places; ``api`` of Fly, and of machines of a person's own, whose coordinator it
+    is: of those ``watch`` says what nobody can tell.  ``run``, ``apps`` (deployment: its app, the
+    first one) and ``database`` (its app) are null until there is a run, ``counters`` until its load
+    has begun.
     """
 
     schema: int
@@ -213,6 +216,7 @@ class WorldFacts:
     database: str | None = None
     counters: CountersFacts | None = None
     cost: CostFacts | None = None
+    exchanges: int | None = None
 
     def edge_of(self, region: str, app: str, *, secure: bool = False) -> str | None:
         """Return the address of an app at a region's edge, ``secure`` by TLS; None for none."""
@@ -240,6 +244,8 @@ def read_world(content: object) -> WorldFacts:
         )
     if world.run is None:
         raise RecordsError(f"{where}.run: null; it does not tell which run it was measured for")
+    if world.exchanges is not None and world.kind != FLY:
+        raise RecordsError(f"{where}.exchanges: told, of a world whose machines keep their places")
     if world.kind == EMBEDDED:
         for key in ("link_layer", "edges", "machines", "apps"):
             if getattr(world, key) is None:

@@ -22,7 +22,6 @@ from loadtest.errors import EngineError, PlanError, RecordsError, WorldError
 from loadtest.plan.headers import Headers
 from loadtest.plan.model import Plan
 from loadtest.plan.order import Targets, with_secrets
-from loadtest.plan.threshold_checks import compares_arms
 from loadtest.records.engine_account import read_engine
 from loadtest.records.facts import FINISHED
 from loadtest.records.folder import RunFolder
@@ -30,9 +29,10 @@ from loadtest.records.seal import seal
 from loadtest.records.world_facts import OrderFacts, WorldFacts
 from loadtest.run.advice import with_advice
 from loadtest.run.bending import PlannedFaults
+from loadtest.run.between_looks import BetweenLooks
 from loadtest.run.coordinator import FIRST_ANSWER_S, connect, heard_by
 from loadtest.run.cost import Agree, Budget, account, cost_sentence, ready_for_fly
-from loadtest.run.deployment import deploy_all, destroy_all, start_arms_anew
+from loadtest.run.deployment import deploy_all, destroy_all
 from loadtest.run.interruptible import cancel_running
 from loadtest.run.judge import LOADING_S, Judged, judge_folder, load_early
 from loadtest.run.kept_run import KeptRun
@@ -308,7 +308,11 @@ class RunConductor:
     def _measure(self, place: RunWorld, orders: RunDeployment, keys: Secrets) -> None:
         """Run the segments; bring records, engine facts and counters home whatever happens."""
         url = place.coordinator_url(self.plan, orders)
-        targets = self._with_secrets(place.targets(self.plan, orders, self._kept.world))
+
+        def targets_of(deployed: RunDeployment) -> Targets:
+            return self._with_secrets(place.targets(self.plan, deployed, self._kept.world))
+
+        targets = targets_of(orders)
         if place.extras is not None:
             preflight(self.plan, targets)
         own = place.own
@@ -327,6 +331,8 @@ class RunConductor:
             self._kept.round_trips = measure_round_trips(place, orders, self._progress)
             self._viewer.begin(self.run_id, place.extras, coordinator.metrics)
             watch = LoadWatch(place.extras)
+            between = BetweenLooks(self._kept, place, orders, targets_of, self._progress)
+            between.begin()
             load = SegmentedLoad(
                 self._kept,
                 coordinator,
@@ -337,25 +343,13 @@ class RunConductor:
                 viewer=self._viewer,
                 progress=self._progress,
                 stop=self._stop,
-                renew=lambda: self._start_anew(place, orders, targets),
+                between=between,
             )
             try:
                 load.run()
             finally:
                 if place.extras is not None and self._kept.began:
                     self._kept.save_world(watch.tell(self._kept.world, over=True))
-
-    def _start_anew(self, place: RunWorld, orders: RunDeployment, targets: Targets) -> None:
-        """
-        Start arms that are compared anew: what a start gives one of them by luck is drawn again.
-
-        On Fly a machine's own restart is not known to leave its host, and URLs are not ours.
-        """
-        if place.extras is None or not orders.apps or not compares_arms(self.plan):
-            return
-        self._progress.step("starting the arms anew")
-        start_arms_anew(place, orders)
-        preflight(self.plan, targets)
 
 
 def _claimed(path: Path) -> RunFolder:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from loadtest.errors import WorldError
 from loadtest.fly.cleanup import destroy_run
 from loadtest.fly.client import MachinesClient, connect
 from loadtest.fly.deploy import deploy, release, release_key
+from loadtest.fly.exchange import exchange
 from loadtest.fly.health import start_anew
 from loadtest.fly.machines import Guest
 from loadtest.fly.orders import AppOrder, patience_s, placements
@@ -81,6 +83,26 @@ def start_arms_anew(place: RunWorld, orders: RunDeployment) -> None:
                 raise _first(errors) from None
 
     run_to_end(anew())
+
+
+def exchange_arms(place: RunWorld, orders: RunDeployment) -> RunDeployment:
+    """
+    Let the machines of both arms change places; return the orders as they are from now on.
+
+    Raises:
+        WorldError: One did not come up again; carries its last output.
+    """
+    (first, one), (second, other) = orders.apps.items()
+
+    async def change() -> tuple[AppOrder, AppOrder]:
+        async with _client(place) as client:
+            try:
+                return await exchange(client, one, other)
+            except BaseExceptionGroup as errors:
+                raise _first(errors) from None
+
+    moved = run_to_end(change())
+    return replace(orders, apps=dict(zip((first, second), moved, strict=True)))
 
 
 def destroy_all(place: RunWorld, orders: RunDeployment) -> None:

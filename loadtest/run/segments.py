@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from loadtest.errors import EngineError, WorldError
@@ -12,6 +11,7 @@ from loadtest.records.folder import PARTS
 from loadtest.records.load_status import LoadStatus
 from loadtest.run import pilot
 from loadtest.run.bending import PlannedFaults
+from loadtest.run.between_looks import BetweenLooks
 from loadtest.run.coordinator import CoordinatorClient
 from loadtest.run.cost import Budget, segment_s
 from loadtest.run.judge import load_early, undecided
@@ -48,7 +48,7 @@ class SegmentedLoad:
         viewer: Shows how far the load is.
         progress: Told in words.
         stop: Whether to end before the time.
-        renew: Called between two segments.
+        between: What becomes of the arms between two segments.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class SegmentedLoad:
         viewer: LoadViewer,
         progress: Progress,
         stop: StopSwitch,
-        renew: Callable[[], None],
+        between: BetweenLooks,
     ) -> None:
         self._kept = kept
         self._coordinator = coordinator
@@ -74,7 +74,7 @@ class SegmentedLoad:
         self._viewer = viewer
         self._progress = progress
         self._stop = stop
-        self._renew = renew
+        self._between = between
         self._store = PartStore(coordinator, kept.run_id, kept.folder.path / PARTS)
 
     def run(self) -> None:
@@ -97,8 +97,7 @@ class SegmentedLoad:
         blocks = 0
         for segment in range(self._kept.plan.gate.max_looks):
             if segment:
-                self._progress.warn("the gate is undecided: measuring on")
-                self._renew()
+                self._targets = self._between.renew()
             blocks = self._measure(segment, blocks)
             last = segment + 1 == self._kept.plan.gate.max_looks
             if self._stop.asked or last or not self._measure_on(look=segment + 1):
@@ -134,11 +133,13 @@ class SegmentedLoad:
         """Judge what there is; tell whether it wants another segment, and may have one."""
         self._kept.folder.merge_parts(keep=True)
         self._kept.save_world(self._watch.tell(self._kept.world, over=False))
-        with self._viewer.judging():
-            if not undecided(self._kept.folder, look=look):
-                return False
+        if look >= self._between.least_looks:
+            with self._viewer.judging():
+                if not undecided(self._kept.folder, look=look):
+                    return False
+            self._progress.warn("the gate is undecided: measuring on")
         if self._budget.exhausted(segment_s(self._kept.plan)):
-            self._progress.warn("the gate is undecided, but another segment is over the budget")
+            self._progress.warn("another segment is over the budget")
             return False
         return True
 

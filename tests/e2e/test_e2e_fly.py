@@ -18,7 +18,7 @@ import pytest
 import small_app
 from whole_program import finished, has_measured, loadtest, read
 
-from loadtest.errors import EXIT_ENGINE, EXIT_INVALID, EXIT_PASS, EXIT_PLAN, EXIT_WORLD
+from loadtest.errors import EXIT_ENGINE, EXIT_FAIL, EXIT_INVALID, EXIT_PASS, EXIT_PLAN, EXIT_WORLD
 from loadtest.fly.transport import LIMITED
 from loadtest.plan.resolve import load_plan
 from loadtest.world.handle import WorldHandle, start_world
@@ -218,4 +218,40 @@ def test_a_url_is_measured_from_the_regions_and_the_generator_alone_is_deployed(
     cost = read(fly.folder / "run" / "world.json")["cost"]
     assert {machine["app"] for machine in cost["machines"]} == {f"{prefix_of(fly)}-loadtest"}
     assert len(cost["machines"]) == 3
+    assert (fly.machines(), fly.apps()) == ([], [])
+
+
+def test_arms_that_are_compared_change_places_before_they_are_judged(fly: Fly) -> None:
+    """What a machine has of its own is on both sides then; a change goes where its arm goes."""
+    app = fly.folder / "shop" / "shop.py"
+    app.write_text(
+        app.read_text()
+        .replace("import http.server, os", "import http.server, os, time")
+        .replace("        self.send_response", "        time.sleep(float(os.environ['PAUSE_S']))\n"
+                 "        self.send_response")
+    )  # fmt: skip
+    plan = fly.folder / "plan.toml"
+    text = plan.read_text().replace("max_looks = 1", "max_looks = 2")
+    head, _, _ = text.partition("[[deployments]]")
+    arms = "".join(
+        f"""
+[[deployments]]
+name = "{name}"
+fly_toml = "shop/fly.toml"
+env = {{ PAUSE_S = "{pause_s}" }}
+"""
+        for name, pause_s in (("base", 0.0), ("candidate", 0.03))
+    )
+    rule = 'thresholds = ["ttfb.p50 within 5% or 5ms of baseline for each region"]'
+    plan.write_text(head.replace("[database]", f"{rule}\n\n[database]", 1) + arms)
+    done = finished(*RUN, "--duration", "13", "--out", "run", cwd=fly.folder, timeout_s=110)
+    said = " ".join((done.stderr + done.stdout).split())
+    assert done.returncode in (EXIT_FAIL, EXIT_INVALID), said
+    assert read(fly.folder / "run" / "world.json")["exchanges"] == 1
+    assert len(read(fly.folder / "run" / "engine.json")["segments"]) == 2
+    verdict = read(fly.folder / "run" / "verdict.json")
+    assert "which changed places 1 time" in verdict["holds_for"]
+    for rule_result in verdict["rules"]:
+        if "ttfb.p50" in rule_result["rule"]:
+            assert 25 < rule_result["observed"] < 40, said
     assert (fly.machines(), fly.apps()) == ([], [])

@@ -206,6 +206,7 @@ def stories() -> Iterator[Fault]:
         ("world.json", ("schema",), 9, "schema 9"),
         ("plan.json", ("schema",), 9, "schema 9"),
         ("world.json", ("kind",), "fly", "its links were not measured"),
+        ("world.json", ("exchanges",), 1, "whose machines keep their places"),
         ("world.json", ("kind",), "mars", "'mars' is not one of"),
         ("world.json", ("links",), [], "were not measured"),
         ("world.json", ("links", 0, "from"), "syd", "is there twice"),

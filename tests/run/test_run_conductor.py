@@ -268,7 +268,7 @@ def segmented(folder: Path, store: Store, budget: Budget, stop: StopSwitch) -> S
         viewer=each,
         progress=each,
         stop=stop,
-        renew=lambda: None,
+        between=each,
     )
 
 
