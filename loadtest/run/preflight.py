@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from loadtest.errors import EngineError
+from loadtest.errors import EngineError, WorldError
 from loadtest.plan.client import ClientSettings
 from loadtest.plan.credentials import without_credentials
 from loadtest.plan.model import Plan
@@ -19,6 +20,7 @@ from loadtest.run.progress import Progress
 from loadtest.text import one_line
 
 _TIMEOUT_S = 15.0
+_AT_ONCE = 32
 _WANT_CREDENTIALS = (401, 403)
 _PAGES = "pages.py"  # the scenario that asks for the plan's paths and nothing else
 
@@ -43,10 +45,10 @@ class _Answer:
 
 def preflight(plan: Plan, targets: Mapping[str, Mapping[str, Target]]) -> None:
     """
-    Ask every deployment that is a URL for every page, once, from one region.
+    Ask every deployment for every page, once: a URL from one region, an app of ours from each.
 
     A page that one arm answers and another does not is a finding, which the run is for; a page
-    that nobody answers, and an arm that cannot be reached, would be load for nothing.
+    that nobody answers, and a URL that cannot be reached, would be load for nothing.
 
     Args:
         plan: Resolved plan.
@@ -54,30 +56,80 @@ def preflight(plan: Plan, targets: Mapping[str, Mapping[str, Target]]) -> None:
 
     Raises:
         EngineError: With a sentence for every deployment or page that cannot be measured.
+        WorldError: The same, where all of them are apps that were deployed here.
     """
-    region, arms = next(iter(targets.items()), ("", {}))
-    asked = {name: target for name, target in arms.items() if plan.deployment(name).url}
-    if not asked:
-        return
-    pages = plan.paths if plan.scenario.endswith(_PAGES) else ("/",)
-    refusals: dict[str, list[str]] = {page: [] for page in pages}
-    faults: list[str] = []
-    for name, target in asked.items():
-        shown = plan.deployment(name).url.rstrip("/")
-        for page, answer in _ask(target, pages, plan.client):
-            if not answer.status:
-                reason = _nearer_reason(plan, name, target, page) or answer.reason
-                faults.append(f"{shown}{page}: {reason}")
-                break
-            if plan.scenario.endswith(_PAGES) and refuses(plan.expect, "GET", answer.status):
-                meant = f"; the plan expects {_listed(plan.expect)}" if plan.expect else ""
-                refusals[page].append(f"{shown}{page}: answered {answer.sentence}{meant}")
-    for told_of_page in refusals.values():
-        if len(told_of_page) == len(arms):
-            faults += told_of_page
+    faults: dict[str, list[str]] = {}
+    ours, urls = True, list[_Look]()
+    for region, looks in _looks(plan, targets).items():
+        unreached = [look.broken for look in looks if look.url and look.broken]
+        refused = [look.refusals for look in (*urls, *looks)]
+        urls += [look for look in looks if look.url]
+        nobody = [page for page in _pages(plan) if all(page in pages for pages in refused)]
+        told = unreached + [pages[page] for page in nobody for pages in refused]
+        ours = ours and not (unreached or (nobody and any(look.url for look in looks)))
+        if told:
+            faults[region] = list(dict.fromkeys(told))
     if faults:
-        told = "\n".join(dict.fromkeys(faults))
-        raise EngineError(f"before the load, from {region}:\n{told}")
+        text = "\n".join(
+            f"before the load, from {region}:\n" + "\n".join(told)
+            for region, told in faults.items()
+        )
+        raise WorldError(text) if ours else EngineError(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """
+    What one deployment answered in one region.
+
+    Args:
+        url: It is a URL, and no app that was deployed.
+        broken: Where and why it did not answer at all; nothing more was asked then.
+        refusals: What was answered that a run cannot use, by page.
+    """
+
+    url: bool
+    broken: str
+    refusals: Mapping[str, str]
+
+
+def _looks(plan: Plan, targets: Mapping[str, Mapping[str, Target]]) -> dict[str, list[_Look]]:
+    """Return what deployments answered, by region; all are asked at the same time."""
+    first = next(iter(targets), "")
+    wanted = [
+        (region, name, target)
+        for region, arms in targets.items()
+        for name, target in arms.items()
+        if region == first or not plan.deployment(name).url
+    ]
+    found: dict[str, list[_Look]] = {}
+    if wanted:
+        with ThreadPoolExecutor(min(len(wanted), _AT_ONCE)) as pool:
+            looks = pool.map(lambda one: _look(plan, *one[1:]), wanted)
+            for (region, *_), look in zip(wanted, looks, strict=True):
+                found.setdefault(region, []).append(look)
+    return found
+
+
+def _look(plan: Plan, name: str, target: Target) -> _Look:
+    """Ask one deployment for every page."""
+    url = plan.deployment(name).url.rstrip("/")
+    shown, pages = url or f"{name}, ", _pages(plan)
+    refusals: dict[str, str] = {}
+    for page, answer in _ask(target, pages, plan.client):
+        if not answer.status:
+            reason = _nearer_reason(plan, name, target, page) or answer.reason
+            broken = f"{shown}{page}: {reason}"
+            refusals |= dict.fromkeys(pages[pages.index(page) :], broken)
+            return _Look(bool(url), broken, refusals)
+        if plan.scenario.endswith(_PAGES) and refuses(plan.expect, "GET", answer.status):
+            meant = f"; the plan expects {_listed(plan.expect)}" if plan.expect else ""
+            refusals[page] = f"{shown}{page}: answered {answer.sentence}{meant}"
+    return _Look(bool(url), "", refusals)
+
+
+def _pages(plan: Plan) -> tuple[str, ...]:
+    return plan.paths if plan.scenario.endswith(_PAGES) else ("/",)
 
 
 def _nearer_reason(plan: Plan, name: str, target: Target, page: str) -> str:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from loadtest.errors import EngineError
+from loadtest.errors import EngineError, WorldError
+from loadtest.plan.model import Plan
 from loadtest.plan.order import Target
-from loadtest.plan.resolve import url_plan
+from loadtest.plan.resolve import load_plan, url_plan
 from loadtest.run.preflight import preflight, targets_from_here
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(60)]
 
+DEAD = "http://127.0.0.1:9"
 PAGES = {
     "/old": (302, {"location": "/new?a=1"}),
     "/away": (301, {"location": "https://me:word@shop.example/"}),
@@ -72,3 +75,54 @@ def test_behind_a_distance_the_reason_is_that_of_the_target_itself(url: str) -> 
     with pytest.raises(EngineError) as caught:
         preflight(plan, link)
     assert str(caught.value).endswith("from cdg:\nhttp://127.0.0.1:9/: connection refused")
+
+
+def deployed(**paths: Any) -> Plan:
+    flags = {"regions": ["cdg", "ord"], "deployments": ["single", "multi"], **paths}
+    return load_plan(None, {**flags, "scenario": "scenarios/pages.py"})
+
+
+def everywhere(url: str, **other: str) -> dict[str, dict[str, Target]]:
+    """Return targets of both apps in both regions; ``cdg_multi`` and the like are elsewhere."""
+    return {
+        region: {
+            name: Target(url=other.get(f"{region}_{name}", url)) for name in ("single", "multi")
+        }
+        for region in ("cdg", "ord")
+    }
+
+
+def test_an_app_of_ours_is_asked_in_every_region_and_a_fault_is_the_world_s(url: str) -> None:
+    preflight(deployed(paths=["/"]), everywhere(url))
+    with pytest.raises(WorldError) as caught:
+        preflight(deployed(paths=["/", "/mine"]), everywhere(url))
+    told = str(caught.value).splitlines()
+    assert told[0] == "before the load, from cdg:"
+    assert told[3] == "before the load, from ord:"
+    assert [line.partition(" answered")[0] for line in told[1:3]] == [
+        "single, /mine:",
+        "multi, /mine:",
+    ]
+    with pytest.raises(WorldError) as caught:
+        preflight(deployed(paths=["/"]), everywhere(url, ord_single=DEAD, ord_multi=DEAD))
+    assert str(caught.value).splitlines() == [
+        "before the load, from ord:",
+        "single, /: connection refused",
+        "multi, /: connection refused",
+    ]
+
+
+def test_an_app_of_ours_that_another_shows_to_be_at_fault_is_what_the_run_is_for(url: str) -> None:
+    preflight(deployed(paths=["/"]), everywhere(url, cdg_single=DEAD, ord_multi=DEAD))
+
+
+def test_a_url_that_answers_speaks_for_its_page_in_every_region(url: str) -> None:
+    plan = deployed(paths=["/"])
+    arms = (plan.deployments[0].model_copy(update={"url": url}), plan.deployments[1])
+    plan = plan.model_copy(update={"deployments": arms})
+    preflight(plan, everywhere(url, cdg_multi=DEAD, ord_multi=DEAD))
+    gone = plan.model_copy(
+        update={"deployments": (arms[0].model_copy(update={"url": DEAD}), arms[1])}
+    )
+    with pytest.raises(EngineError, match="connection refused"):
+        preflight(gone, everywhere(url, cdg_single=DEAD))
