@@ -99,6 +99,7 @@ def worker_of(
         self_check=SelfCheckFacts(n=200, bias_p50_us=8.0, bias_p99_us=45.0, clock="kernel"),
         health=health,
         moves=(),
+        left={},
         timeline=tuple(
             MomentFacts(
                 t_s=Signed(second),

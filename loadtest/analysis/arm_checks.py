@@ -8,6 +8,7 @@ schedule what is left out of a percentile has to be alike in both.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from loadtest.analysis.cells import CellRows, codes_of
 from loadtest.analysis.checks import ValidityCheck
-from loadtest.analysis.connections import judged_against, opened_unasked
+from loadtest.analysis.connections import compared_arms, judged_against, opened_unasked
 from loadtest.analysis.load import Run
 from loadtest.records.kinds import ERROR_CANCELLED, ERROR_DROPPED
 from loadtest.units import US_PER_MS
@@ -25,6 +26,8 @@ ADHERENCE: Final = 0.99
 """Share of a cell's scheduled arrivals that must be in the records, as of a region's."""
 COARSEST_MS: Final = 1.0
 """A clock of longer ticks cannot see what a margin of a few milliseconds asks."""
+UNLIKE_CROWD: Final = 0.1
+"""Share of an arm's users that may leave it by themselves beyond those that leave its base."""
 UNLIKE_SHARE: Final = 0.01
 """Arms may differ by so much, and by chance, in what their percentiles leave out."""
 _CHANCE: Final = 4.0
@@ -37,13 +40,41 @@ def arm_checks(run: Run, cells: tuple[CellRows, ...]) -> Iterator[ValidityCheck]
     for cell in cells:
         yield from _ticks(run, cell)
     if run.plan.load.model == "closed":
-        return  # nothing is scheduled, and arms are asked as often as they answer
+        for region in run.plan.regions:  # nothing is scheduled, and arms are asked as they answer
+            yield from _crowds(run, region)
+        return
     by_arm = _by_arm(cells)
     for (region, arm), due in run.due.items():
         if (rows := by_arm.get((region, arm))) is not None:
             yield from _adherence(run, region, arm, due, rows)
     for region in run.plan.regions:
         yield from _unlike(run, region, by_arm)
+
+
+def _crowds(run: Run, region: str) -> Iterator[ValidityCheck]:
+    """Hold the users that left an arm by themselves against those that left its base."""
+    left: Counter[str] = Counter()
+    for worker in run.engine.workers if run.engine is not None else ():
+        if worker.region == region:
+            left.update(worker.left)
+    users = run.plan.load.users
+    for arm, base in sorted(compared_arms(run)):
+        if abs(left[arm] - left[base]) <= max(1, UNLIKE_CROWD * users):
+            continue
+        yield ValidityCheck(
+            name="crowd",
+            scope="cell",
+            observed=abs(left[arm] - left[base]) / users,
+            limit=UNLIKE_CROWD,
+            unit="share",
+            ok=False,
+            why=f"{region}: of {users} users each, {left[arm]} of {arm} left by themselves, and "
+            f"{left[base]} of {base}: they were not asked by as many.",
+            advice="A scenario's user that stops is gone for the rest of the run: let it go on, or "
+            'schedule arrivals (model = "open").',
+            region=region,
+            deployment=arm,
+        )
 
 
 def _by_arm(cells: tuple[CellRows, ...]) -> dict[tuple[str, str], NDArray[np.int32]]:

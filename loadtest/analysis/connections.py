@@ -62,8 +62,13 @@ def connection_checks(run: Run, cells: tuple[CellRows, ...]) -> Iterator[Validit
 
 def judged_against(run: Run) -> frozenset[str]:
     """Return the arms that a rule of the plan holds others against."""
+    return frozenset(base for _, base in compared_arms(run))
+
+
+def compared_arms(run: Run) -> frozenset[tuple[str, str]]:
+    """Return the arms that a rule of the plan compares: candidate and base."""
     rules = (rule for rule in parse_thresholds(run.plan) if rule.kind == "baseline")
-    return frozenset(arms_of(rule, run.plan)[1] for rule in rules)
+    return frozenset(arms_of(rule, run.plan) for rule in rules)
 
 
 def _allowed(limit: float, n: int) -> float:

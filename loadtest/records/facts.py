@@ -10,6 +10,7 @@ ENGINE_SCHEMA history:
     3  clock, self_check and health of a worker that never told them are null
     4  moves: names that began to resolve elsewhere
     5  health.untold: why what is null there is not known
+    6  left: users that left by themselves
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Final
 from loadtest.frozen import Signed
 from loadtest.records.failures import FailureExample
 
-ENGINE_SCHEMA: Final = 5
+ENGINE_SCHEMA: Final = 6
 MOST_MOVES: Final = 20
 """Moves of names that a worker tells of: one behind a large pool would fill a report."""
 FINISHED: Final = "finished"
@@ -131,6 +132,8 @@ class WorkerFacts:
     timeline: tuple[MomentFacts, ...]
     moves: tuple[NameMove, ...]
     """Names that began to resolve elsewhere."""
+    left: Mapping[str, int]
+    """Deployment: users that left by themselves during the load; of the closed model alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import synth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadtest.analysis.arm_checks import arm_checks
 from loadtest.analysis.load import Run, load_run
 from loadtest.analysis.summary import summarise
 from loadtest.analysis.validity import check
@@ -182,3 +184,26 @@ def test_any_bit_that_flips_is_noticed(whole: Path, name: str, place: float, bit
             load_run(whole)
     finally:
         path.write_bytes(data)
+
+
+def test_an_arm_that_its_users_leave_is_not_asked_as_its_base_is(
+    make_run: Callable[..., Run],
+) -> None:
+    """In the closed model nothing is scheduled, so users that are gone leave no gap in the rows."""
+    rule = "ttfb.p50(multi) within 5% of baseline(single)"
+    run = make_run(plan=synth.make_plan(thresholds=(rule,)))
+    load = run.plan.load.model_copy(update={"model": "closed", "users": 20})
+    run = replace(run, plan=run.plan.model_copy(update={"load": load}))
+    assert run.engine is not None
+    first, *others = run.engine.workers
+
+    def told(**left: int) -> list[str]:
+        assert run.engine is not None
+        workers = (replace(first, left=left), *others)
+        bent = replace(run, engine=replace(run.engine, workers=workers))
+        return [check.why for check in arm_checks(bent, ())]
+
+    assert told() == told(multi=2, single=1) == told(multi=2) == told(multi=9, single=9) == []
+    assert any("of 20 users each, 10 of multi left by themselves, and 0 of single" in why
+               for why in told(multi=10))  # fmt: skip
+    assert any("0 of multi left by themselves, and 10 of single" in why for why in told(single=10))

@@ -70,7 +70,7 @@ def break_schema(folder: Path) -> None:
         pytest.param(
             lambda f: (f / "world.json").write_text("[]"), "JSON object", id="not an object"
         ),
-        pytest.param(break_schema, "schema 9; this version reads 3", id="other schema"),
+        pytest.param(break_schema, "schema 9; this version reads 4", id="other schema"),
     ],
 )
 def test_a_damaged_folder_is_refused(

@@ -167,6 +167,24 @@ SURROUNDINGS = (
 
 ARMS = (
     Live("equal arms", frozenset({0, 11}), "verdict", base="good"),
+    *(Live(f"closed model: half of the users of {who} leave", INVALID, "left by themselves",
+           base="good", load='model = "closed"', scenario=f"""
+from locust import task
+from locust.exception import StopUser
+from loadtest.engine.user import TTFBUser
+class Mine(TTFBUser):
+    wait_time = lambda self: 0.2
+    there, asked = [], 0
+    def on_start(self):
+        self.there.append(self.deployment)
+        self.odd = self.there.count(self.deployment) % 2
+    @task
+    def page(self):
+        self.asked += 1
+        if self.deployment == "{who}" and self.odd and self.asked > 12:
+            raise StopUser
+        self.client.get("/")
+""") for who in ("target", "base")),
     Live("candidate in mid-run: 500", FAIL, "HTTP 500", act=turns("500"), base="good"),
     Live("base in mid-run: 500", INVALID, "base", act=base_turns("500"), base="good"),
     Live("both in mid-run: 500", BAD, "HTTP 500", act=both(turns("500"), base_turns("500")),

@@ -19,8 +19,8 @@ from loadtest.records.watch import WATCH_SCHEMA, NoWatch, WatchFacts
 from loadtest.records.world_facts import WORLD_SCHEMA, WorldFacts
 
 KNOWN = {
-    ("engine.json", 5): "6526407b3abc4f25",
-    ("world.json", 3): "c2e367a525eed158",
+    ("engine.json", 6): "0de08ae22d392dac",
+    ("world.json", 4): "0d84113f0ecc06e6",
     ("watch", 3): "11b6031514463459",
     ("records.parquet", 3): "f075c48b3937248f",
 }

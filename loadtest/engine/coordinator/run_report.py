@@ -108,4 +108,5 @@ def _worker(run: SegmentConductor, member: Member) -> WorkerFacts:
         versions=member.entry.versions,
         timeline=tuple(member.timeline),
         moves=member.moves,
+        left=member.left,
     )

@@ -56,6 +56,7 @@ class Member:
     health: HealthFacts | None = None
     failures: tuple[FailureExample, ...] = ()
     moves: tuple[NameMove, ...] = ()
+    left: Mapping[str, int] = field(default_factory=dict)
     timeline: list[MomentFacts] = field(default_factory=list)
 
     @property
@@ -188,7 +189,7 @@ class RunWorkers:
     def _take_counts(member: Member, counts: WorkerCounts) -> None:
         member.sent = max(member.sent, counts.sent)
         member.clock, member.health = counts.clock, counts.health
-        member.failures, member.moves = counts.failures, counts.moves
+        member.failures, member.moves, member.left = counts.failures, counts.moves, counts.left
 
     def _heard(self, kind: type[M], data: dict[str, object], member: Member) -> M | None:
         """Return what a member says; the run fails with its name where that cannot be read."""

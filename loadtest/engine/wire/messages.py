@@ -37,6 +37,7 @@ class WorkerCounts:
     health: HealthFacts
     failures: tuple[FailureExample, ...]
     moves: tuple[NameMove, ...]
+    left: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)

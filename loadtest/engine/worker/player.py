@@ -210,8 +210,14 @@ class Player(Cast):
                 self._note_fault(f"{self._name_of(visitor)}: {sentence_of(error)}", error)
             return error
         finally:
+            self._note_end(visitor)
             self._end(visitor)
         return None
+
+    def _note_end(self, visitor: Visitor) -> None:
+        """Count a user that nobody sent away, and that is not there for the rest of the load."""
+        if visitor in self._visitors and self.source.start_ns and not self.source.stopped:
+            self._recorder.left[self._recorder.deployments[visitor.arm]] += 1
 
     def _end(self, visitor: Visitor) -> None:
         try:

@@ -10,7 +10,7 @@ so whoever flushes may take a breath between any two columns of it.
 from __future__ import annotations
 
 import struct
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -109,6 +109,9 @@ class Recorder:
         self.errors = 0
         self.dropped = 0
         self.failures = FailureLog(deployments, scenarios)
+        self.deployments = deployments
+        self.left: Counter[str] = Counter()
+        """Users that left by themselves, by deployment."""
         self.failed: Arrival | None = None
         """The arrival of the latest row that failed."""
         self.epoch_ns = 0

@@ -304,6 +304,7 @@ class SegmentSession:
             clock=self._clocks.report(),
             health=self._run.health.summary(tcp, shipper.resends, recorder.dropped),
             failures=tuple(recorder.failures.examples()),
+            left=dict(recorder.left),
             moves=tuple(
                 NameMove(Signed((at_ns - recorder.epoch_ns) / NS_PER_S), name, before, after)
                 for at_ns, name, before, after in self._run.names.moves
