@@ -184,7 +184,7 @@ class Mine(TTFBUser):
         if self.deployment == "{who}" and self.odd and self.asked > 12:
             raise StopUser
         self.client.get("/")
-""") for who in ("target", "base")),
+""") for who in ("candidate", "base")),
     Live("candidate in mid-run: 500", FAIL, "HTTP 500", act=turns("500"), base="good"),
     Live("base in mid-run: 500", INVALID, "base", act=base_turns("500"), base="good"),
     Live("both in mid-run: 500", BAD, "HTTP 500", act=both(turns("500"), base_turns("500")),
