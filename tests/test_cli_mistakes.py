@@ -73,9 +73,9 @@ RUN = [
     ),
     ([URL, "--duration", "6x"], "--duration: '6x' is no time; write 30, 30s, 2m or 1h"),
     (
-        [URL, "--duration", "6", "--threshold", "ttfb.p95 < 300ms"],
-        "p95 needs 100 requests in a cell, and 5 a second for 6 s, 3 times at most, are 90; give "
-        "--duration 20 or more, or a higher --rate",
+        [URL, "--duration", "3", "--threshold", "ttfb.p95 < 300ms"],
+        "p95 needs 100 requests in a cell, and 5 a second for 3 s, 5 times at most, are 75; give "
+        "--duration 12 or more, or a higher --rate",
     ),
     (["--duration", "6s", "--looks", "1"], "are 36; give --duration 59 or more"),
     (["-f", "scenario.py", URL], f"{URL} is the target of a locustfile: write --host {URL}"),
@@ -219,8 +219,8 @@ def test_a_rule_is_refused_only_where_it_can_never_be_carried() -> None:
     refuse_too_short(url_plan([URL], "", {"load.duration_s": 1.0}))
     mean = {"thresholds": ["ttfb.mean < 300ms"], "load.duration_s": 4.0}
     refuse_too_short(url_plan([URL], "", mean))
-    with pytest.raises(PlanError, match="12 blocks of 1 s, and 3 s, 3 times at most, hold fewer"):
-        refuse_too_short(url_plan([URL], "", {**mean, "load.duration_s": 3.0}))
+    with pytest.raises(PlanError, match="12 blocks of 1 s, and 2 s, 5 times at most, hold fewer"):
+        refuse_too_short(url_plan([URL], "", {**mean, "load.duration_s": 2.0}))
     shares = {"thresholds": ["errors < 1%"], "load.duration_s": 1.0}
     refuse_too_short(url_plan([URL], "", shares))
     pooled = {**flags, "load.duration_s": 4.0, "regions": ["cdg", "syd"]}

@@ -211,7 +211,7 @@ def test_json_files_are_written_whole_and_checked(tmp_path: Path) -> None:
     assert folder.load_json("plan.json")["name"] == "x"
     assert RunFolder.open(folder.path).path == folder.path
     assert [path.name for path in folder.path.iterdir()] == ["plan.json"]
-    with pytest.raises(RecordsError, match="schema 1; this version reads 5"):
+    with pytest.raises(RecordsError, match="schema 1; this version reads 6"):
         folder.save_json("engine.json", {"schema": 1})
     folder.file("engine.json").write_text(json.dumps({"schema": 9}))
     with pytest.raises(RecordsError, match="schema 9"):
