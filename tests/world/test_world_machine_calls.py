@@ -231,10 +231,9 @@ def test_a_database_that_is_deployed_again_begins_with_nothing(http: httpx.Clien
         path = f"/v1/apps/a/machines/{machine['id']}"
         small.nothing(lambda p=path: [c["status"] for c in checks(http, p)] != ["passing"])  # type: ignore[misc]
         (port,) = {
-            port
+            found["ports"]["5432"]
             for found in http.get("/world").json()["machines"]
             if found["id"] == machine["id"]
-            for port in found["ports"].values()
         }
         url = f"postgres://postgres:{password}@127.0.0.1:{port}/recipes"
         with psycopg.connect(url, autocommit=True) as connection:
