@@ -7,16 +7,18 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 import small_world as small
 
 from loadtest.errors import WorldError
 from loadtest.fly.machines import MachineConfig
+from loadtest.records.watch import PathFacts
 from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.control import LinkControl, Strays
 from loadtest.world.machines.aims import MachineLink
 from loadtest.world.machines.names import Name
 from loadtest.world.machines.network import WorldNetwork
-from loadtest.world.machines.paths import Misled, look_at_paths
+from loadtest.world.machines.paths import Misled, look_at_paths, settle
 from loadtest.world.machines.store import MachineRecord, Store
 from loadtest.world.spec import WorldSpec
 
@@ -45,36 +47,52 @@ class SlowLinks:
         self.targets[link_id] = target
 
 
-def test_who_is_led_by_another_s_door_to_the_region_that_is_meant_is_not_astray() -> None:
+@pytest.mark.parametrize(("port", "whole"), [(5432, False), (6432, False), (5433, True)])
+def test_a_primary_is_meant_by_whichever_machine_s_door(port: int, whole: bool) -> None:
+    """
+    A pool that came by a door which its name does not lead to first any more keeps a primary.
+
+    Of a replica's own port that is another server; those connections go, and are astray until then.
+    """
     config = MachineConfig.from_json(CONFIG)
     store = Store()
     app = store.add("web", "w", "cdg", CONFIG, config)
     primary, replica = (store.add("db", r, r, CONFIG, config) for r in ("cdg", "ord"))
-    for port, machine in enumerate((primary, replica), 23_000):
-        machine.ports = {5432: port}
+    primary.postgres_role, replica.postgres_role = "primary", "replica"
+    for number, machine in enumerate((primary, replica), 23_000):
+        machine.ports = {port: number}
+    target = primary.address(23_000)
+    link = MachineLink(
+        *("link", app.id, replica.id, port, Name("machine", "db", replica.id), target, 0),
+        region="cdg",
+    )
 
-    def astray(leads_to: MachineRecord) -> list[tuple[str, ...]]:
-        """Return where a connection by the replica's door is said to lead, of a name of cdg."""
-        target = leads_to.address(leads_to.ports[5432])
-        link = MachineLink(
-            *("link", app.id, replica.id, 5432, Name("machine", "db", replica.id), target, 0),
-            region=leads_to.region,
-        )
+    class Links:
+        def __init__(self) -> None:
+            self.asked: list[list[str]] = []
 
-        class Links:
-            async def strays(self, _ids: object) -> Strays:
-                return Strays(live={"link": 1}, leads_to={"link": [target]})
+        async def settle(self, ids: list[str]) -> int:
+            self.asked.append(ids)
+            return 0
 
-        class Network:
-            def links(self) -> list[MachineLink]:
-                return [link]
+        async def strays(self, ids: list[str]) -> Strays:
+            self.asked.append(ids)
+            return Strays(live={"link": 1}, leads_to={name: [target] for name in ids})
 
+    class Network:
+        def links(self) -> list[MachineLink]:
+            return [link]
+
+    links = Links()
+
+    async def scene() -> PathFacts:
         misled = [Misled(app.id, replica.id, "db.internal", primary.id)]
-        looking = look_at_paths(cast(Any, Network()), cast(Any, Links()), store, misled)
-        return [one.found_regions for one in asyncio.run(looking).astray]
+        await settle(cast(Any, Network()), cast(Any, links), store, misled)
+        return await look_at_paths(cast(Any, Network()), cast(Any, links), store, misled)
 
-    assert astray(primary) == []
-    assert astray(replica) == [("ord",)]
+    found = asyncio.run(scene())
+    assert links.asked == [["link"] if whole else []] * 2
+    assert [one.found_regions for one in found.astray] == ([("cdg",)] if whole else [])
 
 
 def test_links_are_led_anew_after_a_machine_s_own_could_not_be_opened(tmp_path: Path) -> None:

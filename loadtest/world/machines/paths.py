@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from loadtest.records.watch import AstrayFacts, PathFacts
 from loadtest.world.links.address import LinkAddress
 from loadtest.world.links.control import LinkControl
-from loadtest.world.machines.aims import MachineLink
+from loadtest.world.machines.aims import PRIMARY_PORTS
 from loadtest.world.machines.network import WorldNetwork
 from loadtest.world.machines.store import Store
 
@@ -31,7 +31,9 @@ class Misled:
     now: str
 
 
-async def settle(network: WorldNetwork, links: LinkControl, misled: Sequence[Misled]) -> int:
+async def settle(
+    network: WorldNetwork, links: LinkControl, store: Store, misled: Sequence[Misled]
+) -> int:
     """
     Let no connection lead to where its name led at another time.
 
@@ -41,13 +43,13 @@ async def settle(network: WorldNetwork, links: LinkControl, misled: Sequence[Mis
     Args:
         network: Who reaches whom.
         links: The links process.
+        store: The machines.
         misled: Whose connections go whatever they lead to.
 
     Returns:
         How many connections were reset.
     """
-    ends = {(entry.machine, entry.target) for entry in misled}
-    return await links.settle([link.id for link in network.links() if _ends(link) in ends])
+    return await links.settle(list(_misled(network, store, misled)))
 
 
 async def look_at_paths(
@@ -62,21 +64,19 @@ async def look_at_paths(
         store: The machines.
         misled: As for `settle`; their connections are elsewhere if there are any.
     """
-    by_ends = {(entry.machine, entry.target): entry for entry in misled}
     own = {link.id: link for link in network.links()}
-    found = await links.strays([i for i, link in own.items() if _ends(link) in by_ends])
+    entries = _misled(network, store, misled)
+    found = await links.strays(list(entries))
     astray: list[AstrayFacts] = []
     for link_id, targets in found.leads_to.items():
         link = own.get(link_id)
         if link is None:
             continue
-        machine, entry = store.by_id(link.machine_id), by_ends.get(_ends(link))
+        machine, entry = store.by_id(link.machine_id), entries.get(link_id)
         name, region = f"{link.host}:{link.port}", link.region
         if entry is not None:
             name, region = entry.name, store.by_id(entry.now).region
         found_regions = {_region_of(store, target) for target in targets}
-        if entry is not None and found_regions == {region} == {link.region}:
-            continue  # by another's door, as every one of a database's leads to its primary
         astray.append(
             AstrayFacts(
                 app=machine.app,
@@ -90,9 +90,21 @@ async def look_at_paths(
     return PathFacts(sum(found.live.get(link_id, 0) for link_id in own), tuple(astray))
 
 
-def _ends(link: MachineLink) -> tuple[str, str]:
-    """Return who calls, and the machine that the link's name means, where it means one."""
-    return link.machine_id, link.name.value if link.name.kind == "machine" else ""
+def _misled(network: WorldNetwork, store: Store, misled: Sequence[Misled]) -> dict[str, Misled]:
+    """
+    Return by their ids the links that lead to what a name does not mean first any more.
+
+    The port of a database's primary leads there by the door of each of its machines.
+    """
+    by_ends = {(entry.machine, entry.target): entry for entry in misled}
+    primaries = {m.app for m in store.machines() if m.postgres_role == "primary"}
+    return {
+        link.id: by_ends[ends]
+        for link in network.links()
+        if (ends := (link.machine_id, link.name.value)) in by_ends
+        and link.name.kind == "machine"
+        and not (link.port in PRIMARY_PORTS and link.name.app in primaries)
+    }
 
 
 def _region_of(store: Store, target: LinkAddress) -> str:

@@ -180,7 +180,8 @@ class World:
             pings: Round trips per pair.
         """
         hosts, network = self.context.hosts, self.context.network
-        await settle(network, self.links, hosts.misled() if hosts is not None else ())
+        misled = hosts.misled() if hosts is not None else ()
+        await settle(network, self.links, self.store, misled)
         async with self._measuring:
             measures = await measure(self.links, self._pairs(), pings)
         self.measured = tuple(
