@@ -342,7 +342,7 @@ MORE_SIGNALS = (
     Live("command line: three kinds of signal", INTERRUPTED, "", act=signals_in_turn(
         signal.SIGINT, signal.SIGTERM, signal.SIGHUP)),
     Live("command line: SIGINT ten times", DIED, "", act=signals_in_turn(*[signal.SIGINT] * 10)),
-    *(Live(f"command line: {number.name} at measured: ", INTERRUPTED, "",
+    *(Live(f"command line: {number.name} at measured: ", INTERRUPTED | GOOD, "",
            act=signals(number, "measured: "))
       for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)),
     *(Live(f"command line: {number.name}", frozenset({-number}), "",

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -42,21 +43,19 @@ def places(folders: set[Path]) -> list[str]:
     return [line for line in mounts if any(str(folder) in line for folder in folders)]
 
 
-def namespaces() -> set[str]:
-    """Return every network namespace that a process is in."""
+def namespaces(pids: Iterable[int] | None = None) -> set[str]:
+    """Return every network namespace that one of some processes is in, or any process."""
     found = set()
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                found.add(os.readlink(f"/proc/{entry}/ns/net"))
-            except OSError:
-                continue
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pids is None else pids:
+        try:
+            found.add(os.readlink(f"/proc/{pid}/ns/net"))
+        except OSError:  # it has ended
+            continue
     return found
 
 
 def remains(program: Program, before: set[str]) -> list[str]:
-    mine = {Path(f"/proc/{pid}/ns/net") for pid in program.offspring}
-    there = {os.readlink(place) for place in mine if place.exists()}
+    there = namespaces(program.offspring)
     return [*program.remains(), *places(program.folders), *sorted(there - before)]
 
 
