@@ -18,8 +18,8 @@ import pandas as pd
 from loadtest.records.world_facts import WorldCounts, WorldFacts
 
 UNKNOWN = -1
-_PRIMARY = ":5432"
-"""Port of the primary, as of Fly's PostgreSQL; on another a name leads to the nearest server."""
+_PRIMARY = (":5432", ":6432")
+"""Ports of the primary, without TLS and with it; on another a name leads to the nearest server."""
 
 Cells = dict[tuple[str, str], float]
 """(deployment, client region) -> round trips per request."""
@@ -83,7 +83,8 @@ def databases_passed_by(world: WorldFacts) -> tuple[str, ...]:
     trips: Counter[tuple[str, str, bool]] = Counter()  # by app, region, whether to the primary
     for sign, counts in _counts(world):
         for link in counts.links:
-            if link.target_app == world.database and link.region in near:
+            theirs = link.app != world.database  # whose replicas ask the primary and nobody else
+            if theirs and link.target_app == world.database and link.region in near:
                 primary = link.target.endswith(_PRIMARY) and not link.target.startswith(
                     f"{link.region}."
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
@@ -172,3 +173,13 @@ def test_an_app_that_never_asks_its_own_replica_is_told_of_in_relays() -> None:
 def test_an_app_that_asks_its_own_replica_by_any_name_is_not(replica: str) -> None:
     links = (_dialled("ord", "db.internal:5432", 9), _dialled("ord", replica, 1))
     assert databases_passed_by(_beside("relay", *links)) == ()
+
+
+@pytest.mark.parametrize("port", [5432, 6432])
+def test_a_replica_that_follows_its_primary_passes_nobody_by(port: int) -> None:
+    followed = replace(_dialled("ord", "db.internal:5432", 9), app="db")
+    assert databases_passed_by(_beside("relay", followed)) == ()
+    (sentence,) = databases_passed_by(
+        _beside("relay", followed, _dialled("ord", f"db.internal:{port}", 9))
+    )
+    assert sentence.startswith("shop: ")
