@@ -137,8 +137,8 @@ NOISES: dict[str, Noise] = {
     "clock of 10 ms": lognormal(0.08),
     "course of a day": _course_of_a_day,
     "one slow region of four": _some_slow,
-    "6 % slow blocks, .08": rarely_slow(0.08, 0.06),
-    "6 % slow blocks, .35": rarely_slow(0.35, 0.06),
+    "6 % slow blocks of .08": rarely_slow(0.08, 0.06),
+    "6 % slow blocks of .35": rarely_slow(0.35, 0.06),
 }
 CLOCK_MS = {"clock of 1 ms": 1.0, "clock of 10 ms": 10.0}
 """Ticks of the clock that a noise is read by."""
