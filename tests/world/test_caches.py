@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -197,14 +196,13 @@ class TestACacheInAWorld:
         assert say(port, "DBSIZE") < b":300"
 
     def test_apps_reach_the_one_of_their_region(self, machines: dict[str, dict[str, int]]) -> None:
-        for region, port in machines["store"].items():
-            assert say(port, "SET", "where", region) == b"+OK"
+        for number, port in enumerate(machines["store"].values(), 1):
+            assert say(port, "SET", "where", "x" * number) == b"+OK"
         for region, port in machines["reader"].items():
+            own = list(machines["store"]).index(region) + 1
             env = httpx.get(f"http://127.0.0.1:{port}/").json()
             near = int(env["STORE"].removeprefix("redis://127.0.0.1:").removesuffix("/0"))
-            began = time.monotonic()
-            assert say(near, "STRLEN", "where") == b":3"
-            assert time.monotonic() - began < 0.04, region
+            assert say(near, "STRLEN", "where") == b":%d" % own
 
     def test_it_is_not_left_behind(self, tmp_path: Path) -> None:
         small.write_app(tmp_path)
