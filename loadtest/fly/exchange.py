@@ -20,13 +20,17 @@ from loadtest.fly.orders import AppOrder, Placement, patience_s, placements
 
 def cannot_exchange(first: AppOrder, second: AppOrder) -> str:
     """Return why the machines of two apps cannot change places; empty where they can."""
-    mine, others = (_by_place(order) for order in (first, second))
+    # one app's names for both: they tell region, process group and number
+    mine, others = (
+        {place.name: place for place in placements(replace(order, app=first.name))}
+        for order in (first, second)
+    )
     if mine.keys() != others.keys():
         return "they do not have as many machines in the same regions"
     if first.secrets.keys() != second.secrets.keys():
         return "they do not have secrets of the same names"
-    for place, here in mine.items():
-        there = others[place]
+    for name, here in mine.items():
+        there = others[name]
         if here.config.mounts or there.config.mounts:
             return "a volume stays with its machine"
         if here.config.guest != there.config.guest:
@@ -79,14 +83,3 @@ async def _take_over(client: MachinesClient, order: AppOrder) -> None:
     async with asyncio.TaskGroup() as group:
         for place in placements(order):
             group.create_task(change(place))
-
-
-def _by_place(order: AppOrder) -> dict[tuple[str, str, int], Placement]:
-    """Return placements by region, process group and number of the machine there."""
-    found: dict[tuple[str, str, int], Placement] = {}
-    for place in placements(order):
-        number = 0
-        while (key := (place.region, place.config.group, number)) in found:
-            number += 1
-        found[key] = place
-    return found

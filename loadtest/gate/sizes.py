@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from loadtest.analysis.connections import compared_arms
 from loadtest.analysis.load import Run
 from loadtest.analysis.summary import Summary
-from loadtest.plan.threshold_checks import arms_of, parse_thresholds
 
 _TIMES: Final = 1.5
 _BYTES: Final = 256.0
@@ -23,8 +23,7 @@ def sizes_unlike(run: Run, summary: Summary) -> str:
     Returns:
         A sentence with the first such page; empty where sizes are alike.
     """
-    rules = [rule for rule in parse_thresholds(run.plan) if rule.kind == "baseline"]
-    pairs = dict.fromkeys(arms_of(rule, run.plan) for rule in rules)
+    pairs = sorted(compared_arms(run))
     sizes = {
         (*cell.key, page.name): page.bytes_mean
         for cell in summary.cells

@@ -62,6 +62,7 @@ class WorldNetwork:
         self._changed: dict[str, MachineRecord] = {}
         self._listeners: list[Callable[[Set[str]], Awaitable[None]]] = []
         self._candidates: dict[tuple[str, str], tuple[Backend, ...]] = {}
+        self._settings: dict[str, AppSettings] = {}
         store.listen(self._on_change)
 
     def listen(self, listener: Callable[[Set[str]], Awaitable[None]]) -> None:
@@ -250,8 +251,10 @@ class WorldNetwork:
         """Return how edges treat an app; None when there is no such app."""
         if app not in self._store.apps:
             return None
-        shares = (machine.config.new_connection_share for machine in self._store.machines(app))
-        return AppSettings(max(shares, default=0.0))
+        if app not in self._settings:  # every request asks
+            shares = (one.config.new_connection_share for one in self._store.machines(app))
+            self._settings[app] = AppSettings(max(shares, default=0.0))
+        return self._settings[app]
 
     def candidates(self, app: str, edge_region: str) -> Sequence[Backend]:
         """Return the machines of ``app`` that take requests, nearest to the edge first."""
@@ -281,6 +284,7 @@ class WorldNetwork:
 
     def _on_change(self, machine: MachineRecord) -> None:
         self._candidates.clear()
+        self._settings.clear()
         self._changed[machine.id] = machine
         self._dirty.set()
 

@@ -76,13 +76,11 @@ class TlsDoor:
             if secure is None:  # lost in the middle
                 raise ConnectionResetError
             client.connection_made(secure)
-        except (OSError, ssl.SSLError):  # a server that is down, a client that left
+        except BaseException as error:
             transport.abort()
             server.abort()
-        except asyncio.CancelledError:
-            transport.abort()
-            server.abort()
-            raise
+            if not isinstance(error, OSError):  # a server that is down, a client that left
+                raise
 
 
 class _Question(asyncio.Protocol):
